@@ -1,0 +1,1 @@
+"""What passes between stages: artifacts, their manifests, and the tables inside them."""

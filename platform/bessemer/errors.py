@@ -1,0 +1,87 @@
+"""Every error a user can meet. Each says what happened in one sentence and how to mend it.
+
+BessemerError                 exit code 1
+├── RecipeError               2   one or more problems in a recipe
+├── UsageError                2   a command that cannot be carried out as given
+├── ClusterUnreachable        3   no Ray cluster at the address
+├── TrackingUnreachable       3   no MLflow server at the URI
+├── InputError                1   input from outside that no stage can work with
+├── ArtifactDamaged           1   files no longer match their manifest
+├── CountMismatch             1   in + created != out + removed
+├── LeaseHeld                 1   another run writes this artifact
+├── StorageError              1   no space, no permission, a path that is not there
+├── TrainingDiverged          1   a loss that is not a number
+├── NothingLeft               1   a stage that would leave nothing to the next
+└── Stopped                 130   asked to stop; everything done so far is kept
+"""
+
+from __future__ import annotations
+
+
+class BessemerError(Exception):
+    """A mistake or a condition outside the program. `hint` names the command or setting that mends it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n\nhint: {self.hint}" if self.hint else self.message
+
+
+def _rebuild(kind: type[BessemerError], message: str, hint: str) -> BessemerError:
+    return kind(message, hint=hint)
+
+
+class RecipeError(BessemerError):
+    exit_code = 2
+
+
+class UsageError(BessemerError):
+    exit_code = 2
+
+
+class ClusterUnreachable(BessemerError):
+    exit_code = 3
+
+
+class TrackingUnreachable(BessemerError):
+    exit_code = 3
+
+
+class InputError(BessemerError):
+    pass
+
+
+class ArtifactDamaged(BessemerError):
+    pass
+
+
+class CountMismatch(BessemerError):
+    pass
+
+
+class LeaseHeld(BessemerError):
+    pass
+
+
+class StorageError(BessemerError):
+    pass
+
+
+class TrainingDiverged(BessemerError):
+    pass
+
+
+class NothingLeft(BessemerError):
+    pass
+
+
+class Stopped(BessemerError):
+    exit_code = 130

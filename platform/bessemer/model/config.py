@@ -1,0 +1,213 @@
+"""The shape of a model, in Hugging Face's names.
+
+`ModelConfig` is complete: every number that the network needs. `ModelShape` is what a recipe says: a named
+size, and any fields that differ from it; `resolve` makes a `ModelConfig` of it once the vocabulary is known.
+
+The network is exactly Qwen3 (`qk_norm: true`) or Llama (`qk_norm: false`), so that an exported model loads in
+stock `transformers`, vLLM and llama.cpp.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bessemer.errors import UsageError
+from bessemer.recipe.settings import Settings
+
+SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b"]
+
+# layers, width, query heads, key-value heads; head_dim is 64 up to `mini`, 128 above, as the families do
+NAMED_SIZES: dict[str, dict[str, int]] = {
+    "nano": {
+        "num_hidden_layers": 4, "hidden_size": 128, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64,
+    },
+    "tiny": {
+        "num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+    },
+    "mini": {
+        "num_hidden_layers": 8, "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 64,
+    },
+    "small": {
+        "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 128,
+    },
+    "medium": {
+        "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 128,
+    },
+    "large": {
+        "num_hidden_layers": 28, "hidden_size": 1536, "num_attention_heads": 12, "num_key_value_heads": 6, "head_dim": 128,
+    },
+    "1b": {
+        "num_hidden_layers": 28, "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+    },
+}  # fmt: skip
+
+
+class RopeScaling(Settings):
+    """Llama 3's stretch of the rotary frequencies for contexts longer than those first trained on."""
+
+    factor: float = Field(gt=0)
+    """How many times longer the context became."""
+    low_freq_factor: float
+    """Wavelengths above `original_max_position_embeddings / low_freq_factor` are stretched by `factor`."""
+    high_freq_factor: float
+    """Wavelengths below `original_max_position_embeddings / high_freq_factor` stay as they are."""
+    original_max_position_embeddings: PositiveInt
+    """The context length before the stretch."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low_freq_factor < self.high_freq_factor:
+            raise ValueError("`low_freq_factor` must be smaller than `high_freq_factor`")
+        return self
+
+
+class ModelConfig(Settings):
+    """Every number the network needs; the names are those of Hugging Face's `config.json`."""
+
+    vocab_size: PositiveInt
+    """Number of token ids."""
+    hidden_size: PositiveInt
+    """Width of the residual stream."""
+    intermediate_size: PositiveInt
+    """Inner width of the gated feed-forward layers."""
+    num_hidden_layers: PositiveInt
+    """Number of transformer blocks."""
+    num_attention_heads: PositiveInt
+    """Number of query heads."""
+    num_key_value_heads: PositiveInt
+    """Number of key and value heads; each serves an equal group of query heads."""
+    head_dim: PositiveInt
+    """Width of one head."""
+    max_position_embeddings: PositiveInt
+    """Longest sequence the model is made for (`max_seq_length` in training)."""
+    rope_theta: float = Field(10_000.0, gt=1)
+    """Base of the rotary position frequencies."""
+    rope_scaling: RopeScaling | None = None
+    """Llama 3's frequency stretch, for imported checkpoints that have it."""
+    rms_norm_eps: float = Field(1e-6, gt=0)
+    """Added to the mean square before its root is taken."""
+    tie_word_embeddings: bool = True
+    """Whether the output head is the embedding matrix."""
+    qk_norm: bool = True
+    """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    initializer_range: float = Field(0.02, gt=0)
+    """Standard deviation of the embedding and of an untied head at the start."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"`num_key_value_heads` ({self.num_key_value_heads}) must divide "
+                f"`num_attention_heads` ({self.num_attention_heads})"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"`head_dim` must be even for rotary positions, and is {self.head_dim}")
+        return self
+
+    @property
+    def query_size(self) -> int:
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_value_size(self) -> int:
+        return self.num_key_value_heads * self.head_dim
+
+    def num_parameters(self, *, embedding: bool = True) -> int:
+        """Trainable numbers; without `embedding`, those that multiply every token (blocks, norms and head)."""
+        attention = self.hidden_size * (2 * self.query_size + 2 * self.key_value_size)
+        feed_forward = 3 * self.hidden_size * self.intermediate_size
+        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
+        table = self.vocab_size * self.hidden_size
+        tables = 2 if embedding and not self.tie_word_embeddings else 1
+        return self.num_hidden_layers * (attention + feed_forward + norms) + self.hidden_size + tables * table
+
+    def flops_per_token(self, seq_len: int) -> int:
+        """Floating-point operations of one training token, forward and backward: 6 N + 12 L H d T.
+
+        N counts the parameters that multiply every token (the head, not the embedding lookup); the second term
+        is attention's two products over the whole T x T square, as in PaLM (arXiv 2204.02311, appendix B). A
+        forward pass alone is a third of it.
+        """
+        attention = 12 * self.num_hidden_layers * self.query_size * seq_len
+        return 6 * self.num_parameters(embedding=False) + attention
+
+
+class ModelShape(Settings):
+    """A model as a recipe describes it: a named size, and whatever differs from it."""
+
+    size: SizeName = "tiny"
+    """Named size that gives the fields left out: `nano` (0.9M parameters in its blocks) to `1b`."""
+    hidden_size: PositiveInt | None = None
+    """Width of the residual stream; the size's if left out."""
+    intermediate_size: PositiveInt | None = None
+    """Inner width of the feed-forward layers; 8/3 of `hidden_size`, rounded up to a multiple of 64, if left out."""
+    num_hidden_layers: PositiveInt | None = None
+    """Number of transformer blocks; the size's if left out."""
+    num_attention_heads: PositiveInt | None = None
+    """Number of query heads; the size's, or `hidden_size` / `head_dim` if the width was set, if left out."""
+    num_key_value_heads: PositiveInt | None = None
+    """Number of key and value heads; half the query heads where that is whole, else all, if left out."""
+    head_dim: PositiveInt | None = None
+    """Width of one head; `hidden_size` / `num_attention_heads` if the heads were set, else the size's."""
+    rope_theta: float = Field(10_000.0, gt=1)
+    """Base of the rotary position frequencies."""
+    rms_norm_eps: float = Field(1e-6, gt=0)
+    """Added to the mean square before its root is taken."""
+    tie_word_embeddings: bool = True
+    """Whether the output head is the embedding matrix."""
+    qk_norm: bool = True
+    """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    initializer_range: float = Field(0.02, gt=0)
+    """Standard deviation of the embedding and of an untied head at the start."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.resolve(vocab_size=1, max_seq_length=1)
+        return self
+
+    def resolve(self, *, vocab_size: int, max_seq_length: int) -> ModelConfig:
+        """The complete configuration for a vocabulary and a sequence length. Raises ValueError if it cannot be."""
+        named = NAMED_SIZES[self.size]
+        hidden_size = self.hidden_size or named["hidden_size"]
+        heads, head_dim = self._heads(hidden_size)
+        half = heads // 2 if heads % 2 == 0 else heads
+        given = self.model_dump(exclude={"size"}, exclude_none=True)
+        derived: dict[str, Any] = {
+            "hidden_size": hidden_size,
+            "intermediate_size": -(-hidden_size * 8 // (3 * 64)) * 64,
+            "num_hidden_layers": named["num_hidden_layers"],
+            "num_attention_heads": heads,
+            "num_key_value_heads": half,
+            "head_dim": head_dim,
+            "vocab_size": vocab_size,
+            "max_position_embeddings": max_seq_length,
+        }
+        return ModelConfig(**derived | given)
+
+    def _heads(self, hidden_size: int) -> tuple[int, int]:
+        named = NAMED_SIZES[self.size]
+        if self.num_attention_heads and self.head_dim:
+            return self.num_attention_heads, self.head_dim
+        if self.num_attention_heads:
+            if hidden_size % self.num_attention_heads:
+                raise ValueError(
+                    f"`num_attention_heads` ({self.num_attention_heads}) must divide `hidden_size` ({hidden_size}), "
+                    "or `head_dim` must be set"
+                )
+            return self.num_attention_heads, hidden_size // self.num_attention_heads
+        head_dim = self.head_dim or named["head_dim"]
+        if hidden_size % head_dim:
+            raise ValueError(
+                f"`hidden_size` ({hidden_size}) is no multiple of the head width ({head_dim}); "
+                "set `num_attention_heads` or `head_dim`"
+            )
+        return hidden_size // head_dim, head_dim
+
+
+def named_config(size: str, *, vocab_size: int, max_seq_length: int) -> ModelConfig:
+    """The configuration of a named size. Raises UsageError for a name that is none."""
+    if size not in NAMED_SIZES:
+        raise UsageError(f"there is no model size `{size}`", hint=f"the sizes are {', '.join(NAMED_SIZES)}")
+    return ModelShape.model_validate({"size": size}).resolve(vocab_size=vocab_size, max_seq_length=max_seq_length)

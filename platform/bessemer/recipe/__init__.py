@@ -1,0 +1,1 @@
+"""Recipes: YAML with line numbers, typed settings, overrides, and all problems at once."""

@@ -1,0 +1,48 @@
+"""Problems of a recipe: all of them at once, each with its place, what was expected and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bessemer.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: what is wrong, where (file and line, or the argument), and how to mend it."""
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    excerpt: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else (f"{self.file}: " if self.file else "")
+        lines = [f"{place}{self.message}"]
+        if self.excerpt.strip():
+            lines.append(f"    {self.line or '':>4} | {self.excerpt}" if self.line else f"    {self.excerpt}")
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+
+def raise_problems(problems: Sequence[Problem]) -> None:
+    """Raises RecipeError with every problem in it, if there is one."""
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        body = "\n\n".join(str(problem) for problem in problems)
+        raise RecipeError(
+            f"the recipe has {count}\n\n{body}", hint="mend the recipe; `bessemer plan RECIPE` checks it without running"
+        )
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean ...`, or the valid names where none is near."""
+    valid = sorted(valid)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return "valid names: " + ", ".join(f"`{v}`" for v in valid) if valid else ""

@@ -1,0 +1,25 @@
+"""The stages, one file each. Nothing heavy is imported until a stage runs."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bessemer.stages.base import Stage
+
+_NOT_STAGES = {"__init__", "base", "units"}
+
+
+def kinds() -> list[str]:
+    """The names of all stages there are."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_STAGES)
+
+
+def load(kind: str) -> Stage:
+    """The stage called `kind`. Raises KeyError where there is none."""
+    if kind not in kinds():
+        raise KeyError(kind)
+    stage: Stage = importlib.import_module(f"bessemer.stages.{kind}").STAGE
+    return stage

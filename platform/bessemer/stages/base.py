@@ -1,0 +1,138 @@
+"""What a stage is: typed settings, the kinds of artifact it consumes and produces, and a `run`.
+
+A stage lives in `stages/<kind>.py`, which defines `class Config(StageConfig)` and
+
+    STAGE = Stage(kind="clean", version=1, config=Config, consumes=("documents",), produces="documents", run=run)
+
+    def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None: ...
+
+`run` reads `inputs["documents"].data`, writes below `draft.data` (and `draft.ledger`), and may set `draft.counts`,
+`draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the manifest; nothing is an
+artifact before that. A killed `run` is called again with the same draft folder, so it continues from what it
+finds there. Heavy imports (ray, torch, trafilatura, ...) stand inside `run`, so that `plan` stays quick.
+
+The version is bumped by hand when the same input gives other bytes; a golden test notices when it was forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ValidationInfo
+
+from bessemer.artifacts.ledger import Counts
+from bessemer.artifacts.store import Artifact
+from bessemer.errors import Stopped
+from bessemer.recipe.overrides import FromCommandLine
+from bessemer.recipe.settings import Settings, execution
+
+
+class StageConfig(Settings):
+    """What every stage's settings have in common."""
+
+    num_workers: int | Literal["auto"] | None = execution(None)
+    """Worker processes for this stage: 0 works in this process without Ray, `auto` uses the cluster's CPUs; the recipe's if unset."""
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or "://" in value:
+        return value
+    folder = Path.cwd() if isinstance(value, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
+    return str(Path(folder, Path(value).expanduser()))
+
+
+RecipePath = Annotated[str, BeforeValidator(_resolve)]
+"""A path: relative to the recipe's folder in a recipe, to the working folder on the command line. Always `execution`."""
+
+Inputs = Mapping[str, Artifact]
+"""The consumed artifacts by kind."""
+
+
+@dataclass
+class Draft:
+    """An artifact in the making. Its folder survives a crash; `work` is removed before the manifest is written."""
+
+    path: Path
+    fingerprint: str
+    attempt: int = 1
+    counts: Counts | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)
+    """What settings left to `auto` became."""
+
+    @property
+    def data(self) -> Path:
+        return self._folder("data")
+
+    @property
+    def ledger(self) -> Path:
+        return self._folder("ledger")
+
+    @property
+    def checkpoints(self) -> Path:
+        return self._folder("checkpoints")
+
+    @property
+    def work(self) -> Path:
+        return self._folder("work")
+
+    @property
+    def metrics_file(self) -> Path:
+        """Where rank 0 appends the step metrics of this attempt, as JSON lines."""
+        return self._folder("metrics") / f"{self.attempt:04d}.jsonl"
+
+    def _folder(self, name: str) -> Path:
+        folder = self.path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@dataclass
+class Context:
+    """What a stage may ask of the run it is part of."""
+
+    seed: int
+    num_workers: int | Literal["auto"]
+    """The stage's worker count as the recipe says; see `units.resolve_workers`."""
+    log: logging.Logger
+    stop_file: Path
+    """Exists once the run was asked to stop; a remote worker polls it."""
+    start_ray: Callable[[], Any]
+    """Starts Ray or attaches to the run's cluster, once; returns the module."""
+    progress: Callable[..., None] = lambda done, total, unit, **facts: None
+    """`progress(done, total, "pages", **facts)`: how far the stage is; shown, never stored."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def check_stop(self) -> None:
+        """Raises Stopped once the run was asked to stop; called between units of work."""
+        if self.stopping.is_set() or self.stop_file.exists():
+            raise Stopped("stopped as asked", hint="run the same command again to continue")
+
+
+Run = Callable[[Any, Inputs, Draft, Context], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of stage. `consumes` are the kinds it needs, `optional` those it takes if the recipe offers them."""
+
+    kind: str
+    version: int
+    config: type[StageConfig]
+    produces: str
+    run: Run
+    consumes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """Distributions whose versions decide the output."""
+    seeded: bool = False
+    """Whether the recipe's seed changes the output."""
+    outside: Callable[[Any], Any] | None = None
+    """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
+    facts: Callable[[Any], dict[str, Any]] | None = None
+    """Figures for `plan`: parameters, tokens, ...; quick, no heavy imports."""

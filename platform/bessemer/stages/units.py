@@ -1,0 +1,348 @@
+"""Units of work: the piece that is done, or redone, whole.
+
+A stage cuts its input into units, bounded in bytes and defined by content. A worker turns a unit into files, each
+renamed into place, and answers with a small receipt (a JSON object), which is written last. A unit with a receipt is
+never done again, so a stage that was killed continues where it stood, and the result is the same bytes whatever the
+number of workers, their order, or what died on the way. Texts never pass through the driver.
+
+With `num_workers` 0 the units are done in this process. Otherwise they enter Ray Data by `from_items`, one a block,
+and an actor pool works on them; the pool reserves at most all CPUs but one, so that Ray's own tasks never starve.
+
+A unit whose worker died twice is done again with `careful=True`: then `document_units` gives each document to a child
+process and the one that kills it gets the verdict `crashed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bessemer import storage
+from bessemer.artifacts.documents import SCHEMA
+from bessemer.artifacts.ledger import CRASHED, Counts, ledger_table
+from bessemer.errors import BessemerError
+from bessemer.stages.base import Context
+
+DEATHS_BEFORE_CARE = 2
+BATCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work. `name` names its files and receipt; `payload` is anything picklable and small."""
+
+    name: str
+    payload: Any
+
+
+class Worker(Protocol):
+    """Does units in one process. Made once a process by a picklable factory, so it may hold models."""
+
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+        """Writes the unit's files and returns its receipt: a small JSON object."""
+
+
+def run_units(
+    units: Sequence[Unit],
+    make_worker: Callable[[], Worker],
+    receipts: Path,
+    context: Context,
+    *,
+    unit_name: str = "units",
+    facts: Callable[[dict[str, Any]], dict[str, float]] = lambda total: {},
+) -> list[dict[str, Any]]:
+    """Does every unit that has no receipt below `receipts` yet; returns all receipts in the order of `units`.
+
+    Raises the first BessemerError of a unit; anything else that a worker raises is raised as it is.
+    """
+    assert len({unit.name for unit in units}) == len(units), "two units with one name"
+    receipts.mkdir(parents=True, exist_ok=True)
+    done: dict[str, dict[str, Any]] = {}
+    for unit in units:
+        receipt = storage.read_json(receipts / f"{unit.name}.json")
+        if receipt is not None:
+            done[unit.name] = receipt
+    missing = [unit for unit in units if unit.name not in done]
+    context.progress(len(done), len(units), unit_name)
+    workers = resolve_workers(context, len(missing))
+    results = _in_process(missing, make_worker, receipts) if workers == 0 else _on_ray(missing, make_worker, receipts, context, workers)
+    with contextlib.closing(results):
+        context.check_stop()
+        for name, receipt in results:
+            done[name] = receipt
+            context.progress(len(done), len(units), unit_name)
+            context.check_stop()
+    return [done[unit.name] for unit in units]
+
+
+def resolve_workers(context: Context, num_units: int) -> int:
+    """How many worker processes: 0 for none, else at most one a CPU and one a unit."""
+    if context.num_workers == 0 or num_units == 0:
+        return 0
+    if context.num_workers != "auto":
+        return min(context.num_workers, num_units)
+    return min(num_units, max(1, int(context.start_ray().cluster_resources().get("CPU", 1))))
+
+
+@dataclass
+class _Task:
+    """One unit in one worker process: counts its deaths, does it, writes the receipt."""
+
+    receipts: Path
+    work: Worker
+
+    def __call__(self, unit: Unit) -> dict[str, Any]:
+        deaths = len(list(self.receipts.glob(f"{unit.name}.begun-*")))
+        marker = self.receipts / f"{unit.name}.begun-{os.getpid()}-{deaths}"
+        marker.touch()
+        receipt = self.work(unit, careful=deaths >= DEATHS_BEFORE_CARE)
+        storage.write_json(self.receipts / f"{unit.name}.json", receipt)
+        for marker in self.receipts.glob(f"{unit.name}.begun-*"):
+            marker.unlink(missing_ok=True)
+        return receipt
+
+
+def _in_process(units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if units:
+        task = _Task(receipts, make_worker())
+        for unit in units:
+            yield unit.name, task(unit)
+
+
+class _Actor:
+    """A Ray Data actor: the worker is made once, each row is one unit."""
+
+    def __init__(self, receipts: str, make_worker: Callable[[], Worker]) -> None:
+        self._task = _Task(Path(receipts), make_worker())
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import cloudpickle
+
+        (unit,) = (cloudpickle.loads(item) for item in batch["unit"])
+        try:
+            outcome: Any = self._task(unit)
+        except BessemerError as error:  # raised again in the driver, without Ray's traceback around it
+            outcome = error
+        return {"name": [unit.name], "outcome": [cloudpickle.dumps(outcome)]}
+
+
+def _on_ray(
+    units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path, context: Context, workers: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    ray = context.start_ray()
+    import cloudpickle
+    import ray.data
+
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    rows = [{"unit": cloudpickle.dumps(unit)} for unit in units]
+    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _Actor,
+        fn_constructor_args=(str(receipts), make_worker),
+        batch_size=1,
+        batch_format="numpy",
+        concurrency=workers,
+        num_cpus=min(1.0, max(cpus - 1, 0.5) / workers),
+    )
+    for row in results.iter_rows():
+        outcome = cloudpickle.loads(row["outcome"])
+        if isinstance(outcome, BessemerError):
+            raise outcome
+        yield row["name"], outcome
+
+
+# ------------------------------------------------------------------------------------------------ documents
+
+
+class DocumentWorker(Protocol):
+    """What a per-document stage supplies to `document_units`."""
+
+    def read(self, payload: Any) -> Iterator[pa.Table]:
+        """The unit's input in bounded batches; each has at least the columns `id` and `url`."""
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(documents, ledger) of a batch: a pure function, the same for a batch as for its rows one at a time."""
+
+
+def document_units(
+    units: Sequence[Unit],
+    make_worker: Callable[[], DocumentWorker],
+    context: Context,
+    *,
+    data: Path,
+    ledger: Path,
+    receipts: Path,
+    unit_name: str = "units",
+) -> Counts:
+    """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
+
+    In + created = out + removed is checked in every unit (CountMismatch).
+    """
+    make = partial(_DocumentUnits, make_worker, data, ledger)
+    found = run_units(units, make, receipts, context, unit_name=unit_name)
+    total = sum((Counts(**receipt) for receipt in found), Counts())
+    total.check()
+    return total
+
+
+@dataclass
+class _DocumentUnits:
+    make_worker: Callable[[], DocumentWorker]
+    data: Path
+    ledger: Path
+    worker: DocumentWorker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worker = self.make_worker()
+
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+        process = partial(_process_carefully, self.make_worker) if careful else self.worker.process
+        total = Counts()
+        with TableWriter(self.ledger / f"{unit.name}.parquet") as ledger_file, TableWriter(self.data / f"{unit.name}.parquet", SCHEMA) as data_file:
+            for batch in self.worker.read(unit.payload):
+                documents, verdicts = process(batch)
+                data_file.write(documents)
+                ledger_file.write(verdicts)
+                total += Counts.of(documents, verdicts, bytes_in=batch.nbytes)
+        return asdict(total)
+
+
+class TableWriter:
+    """A Parquet file written batch by batch and renamed into place at the end; equal rows give equal bytes.
+
+    Rows are regrouped into row groups of `ROWS`, so the file does not depend on how the batches were cut. A file
+    whose schema is not given takes the first batch's; with no batch at all there is no file.
+    """
+
+    ROWS = 8192
+
+    def __init__(self, path: Path, schema: pa.Schema | None = None) -> None:
+        self._path, self._schema = path, schema
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self._stack = contextlib.ExitStack()
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        if self._writer is None:
+            self._open(table.schema)
+        self._waiting.append(table.cast(self._schema))
+        self._rows += len(table)
+        while self._rows >= self.ROWS:
+            self._flush(self.ROWS)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None:
+            if self._writer is None and self._schema is not None:
+                self._open(self._schema)
+            if self._rows:
+                self._flush(self._rows)
+        if self._writer is not None:
+            with storage.explained(self._path):
+                self._writer.close()
+        self._stack.__exit__(kind, error, trace)
+
+    def _open(self, schema: pa.Schema) -> None:
+        self._schema = self._schema or schema
+        temporary = self._stack.enter_context(storage.atomic_path(self._path))
+        self._writer = pq.ParquetWriter(temporary, self._schema, compression="zstd")
+
+    def _flush(self, rows: int) -> None:
+        assert self._writer is not None
+        table = pa.concat_tables(self._waiting)
+        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=self.ROWS)
+        self._waiting, self._rows = [table.slice(rows)], len(table) - rows
+
+
+def document_parts(part: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A documents file in batches of at most about `BATCH_BYTES`, in order."""
+    for batch in pq.ParquetFile(part, memory_map=True).iter_batches(1024, columns=columns, use_threads=False):
+        yield from split_batch(pa.Table.from_batches([batch]))
+
+
+def split_batch(table: pa.Table) -> Iterator[pa.Table]:
+    """Cuts a table into slices of at most about `BATCH_BYTES`, but of at least one row."""
+    if len(table) <= 1 or table.nbytes <= BATCH_BYTES:
+        if len(table):
+            yield table
+        return
+    half = len(table) // 2
+    yield from split_batch(table.slice(0, half))
+    yield from split_batch(table.slice(half))
+
+
+def _process_carefully(make_worker: Callable[[], DocumentWorker], batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Each document in a child process; one that kills its process is removed as `crashed`."""
+    documents, verdicts = [], []
+    child = _Child(make_worker)
+    try:
+        for index in range(len(batch)):
+            row = batch.slice(index, 1)
+            outcome = child.process(row)
+            if outcome is None:
+                child.close()
+                child = _Child(make_worker)
+                outcome = (
+                    SCHEMA.empty_table(),
+                    ledger_table(row["id"], row["url"], [CRASHED], rules=[CRASHED], evidence=["its process died"]),
+                )
+            documents.append(outcome[0])
+            verdicts.append(outcome[1])
+    finally:
+        child.close()
+    return pa.concat_tables(documents), pa.concat_tables(verdicts, promote_options="default")
+
+
+class _Child:
+    """A child process that processes one document at a time."""
+
+    def __init__(self, make_worker: Callable[[], DocumentWorker]) -> None:
+        import cloudpickle
+
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_child_main, args=(theirs, cloudpickle.dumps(make_worker)), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def process(self, row: pa.Table) -> tuple[pa.Table, pa.Table] | None:
+        """The outcome, or None if the child died of it. Raises what the worker raised."""
+        try:
+            self._pipe.send(row)
+            outcome = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            return None
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _child_main(pipe: Any, pickled: bytes) -> None:
+    import cloudpickle
+
+    worker = cloudpickle.loads(pickled)()
+    with contextlib.suppress(EOFError):
+        while True:
+            row = pipe.recv()
+            try:
+                pipe.send(worker.process(row))
+            except BessemerError as error:
+                pipe.send(error)

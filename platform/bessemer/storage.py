@@ -1,0 +1,103 @@
+"""Files that are there whole or not at all.
+
+A file is written under a temporary name in the same folder, flushed to disk and renamed. A reader sees the
+old file or the new one, never a part; what a killed writer leaves behind begins with `.tmp-` and is ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bessemer.errors import StorageError
+
+TEMPORARY = ".tmp-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success flushes it to disk and renames it to `path`."""
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON with sorted keys, so that equal values are equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, or None where there is no file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Appends one JSON line in one write; a torn last line is possible after a crash and skipped by readers."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+        finally:
+            os.close(descriptor)
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The values of a JSON-lines file; a last line without its end is left out."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                with contextlib.suppress(json.JSONDecodeError):
+                    yield json.loads(line)
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Every file below `folder`, sorted by relative path; temporary files are left out."""
+    found = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(TEMPORARY)]
+    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to write into errors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"no space left to write `{path}`",
+                hint="free some space (`bessemer gc`), or set `storage_path` to another disk; then run the same command",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(
+                f"`{path}` cannot be written: {error.strerror}", hint="set `storage_path` to a folder you may write to"
+            ) from error
+        raise

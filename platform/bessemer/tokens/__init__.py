@@ -1,0 +1,1 @@
+"""From text to numbers: the tokenizer and the token store."""

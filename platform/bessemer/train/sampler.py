@@ -1,0 +1,116 @@
+"""Which rows form step N? A pure function of (seed, N), so that resuming needs no loader state.
+
+Step N (counted from 1) takes the rows numbered (N-1)*B .. N*B-1 of an endless sequence, B being the global
+batch size. The sequence is epoch after epoch; inside an epoch the rows come in the order of a pseudo-random
+permutation that is computed, not stored: a Feistel network over the next power of two, walked until it falls
+inside the range (Black and Rogaway 2002, "cycle walking"; fewer than two walks a row on average). Memory O(1),
+about 0.1 microseconds a row, and it can be inverted to ask which steps saw a row.
+
+A batch may straddle two epochs, so nothing is left over at an epoch's end. The rows of a step do not depend on
+the number of workers: worker r of w takes the r-th of w equal contiguous parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+_ROUNDS = 8
+
+
+class Rows(NamedTuple):
+    """Rows of a batch: the epoch that each belongs to, and its number in [0, rows of an epoch)."""
+
+    epoch: Integers
+    index: Integers
+
+    def part(self, number: int, of: int) -> Rows:
+        """The `number`-th of `of` equal contiguous parts."""
+        size, rest = divmod(len(self.index), of)
+        assert rest == 0, f"{len(self.index)} rows do not divide into {of} parts"
+        chosen = slice(number * size, (number + 1) * size)
+        return Rows(self.epoch[chosen], self.index[chosen])
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The rows of every step, for `num_rows` rows an epoch and `batch_size` rows a step."""
+
+    num_rows: int
+    batch_size: int
+    seed: int
+
+    def rows(self, step: int) -> Rows:
+        """The rows of step `step`, the first being 1."""
+        assert step >= 1
+        number = np.arange((step - 1) * self.batch_size, step * self.batch_size, dtype=np.int64)
+        epoch, position = np.divmod(number, self.num_rows)
+        index = np.empty_like(position)
+        for one in np.unique(epoch):
+            chosen = epoch == one
+            index[chosen] = self._permutation(int(one)).forward(position[chosen])
+        return Rows(epoch, index)
+
+    def steps_of(self, indices: Integers, last_step: int) -> Iterator[int]:
+        """The steps up to `last_step` whose batch holds any of the rows `indices`, ascending."""
+        for epoch in range(-(-last_step * self.batch_size // self.num_rows)):
+            position = self._permutation(epoch).backward(indices)
+            steps = (epoch * self.num_rows + position) // self.batch_size + 1
+            yield from (int(step) for step in np.unique(steps) if step <= last_step)
+
+    def _permutation(self, epoch: int) -> Permutation:
+        return Permutation(self.num_rows, (self.seed, epoch))
+
+
+class Permutation:
+    """A pseudo-random permutation of [0, size) named by `key`, forward and backward, in O(1) memory."""
+
+    def __init__(self, size: int, key: tuple[int, ...]) -> None:
+        assert size >= 1
+        bits = (size - 1).bit_length()
+        self.size = size
+        self.low_bits = np.uint64(bits - bits // 2)
+        self.low_mask = np.uint64((1 << (bits - bits // 2)) - 1)
+        self.high_mask = np.uint64((1 << (bits // 2)) - 1)
+        # SeedSequence's output is fixed by numpy's compatibility policy.
+        self.keys: Words = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64)
+
+    def forward(self, positions: Integers) -> Integers:
+        return self._walk(positions, range(_ROUNDS))
+
+    def backward(self, values: Integers) -> Integers:
+        """The position of each value: `backward(forward(x)) == x`."""
+        return self._walk(values, range(_ROUNDS - 1, -1, -1))
+
+    def _walk(self, numbers: Integers, rounds: range) -> Integers:
+        found = self._mix(numbers.astype(np.uint64), rounds)
+        outside = np.flatnonzero(found >= self.size)
+        while len(outside):
+            found[outside] = self._mix(found[outside], rounds)
+            outside = outside[found[outside] >= self.size]
+        return found.astype(np.int64)
+
+    def _mix(self, numbers: Words, rounds: range) -> Words:
+        """An alternating Feistel network: each half in turn is XORed with a hash of the other."""
+        high, low = numbers >> self.low_bits, numbers & self.low_mask
+        for number in rounds:
+            if number % 2:
+                low = low ^ (_hash(high, self.keys[number]) & self.low_mask)
+            else:
+                high = high ^ (_hash(low, self.keys[number]) & self.high_mask)
+        return (high << self.low_bits) | low
+
+
+def _hash(words: Words, key: Any) -> Words:
+    """The finalizer of SplitMix64 (Steele et al. 2014), keyed."""
+    words = (words ^ key) * np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
