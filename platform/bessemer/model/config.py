@@ -9,39 +9,34 @@ stock `transformers`, vLLM and llama.cpp.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from bessemer.errors import UsageError
 from bessemer.recipe.settings import Settings
 
 SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b"]
 
-# layers, width, query heads, key-value heads; head_dim is 64 up to `mini`, 128 above, as the families do
-NAMED_SIZES: dict[str, dict[str, int]] = {
-    "nano": {
-        "num_hidden_layers": 4, "hidden_size": 128, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64,
-    },
-    "tiny": {
-        "num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
-    },
-    "mini": {
-        "num_hidden_layers": 8, "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 64,
-    },
-    "small": {
-        "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 128,
-    },
-    "medium": {
-        "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 128,
-    },
-    "large": {
-        "num_hidden_layers": 28, "hidden_size": 1536, "num_attention_heads": 12, "num_key_value_heads": 6, "head_dim": 128,
-    },
-    "1b": {
-        "num_hidden_layers": 28, "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
-    },
-}  # fmt: skip
+
+class NamedSize(NamedTuple):
+    """The proportions of a named size; heads are 64 wide in small models, 128 above, as the families do."""
+
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+
+
+NAMED_SIZES: dict[SizeName, NamedSize] = {
+    "nano": NamedSize(4, 128, 2, 1, 64),
+    "tiny": NamedSize(4, 256, 4, 2, 64),
+    "mini": NamedSize(8, 512, 8, 4, 64),
+    "small": NamedSize(12, 768, 6, 3, 128),
+    "medium": NamedSize(24, 1024, 8, 4, 128),
+    "large": NamedSize(28, 1536, 12, 6, 128),
+    "1b": NamedSize(28, 2048, 16, 8, 128),
+}
 
 
 class RopeScaling(Settings):
@@ -164,20 +159,23 @@ class ModelShape(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.resolve(vocab_size=1, max_seq_length=1)
+        try:
+            self.resolve(vocab_size=1, max_seq_length=1)
+        except ValidationError as error:
+            raise ValueError("; ".join(str(problem["ctx"]["error"]) for problem in error.errors())) from None
         return self
 
     def resolve(self, *, vocab_size: int, max_seq_length: int) -> ModelConfig:
         """The complete configuration for a vocabulary and a sequence length. Raises ValueError if it cannot be."""
         named = NAMED_SIZES[self.size]
-        hidden_size = self.hidden_size or named["hidden_size"]
+        hidden_size = self.hidden_size or named.hidden_size
         heads, head_dim = self._heads(hidden_size)
         half = heads // 2 if heads % 2 == 0 else heads
         given = self.model_dump(exclude={"size"}, exclude_none=True)
         derived: dict[str, Any] = {
             "hidden_size": hidden_size,
             "intermediate_size": -(-hidden_size * 8 // (3 * 64)) * 64,
-            "num_hidden_layers": named["num_hidden_layers"],
+            "num_hidden_layers": named.num_hidden_layers,
             "num_attention_heads": heads,
             "num_key_value_heads": half,
             "head_dim": head_dim,
@@ -197,17 +195,10 @@ class ModelShape(Settings):
                     "or `head_dim` must be set"
                 )
             return self.num_attention_heads, hidden_size // self.num_attention_heads
-        head_dim = self.head_dim or named["head_dim"]
+        head_dim = self.head_dim or named.head_dim
         if hidden_size % head_dim:
             raise ValueError(
                 f"`hidden_size` ({hidden_size}) is no multiple of the head width ({head_dim}); "
                 "set `num_attention_heads` or `head_dim`"
             )
         return hidden_size // head_dim, head_dim
-
-
-def named_config(size: str, *, vocab_size: int, max_seq_length: int) -> ModelConfig:
-    """The configuration of a named size. Raises UsageError for a name that is none."""
-    if size not in NAMED_SIZES:
-        raise UsageError(f"there is no model size `{size}`", hint=f"the sizes are {', '.join(NAMED_SIZES)}")
-    return ModelShape.model_validate({"size": size}).resolve(vocab_size=vocab_size, max_seq_length=max_seq_length)

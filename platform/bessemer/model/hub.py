@@ -1,0 +1,214 @@
+"""Models as Hugging Face folders: out for every tool that reads them, in from the Llama and Qwen3 families.
+
+A folder has `config.json`, `model.safetensors` (or shards with an index), `generation_config.json` and the
+tokenizer's files. Fused matrices are cut on the way out and joined on the way in. Reading is by memory map, one
+tensor at a time; weights that are missing, left over or of another shape are one error that lists them all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bessemer import storage
+from bessemer.errors import InputError
+from bessemer.model.config import ModelConfig
+from bessemer.model.transformer import Transformer
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
+_SAME_NAME = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
+    "initializer_range",
+)  # fmt: skip
+_REQUIRED_VALUES = {
+    "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False,
+    "quantization_config": None,
+}  # fmt: skip
+_NUM_NAMED_WEIGHTS = 8
+
+
+def export_model(
+    model: Transformer,
+    folder: Path,
+    *,
+    tokenizer: Path | None = None,
+    end_of_text_id: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes `model` to `folder` in `dtype`, with the tokenizer files found in the folder `tokenizer`.
+
+    `end_of_text_id` is the token at which generation ends, recorded where Hugging Face's tools look for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _named_weights(model)}
+    with storage.atomic_path(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary, metadata={"format": "pt"})
+    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, end_of_text_id))
+    generation = {} if end_of_text_id is None else {"eos_token_id": end_of_text_id}
+    storage.write_json(folder / "generation_config.json", generation)
+    if tokenizer is not None:
+        copy_tokenizer(tokenizer, folder)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copies the tokenizer's files. Raises InputError where `source` has none."""
+    if not (source / "tokenizer.json").is_file():
+        raise InputError(f"`{source}` has no `tokenizer.json`", hint="name a folder made by the stage `tokenizer`")
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3."""
+    raw = storage.read_json(folder / "config.json")
+    if raw is None:
+        raise InputError(
+            f"`{folder}` is no model folder: it has no `config.json`", hint="name a Hugging Face model folder"
+        )
+    architecture = (raw.get("architectures") or ["none"])[0]
+    if architecture not in FAMILIES:
+        raise InputError(
+            f"`{folder}` holds a model of architecture `{architecture}`",
+            hint=f"the architectures that can be read are {', '.join(FAMILIES)}",
+        )
+    for key, value in _REQUIRED_VALUES.items():
+        if raw.get(key, value) != value:
+            raise InputError(
+                f"`{folder}/config.json` sets `{key}` to `{raw[key]}`, which is not supported",
+                hint="use a checkpoint without biases, sliding windows and quantization",
+            )
+    fields = {key: raw[key] for key in _SAME_NAME if raw.get(key) is not None}
+    heads = fields.get("num_attention_heads", 1)
+    fields.setdefault("num_key_value_heads", heads)
+    fields.setdefault("head_dim", fields.get("hidden_size", 0) // heads)
+    fields.setdefault("tie_word_embeddings", False)
+    try:
+        return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=FAMILIES[architecture])
+    except ValidationError as error:
+        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
+        raise InputError(f"`{folder}/config.json` is not usable: {problems}", hint="mend the file") from None
+
+
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Transformer:
+    """The model in a Hugging Face folder, with parameters and activations in `dtype`. Raises InputError."""
+    config = load_config(folder)
+    with torch.device("meta"):
+        model = Transformer(config, compute_dtype=dtype)
+    model.to_empty(device=device).to(dtype)
+    places = dict(_named_weights(model))
+    problems = []
+    for name, tensor in _tensors(folder):
+        place = places.pop(name, None)
+        if place is None:
+            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
+                continue  # older exports store the rotary table, and a tied head twice
+            problems.append(f"`{name}` is unexpected")
+        elif place.shape != tensor.shape:
+            problems.append(f"`{name}` has shape {list(tensor.shape)}, not {list(place.shape)}")
+        else:
+            with torch.no_grad():
+                place.copy_(tensor)
+    problems += [f"`{name}` is missing" for name in places]
+    if problems:
+        shown = ", ".join(problems[:_NUM_NAMED_WEIGHTS])
+        more = f" and {len(problems) - _NUM_NAMED_WEIGHTS} more" if len(problems) > _NUM_NAMED_WEIGHTS else ""
+        raise InputError(
+            f"the weights in `{folder}` do not fit its `config.json`: {shown}{more}",
+            hint="check that configuration and weights belong together and that every shard is there",
+        )
+    return model
+
+
+def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
+    """(Hugging Face name, view of the parameter) for every weight of the exported model."""
+    c = model.config
+    yield "model.embed_tokens.weight", model.embed_tokens.data
+    for number, block in enumerate(model.blocks()):
+        prefix = f"model.layers.{number}."
+        q, k, v = torch.split(block.qkv.data, [c.query_size, c.key_value_size, c.key_value_size])
+        gate, up = block.gate_up.data.chunk(2)
+        yield prefix + "input_layernorm.weight", block.attention_norm.data
+        yield prefix + "self_attn.q_proj.weight", q
+        yield prefix + "self_attn.k_proj.weight", k
+        yield prefix + "self_attn.v_proj.weight", v
+        if c.qk_norm:
+            yield prefix + "self_attn.q_norm.weight", block.query_norm.data
+            yield prefix + "self_attn.k_norm.weight", block.key_norm.data
+        yield prefix + "self_attn.o_proj.weight", block.out.data
+        yield prefix + "post_attention_layernorm.weight", block.feed_forward_norm.data
+        yield prefix + "mlp.gate_proj.weight", gate
+        yield prefix + "mlp.up_proj.weight", up
+        yield prefix + "mlp.down_proj.weight", block.down.data
+    yield "model.norm.weight", model.norm.data
+    if model.lm_head is not None:
+        yield "lm_head.weight", model.lm_head.data
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    index = storage.read_json(folder / "model.safetensors.index.json")
+    files = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
+    for name in files:
+        path = folder / name
+        if not path.is_file():
+            raise InputError(
+                f"`{folder}` lacks the weights file `{name}`", hint="fetch the whole folder, safetensors included"
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 (no mapping)
+                    yield key, file.get_tensor(key)
+        except SafetensorError as error:
+            raise InputError(f"`{path}` is damaged: {error}", hint="fetch or export the model again") from None
+
+
+def _rope_fields(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`rope_theta` and `rope_scaling` from either spelling: `rope_parameters` (new) or two fields (old)."""
+    parameters = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
+    kind = parameters.pop("rope_type", parameters.pop("type", "default"))
+    theta = parameters.pop("rope_theta", None) or raw.get("rope_theta")
+    fields: dict[str, Any] = {} if theta is None else {"rope_theta": theta}
+    if kind == "llama3":
+        fields["rope_scaling"] = parameters
+    elif kind != "default":
+        raise InputError(
+            f"`{folder}/config.json` scales rotary positions by `{kind}`, which is not supported",
+            hint="use a checkpoint with `default` or `llama3` rotary positions",
+        )
+    return fields
+
+
+def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int | None) -> dict[str, Any]:
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.rope_scaling is not None:
+        rope |= {"rope_type": "llama3"} | json.loads(config.rope_scaling.model_dump_json())
+    architecture = next(name for name, qk_norm in FAMILIES.items() if qk_norm == config.qk_norm)
+    return {key: getattr(config, key) for key in _SAME_NAME} | {
+        "architectures": [architecture],
+        "model_type": "qwen3" if config.qk_norm else "llama",
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_cache": True,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": rope,
+        "dtype": str(dtype).removeprefix("torch."),
+        "bos_token_id": None,
+        "eos_token_id": end_of_text_id,
+    }

@@ -1,0 +1,47 @@
+"""Rotary positions (RoFormer, arXiv 2104.09864), in the half-split layout of Llama and Qwen.
+
+Feature i and feature i + d/2 of a head are a plane that turns by position * theta^(-2i/d).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bessemer.model.config import ModelConfig
+
+
+def frequencies(config: ModelConfig) -> Tensor:
+    """Radians per position of each plane, fp32 [d/2]; stretched as Llama 3 does where the config says so."""
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    base = 1.0 / (config.rope_theta**exponents)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return base
+    wavelengths = 2 * math.pi / base
+    turns = scaling.original_max_position_embeddings / wavelengths
+    smooth = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    smooth = smooth.clamp(0, 1)
+    return base / scaling.factor * (1 - smooth) + base * smooth
+
+
+def rotation(
+    config: ModelConfig, length: int, positions: Tensor | None, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Cosine and sine for `positions` [T] or [B, T] (0 .. length - 1 if None), each [1 or B, T, 1, d/2]."""
+    if positions is None:
+        positions = torch.arange(length, device=device)
+    angles = positions.to(device, torch.float32)[..., None] * frequencies(config).to(device)
+    if angles.ndim == 2:
+        angles = angles[None]
+    angles = angles[:, :, None, :]
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """x [B, T, heads, d] turned by its positions."""
+    cosine, sine = rotation
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)

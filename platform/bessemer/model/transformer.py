@@ -1,0 +1,222 @@
+"""The network: a decoder-only transformer, exactly Qwen3 (or Llama, without the norm of queries and keys).
+
+    x = embedding[tokens]
+    for each block:  x += out(attention(rope(norm(q)), rope(norm(k)), v));  x += down(silu(gate(h)) * up(h))
+    logits = head(norm(x))
+
+Letters in shapes: B rows, T positions, D hidden_size, H query heads, G key-value heads, d head_dim,
+I intermediate_size, V vocab_size.
+
+Precision: parameters are kept as they are (fp32 while training) and each weight is cast once per forward pass to
+`compute_dtype`, in which the whole pass runs; gradients come back in the parameter's own type. Norms and the
+softmax of the loss are computed in fp32. The cast costs about 1 % of a step and needs no autocast, which would
+look at every operation.
+
+Queries, keys and values are one matrix, gate and up another, because one wide product is faster than three.
+`parameter_roles` says how to cut them again, for optimizers that work on whole matrices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bessemer.model import rope
+from bessemer.model.cache import KeyValueCache
+from bessemer.model.config import ModelConfig
+from bessemer.model.loss import IGNORED, cross_entropy
+from bessemer.model.norm import rms_norm
+
+__all__ = ["IGNORED", "ParameterRole", "Transformer"]
+
+
+@dataclass(frozen=True)
+class ParameterRole:
+    """What a parameter is to an optimizer."""
+
+    kind: Literal["matrix", "embedding", "head", "vector"]
+    """`matrix`: a hidden linear map [out, in]; `embedding` and `head`: [V, D]; `vector`: a norm's gain."""
+    rows: tuple[int, ...] = ()
+    """Of a `matrix`: the output rows of each map fused in it, in order; they sum to its first dimension."""
+
+
+class Transformer(nn.Module):
+    """The language model. `config` is its shape; `compute_dtype` the type that activations have."""
+
+    def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.compute_dtype = compute_dtype
+        self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.Parameter(torch.ones(config.hidden_size))
+        self.lm_head = (
+            None if config.tie_word_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+        )
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        targets: Tensor | None = None,
+        reduction: Literal["sum", "none"] = "sum",
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        causal: bool = True,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
+
+        The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
+        `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
+        The other arguments are those of `hidden_states`.
+        """
+        x = self.hidden_states(tokens, positions=positions, documents=documents, causal=causal, cache=cache)
+        if targets is None:
+            return F.linear(x, self.head().to(x.dtype))
+        return cross_entropy(x, self.head(), targets, reduction=reduction)
+
+    def hidden_states(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        causal: bool = True,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """The normalised last hidden states [B, T, D], which the head reads.
+
+        `positions` [T] or [B, T] are 0, 1, 2, ... if left out; with a cache, counted on from each row's length.
+        `documents` [B, T] numbers the document of each token; attention then stays inside a document (the mask
+        costs B T^2 bytes). `causal=False` lets every token see the whole row (or document). With a `cache` the
+        tokens are appended to it, and it is the caller's to say how many count (`cache.advance`).
+        """
+        mask: Tensor | None = None
+        if cache is not None:
+            assert documents is None, "a cache holds one document a row"
+            assert causal, "tokens in a cache were seen without those after them"
+            positions = cache.next_positions(tokens.shape[1])
+            mask = cache.mask(positions)
+        elif documents is not None:
+            mask = _document_mask(documents, causal)
+        rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device, self.compute_dtype)
+        x = F.embedding(tokens, self.embed_tokens).to(self.compute_dtype)
+        for number, block in enumerate(self.blocks()):
+            x = block(x, rotation, mask, causal, None if cache is None else (cache, number))
+        return rms_norm(x, self.norm, self.config.rms_norm_eps)
+
+    def blocks(self) -> list[Block]:
+        """The blocks, first to last."""
+        return cast(list[Block], list(self.layers))
+
+    def head(self) -> Tensor:
+        """The output matrix [V, D]: its own, or the embedding."""
+        return self.embed_tokens if self.lm_head is None else self.lm_head
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Fills every parameter from `seed` and its name alone, whatever the device or the number of threads.
+
+        Embedding and head N(0, initializer_range^2); maps that write to the residual stream zero, so that every
+        block begins as the identity; other maps N(0, 1 / (3 fan_in)) (modded-nanogpt, track 3); gains one.
+        """
+        for name, parameter in self.named_parameters():
+            role = self.parameter_roles()[name]
+            if role.kind == "vector":
+                parameter.fill_(1.0)
+            elif name.endswith(("out", "down")):
+                parameter.zero_()
+            else:
+                digest = hashlib.sha256(f"{seed}\x00{name}".encode()).digest()
+                generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+                spread = (3 * parameter.shape[1]) ** -0.5 if role.kind == "matrix" else self.config.initializer_range
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+
+    def parameter_roles(self) -> dict[str, ParameterRole]:
+        """The role of every parameter, by its name in `named_parameters`."""
+        c = self.config
+        fused = {
+            "qkv": (c.query_size, c.key_value_size, c.key_value_size),
+            "gate_up": (c.intermediate_size, c.intermediate_size),
+        }
+        roles = {}
+        for name, parameter in self.named_parameters():
+            last = name.rpartition(".")[2]
+            if name == "embed_tokens":
+                roles[name] = ParameterRole("embedding")
+            elif name == "lm_head":
+                roles[name] = ParameterRole("head")
+            elif parameter.ndim == 1:
+                roles[name] = ParameterRole("vector")
+            else:
+                roles[name] = ParameterRole("matrix", fused.get(last, (parameter.shape[0],)))
+        return roles
+
+
+class Block(nn.Module):
+    """Attention, then a gated feed-forward layer; each reads a normalised copy of x and adds to x."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.attention_norm = nn.Parameter(torch.ones(c.hidden_size))
+        self.qkv = nn.Parameter(torch.empty(c.query_size + 2 * c.key_value_size, c.hidden_size))
+        if c.qk_norm:
+            self.query_norm = nn.Parameter(torch.ones(c.head_dim))
+            self.key_norm = nn.Parameter(torch.ones(c.head_dim))
+        self.out = nn.Parameter(torch.empty(c.hidden_size, c.query_size))
+        self.feed_forward_norm = nn.Parameter(torch.ones(c.hidden_size))
+        self.gate_up = nn.Parameter(torch.empty(2 * c.intermediate_size, c.hidden_size))
+        self.down = nn.Parameter(torch.empty(c.hidden_size, c.intermediate_size))
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        causal: bool,
+        cache: tuple[KeyValueCache, int] | None,
+    ) -> Tensor:
+        """x [B, T, D] to [B, T, D]; `rotation` from `rope.rotation`, `mask` [B, 1, T, S] true where seen."""
+        c = self.config
+        h = rms_norm(x, self.attention_norm, c.rms_norm_eps)
+        x = x + F.linear(self._attention(h, rotation, mask, causal, cache), self.out.to(x.dtype))
+        h = rms_norm(x, self.feed_forward_norm, c.rms_norm_eps)
+        gate, up = F.linear(h, self.gate_up.to(x.dtype)).chunk(2, dim=-1)
+        return x + F.linear(F.silu(gate) * up, self.down.to(x.dtype))
+
+    def _attention(
+        self,
+        h: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        causal: bool,
+        cache: tuple[KeyValueCache, int] | None,
+    ) -> Tensor:
+        c = self.config
+        rows, length, _ = h.shape
+        qkv = F.linear(h, self.qkv.to(h.dtype)).view(rows, length, -1, c.head_dim)
+        heads = [c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads]
+        q, k, v = torch.split(qkv, heads, dim=2)
+        if c.qk_norm:
+            q, k = rms_norm(q, self.query_norm, c.rms_norm_eps), rms_norm(k, self.key_norm, c.rms_norm_eps)
+        q, k = rope.rotate(q, rotation).transpose(1, 2), rope.rotate(k, rotation).transpose(1, 2)
+        v = v.transpose(1, 2)
+        if cache is not None:
+            k, v = cache[0].append(cache[1], k, v)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=k.shape[1] != q.shape[1]
+        )
+        return y.transpose(1, 2).reshape(rows, length, -1)
+
+
+def _document_mask(documents: Tensor, causal: bool) -> Tensor:
+    """[B, 1, T, T], true where the query's document is the key's (and, if causal, not ahead of it)."""
+    mask = documents[:, :, None] == documents[:, None, :]
+    return (mask.tril() if causal else mask)[:, None]

@@ -1,0 +1,134 @@
+"""Exported models are stock `transformers` models with equal logits; folders that do not fit are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from bessemer.errors import InputError
+from bessemer.model.config import ModelConfig
+from bessemer.model.hub import export_model, load_config, load_model
+from bessemer.model.transformer import Transformer
+
+SHAPE = {
+    "vocab_size": 97,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+}
+
+
+def random_model(**changes: object) -> Transformer:
+    model = Transformer(ModelConfig(**SHAPE | changes))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(0.6 if parameter.ndim == 1 else 0.0, 0.2, generator=generator)
+    return model
+
+
+def random_tokens(rows: int = 2, length: int = 23) -> torch.Tensor:
+    return torch.randint(0, 97, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("qk_norm", [True, False], ids=["qwen3", "llama"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("num_key_value_heads", [4, 2, 1])
+def test_stock_transformers_gives_equal_logits(
+    tmp_path: Path, qk_norm: bool, tied: bool, num_key_value_heads: int
+) -> None:
+    model = random_model(qk_norm=qk_norm, tie_word_embeddings=tied, num_key_value_heads=num_key_value_heads)
+    export_model(model, tmp_path)
+    stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(stock).__name__ == ("Qwen3ForCausalLM" if qk_norm else "LlamaForCausalLM")
+    tokens = random_tokens()
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), stock(tokens).logits, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_sharded_stock_checkpoints_load_with_equal_logits(tmp_path: Path, family: str, tied: bool) -> None:
+    rope = {"rope_type": "default", "rope_theta": 5e5}
+    if family == "llama":
+        rope |= {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        }
+    config = transformers.AutoConfig.for_model(
+        family, **SHAPE, tie_word_embeddings=tied, rope_parameters=rope, initializer_range=0.3
+    )
+    torch.manual_seed(3)
+    stock = transformers.AutoModelForCausalLM.from_config(config).eval()
+    stock.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert (tmp_path / "model.safetensors.index.json").exists(), "the test needs shards"
+    model = load_model(tmp_path)
+    tokens = random_tokens(length=60)
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), stock(tokens).logits, atol=2e-5, rtol=1e-5)
+
+
+def test_export_and_import_are_inverse(tmp_path: Path) -> None:
+    model = random_model(rope_theta=5e4)
+    export_model(model, tmp_path, end_of_text_id=7)
+    assert load_config(tmp_path) == model.config
+    loaded = load_model(tmp_path)
+    for name, parameter in model.state_dict().items():
+        assert torch.equal(parameter, loaded.state_dict()[name]), name
+    assert json.loads((tmp_path / "generation_config.json").read_text()) == {"eos_token_id": 7}
+
+
+def test_missing_left_over_and_misshapen_weights_are_one_error(tmp_path: Path) -> None:
+    export_model(random_model(), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["stray.weight"] = weights.pop("model.layers.1.mlp.up_proj.weight")
+    weights["model.norm.weight"] = torch.ones(3)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(InputError) as caught:
+        load_model(tmp_path)
+    message = caught.value.message
+    assert "`model.layers.1.mlp.up_proj.weight` is missing" in message
+    assert "`stray.weight` is unexpected" in message
+    assert "`model.norm.weight` has shape [3], not [48]" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"architectures": ["GPT2LMHeadModel"]}, "architecture `GPT2LMHeadModel`"),
+        ({"attention_bias": True}, "`attention_bias`"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2}}, "`yarn`"),
+        ({"num_key_value_heads": 3}, "must divide"),
+        ({"head_dim": 15}, "even"),
+    ],
+)
+def test_unsupported_configurations_are_refused(tmp_path: Path, change: dict, complaint: str) -> None:
+    export_model(random_model(), tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=complaint):
+        load_model(tmp_path)
+
+
+def test_damaged_or_absent_weights_are_refused(tmp_path: Path) -> None:
+    export_model(random_model(), tmp_path / "whole")
+    for name, spoil in {
+        "cut": lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        "gone": lambda path: path.unlink(),
+    }.items():
+        shutil.copytree(tmp_path / "whole", tmp_path / name)
+        spoil(tmp_path / name / "model.safetensors")
+        with pytest.raises(InputError):
+            load_model(tmp_path / name)
