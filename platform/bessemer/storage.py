@@ -94,10 +94,11 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"no space left to write `{path}`",
-                hint="free some space (`bessemer gc`), or set `storage_path` to another disk; then run the same command",
+                hint="free some space (`bessemer gc`) or set `storage_path` to another disk, then run the same command",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
-                f"`{path}` cannot be written: {error.strerror}", hint="set `storage_path` to a folder you may write to"
+                f"`{path}` cannot be written: {error.strerror}",
+                hint="set `storage_path` to a folder you may write to",
             ) from error
         raise

@@ -15,7 +15,9 @@ class FromCommandLine(str):
     __slots__ = ()
 
 
-def apply(raw: Any, assignments: Sequence[str], stage_names: Sequence[str]) -> tuple[dict[yaml.Path, str], list[Problem]]:
+def apply(
+    raw: Any, assignments: Sequence[str], stage_names: Sequence[str]
+) -> tuple[dict[yaml.Path, str], list[Problem]]:
     """Changes `raw` in place. Returns the assignment behind each changed path, and what could not be applied.
 
     `clean.languages=[en]` reaches into the stage `clean`; a first name that is no stage is a field of the recipe.

@@ -35,7 +35,8 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         body = "\n\n".join(str(problem) for problem in problems)
         raise RecipeError(
-            f"the recipe has {count}\n\n{body}", hint="mend the recipe; `bessemer plan RECIPE` checks it without running"
+            f"the recipe has {count}\n\n{body}",
+            hint="mend the recipe; `bessemer plan RECIPE` checks it without running",
         )
 
 

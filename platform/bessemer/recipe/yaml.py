@@ -59,7 +59,13 @@ def parse(text: str, name: str = "recipe") -> Source:
         what = getattr(error, "problem", None) or str(error)
         line = mark.line + 1 if mark else None
         source.problems.append(
-            Problem(what, file=name, line=line, excerpt=source.excerpt(line), hint="check the indentation and quotes")
+            Problem(
+                what,
+                file=name,
+                line=line,
+                excerpt=source.excerpt(line),
+                hint="check the indentation and quotes",
+            )
         )
         return source
     if node is not None:

@@ -6,8 +6,8 @@ A stage lives in `stages/<kind>.py`, which defines `class Config(StageConfig)` a
 
     def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None: ...
 
-`run` reads `inputs["documents"].data`, writes below `draft.data` (and `draft.ledger`), and may set `draft.counts`,
-`draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the manifest; nothing is an
+`run` reads `inputs["documents"].data`, writes below `draft.data` (and `draft.ledger`), and may set
+`draft.counts`, `draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the manifest; nothing is an
 artifact before that. A killed `run` is called again with the same draft folder, so it continues from what it
 finds there. Heavy imports (ray, torch, trafilatura, ...) stand inside `run`, so that `plan` stays quick.
 
@@ -36,7 +36,7 @@ class StageConfig(Settings):
     """What every stage's settings have in common."""
 
     num_workers: int | Literal["auto"] | None = execution(None)
-    """Worker processes for this stage: 0 works in this process without Ray, `auto` uses the cluster's CPUs; the recipe's if unset."""
+    """Worker processes: 0 works in this process without Ray, `auto` uses the cluster's CPUs; the recipe's if unset."""
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:
@@ -47,7 +47,10 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 
 
 RecipePath = Annotated[str, BeforeValidator(_resolve)]
-"""A path: relative to the recipe's folder in a recipe, to the working folder on the command line. Always `execution`."""
+"""A path, relative to the recipe's folder in a recipe and to the working folder on the command line.
+
+Where a file lies does not change the result, so such a field is `execution` and `Stage.outside` stands for its content.
+"""
 
 Inputs = Mapping[str, Artifact]
 """The consumed artifacts by kind."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA
-from bessemer.artifacts.ledger import CRASHED, Counts, ledger_table
+from bessemer.artifacts.ledger import CRASHED, Counts, ledger_schema, ledger_table
 from bessemer.errors import BessemerError
 from bessemer.stages.base import Context
 
@@ -58,7 +58,6 @@ def run_units(
     context: Context,
     *,
     unit_name: str = "units",
-    facts: Callable[[dict[str, Any]], dict[str, float]] = lambda total: {},
 ) -> list[dict[str, Any]]:
     """Does every unit that has no receipt below `receipts` yet; returns all receipts in the order of `units`.
 
@@ -74,7 +73,11 @@ def run_units(
     missing = [unit for unit in units if unit.name not in done]
     context.progress(len(done), len(units), unit_name)
     workers = resolve_workers(context, len(missing))
-    results = _in_process(missing, make_worker, receipts) if workers == 0 else _on_ray(missing, make_worker, receipts, context, workers)
+    results = (
+        _in_process(missing, make_worker, receipts)
+        if workers == 0
+        else _on_ray(missing, make_worker, receipts, context, workers)
+    )
     with contextlib.closing(results):
         context.check_stop()
         for name, receipt in results:
@@ -111,7 +114,9 @@ class _Task:
         return receipt
 
 
-def _in_process(units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _in_process(
+    units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path
+) -> Generator[tuple[str, dict[str, Any]], None, None]:
     if units:
         task = _Task(receipts, make_worker())
         for unit in units:
@@ -137,12 +142,11 @@ class _Actor:
 
 def _on_ray(
     units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path, context: Context, workers: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    ray = context.start_ray()
+) -> Generator[tuple[str, dict[str, Any]], None, None]:
+    cpus = max(1, int(context.start_ray().cluster_resources().get("CPU", 1)))
     import cloudpickle
     import ray.data
 
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
     rows = [{"unit": cloudpickle.dumps(unit)} for unit in units]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Actor,
@@ -164,6 +168,9 @@ def _on_ray(
 
 class DocumentWorker(Protocol):
     """What a per-document stage supplies to `document_units`."""
+
+    signals: Sequence[str]
+    """The names of what is measured: the ledger's `signals`, in this order; empty where nothing is."""
 
     def read(self, payload: Any) -> Iterator[pa.Table]:
         """The unit's input in bounded batches; each has at least the columns `id` and `url`."""
@@ -206,7 +213,11 @@ class _DocumentUnits:
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         process = partial(_process_carefully, self.make_worker) if careful else self.worker.process
         total = Counts()
-        with TableWriter(self.ledger / f"{unit.name}.parquet") as ledger_file, TableWriter(self.data / f"{unit.name}.parquet", SCHEMA) as data_file:
+        schema = ledger_schema(self.worker.signals)
+        with (
+            TableWriter(self.ledger / f"{unit.name}.parquet", schema) as ledger_file,
+            TableWriter(self.data / f"{unit.name}.parquet", SCHEMA) as data_file,
+        ):
             for batch in self.worker.read(unit.payload):
                 documents, verdicts = process(batch)
                 data_file.write(documents)
@@ -218,50 +229,43 @@ class _DocumentUnits:
 class TableWriter:
     """A Parquet file written batch by batch and renamed into place at the end; equal rows give equal bytes.
 
-    Rows are regrouped into row groups of `ROWS`, so the file does not depend on how the batches were cut. A file
-    whose schema is not given takes the first batch's; with no batch at all there is no file.
+    Rows are regrouped into row groups of `ROWS`, so the file does not depend on how the batches were cut. Columns
+    that a batch lacks are null.
     """
 
     ROWS = 8192
 
-    def __init__(self, path: Path, schema: pa.Schema | None = None) -> None:
-        self._path, self._schema = path, schema
-        self._waiting: list[pa.Table] = []
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._waiting: list[pa.Table] = [schema.empty_table()]
         self._rows = 0
-        self._stack = contextlib.ExitStack()
-        self._writer: pq.ParquetWriter | None = None
+        self._path = path
+        self._atomic = storage.atomic_path(path)
 
     def __enter__(self) -> TableWriter:
+        self._writer = pq.ParquetWriter(self._atomic.__enter__(), self._schema, compression="zstd")
         return self
 
     def write(self, table: pa.Table) -> None:
-        if self._writer is None:
-            self._open(table.schema)
-        self._waiting.append(table.cast(self._schema))
+        lacking = [f for f in self._schema if f.name not in table.column_names]
+        for missing in lacking:
+            table = table.append_column(missing, pa.nulls(len(table), missing.type))
+        self._waiting.append(table.select(self._schema.names).cast(self._schema))
         self._rows += len(table)
         while self._rows >= self.ROWS:
             self._flush(self.ROWS)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is None:
-            if self._writer is None and self._schema is not None:
-                self._open(self._schema)
-            if self._rows:
-                self._flush(self._rows)
-        if self._writer is not None:
-            with storage.explained(self._path):
-                self._writer.close()
-        self._stack.__exit__(kind, error, trace)
-
-    def _open(self, schema: pa.Schema) -> None:
-        self._schema = self._schema or schema
-        temporary = self._stack.enter_context(storage.atomic_path(self._path))
-        self._writer = pq.ParquetWriter(temporary, self._schema, compression="zstd")
+            self._flush(self._rows)
+        with storage.explained(self._path):
+            self._writer.close()
+        self._atomic.__exit__(kind, error, trace)
 
     def _flush(self, rows: int) -> None:
-        assert self._writer is not None
         table = pa.concat_tables(self._waiting)
-        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=self.ROWS)
+        if rows:
+            self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=self.ROWS)
         self._waiting, self._rows = [table.slice(rows)], len(table) - rows
 
 

@@ -1,0 +1,48 @@
+# Everything runs in one virtual environment, `.venv`, made from pyproject.toml and the exact versions in constraints.txt.
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: help setup quickstart test check format drill bench clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY)  ## make the virtual environment (done once; again when pyproject.toml or constraints.txt change)
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit("Bessemer needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@echo "setup: making $(VENV) and installing the versions in constraints.txt (about 2 GB, some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip 2>&1 | grep -v 'is ignored: it is neither' || true
+	@echo "setup: installing torch, ray, mlflow and the rest"
+	@set -o pipefail 2>/dev/null; $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@rm -f $(VENV)/.ready-*; touch $@
+	@echo "setup: done"
+
+quickstart: $(READY)  ## the whole way on this machine: crawl, clean, train, evaluate
+	$(BIN)/bessemer run pipelines/quickstart/recipe.yaml
+
+test: $(READY)  ## the test suite
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## what CI runs: format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(READY)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+drill: $(READY)  ## kill things for some minutes and see that nothing is lost
+	$(BIN)/python -m pytest -m drill --timeout 3600
+
+bench: $(READY)  ## the figures: ours, the peer's, the ratio
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove the virtual environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

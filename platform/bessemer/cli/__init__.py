@@ -1,0 +1,84 @@
+"""The command line. Groups of commands are imported when they are used, so `bessemer --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from bessemer import __version__, environment
+from bessemer.errors import BessemerError
+
+COMMANDS = {
+    "init": ("recipes", "Copy a recipe to edit."),
+    "plan": ("recipes", "Show what would run, what is reused, and why."),
+    "run": ("recipes", "Run a recipe; the same command again resumes."),
+    "runs": ("runs", "List the runs."),
+    "status": ("runs", "Show how far a run is."),
+    "logs": ("runs", "Show the logs of a run."),
+    "stop": ("runs", "Ask a run to stop; the same command continues it."),
+    "report": ("runs", "Write the HTML report of a run."),
+    "gc": ("runs", "Delete artifacts that no run needs."),
+    "show": ("data", "Look at the documents of a stage, kept or dropped."),
+    "explain": ("data", "Tell the story of one document."),
+    "generate": ("models", "Continue a prompt with a model."),
+    "ui": ("serving", "Open MLflow on the right store."),
+    "doctor": ("serving", "Check versions, disk, Ray, MLflow and accelerators."),
+}
+
+
+class LazyGroup(click.Group):
+    """Looks up a command's module when the command is called; `--help` needs only the table above."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"bessemer.cli.{COMMANDS[name][0]}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(context, arguments)
+        except click.UsageError as error:
+            from bessemer.recipe.problems import nearest
+
+            raise click.UsageError(f"{error.message.rstrip('.')}; {nearest(arguments[0], COMMANDS)}", context) from None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def bessemer() -> None:
+    """Raw text in, a trained, evaluated and served language model out.
+
+    Begin with `bessemer plan pipelines/quickstart/recipe.yaml`.
+    """
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 3 unreachable, 130 interrupted."""
+    environment.prepare()
+    try:
+        sys.exit(bessemer.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BessemerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("error: interrupted\n\nhint: run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

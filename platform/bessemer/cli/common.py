@@ -1,0 +1,45 @@
+"""What several commands share: arguments, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")
+
+
+def storage_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--storage-path",
+        "root",
+        default="runs",
+        show_default=True,
+        envvar="BESSEMER_STORAGE_PATH",
+        type=click.Path(path_type=Path),
+        help="The folder of artifacts and runs.",
+        callback=lambda context, parameter, value: value.expanduser().absolute(),
+    )(command)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns padded to their widest cell; the last one is free."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def say(text: str) -> None:
+    """A line for the person, not for the next program."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,102 @@
+"""`show` and `explain`: look at the documents, and at what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bessemer.cli.common import JSON, print_json, print_table, say, storage_option
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("stage")
+@click.option("--sample", default=5, show_default=True, help="How many documents.")
+@click.option(
+    "--dropped", is_flag=False, flag_value="", metavar="[RULE]", help="Show what was removed, by RULE if given."
+)
+@storage_option
+@JSON
+def show(run_name: str, stage: str, sample: int, dropped: str | None, root: Path, as_json: bool) -> None:
+    """Look at the documents that STAGE kept, or dropped. RUN may be `@last`."""
+    from bessemer.runner import stories
+    from bessemer.runner.runs import find
+
+    run = find(root, run_name)
+    if dropped is None:
+        rows = list(stories.kept(run, stage, sample))
+        if as_json:
+            print_json([{key: str(value) for key, value in row.items()} for row in rows])
+        for row in [] if as_json else rows:
+            text = row.pop("text", None)
+            click.secho("  ".join(f"{k}={_cell(v)}" for k, v in row.items() if v is not None), bold=True)
+            click.echo(f"{_excerpt(text)}\n" if text else "")
+        return
+    examples = list(stories.dropped(run, stage, dropped or None, sample))
+    if as_json:
+        print_json([{**asdict(chapter), "text": text} for chapter, text in examples])
+        return
+    rules = stories.removed_by_rule(run, stage)
+    if not dropped and rules:
+        print_table(
+            ["removed", "rule"], [[str(n), rule] for rule, n in sorted(rules.items(), key=lambda item: -item[1])]
+        )
+        click.echo()
+    for chapter, text in examples:
+        click.secho(f"{chapter.url}  {_reason(chapter)}", bold=True)
+        click.echo(f"{_excerpt(text)}\n")
+    say(f"next: bessemer explain {examples[0][0].id}" if examples else f"`{stage}` dropped nothing by that rule")
+
+
+@click.command()
+@click.argument("url_or_id", metavar="URL-OR-ID")
+@click.option("--run", "run_name", help="Only in this run; the newest that knows the document by default.")
+@storage_option
+@JSON
+def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> None:
+    """Tell the story of one document: what every stage decided, by which rule, on what measurement."""
+    from bessemer.errors import UsageError
+    from bessemer.runner import stories
+    from bessemer.runner.runs import all_runs, find
+
+    candidates = [find(root, run_name)] if run_name else list(all_runs(root))
+    for run in candidates:
+        chapters = stories.tell(run, url_or_id)
+        if not chapters:
+            continue
+        if as_json:
+            print_json({"run": run.name, "chapters": [asdict(chapter) for chapter in chapters]})
+            return
+        click.echo(f"{url_or_id} in {run.name}")
+        for chapter in chapters:
+            click.echo(
+                f"  {chapter.stage:<12} {_reason(chapter)}" + (f"  [{chapter.id}]" if chapter.id != url_or_id else "")
+            )
+            for name, value in chapter.signals.items():
+                click.echo(f"  {'':<14} {name} = {value:.4g}")
+        return
+    raise UsageError(f"no run knows `{url_or_id}`", hint="give a URL as it was crawled, or an id from `bessemer show`")
+
+
+def _reason(chapter: Any) -> str:
+    parts = [chapter.verdict]
+    if chapter.rule:
+        parts.append(f"by {chapter.rule}")
+    if chapter.value is not None:
+        limit = f", threshold {chapter.threshold:.4g}" if chapter.threshold is not None else ""
+        parts.append(f"(measured {chapter.value:.4g}{limit})")
+    if chapter.evidence:
+        parts.append(f"- {chapter.evidence}")
+    return " ".join(parts)
+
+
+def _cell(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _excerpt(text: str, limit: int = 600) -> str:
+    return text if len(text) <= limit else text[:limit] + f" ... ({len(text)} characters)"

@@ -1,0 +1,125 @@
+"""`init`, `plan` and `run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, print_json, print_table, say
+from bessemer.units import format_bytes, format_count, format_seconds
+
+UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
+RERUN = click.option("--rerun", metavar="STAGE", multiple=True, help="Make this stage again, whatever is there.")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--from", "recipe", default="quickstart", show_default=True, help="The recipe to copy.")
+def init(folder: Path, recipe: str) -> None:
+    """Copy a recipe to FOLDER, to edit."""
+    import shutil
+
+    from bessemer.errors import UsageError
+    from bessemer.recipe.problems import nearest
+
+    pipelines = Path(__file__).parents[3] / "pipelines"
+    names = [path.parent.name for path in sorted(pipelines.glob("*/recipe.yaml"))]
+    if recipe not in names:
+        raise UsageError(f"there is no recipe `{recipe}`", hint=nearest(recipe, names))
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"`{folder}` is not empty", hint="name a new folder")
+    shutil.copytree(pipelines / recipe, folder, dirs_exist_ok=True)
+    say(f"copied `{recipe}` to {folder}\nnext: bessemer plan {folder / 'recipe.yaml'}")
+
+
+@click.command()
+@RECIPE
+@ASSIGNMENTS
+@UNTIL
+@RERUN
+@JSON
+def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tuple[str, ...], as_json: bool) -> None:
+    """Show what would run, what is reused, and why."""
+    from bessemer.artifacts.store import Store
+    from bessemer.runner.locations import storage_root
+    from bessemer.runner.plan import load_recipe, make_plan
+
+    loaded = load_recipe(recipe, assignments)
+    planned = make_plan(loaded, Store(storage_root(loaded)), until=until, rerun=rerun)
+    if as_json:
+        print_json(planned.to_json())
+        return
+    rows = [
+        [
+            stage.name,
+            "run" if stage.runs else "reuse",
+            ", ".join(f"{kind} of {source}" for kind, source in stage.inputs.items()) or "-",
+            stage.fingerprint[:12],
+            stage.why + _facts(stage.facts),
+        ]
+        for stage in planned.stages
+    ]
+    print_table(["stage", "", "reads", "fingerprint", "why"], rows)
+    say(f"\nnext: bessemer run {shlex.join([str(recipe), *assignments])}")
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    shown = [f"{key} {format_count(v) if isinstance(v, int | float) else v}" for key, v in facts.items()]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+@click.command()
+@RECIPE
+@ASSIGNMENTS
+@UNTIL
+@RERUN
+def run(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tuple[str, ...]) -> None:
+    """Run a recipe; the same command again resumes.
+
+    FIELD=VALUE sets a setting, for example `pretrain.learning_rate=1e-3` or `seed=2`.
+    """
+    from bessemer.artifacts.store import Store
+    from bessemer.errors import BessemerError
+    from bessemer.runner.display import make_display
+    from bessemer.runner.locations import storage_root
+    from bessemer.runner.plan import load_recipe, make_plan
+
+    loaded = load_recipe(recipe, assignments)
+    store = Store(storage_root(loaded))
+    planned = make_plan(loaded, store, until=until, rerun=rerun)
+    command = shlex.join(["bessemer", *sys.argv[1:]])
+    from bessemer.runner.run import run_recipe
+
+    try:
+        finished = run_recipe(
+            loaded, planned, make_display([s.name for s in planned.stages]), command=command, rerun=rerun
+        )
+    except BessemerError as error:
+        error.hint = (
+            f"{error.hint}\ncontinue with: {command}" if error.exit_code != 130 else f"continue with: {command}"
+        )
+        raise
+    _conclude(finished, store)
+
+
+def _conclude(finished: Any, store: Any) -> None:
+    from bessemer.artifacts.manifest import Manifest
+
+    stages = finished.stages()
+    ran = [name for name, stage in stages.items() if stage["event"] == "stage_finished"]
+    if not ran:
+        say(f"nothing to do: all {len(stages)} stages are reused")
+    for name in ran:
+        folder = finished.artifact_folder(name)
+        manifest = Manifest.read(folder)
+        if manifest:
+            say(f"{name}: {format_bytes(manifest.size_bytes)} in {format_seconds(manifest.seconds)}, {folder}")
+    say(f"run {finished.name}")
+    say(f"report: {finished.folder / 'report.html'}")
+    last = next((s for s in reversed(list(stages.values())) if s.get("produces") == "model"), None)
+    model = f'bessemer generate {finished.artifact_folder(last["name"]) / "data"} "PROMPT"' if last else "bessemer ui"
+    say(f"next: {model}" + (", or look at it: bessemer ui" if last else ""))

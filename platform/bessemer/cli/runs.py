@@ -1,0 +1,142 @@
+"""`runs`, `status`, `logs`, `stop`, `report`, `gc`: what there is, how it goes, and an end to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bessemer.cli.common import JSON, print_json, print_table, say, storage_option
+from bessemer.units import format_bytes, format_seconds, parse_bytes
+
+RUN = click.argument("run_name", metavar="[RUN]", required=False)
+
+
+@click.command()
+@storage_option
+@JSON
+def runs(root: Path, as_json: bool) -> None:
+    """List the runs, the newest first."""
+    from bessemer.runner.runs import all_runs
+
+    found = [_facts(run) for run in all_runs(root)]
+    if as_json:
+        print_json(found)
+    elif not found:
+        say(f"there are no runs under {root}\nnext: bessemer run RECIPE")
+    else:
+        print_table(
+            ["run", "status", "stages", "begun"], [[f["run"], f["status"], f["stages"], f["begun"]] for f in found]
+        )
+        say("\nnext: bessemer status RUN")
+
+
+def _facts(run: Any) -> dict[str, Any]:
+    stages = run.stages()
+    done = sum(stage["event"] in ("stage_finished", "stage_reused") for stage in stages.values())
+    begun = next((event["time"] for event in run.events()), "")
+    return {
+        "run": run.name,
+        "status": run.status(),
+        "stages": f"{done}/{len(stages)}",
+        "begun": begun[:19].replace("T", " "),
+    }
+
+
+@click.command()
+@RUN
+@storage_option
+@JSON
+def status(run_name: str | None, root: Path, as_json: bool) -> None:
+    """Show how far a run is (the newest by default)."""
+    from bessemer.artifacts.manifest import Manifest
+    from bessemer.runner.run import summary
+    from bessemer.runner.runs import find
+
+    run = find(root, run_name)
+    stages = run.stages()
+    if as_json:
+        print_json({"run": run.name, "status": run.status(), "stages": stages})
+        return
+    click.echo(f"{run.name}: {run.status()}")
+    rows = []
+    for name, stage in stages.items():
+        manifest = Manifest.read(run.artifact_folder(name))
+        note = stage.get("error") or (summary(manifest) if manifest else "")
+        seconds = format_seconds(stage["seconds"]) if "seconds" in stage else ""
+        rows.append([name, stage["event"].removeprefix("stage_"), seconds, note])
+    print_table(["stage", "state", "time", ""], rows)
+    say(
+        f"\nnext: bessemer logs {run.name}"
+        if run.status() in ("failed", "running")
+        else f"\nnext: bessemer report {run.name}"
+    )
+
+
+@click.command()
+@RUN
+@click.option("--stage", help="Only this stage's log.")
+@storage_option
+def logs(run_name: str | None, stage: str | None, root: Path) -> None:
+    """Print the logs of a run's stages."""
+    from bessemer.runner.runs import find
+
+    run = find(root, run_name)
+    for name in run.stages():
+        path = run.log_file(name)
+        if path.exists() and stage in (None, name):
+            click.echo(f"== {name}")
+            click.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+@click.command()
+@RUN
+@storage_option
+def stop(run_name: str | None, root: Path) -> None:
+    """Ask a run to stop in good order; the command that began it continues it."""
+    from bessemer.errors import UsageError
+    from bessemer.runner.runs import find
+
+    run = find(root, run_name)
+    if run.status() != "running":
+        raise UsageError(f"run `{run.name}` is not running: {run.status()}", hint="`bessemer runs` lists the runs")
+    run.stop_file.touch()
+    say(f"asked {run.name} to stop\nnext: bessemer status {run.name}")
+
+
+@click.command()
+@RUN
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write it; in the run's folder by default.")
+@storage_option
+def report(run_name: str | None, output: Path | None, root: Path) -> None:
+    """Write the HTML report of a run and print its path."""
+    from bessemer import storage
+    from bessemer.report.build import build
+    from bessemer.runner.runs import find
+
+    run = find(root, run_name)
+    path = output or run.folder / "report.html"
+    storage.write_text(path, build(run.folder))
+    click.echo(path)
+
+
+@click.command()
+@click.option("--keep-bytes", default="0", show_default=True, help="The budget, for example `20GiB`; oldest go first.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@storage_option
+def gc(keep_bytes: str, dry_run: bool, root: Path) -> None:
+    """Delete artifacts that no run needs, the oldest first, until the rest fits the budget."""
+    from bessemer.errors import UsageError
+    from bessemer.runner.garbage import collect
+
+    try:
+        budget = parse_bytes(keep_bytes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    removed, kept = collect(root, budget, dry_run=dry_run)
+    for folder, size in removed:
+        click.echo(f"{format_bytes(size)}\t{folder}")
+    verb = "would free" if dry_run else "freed"
+    print(f"{verb} {format_bytes(sum(size for _, size in removed))}; kept {format_bytes(kept)}", file=sys.stderr)

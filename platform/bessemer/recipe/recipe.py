@@ -1,0 +1,337 @@
+"""A recipe: named stages with their settings, read, overridden, checked and wired.
+
+    name: books
+    seed: 1
+    stages:
+      ingest: {paths: [books]}
+      tokenizer: {vocab_size: 8192}
+      tokenize:
+      pretrain: {hidden_size: 256}
+      evaluate:
+
+Stages run in the order in which they stand. A stage takes each kind of artifact that it consumes from the nearest stage
+above that makes it, unless `from:` names others. A stage may have another name than its kind: `small: {stage: pretrain}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from bessemer.recipe import overrides, yaml
+from bessemer.recipe.problems import Problem, nearest, raise_problems
+from bessemer.recipe.settings import Settings, execution
+
+
+class ClusterSettings(Settings):
+    """Where Ray runs."""
+
+    address: str | None = execution(None)
+    """A Ray cluster to attach to (`ray://host:10001`, `host:6379`, `auto`); unset starts Ray on this machine."""
+    object_store_bytes: int = execution(256 << 20, ge=80 << 20)
+    """Shared memory of a Ray started here; texts do not pass through it, so little is enough."""
+
+
+class TrackingSettings(Settings):
+    """Where MLflow records."""
+
+    uri: str | None = execution(None)
+    """An MLflow tracking server; unset uses `MLFLOW_TRACKING_URI`, else SQLite beside the runs."""
+    experiment: str | None = execution(None)
+    """The experiment's name; the recipe's if unset."""
+    register_model: bool = execution(True)
+    """Whether a finished model is registered as `<recipe>-base`."""
+
+
+class CostSettings(Settings):
+    """What time costs, for the report."""
+
+    price_per_hour: float | None = execution(None, ge=0)
+    """The price of the whole cluster for an hour; unset prints n/a, never a guess."""
+    currency: str = execution("USD")
+    """The currency of `price_per_hour`."""
+
+
+class ScheduleSettings(Settings):
+    """ASHA: trials that are behind stop early (Li et al., 2018)."""
+
+    grace_period: int = execution(1, ge=1)
+    """Reports of the metric that every trial gets before it may be stopped."""
+    reduction_factor: int = execution(3, ge=2)
+    """At each rung one trial in this many goes on."""
+
+
+class SweepSettings(Settings):
+    """A search over fields of the recipe, as Ray Tune does it."""
+
+    metric: str = execution("validation/bits_per_byte")
+    """The metric to search by, as a stage records it."""
+    mode: Literal["min", "max"] = execution("min")
+    """Whether less or more is better."""
+    num_samples: int = execution(8, ge=1)
+    """How many trials."""
+    max_concurrent_trials: int = execution(1, ge=1)
+    """How many trials run at once."""
+    scheduler: ScheduleSettings | None = execution(ScheduleSettings())
+    """Early stopping; `null` lets every trial finish."""
+    param_space: dict[str, dict[str, Any]] = execution({})
+    """For each field `stage.field`: one of `choice: [..]`, `uniform: [low, high]`, `loguniform: [low, high]`, ..."""
+
+
+class Recipe(Settings):
+    """The fields of a recipe beside its stages."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Lower-case name: of the experiment, of the runs and of the registered models."""
+    description: str = execution("")
+    """One sentence for the report."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """The seed of everything that is random."""
+    storage_path: str = execution("runs")
+    """The folder for artifacts and runs, relative to the working folder."""
+    num_workers: int | Literal["auto"] = execution("auto")
+    """Worker processes of a stage that does not say: 0 works without Ray."""
+    cluster: ClusterSettings = execution(ClusterSettings())
+    """Where Ray runs."""
+    tracking: TrackingSettings = execution(TrackingSettings())
+    """Where MLflow records."""
+    cost: CostSettings = execution(CostSettings())
+    """What time costs."""
+    sweep: SweepSettings | None = execution(None)
+    """The search that `bessemer sweep` runs."""
+
+    @field_validator("num_workers")
+    @classmethod
+    def _not_negative(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("should be 0 or more, or `auto`")
+        return value
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One stage of a recipe: its settings, and the stages that supply what it consumes, by kind of artifact."""
+
+    name: str
+    kind: str
+    config: Any
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe. `text` is the file's, `assignments` what the command line set."""
+
+    path: Path
+    text: str
+    assignments: tuple[str, ...]
+    settings: Recipe
+    stages: tuple[StageEntry, ...]
+
+    def stage(self, name: str) -> StageEntry:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole recipe with every default, as plain values."""
+        stages = {
+            entry.name: {"stage": entry.kind, "from": sorted(set(entry.sources.values()))}
+            | entry.config.model_dump(mode="json")
+            for entry in self.stages
+        }
+        return {**self.settings.model_dump(mode="json"), "stages": stages}
+
+
+LoadStage = Callable[[str], Any]
+
+
+def load(path: Path, assignments: Sequence[str], load_stage: LoadStage, kinds: Sequence[str]) -> LoadedRecipe:
+    """Reads and checks a recipe. `load_stage(kind)` gives the stage and `kinds` the names that it knows.
+
+    Raises RecipeError with every problem at once.
+    """
+    if path.is_dir():
+        path = path / "recipe.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise_problems([Problem("there is no such file", file=str(path), hint="`bessemer init DIR` copies one")])
+    except (OSError, UnicodeDecodeError) as error:
+        raise_problems([Problem(f"it cannot be read: {error}", file=str(path))])
+    source = yaml.parse(text, str(path))
+    raise_problems(source.problems)
+    if not isinstance(source.value, dict):
+        raise_problems([Problem("a recipe is a mapping with `name` and `stages`", file=str(path), line=1)])
+    return _Check(source, path, text, tuple(assignments), load_stage, kinds).run()
+
+
+class _Check:
+    """Collects every problem of one recipe."""
+
+    def __init__(
+        self,
+        source: yaml.Source,
+        path: Path,
+        text: str,
+        assignments: tuple[str, ...],
+        load_stage: LoadStage,
+        kinds: Sequence[str],
+    ) -> None:
+        self.source, self.path, self.text, self.assignments = source, path, text, assignments
+        self.load_stage, self.kinds = load_stage, kinds
+        self.raw: dict[str, Any] = source.value
+        self.problems: list[Problem] = []
+        self.origins: dict[yaml.Path, str] = {}
+
+    def run(self) -> LoadedRecipe:
+        stages = self.raw.get("stages")
+        if not isinstance(stages, dict) or not stages:
+            self.problem((), "a recipe needs at least one stage under `stages:`")
+            stages = self.raw["stages"] = {}
+        self.origins, unapplied = overrides.apply(self.raw, self.assignments, list(stages))
+        self.problems += unapplied
+        settings = self.settings({key: value for key, value in self.raw.items() if key != "stages"}, Recipe, ())
+        entries: list[StageEntry] = []
+        for name, raw in stages.items():
+            entry = self.entry(str(name), raw, entries, list(stages))
+            if entry:
+                entries.append(entry)
+        raise_problems(self.problems)
+        return LoadedRecipe(self.path, self.text, self.assignments, settings, tuple(entries))
+
+    def entry(self, name: str, raw: Any, above: Sequence[StageEntry], names: Sequence[str]) -> StageEntry | None:
+        place: yaml.Path = ("stages", name)
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, dict):
+            self.problem(place, f"the settings of `{name}` should be a mapping")
+            return None
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            self.problem(place, f"`{name}` is not a stage name: lower-case letters, digits and underscores")
+        raw = dict(raw)
+        kind = raw.pop("stage", name)
+        sources = raw.pop("from", None)
+        try:
+            stage = self.load_stage(str(kind))
+        except KeyError:
+            self.problem(place, f"there is no stage called `{kind}`", nearest(str(kind), self.kinds))
+            return None
+        config = self.settings(raw, stage.config, place)
+        wired = self.wire(name, stage, sources, above, names)
+        return StageEntry(name, str(kind), config, wired) if config is not None else None
+
+    def wire(
+        self, name: str, stage: Any, wanted: Any, above: Sequence[StageEntry], names: Sequence[str]
+    ) -> dict[str, str]:
+        """Which stage supplies each kind that `stage` consumes."""
+        place: yaml.Path = ("stages", name, "from")
+        wired: dict[str, str] = {}
+        by_name = {entry.name: entry for entry in above}
+        wanted = [wanted] if isinstance(wanted, str) else wanted or []
+        if not isinstance(wanted, list):
+            self.problem(place, "`from` should be a stage's name or a list of them")
+            wanted = []
+        for source in wanted:
+            if source not in by_name:
+                if (
+                    source in names
+                    and any(p.excerpt for p in self.problems)
+                    and names.index(source) < names.index(name)
+                ):
+                    continue  # its own problem is reported already
+                later = f"`{source}` stands below it; a stage can only use stages above, so there is no loop"
+                self.problem(
+                    place,
+                    f"`{name}` takes from `{source}`, which is no stage above it",
+                    later if source in names else nearest(str(source), by_name),
+                )
+                continue
+            kind = self.load_stage(by_name[source].kind).produces
+            if kind not in (*stage.consumes, *stage.optional):
+                self.problem(place, f"`{name}` does not consume {kind}, which `{source}` makes")
+            elif kind in wired:
+                self.problem(place, f"`{name}` takes {kind} from both `{wired[kind]}` and `{source}`")
+            wired[kind] = source
+        for kind in (*stage.consumes, *stage.optional):
+            if kind in wired:
+                continue
+            makers = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
+            if makers:
+                wired[kind] = makers[-1]
+            elif kind in stage.consumes and not self.problems:
+                able = [k for k in self.kinds if self.load_stage(k).produces == kind]
+                self.problem(
+                    ("stages", name),
+                    f"`{name}` needs {kind}, and no stage above makes any",
+                    "add one of " + ", ".join(f"`{k}`" for k in able) if able else "",
+                )
+        return wired
+
+    def settings(self, raw: dict[str, Any], model: type[BaseModel], place: yaml.Path) -> Any:
+        try:
+            return model.model_validate(raw, context={"folder": self.path.parent.resolve()})
+        except ValidationError as error:
+            for one in error.errors(include_url=False):
+                self.pydantic_problem(one, model, place)
+            return None
+
+    def pydantic_problem(self, error: Any, model: type[BaseModel], place: yaml.Path) -> None:
+        location = tuple(error["loc"])
+        field = ".".join(str(part) for part in (*place[1:], *location)) or "recipe"
+        if error["type"] == "extra_forbidden":
+            owner = _model_at(model, location[:-1])
+            self.problem(
+                place + location,
+                f"`{field}` is not a setting",
+                nearest(str(location[-1]), owner.model_fields if owner else ()),
+            )
+            return
+        if error["type"] == "missing":
+            owner = _model_at(model, location[:-1])
+            described = (
+                owner.model_fields[location[-1]].description if owner and location[-1] in owner.model_fields else None
+            )
+            self.problem(place + location, f"`{field}` is missing", described or "")
+            return
+        message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        given = "" if isinstance(error["input"], dict) else f", not `{_short(error['input'])}`"
+        separator = " " if message.startswith("should") else ": "
+        self.problem(place + location, f"`{field}`{separator}{message}{given}")
+
+    def problem(self, path: yaml.Path, message: str, hint: str = "") -> None:
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                self.problems.append(
+                    Problem(message, file="command line", excerpt=self.origins[path[:length]], hint=hint)
+                )
+                return
+        line = self.source.line_of(path)
+        excerpt = self.source.excerpt(line)
+        self.problems.append(Problem(message, file=str(self.path), line=line, excerpt=excerpt, hint=hint))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The settings class that holds the field at `location`, as far as annotations tell."""
+    current: Any = model
+    for part in location:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return None
+        field = current.model_fields.get(str(part))
+        if field is None:
+            continue
+        models = [
+            m
+            for m in (field.annotation, *get_args(field.annotation))
+            if isinstance(m, type) and issubclass(m, BaseModel)
+        ]
+        current = models[0] if models else None
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

@@ -1,0 +1,81 @@
+"""The only place that starts Ray or attaches to a cluster.
+
+Ray is started on this machine unless the recipe gives an address: never whatever cluster happens to be found. It starts
+when the first stage asks for it, so a run whose stages are all reused, or that works with `num_workers: 0`, has no Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from bessemer import environment
+from bessemer.errors import ClusterUnreachable
+from bessemer.recipe.recipe import ClusterSettings
+
+NO_PROGRESS_SECONDS = 600
+
+
+class Cluster:
+    """Ray for one run: started once, on first use, and stopped at the end if it was started here."""
+
+    def __init__(self, settings: ClusterSettings, *, dashboard: bool = False) -> None:
+        self._settings = settings
+        self._dashboard = dashboard
+        self._lock = threading.Lock()
+        self._ray: Any = None
+        self._ours = False
+
+    @property
+    def started(self) -> bool:
+        return self._ray is not None
+
+    def start(self) -> Any:
+        """The `ray` module, initialised. Raises ClusterUnreachable if the address does not answer."""
+        with self._lock:
+            if self._ray is None:
+                self._ray = self._start()
+        return self._ray
+
+    def _start(self) -> Any:
+        environment.prepare()
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        quiet = {"logging_level": "ERROR", "log_to_driver": False}
+        if not ray.is_initialized():
+            if self._settings.address:
+                try:
+                    ray.init(address=self._settings.address, **quiet)
+                except (ConnectionError, RuntimeError, ValueError) as error:
+                    raise ClusterUnreachable(
+                        f"no Ray cluster answers at `{self._settings.address}`: {str(error).splitlines()[0]}",
+                        hint="check the address with `ray status --address ...`, or leave `cluster.address` unset",
+                    ) from error
+            else:
+                ray.init(
+                    address="local",
+                    include_dashboard=self._dashboard,
+                    object_store_memory=self._settings.object_store_bytes,
+                    **quiet,
+                )
+                self._ours = True
+        self._configure_data()
+        return ray
+
+    def _configure_data(self) -> None:
+        from ray.data import DataContext
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.use_datasource_v2 = False
+        context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS  # a silent deadlock becomes an error
+
+    def stop(self) -> None:
+        """Stops Ray if it was started here."""
+        if self._ours:
+            self._ray.shutdown()
+            self._ray, self._ours = None, False

@@ -1,0 +1,137 @@
+"""What a person sees while a run works: one live table on a terminal, a line every 30 seconds elsewhere.
+
+Everything goes to standard error; standard output is for data.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from bessemer.units import format_count, format_seconds
+
+LINE_SECONDS = 30.0
+
+
+@dataclass
+class StageProgress:
+    """How far one stage is."""
+
+    name: str
+    state: str = "waiting"
+    note: str = ""
+    done: float = 0
+    total: float = 0
+    unit: str = ""
+    started: float = 0.0
+    first_done: float | None = None
+    seconds: float = 0.0
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """`120 of 900 pages, 41 pages/s, 19s left`."""
+        if self.state != "running" or not self.unit:
+            return self.note
+        elapsed = time.monotonic() - self.started
+        parts = [
+            f"{format_count(self.done)} of {format_count(self.total)} {self.unit}"
+            if self.total
+            else f"{format_count(self.done)} {self.unit}"
+        ]
+        fresh = self.done - (self.first_done or 0)
+        if fresh > 0 and elapsed > 1:
+            rate = fresh / elapsed
+            parts.append(f"{format_count(round(rate, 1))} {self.unit}/s")
+            if self.total > self.done:
+                parts.append(f"{format_seconds((self.total - self.done) / rate)} left")
+        parts += [f"{key} {value}" for key, value in self.facts.items()]
+        return ", ".join(parts)
+
+
+class Display:
+    """Receives what the runner does; shows it as lines. The base of the live table."""
+
+    def __init__(self, stages: list[str]) -> None:
+        self.stages = {name: StageProgress(name) for name in stages}
+        self._last_line = time.monotonic()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def started(self, name: str, why: str) -> None:
+        stage = self.stages[name]
+        stage.state, stage.note, stage.started = "running", why, time.monotonic()
+        self.say(f"{name}: started ({why})")
+
+    def progress(self, name: str, done: float, total: float, unit: str, facts: dict[str, Any]) -> None:
+        stage = self.stages[name]
+        if stage.first_done is None:
+            stage.first_done = done
+        stage.done, stage.total, stage.unit = done, total, unit
+        stage.facts = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in facts.items()}
+        with self._lock:
+            if time.monotonic() - self._last_line >= LINE_SECONDS:
+                self._last_line = time.monotonic()
+                self.say(f"{name}: {stage.describe()}")
+
+    def finished(self, name: str, state: str, note: str, seconds: float) -> None:
+        stage = self.stages[name]
+        stage.state, stage.note, stage.seconds = state, note, seconds
+        took = f" in {format_seconds(seconds)}" if state != "reused" else ""
+        self.say(f"{name}: {state}{took}{': ' + note if note else ''}")
+
+
+class LiveDisplay(Display):
+    """One live table, redrawn four times a second."""
+
+    def __init__(self, stages: list[str]) -> None:
+        super().__init__(stages)
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True)
+        self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
+
+    def __enter__(self) -> Display:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def say(self, line: str) -> None:
+        if not line.startswith(tuple(f"{name}: " for name in self.stages)):
+            self._console.print(line, markup=False, highlight=False)
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 1), show_header=False, pad_edge=False)
+        marks = {"waiting": "·", "running": "▸", "finished": "✓", "reused": "=", "failed": "✗", "stopped": "‖"}
+        styles = {"waiting": "dim", "running": "bold", "failed": "bold red", "finished": "green", "reused": "cyan"}
+        for stage in self.stages.values():
+            seconds = time.monotonic() - stage.started if stage.state == "running" else stage.seconds
+            table.add_row(
+                marks.get(stage.state, " "),
+                stage.name,
+                stage.state,
+                format_seconds(seconds) if seconds else "",
+                stage.describe(),
+                style=styles.get(stage.state),
+            )
+        return table
+
+
+def make_display(stages: list[str]) -> Display:
+    """The live table on a terminal, lines elsewhere."""
+    return LiveDisplay(stages) if sys.stderr.isatty() else Display(stages)

@@ -1,0 +1,102 @@
+"""`bessemer doctor`: looks at everything a run needs, and says how to mend what is amiss."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from bessemer import __version__
+from bessemer.units import format_bytes
+
+LIBRARIES = ("ray", "torch", "mlflow", "pyarrow", "tokenizers", "trafilatura", "pydantic")
+LITTLE_DISK = 5 << 30
+LITTLE_MEMORY = 4 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `ok`, `warn` or `error`, what was looked at, what was found, how to mend it."""
+
+    mark: str
+    what: str
+    found: str
+    fix: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """Every check, in order. Imports torch and ray, so it takes a few seconds."""
+    return [*_versions(), *_machine(root), *_accelerators(), *_ray(), *_tracking(root)]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("ok", "bessemer", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for name in LIBRARIES:
+        try:
+            yield Finding("ok", name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding("error", name, "not installed", "install Bessemer again: `make setup`")
+
+
+def _machine(root: Path) -> Iterator[Finding]:
+    folder = next(p for p in (root, *root.parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    fix = "free some space: `bessemer gc`" if free < LITTLE_DISK else ""
+    yield Finding("warn" if fix else "ok", "disk", f"{format_bytes(free)} free at {folder}", fix)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            yield Finding("ok", "storage_path", f"{root} can be written")
+    except OSError as error:
+        yield Finding("error", "storage_path", f"{root}: {error.strerror}", "set `storage_path` to a folder you own")
+    memory = psutil.virtual_memory().available
+    fix = "a quickstart needs 4 GiB; close something or use a larger machine" if memory < LITTLE_MEMORY else ""
+    yield Finding("warn" if fix else "ok", "memory", f"{format_bytes(memory)} available, {os.cpu_count()} CPUs", fix)
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else 0
+    fix = "give the container more shared memory (`--shm-size=1g`)" if 0 < shared < (512 << 20) else ""
+    yield Finding("warn" if fix else "ok", "shared memory", format_bytes(shared), fix)
+
+
+def _accelerators() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            yield Finding("ok", f"GPU {index}", f"{properties.name}, {format_bytes(properties.total_memory)}")
+        return
+    from bessemer.train.hardware import has_fast_bfloat16
+
+    fast = has_fast_bfloat16(torch.device("cpu"))
+    yield Finding("ok", "accelerator", f"none; CPU {'with' if fast else 'without'} fast bfloat16 products")
+
+
+def _ray() -> Iterator[Finding]:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        yield Finding("ok", "ray cluster", "none named; runs start Ray on this machine")
+        return
+    from bessemer.errors import ClusterUnreachable
+    from bessemer.recipe.recipe import ClusterSettings
+    from bessemer.runner.cluster import Cluster
+
+    try:
+        resources = Cluster(ClusterSettings(address=address)).start().cluster_resources()
+        yield Finding(
+            "ok", "ray cluster", f"{address}: {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+        )
+    except ClusterUnreachable as error:
+        yield Finding("error", "ray cluster", error.message, error.hint)
+
+
+def _tracking(root: Path) -> Iterator[Finding]:
+    from bessemer.tracking import store
+
+    uri = store.resolve_uri(None, root)
+    yield Finding("ok", "mlflow", uri)

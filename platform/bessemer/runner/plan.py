@@ -1,0 +1,154 @@
+"""What a run would do, and why: the fingerprint of every stage and whether its artifact is there already.
+
+A fingerprint follows from settings and inputs' fingerprints alone, so a plan is made without running anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bessemer import stages
+from bessemer.artifacts.store import Artifact, Store
+from bessemer.errors import ArtifactDamaged, UsageError
+from bessemer.fingerprint import fingerprint, versions
+from bessemer.recipe import recipe as recipes
+from bessemer.recipe.problems import nearest
+from bessemer.recipe.settings import result_settings
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a plan. `inputs` maps a kind of artifact to the name of the stage that supplies it."""
+
+    name: str
+    kind: str
+    produces: str
+    fingerprint: str
+    inputs: dict[str, str]
+    runs: bool
+    why: str
+    config: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def folder(self, store: Store) -> Path:
+        return store.folder(self.kind, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run in order."""
+
+    recipe: str
+    fingerprint: str
+    """Names what the run makes: equal for the same command again."""
+    stages: tuple[PlannedStage, ...]
+
+    def stage(self, name: str) -> PlannedStage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_recipe(path: Path, assignments: Sequence[str]) -> recipes.LoadedRecipe:
+    """The checked recipe with the stages that this installation has."""
+    return recipes.load(path, assignments, stages.load, stages.kinds())
+
+
+def make_plan(
+    recipe: recipes.LoadedRecipe, store: Store, *, until: str | None = None, rerun: Collection[str] = ()
+) -> Plan:
+    """The plan for `recipe`: stages after `until` are left out, those in `rerun` run whatever is there."""
+    names = [entry.name for entry in recipe.stages]
+    for name in (*([until] if until else []), *rerun):
+        if name not in names:
+            raise UsageError(f"the recipe has no stage `{name}`", hint=nearest(name, names))
+    planned: dict[str, PlannedStage] = {}
+    for entry in recipe.stages:
+        planned[entry.name] = _plan_stage(recipe, entry, store, planned, rerun)
+        if entry.name == until:
+            break
+    identity = fingerprint([recipe.settings.name, {name: stage.fingerprint for name, stage in planned.items()}])
+    return Plan(recipe.settings.name, identity, tuple(planned.values()))
+
+
+def _plan_stage(
+    recipe: recipes.LoadedRecipe,
+    entry: recipes.StageEntry,
+    store: Store,
+    above: dict[str, PlannedStage],
+    rerun: Collection[str],
+) -> PlannedStage:
+    stage = stages.load(entry.kind)
+    identity = {
+        "stage": entry.kind,
+        "version": stage.version,
+        "settings": result_settings(entry.config),
+        "inputs": {kind: above[source].fingerprint for kind, source in sorted(entry.sources.items())},
+        "libraries": versions(stage.libraries),
+        "seed": recipe.settings.seed if stage.seeded else None,
+        "outside": stage.outside(entry.config) if stage.outside else None,
+    }
+    name = fingerprint(identity)
+    runs, why = _why(entry, name, store, above, rerun)
+    return PlannedStage(
+        name=entry.name,
+        kind=entry.kind,
+        produces=stage.produces,
+        fingerprint=name,
+        inputs=dict(entry.sources),
+        runs=runs,
+        why=why,
+        config=entry.config.model_dump(mode="json"),
+        facts=stage.facts(entry.config) if stage.facts else {},
+    )
+
+
+def _why(
+    entry: recipes.StageEntry, name: str, store: Store, above: dict[str, PlannedStage], rerun: Collection[str]
+) -> tuple[bool, str]:
+    """Whether the stage runs, in words."""
+    if entry.name in rerun:
+        return True, "asked for with `--rerun`"
+    artifact = store.find(entry.kind, name)
+    if artifact is None:
+        folder = store.folder(entry.kind, name)
+        if any((folder / part).exists() for part in ("work", "checkpoints", "data")):
+            return True, "begun before; continues where it stopped"
+        waiting = [source for source in entry.sources.values() if above[source].runs]
+        return True, f"`{waiting[0]}` runs first" if waiting else _nearest_change(entry, store)
+    try:
+        artifact.verify(hashes=False)
+    except ArtifactDamaged as error:
+        raise ArtifactDamaged(error.message, hint=f"make it again: add `--rerun {entry.name}`") from None
+    for kind, source in entry.sources.items():
+        if above[source].runs:
+            return True, f"`{source}` is made again"
+        if stale(artifact, kind, store.find(above[source].kind, above[source].fingerprint)):
+            return True, f"`{source}` was made again with other content"
+    return False, f"made {artifact.manifest.created_at[:16].replace('T', ' ')}"
+
+
+def stale(artifact: Artifact, kind: str, source: Artifact | None) -> bool:
+    """Whether the input that `artifact` was made from has other bytes by now (a crawl that was run again)."""
+    made_from = artifact.manifest.inputs.get(kind)
+    return source is None or made_from is None or made_from["digest"] != source.manifest.digest
+
+
+def _nearest_change(entry: recipes.StageEntry, store: Store) -> str:
+    """Names the settings in which the nearest finished artifact of this kind differs."""
+    wanted = result_settings(entry.config)
+    best: list[str] | None = None
+    for artifact in store.all():
+        if artifact.manifest.stage != entry.kind:
+            continue
+        config = artifact.manifest.config
+        changed = [f for f in wanted if config.get(f) != entry.config.model_dump(mode="json").get(f)]
+        if best is None or len(changed) < len(best):
+            best = changed
+    if best is None:
+        return "never made before"
+    return "changed: " + ", ".join(f"`{name}`" for name in best) if best else "inputs or versions changed"

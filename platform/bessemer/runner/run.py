@@ -1,0 +1,300 @@
+"""Runs a recipe: every stage whose artifact is not there yet, in order, and again from where it stopped.
+
+The same command is the resume command. A run that ended early is found by what it was to make; finished stages are
+reused, the one that was under way continues in its own folder. The manifest is written last: no manifest, no artifact.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import traceback
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bessemer import __version__, stages, storage
+from bessemer.artifacts import lease
+from bessemer.artifacts.lease import Owner
+from bessemer.artifacts.manifest import Manifest, describe_files
+from bessemer.artifacts.store import Artifact, Store
+from bessemer.errors import BessemerError, NothingLeft, Stopped
+from bessemer.fingerprint import versions
+from bessemer.recipe.recipe import LoadedRecipe
+from bessemer.runner import runs, stopping
+from bessemer.runner.cluster import Cluster
+from bessemer.runner.display import Display
+from bessemer.runner.locations import storage_root
+from bessemer.runner.plan import Plan, PlannedStage, stale
+from bessemer.runner.runs import Run
+from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.tracking.mirror import Mirror
+from bessemer.units import format_count
+
+CORE_LIBRARIES = ("ray", "torch", "pyarrow", "mlflow")
+
+
+@dataclass
+class Execution:
+    """One execution of a plan: what its steps share."""
+
+    recipe: LoadedRecipe
+    plan: Plan
+    store: Store
+    run: Run
+    cluster: Cluster
+    display: Display
+    asked_to_stop: Any
+    attempt: int
+    ready: dict[str, Artifact] = field(default_factory=dict)
+
+
+def run_recipe(
+    recipe: LoadedRecipe,
+    plan: Plan,
+    display: Display,
+    *,
+    command: str,
+    rerun: Collection[str] = (),
+    tags: dict[str, str] | None = None,
+    run: Run | None = None,
+    cluster: Cluster | None = None,
+) -> Run:
+    """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it."""
+    store = Store(storage_root(recipe))
+    with storage.explained(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    run = run or runs.find_unfinished(store.root, plan) or runs.create(store.root, recipe, plan)
+    attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
+    with ExitStack() as stack:
+        stack.enter_context(lease.hold(run.folder, run.name, waiting=lambda owner: None))
+        runs.start(run, command=command, attempt=attempt)
+        asked = stack.enter_context(stopping.graceful(run.stop_file))
+        stack.enter_context(display)
+        mirror = stack.enter_context(Mirror(run.folder, recipe.settings.tracking, display.say, tags or {}))
+        own = cluster is None
+        cluster = cluster or Cluster(recipe.settings.cluster)
+        if own:
+            stack.callback(cluster.stop)
+        execution = Execution(recipe, plan, store, run, cluster, display, asked, attempt)
+        _discard(execution, rerun)
+        try:
+            for planned in plan.stages:
+                execution.ready[planned.name] = _stage(execution, planned)
+        except BaseException as error:  # recorded, and raised again: nothing ends without a word
+            stopped = isinstance(error, Stopped | KeyboardInterrupt)
+            run.record("run_stopped" if stopped else "run_failed", error=str(error) or type(error).__name__)
+            raise
+        run.record("run_finished")
+        mirror.finish()
+    return run
+
+
+def _discard(execution: Execution, rerun: Collection[str]) -> None:
+    """Deletes what `--rerun` names, once a run: a resumed run keeps what it made again."""
+    done = {event["stage"] for event in execution.run.events() if event["event"] == "stage_discarded"}
+    for name in rerun:
+        if name not in done:
+            planned = execution.plan.stage(name)
+            folder = planned.folder(execution.store)
+            with lease.hold(folder, execution.run.name, waiting=_waiting(execution, name)):
+                execution.store.remove(folder)
+            execution.run.record("stage_discarded", stage=name)
+
+
+def _stage(execution: Execution, planned: PlannedStage) -> Artifact:
+    """The artifact of one stage: reused if it is there and fits its inputs, made otherwise."""
+    if execution.asked_to_stop.is_set() or execution.run.stop_file.exists():
+        raise Stopped("stopped as asked", hint="run the same command again to continue")
+    found = _usable(execution, planned)
+    if found is None:
+        folder = planned.folder(execution.store)
+        with (
+            storage.explained(folder),
+            lease.hold(folder, execution.run.name, waiting=_waiting(execution, planned.name)),
+        ):
+            found = _usable(execution, planned)  # another run may have made it while this one waited
+            if found is None:
+                return _make(execution, planned, folder)
+    path = found.path.relative_to(execution.store.root).as_posix()
+    execution.run.record(
+        "stage_reused", stage=planned.name, kind=planned.kind, fingerprint=planned.fingerprint, path=path
+    )
+    execution.display.finished(planned.name, "reused", planned.why, 0.0)
+    return found
+
+
+def _usable(execution: Execution, planned: PlannedStage) -> Artifact | None:
+    artifact = execution.store.find(planned.kind, planned.fingerprint)
+    if artifact is None:
+        return None
+    artifact.verify(hashes=False)
+    if any(stale(artifact, kind, execution.ready[source]) for kind, source in planned.inputs.items()):
+        return None
+    return artifact
+
+
+def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact:
+    stage = stages.load(planned.kind)
+    config = execution.recipe.stage(planned.name).config
+    inputs: Inputs = {kind: execution.ready[source] for kind, source in planned.inputs.items()}
+    left = execution.store.find(planned.kind, planned.fingerprint)
+    if left is not None or _begun_from_others(folder, inputs):
+        _empty(folder)
+    begun = list(storage.read_lines(folder / "attempts.jsonl"))
+    attempt = 1 + len({line["attempt"] for line in begun})
+    spent = sum(line.get("seconds", 0.0) for line in begun)
+    draft = Draft(folder, planned.fingerprint, attempt=attempt)
+    storage.append_line(
+        folder / "attempts.jsonl",
+        {"attempt": attempt, "run": execution.run.name, "inputs": {k: a.manifest.digest for k, a in inputs.items()}},
+    )
+    relative = folder.relative_to(execution.store.root).as_posix()
+    facts = {"stage": planned.name, "kind": planned.kind, "fingerprint": planned.fingerprint, "path": relative}
+    execution.run.record("stage_started", **facts, attempt=attempt, why=planned.why)
+    execution.display.started(planned.name, planned.why)
+    started = time.monotonic()
+    try:
+        with _log(execution.run.log_file(planned.name), planned.name) as log:
+            context = _context(execution, planned.name, config, log)
+            for artifact in inputs.values():
+                artifact.verify(hashes=True)
+            stage.run(config, inputs, draft, context)
+            if draft.counts is not None and draft.counts.documents_out == 0:
+                raise NothingLeft(
+                    f"nothing is left after `{planned.name}`: all {format_count(draft.counts.removed)} were removed",
+                    hint=f"see why: `bessemer show {execution.run.name} {planned.name} --dropped`",
+                )
+            shutil.rmtree(folder / "work", ignore_errors=True)
+            artifact = _seal(stage, planned, draft, inputs, spent + time.monotonic() - started)
+    except BaseException as error:  # recorded, and raised again
+        seconds = time.monotonic() - started
+        state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+        storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
+        execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(error))
+        execution.display.finished(planned.name, state, _sentence(error), seconds)
+        raise
+    seconds = time.monotonic() - started
+    execution.run.record("stage_finished", **facts, attempt=attempt, seconds=seconds)
+    execution.display.finished(planned.name, "finished", summary(artifact.manifest), seconds)
+    return artifact
+
+
+def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, seconds: float) -> Artifact:
+    """Hashes the files and writes the manifest: from here on it is an artifact."""
+    files, digest = describe_files(draft.path)
+    manifest = Manifest(
+        kind=stage.produces,
+        stage=planned.kind,
+        stage_version=stage.version,
+        fingerprint=planned.fingerprint,
+        config=planned.config,
+        resolved=draft.resolved,
+        inputs={
+            kind: {
+                "stage": artifact.manifest.stage,
+                "fingerprint": artifact.manifest.fingerprint,
+                "digest": artifact.manifest.digest,
+            }
+            for kind, artifact in inputs.items()
+        },
+        files=files,
+        digest=digest,
+        counts=draft.counts,
+        metrics=draft.metrics,
+        versions={"bessemer": __version__, **versions({*stage.libraries, *CORE_LIBRARIES})},
+        seconds=round(seconds, 3),
+        attempts=draft.attempt,
+        created_at=runs.now(),
+    )
+    manifest.write(draft.path)
+    return Artifact(draft.path, manifest)
+
+
+def _begun_from_others(folder: Path, inputs: Inputs) -> bool:
+    """Whether the unfinished work in `folder` was begun from inputs with other bytes."""
+    now = {kind: artifact.manifest.digest for kind, artifact in inputs.items()}
+    return any(line["inputs"] != now for line in storage.read_lines(folder / "attempts.jsonl") if "inputs" in line)
+
+
+def _empty(folder: Path) -> None:
+    """Removes everything in an artifact's folder but its lease, the manifest first."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != lease.NAME:
+            path.unlink()
+
+
+def _context(execution: Execution, name: str, config: Any, log: logging.Logger) -> Context:
+    workers = config.num_workers if config.num_workers is not None else execution.recipe.settings.num_workers
+
+    def progress(done: float, total: float, unit: str, **facts: Any) -> None:
+        execution.display.progress(name, done, total, unit, facts)
+
+    return Context(
+        seed=execution.recipe.settings.seed,
+        num_workers=workers,
+        log=log,
+        stop_file=execution.run.stop_file,
+        start_ray=execution.cluster.start,
+        progress=progress,
+        stopping=execution.asked_to_stop,
+    )
+
+
+def _waiting(execution: Execution, name: str) -> Any:
+    told: list[Owner] = []
+
+    def wait(owner: Owner) -> None:
+        if not told:
+            told.append(owner)
+            execution.display.say(
+                f"{name}: run `{owner.run}` (process {owner.pid} on {owner.host}) is making this artifact; "
+                "waiting to reuse it"
+            )
+        if execution.asked_to_stop.is_set():
+            raise Stopped("stopped as asked", hint="run the same command again to continue")
+
+    return wait
+
+
+@contextmanager
+def _log(path: Path, name: str) -> Iterator[logging.Logger]:
+    """A logger that writes to the run's `logs/<stage>.txt`; what ends the stage is in it with its traceback."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger(f"bessemer.stage.{name}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield log
+    except BaseException as error:
+        log.error("%s", "".join(traceback.format_exception(error)))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def summary(manifest: Manifest) -> str:
+    """One line about an artifact: counts, or its headline metrics."""
+    counts = manifest.counts
+    if counts is not None:
+        parts = [f"{format_count(counts.documents_in)} in"]
+        parts += [f"{format_count(counts.created)} created"] if counts.created else []
+        parts += [f"{format_count(counts.documents_out)} out", f"{format_count(counts.removed)} removed"]
+        return ", ".join(parts)
+    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(manifest.metrics.items())[:4])
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, BessemerError):
+        return error.message
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

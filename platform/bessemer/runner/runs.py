@@ -1,0 +1,154 @@
+"""Run folders: one execution of a recipe, told by its files alone.
+
+    <recipe>-<date>-<time>-<4 hex>/   recipe.yaml  resolved.yaml  plan.json  events.jsonl  logs/<stage>.txt  report.html
+
+`events.jsonl` is the truth: what `status`, the report and MLflow show is read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.artifacts import lease
+from bessemer.errors import UsageError
+from bessemer.recipe import yaml
+from bessemer.recipe.problems import nearest
+from bessemer.recipe.recipe import LoadedRecipe
+from bessemer.runner.plan import Plan
+
+EVENTS = "events.jsonl"
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, by its folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def root(self) -> Path:
+        """The storage path that the run is part of."""
+        return self.folder.parent
+
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / "stop"
+
+    def log_file(self, stage: str) -> Path:
+        return self.folder / "logs" / f"{stage}.txt"
+
+    def record(self, event: str, **facts: Any) -> None:
+        storage.append_line(self.folder / EVENTS, {"time": now(), "event": event, **facts})
+
+    def events(self) -> list[dict[str, Any]]:
+        return list(storage.read_lines(self.folder / EVENTS))
+
+    def plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = storage.read_json(self.folder / "plan.json") or {"stages": []}
+        return plan
+
+    def status(self) -> str:
+        """`running`, `finished`, `failed`, `stopped`, or `interrupted` (ended without a word: killed)."""
+        last = "interrupted"
+        for event in self.events():
+            if event["event"] == "run_started":
+                last = "interrupted"
+            elif event["event"].startswith("run_"):
+                last = event["event"].removeprefix("run_")
+        return "running" if last == "interrupted" and lease.holder(self.folder) else last
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """The newest event of each stage, in the plan's order; `waiting` for those that have none."""
+        latest = {s["name"]: {"event": "waiting", "fingerprint": s["fingerprint"], **s} for s in self.plan()["stages"]}
+        for event in self.events():
+            if event["event"].startswith("stage_") and event["stage"] in latest:
+                latest[event["stage"]] = {**latest[event["stage"]], **event}
+        return latest
+
+    def artifact_folder(self, stage: str) -> Path:
+        """The folder of the artifact of `stage`. Raises UsageError where the run has no such stage."""
+        stages = self.plan()["stages"]
+        for planned in stages:
+            if planned["name"] == stage:
+                return self.root / "artifacts" / str(planned["kind"]) / str(planned["fingerprint"])
+        raise UsageError(
+            f"run `{self.name}` has no stage `{stage}`", hint=nearest(stage, [planned["name"] for planned in stages])
+        )
+
+
+def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
+    """A new run folder with the recipe and the plan in it."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    run = Run(root / f"{recipe.settings.name}-{stamp}-{secrets.token_hex(2)}")
+    storage.write_text(run.folder / "recipe.yaml", recipe.text)
+    storage.write_text(run.folder / "resolved.yaml", yaml.dump(recipe.resolved()))
+    storage.write_json(run.folder / "plan.json", plan.to_json())
+    return run
+
+
+def start(run: Run, *, command: str, attempt: int) -> None:
+    run.stop_file.unlink(missing_ok=True)
+    run.record(
+        "run_started",
+        run=run.name,
+        recipe=run.plan()["recipe"],
+        command=command,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        attempt=attempt,
+    )
+
+
+def all_runs(root: Path) -> Iterator[Run]:
+    """Every run under a storage path, the newest first."""
+    folders = [path.parent for path in root.glob(f"*/{EVENTS}")] if root.is_dir() else []
+    yield from (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
+
+
+def _begun(folder: Path) -> str:
+    return "-".join(folder.name.rsplit("-", 3)[1:])
+
+
+def find(root: Path, name: str | None) -> Run:
+    """The run called `name` (a prefix will do), or the newest for None and `@last`. Raises UsageError."""
+    runs = list(all_runs(root))
+    if not runs:
+        raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
+    if name in (None, "@last"):
+        return runs[0]
+    if (Path(str(name)) / EVENTS).exists():
+        return Run(Path(str(name)).resolve())
+    matches = [run for run in runs if run.name.startswith(str(name))]
+    if not matches:
+        raise UsageError(f"there is no run `{name}`", hint=nearest(str(name), [run.name for run in runs[:20]]))
+    return matches[0]
+
+
+def find_unfinished(root: Path, plan: Plan) -> Run | None:
+    """The newest run that was to make the same and did not finish, unless a live process still works on it."""
+    for run in all_runs(root):
+        try:
+            same = run.plan().get("fingerprint") == plan.fingerprint
+        except json.JSONDecodeError:
+            continue
+        if same:
+            return run if run.status() not in ("running", "finished") else None
+    return None
