@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test check format drill bench clean
+.PHONY: help setup quickstart test lint check format drill bench clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,11 +28,12 @@ quickstart: $(READY)  ## the whole way on this machine: crawl, clean, train, eva
 test: $(READY)  ## the test suite
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## what CI runs: format, lint, types, tests
+lint: $(READY)  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+check: lint test  ## what CI runs
 
 format: $(READY)  ## format the code
 	$(BIN)/ruff format .
