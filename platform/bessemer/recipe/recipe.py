@@ -303,11 +303,11 @@ class _Check:
         self.problem(place + location, f"`{field}`{separator}{message}{given}")
 
     def problem(self, path: yaml.Path, message: str, hint: str = "") -> None:
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.origins:
-                self.problems.append(
-                    Problem(message, file="command line", excerpt=self.origins[path[:length]], hint=hint)
-                )
+        for assigned, assignment in self.origins.items():
+            above = path[: len(assigned)] == assigned
+            below = assigned[: len(path)] == path and path not in self.source.lines
+            if above or below:
+                self.problems.append(Problem(message, file="command line", excerpt=assignment, hint=hint))
                 return
         line = self.source.line_of(path)
         excerpt = self.source.excerpt(line)

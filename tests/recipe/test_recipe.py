@@ -1,0 +1,139 @@
+"""A recipe's problems are shown all at once, each with its place and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.errors import RecipeError
+from bessemer.recipe import recipe as recipes
+from bessemer.recipe.settings import Settings, execution, result_settings
+from bessemer.stages.base import RecipePath, Stage, StageConfig
+
+
+class Reader(StageConfig):
+    paths: list[RecipePath] = execution([])
+    """Where to read."""
+    limit: int = 10
+    """How many."""
+
+
+class Trainer(StageConfig):
+    class Inner(Settings):
+        depth: int = 1
+        """How deep."""
+
+    learning_rate: float = 0.1
+    """How fast."""
+    inner: Inner = Inner()
+    """Nested."""
+
+
+def never(*arguments: Any) -> None:
+    raise AssertionError
+
+
+STAGES = {
+    "read": Stage("read", 1, Reader, "documents", never),
+    "clean": Stage("clean", 1, StageConfig, "documents", never, consumes=("documents",)),
+    "train": Stage("train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",)),
+}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Any:
+    def from_text(text: str, *assignments: str) -> recipes.LoadedRecipe:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return recipes.load(path, assignments, STAGES.__getitem__, list(STAGES))
+
+    return from_text
+
+
+def problems(load: Any, text: str, *assignments: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load(text, *assignments)
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+GOOD = "name: x\nstages:\n  read: {paths: [data]}\n  clean:\n  train: {learning_rate: 1e-3}\n"
+
+
+def test_stages_take_what_they_consume_from_the_nearest_stage_above(load: Any) -> None:
+    loaded = load(GOOD)
+    assert loaded.stage("train").sources == {"documents": "clean"}
+    assert loaded.stage("train").config.learning_rate == 0.001
+
+
+def test_from_names_another_stage(load: Any) -> None:
+    loaded = load(GOOD.replace("{learning_rate: 1e-3}", "{from: read}"))
+    assert loaded.stage("train").sources == {"documents": "read"}
+
+
+def test_a_stage_may_have_another_name_than_its_kind(load: Any) -> None:
+    assert load(GOOD + "  small: {stage: train}\n").stage("small").kind == "train"
+
+
+def test_overrides_reach_stages_and_the_recipe(load: Any) -> None:
+    loaded = load(GOOD, "train.inner.depth=3", "seed=7", "read.limit=2")
+    assert (loaded.stage("train").config.inner.depth, loaded.settings.seed) == (3, 7)
+
+
+def test_relative_paths_are_the_recipes_or_the_command_lines(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert load(GOOD).stage("read").config.paths == [str(tmp_path / "data")]
+    assert load(GOOD, "read.paths=[data]").stage("read").config.paths == [str(elsewhere / "data")]
+
+
+def test_all_problems_are_shown_at_once_with_their_lines(load: Any) -> None:
+    text = "name: x\nstages:\n  read: {limt: 3}\n  claen:\n  train: {learning_rate: fast, inner: {dept: 2}}\n"
+    message = problems(load, text, "sead=1", "train.inner.depth=deep")
+    assert "the recipe has 6 problems" in message
+    assert "recipe.yaml:3: `read.limt` is not a setting" in message
+    assert "did you mean `limit`?" in message
+    assert "recipe.yaml:4: there is no stage called `claen`" in message
+    assert "did you mean `clean`?" in message
+    assert "recipe.yaml:5: `train.learning_rate` should be a valid number" in message
+    assert "did you mean `depth`?" in message
+    assert "command line: `sead` is not a setting" in message
+    assert "command line: `train.inner.depth` should be a valid integer" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: x\nstages:\n  clean:\n", "`clean` needs documents, and no stage above makes any"),
+        ("name: x\nstages:\n  read:\n  clean: {from: train}\n  train:\n", "stands below it"),
+        ("name: x\nstages:\n  read:\n  clean: {from: clean}\n", "no stage above it"),
+        ("name: x\nstages:\n  read:\n  train: {from: raed}\n", "did you mean `read`?"),
+        ("name: x\n", "at least one stage"),
+        ("name: X Y\nstages:\n  read:\n", "`name`"),
+        ("stages:\n  read:\n", "`name` is missing"),
+        ("name: x\nstages:\n  read: 3\n", "should be a mapping"),
+        ("[]", "a recipe is a mapping"),
+        ("name: x\nname: y\nstages:\n  read:\n", "`name` is set twice"),
+        ("name: x\nseed: -1\nstages:\n  read:\n", "`seed`"),
+        ("name: x\nnum_workers: -2\nstages:\n  read:\n", "`num_workers`"),
+    ],
+)
+def test_each_mistake_has_its_own_words(load: Any, text: str, expected: str) -> None:
+    assert expected in problems(load, text)
+
+
+def test_a_missing_recipe_names_its_path(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is no such file"):
+        recipes.load(tmp_path / "none.yaml", (), STAGES.__getitem__, list(STAGES))
+
+
+def test_only_settings_that_change_the_result_are_part_of_it() -> None:
+    """Worker counts and places stay outside, so a stage is reused on another machine."""
+    one, two = Reader(paths=["/a"], num_workers=1), Reader(paths=["/b"], num_workers=2)
+    assert result_settings(one) == result_settings(two) == {"limit": 10}
+    assert result_settings(Trainer()) == {"learning_rate": 0.1, "inner": {"depth": 1}}
