@@ -218,7 +218,7 @@ class _DocumentUnits:
             TableWriter(self.ledger / f"{unit.name}.parquet", schema) as ledger_file,
             TableWriter(self.data / f"{unit.name}.parquet", SCHEMA) as data_file,
         ):
-            for batch in self.worker.read(unit.payload):
+            for batch in filter(len, self.worker.read(unit.payload)):
                 documents, verdicts = process(batch)
                 data_file.write(documents)
                 ledger_file.write(verdicts)

@@ -1,0 +1,180 @@
+"""Units of work: done once, whole, in any order, by any number of workers, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from bessemer.artifacts.documents import SCHEMA, read_parquet
+from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+from bessemer.errors import CountMismatch, InputError, Stopped
+from bessemer.fingerprint import content_hash
+from bessemer.stages.units import Unit, document_units, run_units, split_batch
+
+
+@pytest.fixture
+def ray_here(ray_session: Any) -> Any:
+    """Ray with this module pickled by value, since its workers cannot import test modules."""
+    ray_session.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield ray_session
+    ray_session.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def documents(names: list[str]) -> pa.Table:
+    rows = [
+        {
+            "id": n,
+            "text": n * 3,
+            "content_hash": content_hash(n * 3),
+            "url": f"file:{n}",
+            "source": "s",
+            "split": "train",
+            "metadata": "{}",
+        }
+        for n in names
+    ]
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+@dataclass
+class Keeper:
+    """Keeps documents, except those whose name says otherwise."""
+
+    folder: Path
+    signals = ("length",)
+
+    def read(self, payload: list[str]) -> Iterator[pa.Table]:
+        yield documents(payload)
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        ids = batch["id"].to_pylist()
+        if "killer" in ids:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "bad" in ids:
+            raise InputError("bad input", hint="mend it")
+        keep = [not name.startswith("drop") for name in ids]
+        lost = batch.filter(pa.array([k and name != "lost" for k, name in zip(keep, ids, strict=True)]))
+        verdicts = ledger_table(
+            batch["id"],
+            batch["url"],
+            [KEPT if k else REMOVED for k in keep],
+            rules=[None if k else "name" for k in keep],
+            signals={"length": [float(len(name)) for name in ids]},
+        )
+        return lost, verdicts
+
+
+@dataclass
+class MakeKeeper:
+    folder: Path
+
+    def __call__(self) -> Keeper:
+        return Keeper(self.folder)
+
+
+def run(folder: Path, context: Any, units: dict[str, list[str]]) -> Any:
+    return document_units(
+        [Unit(name, payload) for name, payload in units.items()],
+        MakeKeeper(folder),
+        context,
+        data=folder / "data",
+        ledger=folder / "ledger",
+        receipts=folder / "work",
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for part in ("data", "ledger")
+        for p in sorted((folder / part).iterdir())
+    }
+
+
+UNITS = {"00000": ["a", "drop1"], "00001": ["b"], "00002": ["drop2"], "00003": []}
+
+
+def test_every_document_has_a_verdict_and_counts_add_up(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    counts = run(tmp_path, make_context(), UNITS)
+    assert (counts.documents_in, counts.documents_out, counts.removed) == (4, 2, 2)
+    assert counts.removed_by_rule == {"name": 2}
+    ledger = read_parquet(tmp_path / "ledger" / "00000.parquet").to_pylist()
+    assert [row["verdict"] for row in ledger] == ["kept", "removed"]
+    assert ledger[1]["signals"] == {"length": 5.0}
+
+
+def test_a_document_that_goes_missing_fails_the_stage(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    with pytest.raises(CountMismatch, match="documents went missing"):
+        run(tmp_path, make_context(), {"00000": ["a", "lost"]})
+
+
+def test_finished_units_are_not_done_again(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    """A stage that failed half-way continues with the units that have no receipt; the bytes are those of one go."""
+    with pytest.raises(InputError):
+        run(tmp_path, make_context(), {"00000": ["a", "drop1"], "00001": ["bad"], "00002": ["drop2"], "00003": []})
+    untouched = (tmp_path / "data" / "00000.parquet").stat().st_mtime_ns
+    counts = run(tmp_path, make_context(), UNITS)
+    assert (tmp_path / "data" / "00000.parquet").stat().st_mtime_ns == untouched
+    run(tmp_path / "fresh", make_context(), UNITS)
+    assert files(tmp_path) == files(tmp_path / "fresh")
+    assert counts.documents_in == 4
+
+
+def test_stop_is_heard_between_units(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    context = make_context()
+    context.progress = lambda done, total, unit: context.stopping.set() if done == 1 else None
+    with pytest.raises(Stopped):
+        run(tmp_path, context, UNITS)
+    assert len(list((tmp_path / "work").glob("*.json"))) == 1
+
+
+def test_ray_gives_the_same_bytes(tmp_path: Path, make_context: Callable[..., Any], ray_here: Any) -> None:
+    """One process, one worker, two workers: equal files."""
+    run(tmp_path / "0", make_context(), UNITS)
+    for workers in (1, 2):
+        run(tmp_path / str(workers), make_context(num_workers=workers, start_ray=lambda: ray_here), UNITS)
+        assert files(tmp_path / str(workers)) == files(tmp_path / "0")
+
+
+def test_an_error_in_a_worker_is_the_users_error(
+    tmp_path: Path, make_context: Callable[..., Any], ray_here: Any
+) -> None:
+    with pytest.raises(InputError, match="bad input"):
+        run(tmp_path, make_context(num_workers=1, start_ray=lambda: ray_here), {"00000": ["bad"]})
+
+
+def test_a_document_that_kills_its_worker_is_found_and_removed(
+    tmp_path: Path, make_context: Callable[..., Any]
+) -> None:
+    """After two deaths the unit is done document by document in a child, and only the culprit is lost."""
+    (tmp_path / "work").mkdir()
+    for death in range(2):
+        (tmp_path / "work" / f"00000.begun-1-{death}").touch()
+    counts = run(tmp_path, make_context(), {"00000": ["a", "killer", "b"]})
+    assert (counts.documents_out, counts.removed_by_rule) == (2, {"crashed": 1})
+    rows = read_parquet(tmp_path / "ledger" / "00000.parquet").to_pylist()
+    assert [row["verdict"] for row in rows] == ["kept", "crashed", "kept"]
+
+
+def test_receipts_come_back_in_the_order_of_the_units(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    class Echo:
+        def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+            return {"unit": unit.name}
+
+    units = [Unit(name, None) for name in ("b", "a", "c")]
+    assert [r["unit"] for r in run_units(units, Echo, tmp_path, make_context())] == ["b", "a", "c"]
+
+
+def test_batches_are_bounded_in_bytes() -> None:
+    table = documents(["x" * 9_000_000, "y" * 9_000_000, "z"])
+    parts = list(split_batch(table))
+    assert pa.concat_tables(parts).equals(table)
+    assert [len(part) for part in parts] == [1, 1, 1]
