@@ -22,9 +22,9 @@ def format_bytes(value: float) -> str:
     """`512 B`, `3.1 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(value) < 1024:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+            return f"{_digits(value)} {unit}"
         value /= 1024
-    return f"{value:.3g} TiB"
+    return f"{_digits(value)} TiB"
 
 
 def format_seconds(value: float) -> str:
@@ -49,3 +49,8 @@ def parse_bytes(text: str | int) -> int:
     if not match or match[2].lower() not in _SIZES:
         raise ValueError(f"`{text}` is not a size; write for example `64MiB`")
     return int(float(match[1]) * _SIZES[match[2].lower()])
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, but never an exponent."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"

@@ -47,9 +47,7 @@ SCHEMA = pa.schema(
 def replace_text(table: pa.Table, text: pa.Array) -> pa.Table:
     """The same documents with other texts (and so other content hashes)."""
     hashes = pa.array([content_hash(t) for t in text.to_pylist()], pa.string())
-    table = table.set_column(
-        SCHEMA.get_field_index("text"), SCHEMA.field("text"), text.cast(pa.large_string())
-    )
+    table = table.set_column(SCHEMA.get_field_index("text"), SCHEMA.field("text"), text.cast(pa.large_string()))
     return table.set_column(SCHEMA.get_field_index("content_hash"), SCHEMA.field("content_hash"), hashes)
 
 

@@ -85,7 +85,9 @@ def ledger_table(
     schema = ledger_schema(list(signals))
     if signals:
         arrays.append(
-            pa.StructArray.from_arrays([doubles(c) for c in signals.values()], fields=list(schema.field("signals").type))
+            pa.StructArray.from_arrays(
+                [doubles(c) for c in signals.values()], fields=list(schema.field("signals").type)
+            )
         )
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -118,7 +120,9 @@ class Counts:
             removed=len(gone),
             changed=pc.sum(pc.equal(verdicts, CHANGED).cast(pa.int64())).as_py() or 0,
             bytes_in=bytes_in,
-            bytes_out=pc.sum(pc.binary_length(documents["text"])).as_py() or 0 if "text" in documents.column_names else 0,
+            bytes_out=pc.sum(pc.binary_length(documents["text"])).as_py() or 0
+            if "text" in documents.column_names
+            else 0,
             removed_by_rule=dict(sorted(zip(by_rule.get("rule", []), by_rule.get("id_count", []), strict=True))),
         )
         counts.check()

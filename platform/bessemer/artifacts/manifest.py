@@ -111,7 +111,8 @@ def check_files(folder: Path, manifest: Manifest, *, hashes: bool) -> None:
             for file, sha256 in zip(manifest.files, found, strict=True):
                 if sha256 != file.sha256:
                     raise ArtifactDamaged(
-                        f"`{folder / file.path}` has other bytes than its manifest says", hint=_mend(manifest.stage)
+                        f"`{folder / file.path}` has other bytes than its manifest says",
+                        hint=_mend(manifest.stage),
                     )
 
 

@@ -1,0 +1,57 @@
+"""Files are there whole or not at all; refusals of the operating system say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer import storage, units
+from bessemer.errors import StorageError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    storage.write_text(path, "old")
+
+    def fail_half_way() -> None:
+        with storage.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    storage.append_line(path, {"a": 1})
+    with path.open("a") as file:
+        file.write('{"a": 2')
+    assert list(storage.read_lines(path)) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(("number", "word"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "cannot be written")])
+def test_refusals_become_errors_with_a_hint(tmp_path: Path, number: int, word: str) -> None:
+    with pytest.raises(StorageError, match=word) as caught, storage.explained(tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert "storage_path" in caught.value.hint
+
+
+@given(st.integers(0, 2**50))
+def test_sizes_are_read_back_within_their_rounding(size: int) -> None:
+    shown = units.format_bytes(size)
+    assert units.parse_bytes(shown) == pytest.approx(size, rel=0.01, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.42, "0.4s"), (9.97, "10s"), (59.6, "1m 00s"), (252, "4m 12s"), (7500, "2h 05m")]
+)
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert units.format_seconds(seconds) == text
