@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,12 +95,23 @@ class Run:
 
 def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
     """A new run folder with the recipe and the plan in it."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    run = Run(root / f"{recipe.settings.name}-{stamp}-{secrets.token_hex(2)}")
+    run = Run(_new_folder(root, recipe.settings.name))
     storage.write_text(run.folder / "recipe.yaml", recipe.text)
     storage.write_text(run.folder / "resolved.yaml", yaml.dump(recipe.resolved()))
     storage.write_json(run.folder / "plan.json", plan.to_json())
     return run
+
+
+def _new_folder(root: Path, recipe: str) -> Path:
+    """`<recipe>-<date>-<time>-<4 hex>`; the last are the fraction of the second, so that names sort by time."""
+    while True:
+        begun = datetime.now(UTC)
+        folder = root / f"{recipe}-{begun:%Y%m%d-%H%M%S}-{begun.microsecond * 0x10000 // 1_000_000:04x}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
 
 
 def start(run: Run, *, command: str, attempt: int) -> None:

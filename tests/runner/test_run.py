@@ -1,0 +1,189 @@
+"""The same command again resumes; what is there is reused; nothing is half-written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import HOOKS
+
+from bessemer.artifacts.ledger import Counts
+from bessemer.artifacts.manifest import Manifest
+from bessemer.errors import ArtifactDamaged, InputError, NothingLeft, Stopped, UsageError
+from bessemer.runner import runs
+from bessemer.runner.garbage import collect
+
+
+def events(run: Any, kind: str) -> list[str]:
+    return [event["stage"] for event in run.events() if event["event"] == f"stage_{kind}"]
+
+
+def text(run: Any, stage: str) -> str:
+    return (run.artifact_folder(stage) / "data" / "text").read_text()
+
+
+def test_a_run_makes_every_artifact_and_the_next_reuses_them(execute: Any) -> None:
+    first, _ = execute()
+    assert events(first, "finished") == ["write", "double", "join"]
+    assert text(first, "join") == "a" + "aa" + "a"
+    second, display = execute()
+    assert second.name != first.name
+    assert events(second, "reused") == ["write", "double", "join"]
+    assert any(line.startswith("write: reused") for line in display.said)
+    assert second.status() == "finished"
+
+
+def test_a_changed_setting_runs_its_stage_and_those_below(execute: Any) -> None:
+    execute()
+    _, planned = execute.plan("double.letter=b")
+    assert [(stage.name, stage.runs) for stage in planned.stages] == [
+        ("write", False),
+        ("double", True),
+        ("join", True),
+    ]
+    assert planned.stage("double").why == "changed: `letter`"
+    assert planned.stage("join").why == "`double` runs first"
+    run, _ = execute("double.letter=b")
+    assert text(run, "join") == "a" + "ab" + "a"
+
+
+def test_an_execution_setting_changes_no_fingerprint(execute: Any) -> None:
+    execute()
+    _, planned = execute.plan("double.num_workers=0", "num_workers=2")
+    assert not any(stage.runs for stage in planned.stages)
+
+
+def test_the_seed_counts_only_where_something_is_random(execute: Any) -> None:
+    execute()
+    _, planned = execute.plan("seed=1")
+    assert [stage.name for stage in planned.stages if stage.runs] == ["join"]
+
+
+def test_a_failed_run_is_continued_in_its_own_folders(execute: Any) -> None:
+    with pytest.raises(InputError):
+        execute("double.fail=true")
+    failed = runs.find(execute.root, None)
+    assert failed.status() == "failed"
+    assert Manifest.read(failed.artifact_folder("double")) is None
+    assert "begun before" in execute.plan()[1].stage("double").why
+    continued, _ = execute()
+    assert continued.name == failed.name
+    assert continued.status() == "finished"
+    assert events(continued, "started") == ["write", "double", "double", "join"]
+    manifest = Manifest.read(continued.artifact_folder("double"))
+    assert manifest is not None
+    assert manifest.attempts == 2
+    assert not (continued.artifact_folder("double") / "work").exists()
+
+
+def test_until_stops_after_a_stage(execute: Any) -> None:
+    run, _ = execute(until="double")
+    assert list(run.stages()) == ["write", "double"]
+
+
+def test_rerun_makes_a_stage_again_and_those_below_only_if_its_bytes_changed(execute: Any) -> None:
+    first, _ = execute()
+    before = Manifest.read(first.artifact_folder("write"))
+    second, _ = execute(rerun=("write",))
+    assert events(second, "finished") == ["write"]
+    assert events(second, "reused") == ["double", "join"]
+    after = Manifest.read(second.artifact_folder("write"))
+    assert before is not None
+    assert after is not None
+    assert after.created_at != before.created_at
+
+
+def test_other_bytes_under_the_same_settings_run_the_stages_below(execute: Any) -> None:
+    """A crawl that is run again brings other pages: what was made from the old ones is not reused."""
+    execute()
+    HOOKS["more"] = lambda draft, context: (draft.data / "more").write_text(str(time.time_ns()))
+    run, _ = execute("write.hook=more", rerun=("write",))
+    assert events(run, "finished") == ["write", "double", "join"]
+
+
+def test_an_unknown_stage_is_named_with_the_nearest(execute: Any) -> None:
+    with pytest.raises(UsageError, match="no stage `duble`") as caught:
+        execute(until="duble")
+    assert "`double`" in caught.value.hint
+
+
+def test_a_damaged_artifact_is_found_before_anything_runs(execute: Any) -> None:
+    run, _ = execute()
+    (run.artifact_folder("write") / "data" / "text").write_text("")
+    with pytest.raises(ArtifactDamaged) as caught:
+        execute()
+    assert "--rerun write" in caught.value.hint
+    again, _ = execute(rerun=("write",))
+    assert text(again, "join") == "aaaa"
+
+
+def test_bytes_that_rot_in_place_are_found_when_they_are_read(execute: Any) -> None:
+    run, _ = execute()
+    (run.artifact_folder("write") / "data" / "text").write_text("b")
+    with pytest.raises(ArtifactDamaged, match="other bytes"):
+        execute("double.letter=c")
+
+
+def test_a_stage_that_leaves_nothing_fails_with_the_way_to_see_why(execute: Any) -> None:
+    def remove_all(draft: Any, context: Any) -> None:
+        draft.counts = Counts(documents_in=3, removed=3)
+
+    HOOKS["gone"] = remove_all
+    with pytest.raises(NothingLeft, match="all 3 were removed") as caught:
+        execute("write.hook=gone")
+    assert "show" in caught.value.hint
+
+
+def test_a_stop_file_ends_the_run_and_the_next_command_continues(execute: Any) -> None:
+    def stop(draft: Any, context: Any) -> None:
+        context.stop_file.touch()
+        context.check_stop()
+
+    HOOKS["stop"] = stop
+    with pytest.raises(Stopped):
+        execute("double.hook=stop")
+    stopped = runs.find(execute.root, "@last")
+    assert stopped.status() == "stopped"
+    continued, _ = execute()
+    assert (continued.name, continued.status()) == (stopped.name, "finished")
+
+
+def test_two_runs_at_once_make_an_artifact_once(execute: Any) -> None:
+    made: list[Path] = []
+
+    def slow(draft: Any, context: Any) -> None:
+        made.append(draft.path)
+        time.sleep(1.5)
+
+    HOOKS["slow"] = slow
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(execute("write.hook=slow"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.3)
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert {run.status() for run, _ in results} == {"finished"}
+    assert any("waiting to reuse it" in line for _, display in results for line in display.said)
+
+
+def test_the_log_of_a_failed_stage_holds_its_traceback(execute: Any) -> None:
+    with pytest.raises(InputError):
+        execute("double.fail=true")
+    log = runs.find(execute.root, None).log_file("double").read_text()
+    assert "Traceback" in log
+    assert "the input is bad" in log
+
+
+def test_gc_keeps_what_the_newest_run_needs(execute: Any) -> None:
+    old, _ = execute()
+    new, _ = execute("double.letter=b")
+    removed, kept = collect(execute.root, 0)
+    assert {folder for folder, _ in removed} == {old.artifact_folder("double"), old.artifact_folder("join")}
+    assert kept > 0
+    assert not any(stage.runs for stage in execute.plan("double.letter=b")[1].stages)
+    assert new.artifact_folder("write").exists()
