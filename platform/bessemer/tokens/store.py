@@ -40,6 +40,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("num_bytes", pa.int64(), nullable=False),
     ]
 )
+START = INDEX_SCHEMA.get_field_index("start")
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
@@ -64,9 +65,7 @@ class TokenStore:
     def __init__(self, folder: Path) -> None:
         meta = storage.read_json(folder / META)
         if meta is None:
-            raise UsageError(
-                f"`{folder}` holds no tokens", hint="name the `data` folder of a `tokens` artifact"
-            )
+            raise UsageError(f"`{folder}` holds no tokens", hint="name the `data` folder of a `tokens` artifact")
         self.folder = folder
         self.vocab_size: int = meta["vocab_size"]
         self.end_of_text_id: int = meta["end_of_text_id"]
@@ -177,4 +176,4 @@ class TokenStore:
     def _from_split(self, rows: pa.Table, split: str, shard: int) -> pa.Table:
         base = self._ends[split][shard - 1] if shard else 0
         starts = pa.array(rows["start"].to_numpy() + base, pa.int64())
-        return rows.set_column(INDEX_SCHEMA.get_field_index("start"), INDEX_SCHEMA.field("start"), starts)
+        return rows.set_column(START, INDEX_SCHEMA.field(START), starts)

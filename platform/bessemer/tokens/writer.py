@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import SPLITS, write_parquet
-from bessemer.tokens.store import INDEX_SCHEMA, META, TOKEN_BYTES, shard_path, token_dtype
+from bessemer.tokens.store import INDEX_SCHEMA, META, START, TOKEN_BYTES, shard_path, token_dtype
 
 
 class Shard(NamedTuple):
@@ -24,33 +24,35 @@ class Shard(NamedTuple):
     num_bytes: int
 
 
-def write_shard(
-    folder: Path,
-    split: str,
-    number: int,
-    tokens: np.ndarray,
-    lengths: np.ndarray,
-    *,
-    ids: Any,
-    urls: Any,
-    sources: Any,
-    num_bytes: np.ndarray,
-) -> Shard:
-    """Writes one shard and its index.
+class Tokenized(NamedTuple):
+    """Tokenized documents of one split: their tokens in the stored type, and `INDEX_SCHEMA`'s row for each.
 
-    `tokens` is the concatenation of the documents in the stored type, each with its end-of-text token, and
-    `lengths` int64[documents] says how many belong to each. The index is written first: a token file is
-    never without one.
+    `start` in the rows counts from the beginning of `tokens`.
     """
+
+    tokens: np.ndarray
+    rows: pa.Table
+
+
+def index_rows(ids: Any, urls: Any, sources: Any, lengths: np.ndarray, num_bytes: np.ndarray) -> pa.Table:
+    """Index rows of documents that follow one another; `lengths` count their end-of-text tokens."""
+    columns = [c if isinstance(c, pa.Array | pa.ChunkedArray) else pa.array(c) for c in (ids, urls, sources)]
+    columns += [pa.array(c, pa.int64()) for c in (np.cumsum(lengths) - lengths, lengths, num_bytes)]
+    return pa.table(columns, schema=INDEX_SCHEMA)
+
+
+def write_shard(folder: Path, split: str, number: int, parts: Sequence[Tokenized]) -> Shard:
+    """Writes the parts, one after the other, as one shard. Its index is written first: no shard is without."""
+    tokens = np.concatenate([part.tokens for part in parts])
+    rows = pa.concat_tables([part.rows for part in parts]).combine_chunks()
+    lengths = rows["length"].to_numpy()
     assert int(lengths.sum()) == len(tokens), "lengths do not add up to the tokens"
-    starts = np.cumsum(lengths) - lengths
-    columns = [pa.array(c) if isinstance(c, list) else c for c in (ids, urls, sources)]
-    columns += [pa.array(c, pa.int64()) for c in (starts, lengths, num_bytes)]
+    rows = rows.set_column(START, INDEX_SCHEMA.field(START), pa.array(np.cumsum(lengths) - lengths, pa.int64()))
     path = shard_path(folder, split, number)
-    write_parquet(pa.table(columns, schema=INDEX_SCHEMA), path.with_suffix(".parquet"))
+    write_parquet(rows, path.with_suffix(".parquet"))
     with storage.atomic_path(path) as temporary:
         tokens.tofile(temporary)
-    return Shard(split, number, len(tokens), len(lengths), int(num_bytes.sum()))
+    return Shard(split, number, len(tokens), len(rows), int(rows["num_bytes"].to_numpy().sum()))
 
 
 def write_meta(
@@ -65,8 +67,7 @@ def write_meta(
                 "num_documents": sum(s.num_documents for s in members),
                 "num_bytes": sum(s.num_bytes for s in members),
                 "shards": [
-                    {"number": s.number, "num_tokens": s.num_tokens, "num_documents": s.num_documents}
-                    for s in members
+                    {"number": s.number, "num_tokens": s.num_tokens, "num_documents": s.num_documents} for s in members
                 ],
             }
     meta = {
@@ -101,23 +102,15 @@ def write_store(
     shards = []
     for split, sequences in documents.items():
         for number, first in enumerate(range(0, len(sequences), documents_per_shard)):
-            batch = [
-                np.asarray([*s, end_of_text_id], dtype)
-                for s in sequences[first : first + documents_per_shard]
-            ]
+            batch = [np.asarray([*s, end_of_text_id], dtype) for s in sequences[first : first + documents_per_shard]]
             names = [f"{split}-{first + i}" for i in range(len(batch))]
-            shards.append(
-                write_shard(
-                    folder,
-                    split,
-                    number,
-                    np.concatenate(batch),
-                    np.array([len(b) for b in batch], np.int64),
-                    ids=names,
-                    urls=[f"file:{name}" for name in names],
-                    sources=["memory"] * len(batch),
-                    num_bytes=np.array([token_bytes[b].sum() for b in batch], np.int64),
-                )
+            rows = index_rows(
+                names,
+                [f"file:{name}" for name in names],
+                ["memory"] * len(batch),
+                np.array([len(tokens) for tokens in batch], np.int64),
+                np.array([token_bytes[tokens].sum() for tokens in batch], np.int64),
             )
+            shards.append(write_shard(folder, split, number, [Tokenized(np.concatenate(batch), rows)]))
     write_meta(folder, shards, vocab_size=vocab_size, end_of_text_id=end_of_text_id, token_bytes=token_bytes)
     return folder

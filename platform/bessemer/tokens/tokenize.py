@@ -1,0 +1,51 @@
+"""One unit of work: a table of documents becomes one run of tokens a split, an index and a ledger.
+
+A pure function of the table and the tokenizer, so that a unit done twice, or elsewhere, gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bessemer.artifacts.documents import SPLITS
+from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+from bessemer.tokens.encoder import Encoder
+from bessemer.tokens.writer import Tokenized, index_rows
+
+EMPTY = "empty"
+COLUMNS = ["id", "text", "url", "source", "split"]
+SIGNALS = ("num_tokens", "num_bytes")
+
+
+def tokenize_documents(table: pa.Table, encoder: Encoder) -> tuple[dict[str, Tokenized], pa.Table]:
+    """(tokens by split, ledger) of documents with at least `COLUMNS`, in their order.
+
+    A document that holds nothing but blanks is removed by the rule `empty`.
+    """
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0).to_numpy()
+    num_bytes = pc.binary_length(table["text"]).to_numpy().astype(np.int64)
+    num_tokens = np.zeros(len(table), np.int64)
+    end_of_text = np.array([encoder.tokenizer.end_of_text_id], encoder.dtype).tobytes()
+    splits: dict[str, Tokenized] = {}
+    for split in SPLITS:
+        rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy() & ~blank)
+        if not len(rows):
+            continue
+        chosen = table.take(rows)
+        encoded = encoder.encode(chosen["text"].to_pylist())
+        lengths = np.array([len(ids) for ids in encoded], np.int64) // encoder.dtype.itemsize + 1
+        num_tokens[rows] = lengths
+        splits[split] = Tokenized(
+            np.frombuffer(end_of_text.join([*encoded, b""]), encoder.dtype),
+            index_rows(chosen["id"], chosen["url"], chosen["source"], lengths, num_bytes[rows]),
+        )
+    ledger = ledger_table(
+        table["id"],
+        table["url"],
+        [REMOVED if empty else KEPT for empty in blank],
+        rules=[EMPTY if empty else None for empty in blank],
+        signals={"num_tokens": num_tokens, "num_bytes": num_bytes},
+    )
+    return splits, ledger

@@ -1,0 +1,157 @@
+"""A tokenizer folder as the ecosystem keeps it: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`.
+
+Only byte-level BPE is accepted (GPT-2, Llama 3, Qwen, OLMo, SmolLM, our own, ...): it has a token for every
+byte, so nothing is unknown and decoding gives back what was encoded. Special tokens that happen to be written
+in a document are text like any other unless a caller asks for them to be recognised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, pre_tokenizers
+
+from bessemer import storage
+from bessemer.errors import InputError
+from bessemer.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS
+
+TOKENIZER_FILE, CONFIG_FILE, SPECIAL_FILE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+
+_BYTE_LEVEL_HINT = "bring a byte-level BPE tokenizer (as GPT-2, Llama 3, Qwen or OLMo have), or train one"
+_PROBE = "Prices rose 12,345.67 % in São Paulo;\n\n\tif (x != y) {  return '日本語'; }  // 🙂 don't  \r\n नमस्ते"
+
+
+class TokenizerFolder:
+    """A tokenizer with what the other stages need to know of it.
+
+    tokenizer = TokenizerFolder.open(path)
+    ids = tokenizer.encode("text")                       # special tokens in the text are text
+    ids = tokenizer.encode(prompt, recognise_special=True)
+    tokenizer.decode(ids) == "text"
+    tokenizer.end_of_text_id, tokenizer.vocab_size, tokenizer.special_id("<|im_end|>"), tokenizer.chat_template
+    """
+
+    def __init__(self, tokenizer: Tokenizer, settings: dict[str, Any], name: str) -> None:
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.name = name
+
+    @classmethod
+    def open(cls, path: Path) -> TokenizerFolder:
+        """Opens a tokenizer or model folder, or the artifact around it. Raises InputError if it cannot be used."""
+        path = Path(path)
+        folder = path if (path / TOKENIZER_FILE).exists() else path / "data"
+        if not (folder / TOKENIZER_FILE).exists():
+            raise InputError(
+                f"`{path}` holds no `{TOKENIZER_FILE}`",
+                hint="name a Hugging Face tokenizer or model folder; older ones are converted by "
+                "`transformers.AutoTokenizer.from_pretrained(...).save_pretrained(...)`",
+            )
+        try:
+            document = (folder / TOKENIZER_FILE).read_bytes()
+            json.loads(document)
+            tokenizer = Tokenizer.from_buffer(document)
+        except ValueError as error:  # tokenizers raises it for JSON that is no tokenizer
+            raise InputError(f"`{folder / TOKENIZER_FILE}` cannot be read: {error}", hint=_BYTE_LEVEL_HINT) from error
+        settings = storage.read_json(folder / SPECIAL_FILE) or {}
+        settings |= storage.read_json(folder / CONFIG_FILE) or {}
+        if (template := folder / "chat_template.jinja").exists():
+            settings["chat_template"] = template.read_text()
+        opened = cls(tokenizer, settings, str(path))
+        opened._check()
+        return opened
+
+    @classmethod
+    def trained(cls, tokenizer: Tokenizer) -> TokenizerFolder:
+        """A tokenizer fresh from `training.train_tokenizer`, with Bessemer's chat template."""
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END_OF_TEXT,
+            "pad_token": END_OF_TEXT,
+            "additional_special_tokens": [token for token in SPECIAL_TOKENS if token != END_OF_TEXT],
+            "chat_template": CHAT_TEMPLATE,
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],
+        }
+        return cls(tokenizer, settings, "the trained tokenizer")
+
+    def save(self, folder: Path) -> None:
+        """Writes the three files; equal tokenizers give equal bytes."""
+        storage.write_text(folder / TOKENIZER_FILE, self.tokenizer.to_str(pretty=True) + "\n")
+        storage.write_json(folder / CONFIG_FILE, self.settings)
+        special = {key: value for key, value in self.settings.items() if key.endswith(("_token", "_special_tokens"))}
+        storage.write_json(folder / SPECIAL_FILE, special)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """One more than the greatest id: the rows that an embedding needs at least."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    @cached_property
+    def end_of_text(self) -> str:
+        """The token that ends a document: `<|endoftext|>`, or else what the folder calls `eos_token`."""
+        if self.special_id(END_OF_TEXT) is not None:
+            return END_OF_TEXT
+        token = self.settings.get("eos_token")
+        token = token["content"] if isinstance(token, dict) else token
+        if not token or self.special_id(token) is None:
+            raise InputError(
+                f"the tokenizer `{self.name}` has no token that ends a text",
+                hint=f"add a special token `{END_OF_TEXT}` to it, or name one as `eos_token` in `{CONFIG_FILE}`",
+            )
+        return str(token)
+
+    @property
+    def end_of_text_id(self) -> int:
+        found = self.special_id(self.end_of_text)
+        assert found is not None
+        return found
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template of a conversation, where the tokenizer has one."""
+        return self.settings.get("chat_template")
+
+    def special_id(self, token: str) -> int | None:
+        """The id of a special token by its name, or None where the tokenizer has no such token."""
+        return self.tokenizer.token_to_id(token)
+
+    def encode(self, text: str, *, recognise_special: bool = False) -> list[int]:
+        """The ids of a text. Special tokens written in it are recognised only if asked for."""
+        self.tokenizer.encode_special_tokens = not recognise_special
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """The text of ids; bytes that are no UTF-8 (half a character) become U+FFFD."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=skip_special)
+
+    @cached_property
+    def token_bytes(self) -> np.ndarray:
+        """int32[vocab_size]: UTF-8 bytes that each token stands for; 0 for special tokens and unused ids."""
+        sizes = np.zeros(self.vocab_size, np.int32)
+        for token, index in self.tokenizer.get_vocab(with_added_tokens=False).items():
+            sizes[index] = len(token)  # byte-level BPE writes each byte as one character
+        for index, added in self.tokenizer.get_added_tokens_decoder().items():
+            sizes[index] = 0 if added.special else len(added.content.encode())
+        return sizes
+
+    def _check(self) -> None:
+        vocabulary = self.tokenizer.get_vocab(with_added_tokens=False)
+        missing = [c for c in pre_tokenizers.ByteLevel.alphabet() if c not in vocabulary]
+        if missing or json.loads(self.tokenizer.to_str())["model"]["type"] != "BPE":
+            raise InputError(f"the tokenizer `{self.name}` is not byte-level BPE", hint=_BYTE_LEVEL_HINT)
+        if (back := self.decode(self.encode(_PROBE))) != _PROBE:
+            raise InputError(
+                f"the tokenizer `{self.name}` does not give back what it encodes: {_PROBE!r} becomes {back!r}",
+                hint=_BYTE_LEVEL_HINT,
+            )
+        assert self.end_of_text
