@@ -2,8 +2,9 @@
 
 Which documents are in the sample depends on their ids alone: in the order of their hashes, as many as fit in the
 given bytes (bottom-k sampling). So the sample is the same however the corpus is cut into files and in whatever
-order these are read, one pass is enough, and memory is bounded by the sample and one batch. Training counts words and merges the most frequent pair, ties by id, so it is deterministic with
-any number of threads (measured: 33 MB of text to 8192 tokens in 11 s on two cores, the same bytes on one).
+order these are read, one pass is enough, and memory is bounded by the sample and one batch. Training counts words
+and merges the most frequent pair, ties by id, so it is deterministic with any number of threads (measured: 33 MB
+of text to 8192 tokens in 11 s on two cores, the same bytes on one).
 """
 
 from __future__ import annotations
