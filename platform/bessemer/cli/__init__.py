@@ -14,6 +14,8 @@ COMMANDS = {
     "init": ("recipes", "Copy a recipe to edit."),
     "plan": ("recipes", "Show what would run, what is reused, and why."),
     "run": ("recipes", "Run a recipe; the same command again resumes."),
+    "submit": ("submitting", "Run a recipe as a job on a Ray cluster."),
+    "sweep": ("submitting", "Search fields of a recipe with Ray Tune."),
     "runs": ("runs", "List the runs."),
     "status": ("runs", "Show how far a run is."),
     "logs": ("runs", "Show the logs of a run."),

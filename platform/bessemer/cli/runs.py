@@ -11,6 +11,7 @@ import click
 from bessemer.cli.common import JSON, print_json, print_table, say, storage_option
 from bessemer.units import format_bytes, format_seconds, parse_bytes
 
+ADDRESS = click.option("--address", help="Ask a Ray cluster for the job RUN instead: `http://host:8265`.")
 RUN = click.argument("run_name", metavar="[RUN]", required=False)
 
 
@@ -48,9 +49,18 @@ def _facts(run: Any) -> dict[str, Any]:
 @click.command()
 @RUN
 @storage_option
+@ADDRESS
 @JSON
-def status(run_name: str | None, root: Path, as_json: bool) -> None:
+def status(run_name: str | None, root: Path, address: str | None, as_json: bool) -> None:
     """Show how far a run is (the newest by default)."""
+    if address:
+        from bessemer.runner import submit
+
+        job = submit.find_job(submit.connect(address), run_name)
+        facts = {"job": job.name, "recipe": job.recipe, "status": job.status.lower(), "message": job.message}
+        print_json(facts) if as_json else click.echo(f"{job.name}: {job.status.lower()}\n{job.message}".rstrip())
+        say(f"\nnext: bessemer logs {job.name} --address {address}")
+        return
     from bessemer.artifacts.manifest import Manifest
     from bessemer.runner.run import summary
     from bessemer.runner.runs import find
@@ -79,8 +89,15 @@ def status(run_name: str | None, root: Path, as_json: bool) -> None:
 @RUN
 @click.option("--stage", help="Only this stage's log.")
 @storage_option
-def logs(run_name: str | None, stage: str | None, root: Path) -> None:
-    """Print the logs of a run's stages."""
+@ADDRESS
+def logs(run_name: str | None, stage: str | None, root: Path, address: str | None) -> None:
+    """Print the logs of a run's stages, or of a job on a cluster."""
+    if address:
+        from bessemer.runner import submit
+
+        client = submit.connect(address)
+        click.echo(client.get_job_logs(submit.find_job(client, run_name).name), nl=False)
+        return
     from bessemer.runner.runs import find
 
     run = find(root, run_name)
@@ -94,8 +111,17 @@ def logs(run_name: str | None, stage: str | None, root: Path) -> None:
 @click.command()
 @RUN
 @storage_option
-def stop(run_name: str | None, root: Path) -> None:
+@ADDRESS
+def stop(run_name: str | None, root: Path, address: str | None) -> None:
     """Ask a run to stop in good order; the command that began it continues it."""
+    if address:
+        from bessemer.runner import submit
+
+        client = submit.connect(address)
+        job = submit.find_job(client, run_name)
+        client.stop_job(job.name)
+        say(f"asked {job.name} to stop\nnext: bessemer status {job.name} --address {address}")
+        return
     from bessemer.errors import UsageError
     from bessemer.runner.runs import find
 

@@ -9,8 +9,8 @@
       pretrain: {hidden_size: 256}
       evaluate:
 
-Stages run in the order in which they stand. A stage takes each kind of artifact that it consumes from the nearest stage
-above that makes it, unless `from:` names others. A stage may have another name than its kind: `small: {stage: pretrain}`.
+Stages run in the order in which they stand. A stage takes each kind of artifact that it consumes from the nearest
+stage above that makes it, unless `from:` names others. A stage may have another name than its kind: `small: {stage: pretrain}`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class ClusterSettings(Settings):
 
     address: str | None = execution(None)
     """A Ray cluster to attach to (`ray://host:10001`, `host:6379`, `auto`); unset starts Ray on this machine."""
+    shared_paths: list[str] = execution([])
+    """Folders that every node of a remote cluster sees under the same path (NFS, a mounted bucket)."""
     object_store_bytes: int = execution(256 << 20, ge=80 << 20)
     """Shared memory of a Ray started here; texts do not pass through it, so little is enough."""
 

@@ -59,11 +59,14 @@ def run_recipe(
     *,
     command: str,
     rerun: Collection[str] = (),
-    tags: dict[str, str] | None = None,
     run: Run | None = None,
     cluster: Cluster | None = None,
+    track: bool = True,
 ) -> Run:
-    """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it."""
+    """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it.
+
+    `run` and `cluster` are given by a sweep, which also records its trials in MLflow itself (`track=False`).
+    """
     store = Store(storage_root(recipe))
     with storage.explained(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
@@ -74,7 +77,7 @@ def run_recipe(
         runs.start(run, command=command, attempt=attempt)
         asked = stack.enter_context(stopping.graceful(run.stop_file))
         stack.enter_context(display)
-        mirror = stack.enter_context(Mirror(run.folder, recipe.settings.tracking, display.say, tags or {}))
+        mirror = stack.enter_context(Mirror(run.folder, recipe.settings, display.say)) if track else None
         own = cluster is None
         cluster = cluster or Cluster(recipe.settings.cluster)
         if own:
@@ -89,7 +92,8 @@ def run_recipe(
             run.record("run_stopped" if stopped else "run_failed", error=str(error) or type(error).__name__)
             raise
         run.record("run_finished")
-        mirror.finish()
+        if mirror:
+            mirror.finish()
     return run
 
 

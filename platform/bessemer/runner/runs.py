@@ -37,6 +37,8 @@ class Run:
     """One run, by its folder."""
 
     folder: Path
+    storage_root: Path | None = None
+    """Where the artifacts are, if not beside the run's folder (the trials of a sweep lie inside the sweep's)."""
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class Run:
     @property
     def root(self) -> Path:
         """The storage path that the run is part of."""
-        return self.folder.parent
+        return self.storage_root or self.folder.parent
 
     @property
     def stop_file(self) -> Path:
@@ -95,7 +97,11 @@ class Run:
 
 def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
     """A new run folder with the recipe and the plan in it."""
-    run = Run(_new_folder(root, recipe.settings.name))
+    return fill(Run(_new_folder(root, recipe.settings.name)), recipe, plan)
+
+
+def fill(run: Run, recipe: LoadedRecipe, plan: Plan) -> Run:
+    """Writes the recipe and the plan into a run's folder."""
     storage.write_text(run.folder / "recipe.yaml", recipe.text)
     storage.write_text(run.folder / "resolved.yaml", yaml.dump(recipe.resolved()))
     storage.write_json(run.folder / "plan.json", plan.to_json())

@@ -1,0 +1,5 @@
+"""`python -m bessemer`, which a job on a cluster calls."""
+
+from bessemer.cli import main
+
+main()

@@ -1,0 +1,95 @@
+"""`submit` and `sweep`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bessemer.cli.common import ASSIGNMENTS, RECIPE, print_table, say
+from bessemer.cli.recipes import RERUN, UNTIL
+
+FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+@click.command()
+@RECIPE
+@ASSIGNMENTS
+@UNTIL
+@RERUN
+@click.option("--address", required=True, help="The cluster's dashboard: `http://host:8265`.")
+@click.option("--follow", is_flag=True, help="Print the job's log until it ends, and end as it does.")
+def submit(
+    recipe: Path,
+    assignments: tuple[str, ...],
+    until: str | None,
+    rerun: tuple[str, ...],
+    address: str,
+    follow: bool,
+) -> None:
+    """Run a recipe as a job on a Ray cluster."""
+    from bessemer.runner import submit as submitting
+    from bessemer.runner.plan import load_recipe
+
+    loaded = load_recipe(recipe, assignments)
+    arguments = [*(["--until", until] if until else []), *[part for name in rerun for part in ("--rerun", name)]]
+    name = submitting.submit(loaded, address, arguments)
+    click.echo(name)
+    where = f"{name} --address {address}"
+    say(f"next: bessemer status {where}\n      bessemer logs {where}\n      bessemer stop {where}")
+    if follow:
+        sys.exit(_follow(submitting.connect(address), name))
+
+
+def _follow(client: Any, name: str) -> int:
+    """Prints a job's log as it grows; returns the exit code that fits its end."""
+    shown = 0
+    while True:
+        status = client.get_job_status(name).value
+        log = client.get_job_logs(name)
+        click.echo(log[shown:], nl=False)
+        shown = len(log)
+        if status in FINISHED:
+            return {"SUCCEEDED": 0, "STOPPED": 130}.get(status, 1)
+        time.sleep(0.5)
+
+
+@click.command()
+@RECIPE
+@ASSIGNMENTS
+@click.option("--num-samples", type=click.IntRange(min=1), help="How many trials; the recipe's by default.")
+def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -> None:
+    """Search fields of a recipe with Ray Tune; print the best as a diff.
+
+    Stages that trials share run once. The same command again reuses every trial that finished.
+    """
+    from bessemer.runner.display import make_display
+    from bessemer.runner.plan import load_recipe
+    from bessemer.runner.sweep import run_sweep
+
+    if num_samples:
+        assignments = (*assignments, f"sweep.num_samples={num_samples}")
+    loaded = load_recipe(recipe, assignments)
+    command = shlex.join(["bessemer", *sys.argv[1:]])
+    result = run_sweep(loaded, make_display, say, command=command)
+    names = list(result.trials[0].assignments)
+    metric = result.metric
+    rows = [
+        [trial.name, *[_value(trial.assignments[name]) for name in names], trial.status, _value(trial.metric)]
+        for trial in result.ranked()
+    ]
+    print_table(["trial", *names, "status", metric], rows)
+    best = result.best
+    click.echo(f"\nbest: {best.name}, {metric} {_value(best.metric)}\n")
+    for name in names:
+        click.echo(f"- {name}: {_value(result.before[name])}\n+ {name}: {_value(best.assignments[name])}")
+    chosen = [f"{name}={_value(best.assignments[name])}" for name in names]
+    say(f"\nnext: {shlex.join(['bessemer', 'run', str(recipe), *assignments, *chosen])}")
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
