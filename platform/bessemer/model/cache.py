@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bessemer.model.config import ModelConfig
 
@@ -36,13 +37,20 @@ class KeyValueCache:
         size = self._longest + positions.shape[-1]
         return (torch.arange(size, device=positions.device) <= positions[:, :, None])[:, None]
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores [B, G, T, d] at the pending positions and returns all keys and values [B, G, S, d]."""
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Stores keys and values [B, G, T, d] at the pending positions; attention over all of them [B, T, H d]."""
         size = self._longest + keys.shape[2]
         rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
         self.keys[layer][rows, :, self._pending] = keys.transpose(1, 2)
         self.values[layer][rows, :, self._pending] = values.transpose(1, 2)
-        return self.keys[layer, :, :, :size], self.values[layer, :, :, :size]
+        y = F.scaled_dot_product_attention(
+            queries,
+            self.keys[layer, :, :, :size],
+            self.values[layer, :, :, :size],
+            attn_mask=mask,
+            enable_gqa=keys.shape[1] != queries.shape[1],
+        )
+        return y.transpose(1, 2).flatten(2)
 
     def advance(self, counts: Tensor | int) -> None:
         """Counts the first `counts` (one number, or one a row) of the tokens just appended as seen."""

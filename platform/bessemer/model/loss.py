@@ -6,7 +6,7 @@ respect to hidden states and head are computed, and its logits are dropped (the 
 2410.10989). For the summed loss this costs no extra arithmetic: three products, as without chunks. For a loss per
 position the gradient has to wait for its weights, so the logits are computed twice: four products.
 
-Memory: one chunk of logits (`CHUNK_NUMBERS` numbers) in the compute type and in fp32.
+Memory: two chunks of logits (`CHUNK_NUMBERS` numbers each) in the compute type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IGNORED = -100
 """A target that counts nothing, as in `torch.nn.functional.cross_entropy`."""
 
 CHUNK_NUMBERS = 2**22
-"""Logits held at once; 4 M in fp32 are 16 MiB, which stays near the processor."""
+"""Logits in a chunk; 4 M in bf16 are 8 MiB, which stays near the processor."""
 
 
 def cross_entropy(
@@ -43,73 +43,83 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
         weight = head.to(x.dtype)
-        need_x, need_head, _ = ctx.needs_input_grad
-        x_gradient = torch.empty_like(x) if need_x else None
-        head_gradient = torch.zeros(weight.shape, dtype=torch.float32, device=x.device) if need_head else None
+        wanted = any(ctx.needs_input_grad)
+        x_gradient, head_gradient = _gradient_buffers(x, weight) if wanted else (None, None)
         total = torch.zeros((), dtype=torch.float32, device=x.device)
-        for rows in _chunks(x, weight):
-            probabilities, losses = _softmax_and_losses(x[rows], weight, targets[rows])
-            total += losses.sum()
-            if x_gradient is not None or head_gradient is not None:
-                logit_gradient = _logit_gradient(probabilities, targets[rows]).to(x.dtype)
-                if x_gradient is not None:
-                    torch.mm(logit_gradient, weight, out=x_gradient[rows])
-                if head_gradient is not None:
-                    head_gradient += logit_gradient.T @ x[rows]
+        for rows, logits, scratch in _chunks(x, weight):
+            if x_gradient is None or head_gradient is None:
+                total += _losses(logits, targets[rows]).sum()
+            else:
+                losses, logit_gradient = _losses_and_gradient(logits, targets[rows], scratch)
+                total += losses.sum()
+                torch.mm(logit_gradient, weight, out=x_gradient[rows])
+                head_gradient += logit_gradient.T @ x[rows]
         ctx.save_for_backward(x_gradient, head_gradient)
         ctx.head_dtype = head.dtype
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
         x_gradient, head_gradient = ctx.saved_tensors
-        return (
-            None if x_gradient is None else x_gradient * upstream.to(x_gradient.dtype),
-            None if head_gradient is None else (head_gradient * upstream).to(ctx.head_dtype),
-            None,
-        )
+        return x_gradient * upstream.to(x_gradient.dtype), (head_gradient * upstream).to(ctx.head_dtype), None
 
 
 class _LossPerPosition(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-        weight = head.to(x.dtype)
-        losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
-        for rows in _chunks(x, weight):
-            losses[rows] = _softmax_and_losses(x[rows], weight, targets[rows])[1]
         ctx.save_for_backward(x, head, targets)
+        losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
+        for rows, logits, _ in _chunks(x, head.to(x.dtype)):
+            losses[rows] = _losses(logits, targets[rows])
         return losses
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
         x, head, targets = ctx.saved_tensors
         weight = head.to(x.dtype)
-        x_gradient = torch.empty_like(x)
-        head_gradient = torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
-        for rows in _chunks(x, weight):
-            probabilities, _ = _softmax_and_losses(x[rows], weight, targets[rows])
-            gradient = _logit_gradient(probabilities, targets[rows]).mul_(upstream[rows, None]).to(x.dtype)
-            torch.mm(gradient, weight, out=x_gradient[rows])
-            head_gradient += gradient.T @ x[rows]
+        x_gradient, head_gradient = _gradient_buffers(x, weight)
+        for rows, logits, scratch in _chunks(x, weight):
+            _, logit_gradient = _losses_and_gradient(logits, targets[rows], scratch)
+            logit_gradient *= upstream[rows, None].to(x.dtype)
+            torch.mm(logit_gradient, weight, out=x_gradient[rows])
+            head_gradient += logit_gradient.T @ x[rows]
         return x_gradient, head_gradient.to(head.dtype), None
 
 
-def _chunks(x: Tensor, weight: Tensor) -> Iterator[slice]:
-    size = max(1, CHUNK_NUMBERS // len(weight))
-    return (slice(start, start + size) for start in range(0, len(x), size))
+def _gradient_buffers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
 
 
-def _softmax_and_losses(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities [n, V] and losses [n] (0 where ignored), both fp32."""
-    logits = (x @ weight.T).float()
-    log_total = torch.logsumexp(logits, dim=-1, keepdim=True)
-    chosen = logits.gather(1, targets.clamp_min(0)[:, None])
-    losses = (log_total - chosen).squeeze(1).masked_fill_(targets == IGNORED, 0.0)
-    return logits.sub_(log_total).exp_(), losses
+def _chunks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """(positions, their logits, a buffer of the same size); both buffers live until the next chunk."""
+    size = min(len(x), max(1, CHUNK_NUMBERS // len(weight)))
+    buffer, scratch = (torch.empty(size, len(weight), dtype=x.dtype, device=x.device) for _ in range(2))
+    for start in range(0, len(x), size):
+        rows = slice(start, min(start + size, len(x)))
+        logits = torch.mm(x[rows], weight.T, out=buffer[: rows.stop - start])
+        yield rows, logits, scratch[: rows.stop - start]
 
 
-def _logit_gradient(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """d loss / d logits, written over the probabilities: p - onehot(target), 0 where ignored."""
-    one = torch.ones_like(targets[:, None], dtype=probabilities.dtype)
-    probabilities.scatter_add_(1, targets.clamp_min(0)[:, None], -one)
-    return probabilities.mul_((targets != IGNORED)[:, None])
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Losses [n] in fp32, 0 where ignored."""
+    logits = logits.float()
+    chosen = logits.gather(1, targets.clamp_min(0)[:, None]).squeeze(1)
+    return (torch.logsumexp(logits, dim=-1) - chosen).masked_fill_(targets == IGNORED, 0.0)
+
+
+def _losses_and_gradient(logits: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses [n] in fp32 and d loss / d logits [n, V], which is softmax(logits) - onehot(target), in `out`.
+
+    The losses are read off the probabilities: in bf16 each is off by up to 2^-8 nats, evenly to both sides (the
+    logits' own rounding weighs ten times more), and none is above 87 (the smallest normal number).
+    """
+    ignored = targets == IGNORED
+    places = torch.arange(len(targets), device=targets.device), targets.clamp_min(0)
+    probabilities = torch.softmax(logits, dim=-1, out=out)
+    chosen = probabilities[places]
+    losses = chosen.float().clamp_min(torch.finfo(torch.float32).tiny).log_().neg_()
+    probabilities[places] = chosen - 1.0  # `scatter_` would copy the whole chunk where it is bf16 on a CPU
+    if ignored.any():
+        losses.masked_fill_(ignored, 0.0)
+        probabilities.masked_fill_(ignored[:, None], 0.0)
+    return losses, probabilities

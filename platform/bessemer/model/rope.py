@@ -12,6 +12,9 @@ from torch import Tensor
 
 from bessemer.model.config import ModelConfig
 
+Rotation = tuple[Tensor, Tensor]
+"""Cosine and sine of every angle, fp32, each [1 or B, T, 1, d/2]."""
+
 
 def frequencies(config: ModelConfig) -> Tensor:
     """Radians per position of each plane, fp32 [d/2]; stretched as Llama 3 does where the config says so."""
@@ -27,21 +30,19 @@ def frequencies(config: ModelConfig) -> Tensor:
     return base / scaling.factor * (1 - smooth) + base * smooth
 
 
-def rotation(
-    config: ModelConfig, length: int, positions: Tensor | None, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Cosine and sine for `positions` [T] or [B, T] (0 .. length - 1 if None), each [1 or B, T, 1, d/2]."""
+def rotation(config: ModelConfig, length: int, positions: Tensor | None, device: torch.device) -> Rotation:
+    """The rotation at `positions` [T] or [B, T] (0 .. length - 1 if None)."""
     if positions is None:
         positions = torch.arange(length, device=device)
     angles = positions.to(device, torch.float32)[..., None] * frequencies(config).to(device)
     if angles.ndim == 2:
         angles = angles[None]
     angles = angles[:, :, None, :]
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """x [B, T, heads, d] turned by its positions."""
-    cosine, sine = rotation
+    cosine, sine = (table.to(x.dtype) for table in rotation)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bessemer.model import rope
+from bessemer.model import cpu, plain, rope
 from bessemer.model.cache import KeyValueCache
 from bessemer.model.config import ModelConfig
 from bessemer.model.loss import IGNORED, cross_entropy
-from bessemer.model.norm import rms_norm
+from bessemer.model.rope import Rotation
 
 __all__ = ["IGNORED", "ParameterRole", "Transformer"]
 
@@ -105,11 +105,11 @@ class Transformer(nn.Module):
             mask = cache.mask(positions)
         elif documents is not None:
             mask = _document_mask(documents, causal)
-        rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device, self.compute_dtype)
+        rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
         x = F.embedding(tokens, self.embed_tokens).to(self.compute_dtype)
         for number, block in enumerate(self.blocks()):
             x = block(x, rotation, mask, causal, None if cache is None else (cache, number))
-        return rms_norm(x, self.norm, self.config.rms_norm_eps)
+        return plain.rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def blocks(self) -> list[Block]:
         """The blocks, first to last."""
@@ -178,42 +178,22 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: tuple[Tensor, Tensor],
+        rotation: Rotation,
         mask: Tensor | None,
         causal: bool,
         cache: tuple[KeyValueCache, int] | None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D]; `rotation` from `rope.rotation`, `mask` [B, 1, T, S] true where seen."""
-        c = self.config
-        h = rms_norm(x, self.attention_norm, c.rms_norm_eps)
-        x = x + F.linear(self._attention(h, rotation, mask, causal, cache), self.out.to(x.dtype))
-        h = rms_norm(x, self.feed_forward_norm, c.rms_norm_eps)
-        gate, up = F.linear(h, self.gate_up.to(x.dtype)).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * up, self.down.to(x.dtype))
-
-    def _attention(
-        self,
-        h: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        causal: bool,
-        cache: tuple[KeyValueCache, int] | None,
-    ) -> Tensor:
-        c = self.config
-        rows, length, _ = h.shape
-        qkv = F.linear(h, self.qkv.to(h.dtype)).view(rows, length, -1, c.head_dim)
-        heads = [c.num_attention_heads, c.num_key_value_heads, c.num_key_value_heads]
-        q, k, v = torch.split(qkv, heads, dim=2)
-        if c.qk_norm:
-            q, k = rms_norm(q, self.query_norm, c.rms_norm_eps), rms_norm(k, self.key_norm, c.rms_norm_eps)
-        q, k = rope.rotate(q, rotation).transpose(1, 2), rope.rotate(k, rotation).transpose(1, 2)
-        v = v.transpose(1, 2)
-        if cache is not None:
-            k, v = cache[0].append(cache[1], k, v)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=k.shape[1] != q.shape[1]
-        )
-        return y.transpose(1, 2).reshape(rows, length, -1)
+        """x [B, T, D] to [B, T, D]; `mask` [B, 1, T, S] is true where seen; the cache comes with the layer."""
+        c, operations = self.config, cpu if x.device.type == "cpu" else plain
+        gains = (self.query_norm, self.key_norm) if c.qk_norm else None
+        qkv = operations.norm_linear(x, self.attention_norm, self.qkv, c.rms_norm_eps)
+        if cache is None:
+            y = operations.attend(qkv, gains, rotation, c, causal=causal, mask=mask)
+        else:
+            y = cache[0].attend(cache[1], *plain.queries_keys_values(qkv, gains, rotation, c), mask)
+        x = x + F.linear(y, self.out.to(x.dtype))
+        gate_up = operations.norm_linear(x, self.feed_forward_norm, self.gate_up, c.rms_norm_eps)
+        return x + F.linear(operations.swiglu(gate_up), self.down.to(x.dtype))
 
 
 def _document_mask(documents: Tensor, causal: bool) -> Tensor:

@@ -1,0 +1,61 @@
+"""The network's operations as formulas, for accelerators, whose own kernels are fused, and as the tests' oracle.
+
+`cpu.py` has the same three functions with gradients written by hand. Shapes: see `transformer.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bessemer.model.config import ModelConfig
+from bessemer.model.rope import Rotation, rotate
+
+
+def norm_linear(x: Tensor, gain: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """rms_norm(x) weight^T: [..., D] to [..., out]."""
+    return F.linear(rms_norm(x, gain, eps), weight.to(x.dtype))
+
+
+def attend(
+    qkv: Tensor,
+    gains: tuple[Tensor, Tensor] | None,
+    rotation: Rotation,
+    config: ModelConfig,
+    *,
+    causal: bool,
+    mask: Tensor | None,
+) -> Tensor:
+    """Attention's output [B, T, H d] from queries, keys and values [B, T, (H + 2 G) d].
+
+    `gains` are those of the norms of queries and keys; `mask` [B, 1, T, T] is true where a query sees a key
+    (and already causal, if it should be).
+    """
+    q, k, v = queries_keys_values(qkv, gains, rotation, config)
+    y = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=k.shape[1] != q.shape[1]
+    )
+    return y.transpose(1, 2).flatten(2)
+
+
+def queries_keys_values(
+    qkv: Tensor, gains: tuple[Tensor, Tensor] | None, rotation: Rotation, config: ModelConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [B, H, T, d], keys and values [B, G, T, d], normalised and turned."""
+    heads = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
+    q, k, v = torch.split(qkv.view(*qkv.shape[:2], -1, config.head_dim), heads, dim=2)
+    if gains is not None:
+        q, k = rms_norm(q, gains[0], config.rms_norm_eps), rms_norm(k, gains[1], config.rms_norm_eps)
+    return rotate(q, rotation).transpose(1, 2), rotate(k, rotation).transpose(1, 2), v.transpose(1, 2)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up: [..., 2 I] to [..., I]."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * gain over the last dimension, in fp32 inside, in x's type outside."""
+    return F.rms_norm(x.float(), (x.shape[-1],), gain.float(), eps).to(x.dtype)

@@ -1,0 +1,110 @@
+"""What callers rely on: caches, documents and initial weights do what they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bessemer.model import plain
+from bessemer.model.cache import KeyValueCache
+from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.model.transformer import Transformer
+
+
+def small(**changes: object) -> Transformer:
+    shape = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 40}
+    model = Transformer(ModelShape(**shape | changes).resolve(vocab_size=19, max_seq_length=64))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(0.5 if parameter.ndim == 1 else 0.0, 0.3, generator=generator)
+    return model
+
+
+def some_tokens(rows: int, length: int) -> torch.Tensor:
+    return torch.randint(0, 19, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+@torch.no_grad()
+def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(qk_norm: bool) -> None:
+    model, tokens = small(qk_norm=qk_norm), some_tokens(3, 14)
+    whole = model(tokens)
+    cache = KeyValueCache(model.config, 3, 16, dtype=torch.float32)
+    prompt = torch.tensor([3, 7, 5])
+    logits = model(tokens[:, :7], cache=cache)  # shorter prompts are followed by tokens that do not count
+    cache.advance(prompt)
+    for row, length in enumerate(prompt.tolist()):
+        torch.testing.assert_close(logits[row, :length], whole[row, :length])
+    for step in range(6):
+        upcoming = tokens.gather(1, (prompt + step)[:, None])
+        logits = model(upcoming, cache=cache)
+        cache.advance(1)
+        expected = whole[torch.arange(3), prompt + step]
+        torch.testing.assert_close(logits[:, 0], expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_documents_in_a_row_do_not_see_each_other() -> None:
+    model, tokens = small(), some_tokens(1, 12)
+    documents = torch.tensor([[0] * 5 + [1] * 7])
+    positions = torch.cat((torch.arange(5), torch.arange(7)))[None]
+    packed = model(tokens, documents=documents, positions=positions)
+    torch.testing.assert_close(packed[:, :5], model(tokens[:, :5]))
+    torch.testing.assert_close(packed[:, 5:], model(tokens[:, 5:]))
+
+
+@torch.no_grad()
+def test_causal_looks_back_only_and_bidirectional_looks_ahead() -> None:
+    model, tokens = small(), some_tokens(1, 9)
+    changed = tokens.clone()
+    changed[0, -1] = (changed[0, -1] + 1) % 19
+    assert torch.equal(model(tokens)[:, :-1], model(changed)[:, :-1])
+    assert not torch.allclose(model(tokens, causal=False)[:, 0], model(changed, causal=False)[:, 0])
+
+
+def test_the_whole_gradient_equals_that_of_the_plain_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = small(), some_tokens(2, 20)
+    model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
+    ours = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    monkeypatch.setattr("bessemer.model.transformer.cpu", plain)
+    model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    config = ModelShape(size="nano", tie_word_embeddings=False).resolve(vocab_size=300, max_seq_length=8)
+
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        model = Transformer(config)
+        model.initialise(seed)
+        return model.state_dict()
+
+    torch.manual_seed(5)
+    first = weights(1)
+    torch.manual_seed(6)
+    assert all(torch.equal(a, b) for a, b in zip(first.values(), weights(1).values(), strict=True))
+    assert not torch.equal(first["layers.0.qkv"], weights(2)["layers.0.qkv"])
+    assert not torch.equal(first["layers.0.qkv"], first["layers.1.qkv"])
+
+
+@torch.no_grad()
+def test_an_untrained_model_predicts_every_token_about_equally() -> None:
+    model = Transformer(ModelShape(size="nano").resolve(vocab_size=300, max_seq_length=64))
+    model.initialise(0)
+    tokens = torch.randint(0, 300, (4, 64), generator=torch.Generator().manual_seed(0))
+    nats = model(tokens[:, :-1], targets=tokens[:, 1:]) / tokens[:, 1:].numel()
+    assert abs(nats - torch.tensor(300.0).log()) < 0.3
+
+
+def test_roles_cover_every_parameter_and_cut_the_fused_matrices() -> None:
+    model = small(tie_word_embeddings=False)
+    roles = model.parameter_roles()
+    for name, parameter in model.named_parameters():
+        if roles[name].kind == "matrix":
+            assert sum(roles[name].rows) == len(parameter), name
+    config: ModelConfig = model.config
+    assert roles["layers.0.qkv"].rows == (config.query_size, config.key_value_size, config.key_value_size)
+    assert roles["layers.1.gate_up"].rows == (40, 40)
+    assert {role.kind for role in roles.values()} == {"matrix", "embedding", "head", "vector"}
