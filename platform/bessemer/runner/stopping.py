@@ -3,6 +3,8 @@
 The first signal asks: stages look between units of work, a trainer saves a checkpoint, and the run ends within the
 three seconds that Ray grants a job. Whoever has not looked after `GRACE_SECONDS` is interrupted where it stands; that
 is safe too, only the unit in hand is done again. A second Ctrl-C does not wait.
+"""
+
 from __future__ import annotations
 
 import contextlib

@@ -2,8 +2,9 @@
 
 A trial is the recipe with some fields set. Stages that no searched field can change run once, before the trials;
 below them, trials with equal settings share by fingerprint, and the lease of an artifact makes the second wait. A
-trial works inside its Tune actor. Its metrics are read from the artifact's own `metrics/*.jsonl`, so the trainer knows nothing
-of Tune; ASHA stops those that are behind. Trials are flat child runs of the sweep in MLflow and never register models.
+trial works inside its Tune actor. Its metrics are read from the artifact's own `metrics/*.jsonl`, so the trainer knows
+nothing of Tune; ASHA stops those that are behind. Trials are flat child runs of the sweep in MLflow and never register
+models.
 
     runs/<recipe>-<date>-<time>-<4 hex>/   sweep.json  events.jsonl  trials/<number>/   (each a run folder)
 
