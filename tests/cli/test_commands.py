@@ -1,0 +1,74 @@
+"""Every command is there, is documented, and ends with the right exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from bessemer import cli
+
+
+def bessemer(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bessemer", *arguments], capture_output=True, text=True, cwd=folder, check=False
+    )
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_says_what_it_does(name: str) -> None:
+    command = getattr(import_module(f"bessemer.cli.{cli.COMMANDS[name][0]}"), name)
+    assert isinstance(command, click.Command)
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name != "help":
+            assert parameter.help or parameter.show_default, f"--{parameter.name} of {name} is not explained"
+
+
+def test_every_command_is_in_the_readme(repository: Path) -> None:
+    readme = (repository / "README.md").read_text()
+    missing = [name for name in cli.COMMANDS if f"bessemer {name}" not in readme]
+    assert not missing
+
+
+def test_a_mistyped_command_is_met_with_the_nearest() -> None:
+    done = bessemer("pln", "x")
+    assert done.returncode == 2
+    assert "did you mean `plan`?" in done.stderr
+
+
+def test_a_bad_recipe_ends_with_2_and_nothing_on_standard_output(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nstages:\n  ingst:\n")
+    done = bessemer("plan", "recipe.yaml", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean `ingest`?" in done.stderr
+    assert "\n\nhint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_cluster_ends_with_3(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nstages:\n  ingest: {paths: [data]}\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("hello")
+    done = bessemer("submit", "recipe.yaml", "--address", "http://127.0.0.1:9", folder=tmp_path)
+    assert done.returncode == 3
+    assert "no Ray cluster answers" in done.stderr
+
+
+def test_no_runs_is_an_answer_with_a_way_on(tmp_path: Path) -> None:
+    assert bessemer("runs", folder=tmp_path).returncode == 0
+    done = bessemer("status", folder=tmp_path)
+    assert done.returncode == 2
+    assert "bessemer run RECIPE" in done.stderr
+
+
+def test_init_copies_a_recipe_and_never_overwrites(tmp_path: Path) -> None:
+    assert bessemer("init", str(tmp_path / "mine")).returncode == 0
+    assert (tmp_path / "mine" / "recipe.yaml").exists()
+    again = bessemer("init", str(tmp_path / "mine"))
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
