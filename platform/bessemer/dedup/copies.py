@@ -1,0 +1,141 @@
+"""Exact copies, over files: steps `documents` and `copies`.
+
+Copies within a part are found while it is read, and only the one that stays is sent on, so no text, however common,
+is met by the second step more often than there are parts. Only texts that are new to their part are signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bessemer.dedup.exact import exact_hashes, first_copies
+from bessemer.dedup.exchange import Keys, Workspace, hash_range, locations, read_range, write_batches, write_runs
+from bessemer.dedup.settings import DedupSettings
+from bessemer.dedup.shingles import shingle_sets
+from bessemer.dedup.signatures import band_keys, signatures
+
+HASHES = pa.schema([(name, pa.uint64()) for name in ("high", "low", "url_length", "rank", "location")])
+"""One row a text and part; `rank` orders documents as their ids do."""
+
+COPIES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64())])
+"""Documents that have a copy in another part, which stays."""
+
+BATCH_ROWS, BATCH_BYTES = 256, 16 << 20
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+def documents_schema(settings: DedupSettings) -> pa.Schema:
+    """All documents of a part, in order. `kept` is the row of the copy that stays, and it alone has a size and bands.
+
+    `size` counts distinct shingles.
+    """
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("url", pa.string()),
+            ("source", pa.string()),
+            ("rank", pa.uint64()),
+            ("kept", pa.uint64()),
+            ("size", pa.uint32()),
+            ("bands", pa.list_(pa.uint64(), settings.num_bands)),
+        ]
+    )
+
+
+def index_documents(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """Hashes and signs the documents of a part."""
+    settings = workspace.settings
+    schema = documents_schema(settings)
+    named, hashes = [pa.schema(list(schema)[:3]).empty_table()], [np.empty((0, 2), np.uint64)]
+    sizes, bands = [np.empty(0, np.uint32)], [np.empty((0, settings.num_bands), np.uint64)]
+    seen: set[tuple[int, ...]] = set()
+    for batch in read_batches(workspace.parts[number], ["id", "url", "source", "text"]):
+        texts = batch["text"].to_pylist()
+        named.append(batch.drop_columns("text").cast(named[0].schema))
+        hashes.append(exact_hashes(texts))
+        new = []
+        for row, text_hash in enumerate(map(tuple, hashes[-1].tolist())):
+            if text_hash not in seen:
+                seen.add(text_hash)
+                new.append(row)
+        size, band = _sign([texts[row] for row in new], settings)
+        sizes.append(_spread(size, new, len(texts)))
+        bands.append(_spread(band, new, len(texts)))
+
+    names = pa.concat_tables(named)
+    digest, size, band = np.concatenate(hashes), np.concatenate(sizes), np.concatenate(bands)
+    rows = np.arange(len(digest), dtype=np.uint64)
+    rank = _ranks(names["id"].to_pylist())
+    url_length = np.array([len(url) for url in names["url"].to_pylist()], np.uint64)
+    kept = first_copies(digest, (url_length, rank, rows))
+    stays = np.unique(kept)
+    signed = first_copies(digest, (rows,))[stays]  # the one that was seen first was signed
+
+    order = stays[np.argsort(digest[stays, 0], kind="stable")]
+    columns = (digest[:, 0], digest[:, 1], url_length, rank, locations(number, rows))
+    run = {name: column[order] for name, column in zip(HASHES.names, columns, strict=True)}
+    write_runs(workspace.file("hashes", number), HASHES, [run])
+
+    arrays = [names[name].combine_chunks() for name in names.column_names]
+    arrays += [pa.array(rank), pa.array(kept.astype(np.uint64)), pa.array(_spread(size[signed], stays, len(rows)))]
+    flat = pa.array(_spread(band[signed], stays, len(rows)).ravel())
+    arrays.append(pa.FixedSizeListArray.from_arrays(flat, settings.num_bands))
+    write_batches(workspace.file("documents", number), schema, [pa.record_batch(arrays, schema=schema)])
+    return {"num_documents": len(rows), "num_texts": len(stays)}
+
+
+def find_copies(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """The copies of one text in different parts, for one range of hashes."""
+    rows = read_range(workspace.files("hashes"), HASHES, *hash_range(number, of))
+    digests = np.stack((rows["high"], rows["low"]), axis=1)
+    location = rows["location"]
+    kept = location[first_copies(digests, (rows["url_length"], rows["rank"], location))]
+    gone = np.flatnonzero(kept != location)
+    gone = gone[np.argsort(location[gone])]
+    run = {"location": location[gone], "kept": kept[gone]}
+    write_runs(workspace.file("copies", number), COPIES, [run])
+    return {}
+
+
+def read_batches(part: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """The columns of a part in order, at most BATCH_ROWS rows and about BATCH_BYTES at once, but one row at least."""
+
+    def split(table: pa.Table) -> Iterator[pa.Table]:
+        if len(table) <= 1 or table.nbytes <= BATCH_BYTES:
+            yield table
+        else:
+            yield from split(table.slice(0, len(table) // 2))
+            yield from split(table.slice(len(table) // 2))
+
+    with pq.ParquetFile(part, memory_map=True) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+            yield from split(pa.Table.from_batches([batch]).select(columns))
+
+
+def _sign(texts: list[str], settings: DedupSettings) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+    if not settings.fuzzy or not texts:
+        return np.zeros(len(texts), np.uint32), np.zeros((len(texts), settings.num_bands), np.uint64)
+    sets = shingle_sets(texts, settings.ngram_size)
+    signed = signatures(sets, settings.num_bands * settings.rows_per_band, settings.seed)
+    return sets.sizes.astype(np.uint32), band_keys(signed, settings.num_bands)
+
+
+def _spread(values: npt.NDArray[_T], rows: Any, count: int) -> npt.NDArray[_T]:
+    """An array of `count` rows, zero but for `rows`, which get `values`."""
+    result = np.zeros((count, *values.shape[1:]), values.dtype)
+    result[rows] = values
+    return result
+
+
+def _ranks(ids: list[str]) -> Keys:
+    """The first 64 bits of the ids, which order documents as the ids do."""
+    assert all(len(identity) == 32 for identity in ids), "an id is 32 hexadecimal digits"
+    return np.frombuffer(bytes.fromhex("".join(ids)), ">u8")[::2].astype(np.uint64)

@@ -1,0 +1,125 @@
+"""Tables of numbers that pass from one step to the next, on disk.
+
+A step that must bring rows together by a key (a hash, a document's place) cannot hold all of them. So every writer
+sorts what it has by the key, a run, and a reader takes its range of keys from each run of every file: a binary search
+in a memory-mapped column. That is an external merge sort whose merge is left to the reader, who sorts the few rows he
+took. Readers may cut the keys into as many ranges as they like, long after the files were written.
+
+Files are Arrow IPC, uncompressed, so that mapping them is reading them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bessemer import storage
+from bessemer.dedup.settings import DedupSettings
+
+Keys = npt.NDArray[np.uint64]
+Columns = Mapping[str, npt.NDArray[Any]]
+
+ROW_BITS = 32
+LAST_KEY = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The input parts, in order, and the folder for everything between the first step and the last."""
+
+    folder: Path
+    parts: tuple[Path, ...]
+    settings: DedupSettings
+
+    def file(self, step: str, number: int) -> Path:
+        return self.folder / step / f"{number:05d}.arrow"
+
+    def files(self, step: str) -> list[Path]:
+        """What a finished step wrote, in order."""
+        return sorted((self.folder / step).glob("[0-9]*.arrow"))
+
+
+def locations(part: int, rows: npt.NDArray[Any]) -> Keys:
+    """Where documents are, as keys: the number of the part, then the row in it."""
+    return np.uint64(part << ROW_BITS) | rows.astype(np.uint64)
+
+
+def parts_of(keys: Keys) -> npt.NDArray[np.int64]:
+    return (keys >> np.uint64(ROW_BITS)).astype(np.int64)
+
+
+def rows_of(keys: Keys) -> npt.NDArray[np.int64]:
+    return (keys & np.uint64(2**ROW_BITS - 1)).astype(np.int64)
+
+
+def part_range(part: int) -> tuple[int, int]:
+    """The first and the last location of a part."""
+    return part << ROW_BITS, ((part + 1) << ROW_BITS) - 1
+
+
+def hash_range(number: int, of: int) -> tuple[int, int]:
+    """The first and the last of one of `of` equal ranges of 64-bit hashes."""
+    return (number << 64) // of, ((number + 1) << 64) // of - 1
+
+
+def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Writes the batches as they come; returns the number of rows."""
+    rows = 0
+    with storage.atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += len(batch)
+    return rows
+
+
+def write_runs(path: Path, schema: pa.Schema, runs: Iterable[Columns]) -> int:
+    """Writes each run, which ascends in the first column of `schema`; returns the number of rows."""
+
+    def batch(run: Columns) -> pa.RecordBatch:
+        assert (run[schema.names[0]][1:] >= run[schema.names[0]][:-1]).all(), "a run ascends"
+        return pa.record_batch([pa.array(run[name]) for name in schema.names], schema=schema)
+
+    return write_batches(path, schema, map(batch, runs))
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[list[pa.RecordBatch]]:
+    """The batches of a file, memory-mapped: only what is looked at is read."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        yield [reader.get_batch(index) for index in range(reader.num_record_batches)]
+
+
+def read_range(
+    paths: Sequence[Path], schema: pa.Schema, first: int = 0, last: int = LAST_KEY
+) -> dict[str, npt.NDArray[Any]]:
+    """The rows of all files whose first column lies in first..last, in memory, run after run."""
+    found: dict[str, list[npt.NDArray[Any]]] = {
+        field.name: [np.empty(0, field.type.to_pandas_dtype())] for field in schema
+    }
+    for path in paths:
+        with mapped(path) as batches:
+            for batch in batches:
+                keys = batch.column(0).to_numpy()
+                begin = int(np.searchsorted(keys, np.uint64(first), side="left"))
+                end = int(np.searchsorted(keys, np.uint64(last), side="right"))
+                for name in schema.names if end > begin else ():
+                    found[name].append(batch.column(name).to_numpy()[begin:end].copy())
+    return {name: np.concatenate(arrays) for name, arrays in found.items()}
+
+
+def lookup(keys: Keys, wanted: Keys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """(whether each wanted key is among the ascending `keys`, where it is or 0)."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.int64)
+    place = np.searchsorted(keys, wanted)
+    place[place == len(keys)] = 0
+    found = keys[place] == wanted
+    return found, np.where(found, place, 0)

@@ -1,0 +1,136 @@
+"""Near duplicates, over files: steps `bands`, `pairs`, `shingles` and `verified`.
+
+A pair is met in every bucket that its documents share, in different ranges; it is verified once, in the unit of the
+part that holds the later of the two, from shingle sets that lie memory-mapped beside it.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bessemer.dedup.candidates import Bucketed, Pairs, propose
+from bessemer.dedup.copies import COPIES, read_batches
+from bessemer.dedup.exchange import (
+    Columns,
+    Workspace,
+    hash_range,
+    locations,
+    mapped,
+    part_range,
+    parts_of,
+    read_range,
+    rows_of,
+    write_batches,
+    write_runs,
+)
+from bessemer.dedup.shingles import jaccard, shingle_sets
+
+BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint64()), ("location", pa.uint64())])
+PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
+MEMBERS = pa.schema([("location", pa.uint64())])
+SHINGLES = pa.schema([("row", pa.uint32()), ("shingles", pa.list_(pa.uint64()))])
+VERIFIED = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("jaccard", pa.float64())])
+"""For each later document the most similar first, then by the other's id."""
+
+
+def write_bands(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """The buckets of a part's documents, of those that are no copies and have words."""
+    copies = read_range(workspace.files("copies"), COPIES, *part_range(number))
+    with mapped(workspace.file("documents", number)) as (batch,):
+        kept, size, rank = (batch[name].to_numpy() for name in ("kept", "size", "rank"))
+        stays = (kept == np.arange(len(kept))) & (size > 0)
+        stays[rows_of(copies["location"])] = False
+        rows = np.flatnonzero(stays)
+        keys = batch["bands"].flatten().to_numpy().reshape(len(kept), -1)[rows]
+        of_documents = (size[rows], rank[rows], locations(number, rows))
+    columns = (keys.ravel(), *(np.repeat(column, keys.shape[1]) for column in of_documents))
+    order = np.argsort(columns[0], kind="stable")
+    run = {name: column[order] for name, column in zip(BANDS.names, columns, strict=True)}
+    return {"num_band_rows": write_runs(workspace.file("bands", number), BANDS, [run])}
+
+
+def propose_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """The pairs of one range of buckets, and every document that is in one."""
+    settings = workspace.settings
+    rows = read_range(workspace.files("bands"), BANDS, *hash_range(number, of))
+    proposals = propose(Bucketed(**rows), settings.threshold, settings.max_candidates)
+    members = [np.empty(0, np.uint64)]
+
+    def runs() -> Iterator[Columns]:
+        for pairs in proposals.blocks:
+            members.append(np.union1d(pairs.later, pairs.earlier))
+            yield vars(pairs)
+
+    write_runs(workspace.file("pairs", number), PAIRS, runs())
+    run = {"location": np.unique(np.concatenate(members))}
+    write_runs(workspace.file("members", number), MEMBERS, [run])
+    return {
+        "num_buckets": proposals.num_buckets,
+        "largest_bucket": proposals.largest_bucket,
+        "num_capped": proposals.capped,
+        "num_left_out": proposals.left_out,
+    }
+
+
+def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """The shingle sets of a part's documents that are in pairs."""
+    members = read_range(workspace.files("members"), MEMBERS, *part_range(number))["location"]
+    rows = np.unique(rows_of(members))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        begin = 0
+        for batch in read_batches(workspace.parts[number], ["text"]) if len(rows) else ():
+            wanted = rows[slice(*np.searchsorted(rows, (begin, begin + len(batch))))]
+            if len(wanted):
+                texts = batch["text"].take(pa.array(wanted - begin)).to_pylist()
+                sets = shingle_sets(texts, workspace.settings.ngram_size)
+                lists = pa.ListArray.from_arrays(sets.offsets.astype(np.int32), sets.values)
+                yield pa.record_batch([pa.array(wanted.astype(np.uint32)), lists], schema=SHINGLES)
+            begin += len(batch)
+
+    return {"num_compared": write_batches(workspace.file("shingles", number), SHINGLES, batches())}
+
+
+def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """Measures every pair whose later document is in this part, on the documents' whole shingle sets."""
+    columns = read_range(workspace.files("pairs"), PAIRS, *part_range(number))
+    pairs = Pairs(**columns).distinct()
+    measured = np.zeros(len(pairs))
+    order = np.argsort(pairs.earlier, kind="stable")  # each other part is opened once and read forwards
+    other_parts = parts_of(pairs.earlier)[order]
+    cuts = np.flatnonzero(np.diff(other_parts, prepend=-1, append=-1))
+    with mapped(workspace.file("shingles", number)) as ours:
+        own = _Sets(ours)
+        for begin, end in pairwise(cuts.tolist()):
+            with mapped(workspace.file("shingles", int(other_parts[begin]))) as theirs:
+                other = _Sets(theirs)
+                for index in order[begin:end]:
+                    first, second = rows_of(pairs.earlier[index]), rows_of(pairs.later[index])
+                    measured[index] = jaccard(other[int(first)], own[int(second)])
+    order = np.lexsort((pairs.earlier, pairs.earlier_rank, -measured, pairs.later))
+    run = {"later": pairs.later[order], "earlier": pairs.earlier[order], "jaccard": measured[order]}
+    write_runs(workspace.file("verified", number), VERIFIED, [run])
+    duplicates = int(np.count_nonzero(measured >= workspace.settings.threshold))
+    return {"num_pairs": len(pairs), "num_verified": duplicates}
+
+
+class _Sets:
+    """The shingle sets in a mapped file, by row."""
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._rows = [batch["row"].to_numpy() for batch in batches]
+        self._last = [int(rows[-1]) for rows in self._rows]
+        self._offsets = [batch["shingles"].offsets.to_numpy() for batch in batches]
+        self._values: list[npt.NDArray[np.uint64]] = [batch["shingles"].values.to_numpy() for batch in batches]
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.uint64]:
+        batch = bisect.bisect_left(self._last, row)
+        place = int(np.searchsorted(self._rows[batch], row))
+        begin, end = self._offsets[batch][place : place + 2]
+        return self._values[batch][begin:end]

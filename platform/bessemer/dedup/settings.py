@@ -1,0 +1,35 @@
+"""What a recipe can set about de-duplication."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bessemer.recipe.settings import Settings
+
+
+class DedupSettings(Settings):
+    """The defaults propose 99.8 % of the pairs at Jaccard 0.8 (1 - (1 - 0.8^6)^20) and verify each of them."""
+
+    fuzzy: bool = True
+    """Whether near duplicates are removed too, or exact copies only."""
+
+    threshold: float = Field(0.8, gt=0, le=1)
+    """Jaccard similarity of the two documents' shingle sets from which on they are near duplicates."""
+
+    ngram_size: int = Field(5, ge=1, le=32)
+    """Words in a shingle; in scripts written without spaces every character is a word."""
+
+    num_bands: int = Field(20, ge=1, le=256)
+    """Bands of the MinHash signature: two documents are compared if they agree in all rows of one band."""
+
+    rows_per_band: int = Field(6, ge=1, le=32)
+    """Hashes in a band; more of them propose fewer pairs of low similarity."""
+
+    seed: int = Field(1, ge=0, lt=2**63)
+    """Seed of the MinHash functions; decides which pairs are proposed, never whether a pair is a duplicate."""
+
+    max_candidates: int = Field(32, ge=2)
+    """In one bucket a document is compared with at most this many others; what is left out is counted and said."""
+
+    alarm_removed_ratio: float = Field(0.5, gt=0, le=1)
+    """A source that loses more than this share of its documents is reported, in the log and in the ledger."""

@@ -1,0 +1,85 @@
+"""De-duplication of a corpus that no process could hold, in steps that each do bounded units of work.
+
+| step | a unit is | reads | leaves behind |
+|---|---|---|---|
+| `documents` | an input part | its texts | id, URL, source and bands of each document; the hashes of its texts |
+| `copies` | a range of hashes | those hashes | which documents are exact copies of which |
+| `bands` | an input part | its bands | the buckets of the documents that are no copies |
+| `pairs` | a range of buckets | those buckets | the pairs to verify, and who is in one |
+| `shingles` | an input part | its texts | the shingle sets of the documents in pairs |
+| `verified` | an input part | its pairs, their sets | the measured Jaccard similarity of each pair |
+| `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and for whose sake |
+
+`verdicts` then reads the parts once more and writes what stays. A unit writes each of its files whole or not at all
+and from the files of earlier steps alone, so any number of processes may do the units of a step, in any order, and
+do them again after a crash. What is left at the end depends on the documents only: not on how they lie in parts, nor
+on the number of ranges.
+
+A document's split plays no part. Of duplicates in different splits one survives, in the split it came with, so no
+text is left both in what a model is trained on and in what it is tested with, and neither side is favoured.
+
+Memory of a process: a unit of a part holds a few batches of its texts and about 0.5 kB a document; a range holds six
+times PARTITION_BYTES, or its largest bucket (28 bytes a document); `verified` holds two documents' sets and at most
+num_bands * max_candidates pairs a document, of 24 bytes; only `removed` holds something of the whole corpus: the
+pairs that are duplicates (48 bytes each) and then its near duplicates. On disk: 0.8 kB a document with the default
+bands, and 8 bytes a word of the documents in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from bessemer.dedup.copies import HASHES, find_copies, index_documents
+from bessemer.dedup.exchange import Workspace
+from bessemer.dedup.pairs import BANDS, propose_pairs, verify_pairs, write_bands, write_shingles
+from bessemer.dedup.verdicts import decide
+
+PARTITION_BYTES = 64 << 20
+
+Receipt = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `work(workspace, number, of)` does unit `number` and returns what it counted."""
+
+    name: str
+    work: Callable[[Workspace, int, int], Receipt]
+    rows: tuple[str, pa.Schema] | None = None
+    """Units are ranges of these rows (the count that says how many there are, and what a row is), else parts."""
+    whole: bool = False
+    """There is one unit, the corpus."""
+
+    def num_units(self, workspace: Workspace, counted: Receipt) -> int:
+        if self.rows:
+            count, schema = self.rows
+            width = sum(field.type.bit_width // 8 for field in schema)
+            return 1 + int(counted[count] * width // PARTITION_BYTES)
+        return 1 if self.whole else len(workspace.parts)
+
+
+EXACT = (
+    Step("documents", index_documents),
+    Step("copies", find_copies, rows=("num_texts", HASHES)),
+)
+NEAR = (
+    Step("bands", write_bands),
+    Step("pairs", propose_pairs, rows=("num_band_rows", BANDS)),
+    Step("shingles", write_shingles),
+    Step("verified", verify_pairs),
+)
+DECISION = Step("removed", decide, whole=True)
+
+
+def run_steps(workspace: Workspace, run: Callable[[Step, int], Sequence[Receipt]]) -> Receipt:
+    """Has `run(step, num_units)` do every unit of one step after the other; returns everything that was counted."""
+    counted: Receipt = {}
+    for step in (*EXACT, *(NEAR if workspace.settings.fuzzy else ()), DECISION):
+        for receipt in run(step, step.num_units(workspace, counted)):
+            for name, value in receipt.items():
+                before = counted.get(name, 0)
+                counted[name] = max(before, value) if name.startswith("largest_") else before + value
+    return counted

@@ -1,0 +1,201 @@
+"""What becomes of each document, over files: step `removed`, and then `decided` and `judge` for what is written.
+
+An exact copy shares the fate of the copy that stays: if that one is a near duplicate of a third document, so is the
+copy. So the evidence in the ledger always names a document that was kept, the most similar one where there are
+several, and the value is the similarity to that document.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bessemer import storage
+from bessemer.artifacts.documents import SCHEMA
+from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+from bessemer.dedup.copies import COPIES, read_batches
+from bessemer.dedup.exchange import (
+    Keys,
+    Workspace,
+    locations,
+    lookup,
+    mapped,
+    part_range,
+    parts_of,
+    read_range,
+    rows_of,
+    write_runs,
+)
+from bessemer.dedup.pairs import VERIFIED
+from bessemer.dedup.survivors import removed_documents
+
+EXACT, NEAR = "exact_duplicate", "near_duplicate"
+SIGNALS: Sequence[str] = ("jaccard", "num_shingles")
+"""`jaccard`: the highest similarity measured against any document that comes before; `num_shingles`: distinct ones."""
+
+ALARM_MIN_DOCUMENTS = 20  # a source of a few pages loses most of them by chance
+
+DUPLICATES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64()), ("jaccard", pa.float64())])
+
+
+def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
+    """Which near duplicates go and for whose sake, and which sources lose most of what they have."""
+    threshold = workspace.settings.threshold
+    files = workspace.files("verified")
+    later, earlier = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for path in files:
+        pairs = read_range([path], VERIFIED)
+        duplicate = pairs["jaccard"] >= threshold
+        later.append(pairs["later"][duplicate])
+        earlier.append(pairs["earlier"][duplicate])
+    removed = removed_documents(np.concatenate(later), np.concatenate(earlier))
+
+    columns = [[np.empty(0, field.type.to_pandas_dtype())] for field in DUPLICATES]
+    for path in files:
+        pairs = read_range([path], VERIFIED)
+        good = (pairs["jaccard"] >= threshold) & lookup(removed, pairs["later"])[0]
+        good &= ~lookup(removed, pairs["earlier"])[0]
+        kept_ones = np.flatnonzero(good)
+        best = kept_ones[np.unique(pairs["later"][good], return_index=True)[1]]  # the most similar comes first
+        for column, name in zip(columns, VERIFIED.names, strict=True):
+            column.append(pairs[name][best])
+    run = {name: np.concatenate(column) for name, column in zip(DUPLICATES.names, columns, strict=True)}
+    assert np.array_equal(run["location"], removed), "every near duplicate resembles a kept document"
+    write_runs(workspace.file("removed", 0), DUPLICATES, [run])
+    storage.write_json(_alarms_file(workspace), _count_losses(workspace))
+    return {"num_near_duplicates": len(removed)}
+
+
+def _alarms_file(workspace: Workspace) -> Path:
+    return workspace.folder / "removed" / "alarms.json"
+
+
+def alarms(workspace: Workspace) -> dict[str, tuple[int, int]]:
+    """The sources that lost more than `alarm_removed_ratio` of their documents: (how many, of how many)."""
+    return {source: (lost, had) for source, (lost, had) in storage.read_json(_alarms_file(workspace)).items()}
+
+
+def _count_losses(workspace: Workspace) -> dict[str, tuple[int, int]]:
+    had: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for part in range(len(workspace.parts)):
+        removed = fates(workspace, part).removed
+        with mapped(workspace.file("documents", part)) as (batch,):
+            sources = batch["source"].dictionary_encode()
+        names, codes = sources.dictionary.to_pylist(), sources.indices.to_numpy()
+        for counter, found in ((had, codes), (lost, codes[removed])):
+            counter.update(dict(zip(names, np.bincount(found, minlength=len(names)).tolist(), strict=True)))
+    limit = workspace.settings.alarm_removed_ratio
+    return {
+        source: (lost[source], count)
+        for source, count in sorted(had.items())
+        if count >= ALARM_MIN_DOCUMENTS and lost[source] > limit * count
+    }
+
+
+@dataclass(frozen=True)
+class Fates:
+    """For every document of a part: is it removed, which kept document stands for it, and how similar is that.
+
+    `jaccard` is NaN unless the document goes as a near duplicate.
+    """
+
+    removed: npt.NDArray[np.bool_]
+    kept: Keys
+    jaccard: npt.NDArray[np.float64]
+
+
+def fates(workspace: Workspace, part: int) -> Fates:
+    with mapped(workspace.file("documents", part)) as (batch,):
+        in_part = locations(part, batch["kept"].to_numpy())
+    copies = read_range(workspace.files("copies"), COPIES, *part_range(part))
+    order = np.argsort(copies["location"])
+    elsewhere, place = lookup(copies["location"][order], in_part)
+    stays = in_part.copy()
+    stays[elsewhere] = copies["kept"][order][place[elsewhere]]
+    with mapped(workspace.file("removed", 0)) as (batch,):
+        location, kept, similarity = (batch[name].to_numpy() for name in DUPLICATES.names)
+        near, place = lookup(location, stays)
+        stays[near] = kept[place[near]]
+        jaccard = np.full(len(stays), np.nan)
+        jaccard[near] = similarity[place[near]]
+    return Fates(stays != locations(part, np.arange(len(stays))), stays, jaccard)
+
+
+DECISION = pa.schema(
+    [("rule", pa.string()), ("value", pa.float64()), ("evidence", pa.string())]
+    + [(name, pa.float64()) for name in SIGNALS]
+)
+"""Columns that `decided` appends to the documents."""
+
+
+def decided(workspace: Workspace, part: int) -> Iterator[pa.Table]:
+    """The documents of a part in bounded batches, each with what was decided about it."""
+    fate = fates(workspace, part)
+    named = _names(workspace, np.unique(fate.kept[fate.removed]))
+    alarming = alarms(workspace)
+    jaccard, num_shingles = _signals(workspace, part)
+    begin = 0
+    for batch in read_batches(workspace.parts[part], SCHEMA.names):
+        here = slice(begin, begin + len(batch))
+        rules: list[str | None] = [None] * len(batch)
+        evidence: list[str | None] = [None] * len(batch)
+        for row in np.flatnonzero(fate.removed[here]).tolist():
+            rules[row] = EXACT if np.isnan(fate.jaccard[begin + row]) else NEAR
+            evidence[row] = named[int(fate.kept[begin + row])]
+            if loss := alarming.get(source := batch["source"][row].as_py()):
+                evidence[row] = f"{evidence[row]} (source `{source}` loses {loss[0]} of {loss[1]} documents)"
+        columns = (rules, fate.jaccard[here], evidence, jaccard[here], num_shingles[here])
+        for field, column in zip(DECISION, columns, strict=True):
+            batch = batch.append_column(field, pa.array(column, field.type, from_pandas=True))
+        yield batch
+        begin += len(batch)
+
+
+def judge(batch: pa.Table, threshold: float) -> tuple[pa.Table, pa.Table]:
+    """(the documents that stay, the ledger of all) for a batch from `decided`."""
+    removed = pc.is_valid(batch["rule"])
+    ledger = ledger_table(
+        batch["id"],
+        batch["url"],
+        pc.if_else(removed, REMOVED, KEPT),
+        rules=batch["rule"],
+        values=batch["value"].to_numpy(),
+        thresholds=pc.if_else(pc.is_valid(batch["value"]), threshold, None).to_numpy(),
+        evidence=batch["evidence"],
+        signals={name: batch[name].to_numpy() for name in SIGNALS},
+    )
+    return batch.select(SCHEMA.names).filter(pc.invert(removed)), ledger
+
+
+def _names(workspace: Workspace, wanted: Keys) -> dict[int, str]:
+    """Id and URL of each location, in ascending order."""
+    names: dict[int, str] = {}
+    parts = parts_of(wanted)
+    for begin, end in pairwise(np.flatnonzero(np.diff(parts, prepend=-1, append=-1)).tolist()):
+        rows = pa.array(rows_of(wanted[begin:end]))
+        with mapped(workspace.file("documents", int(parts[begin]))) as (batch,):
+            ids, urls = batch["id"].take(rows).to_pylist(), batch["url"].take(rows).to_pylist()
+        for location, identity, url in zip(wanted[begin:end].tolist(), ids, urls, strict=True):
+            names[location] = f"{identity} {url}"
+    return names
+
+
+def _signals(workspace: Workspace, part: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    with mapped(workspace.file("documents", part)) as (batch,):
+        own = batch["kept"].to_numpy() == np.arange(len(batch))
+        num_shingles = np.where(own & workspace.settings.fuzzy, batch["size"].to_numpy(), np.nan)
+    jaccard = np.full(len(own), np.nan)
+    if workspace.settings.fuzzy:
+        pairs = read_range([workspace.file("verified", part)], VERIFIED)
+        documents, first = np.unique(pairs["later"], return_index=True)
+        jaccard[rows_of(documents)] = pairs["jaccard"][first]
+    return jaccard, num_shingles

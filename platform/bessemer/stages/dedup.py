@@ -1,0 +1,105 @@
+"""dedup: documents without exact copies and near duplicates.
+
+The algorithm and its steps are `bessemer.dedup`; here each step's units go through the unit engine. A small corpus is
+done in this process, since starting workers seven times would take longer than the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pyarrow as pa
+
+from bessemer.dedup.exchange import Workspace
+from bessemer.dedup.settings import DedupSettings
+from bessemer.dedup.steps import Step, run_steps
+from bessemer.dedup.verdicts import SIGNALS, alarms, decided, judge
+from bessemer.errors import BessemerError
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.units import Unit, document_units, run_units
+
+SMALL_BYTES = 32 << 20  # of Parquet: about 100 MB of text, some seconds of work
+
+
+class Config(StageConfig, DedupSettings):
+    """Settings of the stage: those of `bessemer.dedup`."""
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    parts = inputs["documents"].parts()
+    workspace = Workspace(draft.work, tuple(parts), config)
+    if sum(part.stat().st_size for part in parts) < SMALL_BYTES:
+        context = replace(context, num_workers=0)
+
+    def run_step(step: Step, num_units: int) -> list[dict[str, int]]:
+        units = [Unit(f"{number:05d}", (number, num_units)) for number in range(num_units)]
+        receipts = draft.work / "receipts" / step.name
+        return run_units(units, partial(_DoStep, workspace, step), receipts, context, unit_name=step.name)
+
+    counted = run_steps(workspace, run_step)
+    if counted.get("num_capped"):
+        context.log.warning(
+            "%d times a document met more than `max_candidates` others in a bucket (the largest holds %d); "
+            "%d comparisons were left out",
+            counted["num_capped"], counted["largest_bucket"], counted["num_left_out"],
+        )  # fmt: skip
+    for source, (lost, had) in alarms(workspace).items():
+        context.log.warning("source `%s` loses %d of its %d documents as duplicates", source, lost, had)
+
+    counts = document_units(
+        [Unit(part.stem, number) for number, part in enumerate(parts)],
+        partial(_Judge, workspace),
+        context,
+        data=draft.data,
+        ledger=draft.ledger,
+        receipts=draft.work / "receipts" / "verdicts",
+        unit_name="parts",
+    )
+    draft.counts = counts
+    draft.metrics |= {f"dedup/{name.removeprefix('num_')}": value for name, value in counted.items()}
+    draft.metrics["data/documents_out"] = counts.documents_out
+    draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
+
+
+@dataclass(frozen=True)
+class _DoStep:
+    """Does units of one step. A unit is (its number, how many there are)."""
+
+    workspace: Workspace
+    step: Step
+
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, int]:
+        if careful:
+            raise BessemerError(
+                f"unit {unit.name} of de-duplication's step `{self.step.name}` ended its process twice",
+                hint="most likely its process had too little memory: set a smaller `num_workers` for the stage",
+            )
+        return self.step.work(self.workspace, *unit.payload)
+
+
+class _Judge:
+    """Writes what stays of one part. A unit is the part's number."""
+
+    signals = SIGNALS
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def read(self, payload: int) -> Iterator[pa.Table]:
+        return decided(self._workspace, payload)
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        return judge(batch, self._workspace.settings.threshold)
+
+
+STAGE = Stage(
+    kind="dedup",
+    version=1,
+    config=Config,
+    consumes=("documents",),
+    produces="documents",
+    run=run,
+    libraries=("rensa",),
+)
