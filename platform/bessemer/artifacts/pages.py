@@ -39,6 +39,7 @@ INDEX = pa.schema(
         pa.field("status", pa.int16(), nullable=False),
         pa.field("content_type", pa.string(), nullable=False),
         pa.field("digest", pa.string(), nullable=False),
+        pa.field("num_bytes", pa.int64(), nullable=False),
         pa.field("fetched_at", pa.timestamp("ms", tz="UTC"), nullable=False),
         pa.field("depth", pa.int32(), nullable=False),
         pa.field("file", pa.string(), nullable=False),

@@ -1,0 +1,250 @@
+"""One host, politely: its robots rules first, then its URLs one after another.
+
+The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time its last
+answer took (a busy server is asked less often); 429, 503 and timeouts double it until answers come again. With
+`delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and refusals make a pause. A failure that may
+pass is tried again, after what `Retry-After` says if it says anything. A host that does not answer
+`MAX_FAILURES_IN_A_ROW` times is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from bessemer import storage
+from bessemer.crawl import robots, sitemaps
+from bessemer.crawl.fetch import Failure, Fetcher, Response
+from bessemer.crawl.findings import NOFOLLOW, Findings, Outcome, Target
+from bessemer.crawl.links import Links, find_links, robots_directives
+from bessemer.crawl.robots import Robots
+from bessemer.crawl.scope import Scope
+from bessemer.crawl.urls import canonical_url, origin_of
+from bessemer.fingerprint import origin_id
+
+MAX_REDIRECTS = 10
+MAX_FAILURES_IN_A_ROW = 8
+HTML = ("text/html", "application/xhtml+xml")
+_HOST_TROUBLE = ("private_address", "unknown_host", "connection_failed", "tls", "timeout")
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a crawl treats a host."""
+
+    token: str
+    """Our product token, as robots.txt files name us."""
+    delay_seconds: float
+    max_delay_seconds: float
+    """A host that asks for a longer `Crawl-delay` is not crawled; no pause or `Retry-After` is longer."""
+    max_connections_per_host: int
+    max_retries: int
+    retry_seconds: float = 1.0
+    """The pause before the first retry where the server names none; doubled for each further one."""
+    read_sitemaps: bool = True
+    adopt_redirected_seeds: bool = False
+    """Whether the host that a seed redirects to belongs to the crawl."""
+
+
+Keep = Callable[[Target, Response], Outcome]
+"""Stores a page and returns its outcome."""
+
+
+class HostCrawl:
+    """Crawls some URLs of one host. `robots_folder` keeps robots.txt answers between units."""
+
+    def __init__(
+        self, fetcher: Fetcher, manners: Manners, scope: Scope, findings: Findings, keep: Keep, robots_folder: Path
+    ) -> None:
+        self._fetcher = fetcher
+        self._manners = manners
+        self._scope = scope
+        self._findings = findings
+        self._keep = keep
+        self._robots_folder = robots_folder
+        self._base_delay = manners.delay_seconds
+        self._delay = manners.delay_seconds
+        self._free_at = 0.0
+        self._failures = 0
+
+    async def run(self, targets: Iterable[Target], new_origins: Collection[str], is_over: Callable[[], bool]) -> None:
+        """Adds an outcome for each target to the findings, except for those not reached before `is_over()`.
+
+        The sitemaps of `new_origins` are read first.
+        """
+        queue: deque[tuple[Target, Robots]] = deque()
+        by_origin: dict[str, list[Target]] = {}
+        for target in targets:
+            by_origin.setdefault(origin_of(target.url), []).append(target)
+        for origin, its_targets in by_origin.items():
+            rules = await self._robots(origin)
+            allowed = self._judge(its_targets, rules)
+            if origin in new_origins and self._manners.read_sitemaps and rules.state != robots.UNAVAILABLE:
+                await self._read_sitemaps(origin, rules)
+            queue.extend((target, rules) for target in allowed)
+
+        async def work() -> None:
+            while queue and not is_over():
+                await self._visit(queue.popleft()[0])
+
+        await asyncio.gather(*(work() for _ in range(self._manners.max_connections_per_host)))
+
+    def _judge(self, targets: Sequence[Target], rules: Robots) -> list[Target]:
+        """The targets that the rules allow; the others get their verdict."""
+        delay, limit = rules.crawl_delay, self._manners.max_delay_seconds
+        if rules.state == robots.UNAVAILABLE:
+            trouble = rules.failure if rules.failure in _HOST_TROUBLE else "robots_unavailable"
+            refused = Outcome("", trouble, f"robots.txt: {rules.reason}")
+        elif delay > limit:
+            refused = Outcome("", "crawl_delay", "robots.txt", delay, limit)
+        else:
+            self._base_delay = max(self._base_delay, delay)
+            self._delay = max(self._delay, delay)
+            allowed = [target for target in targets if rules.allows(target.url)]
+            kept = set(allowed)
+            for target in targets:
+                if target not in kept:
+                    self._findings.add(Outcome(target.url, "robots"))
+            return allowed
+        for target in targets:
+            self._findings.add(replace(refused, url=target.url))
+        return []
+
+    async def _robots(self, origin: str) -> Robots:
+        path = self._robots_folder / f"{origin_id(origin)}.json"
+        kept = storage.read_json(path)
+        if kept is not None:
+            rules = Robots(**kept)
+            if rules.is_fresh and rules.token == self._manners.token:
+                return rules
+
+        async def get(url: str) -> Response | Failure:
+            return await self._get(url, max_bytes=robots.MAX_BYTES, any_type=True)
+
+        rules = await robots.fetch_robots(origin, self._manners.token, get)
+        storage.write_json(path, rules.to_json())
+        return rules
+
+    async def _read_sitemaps(self, origin: str, rules: Robots) -> None:
+        default = f"{origin}/sitemap.xml"
+        named = [canonical_url(url, f"{origin}/robots.txt") for url in rules.sitemaps]
+        roots = [url for url in named if url] or ([default] if rules.allows(default) else [])
+
+        async def get(url: str) -> bytes | None:
+            for _ in range(robots.MAX_REDIRECTS + 1):
+                if not self._scope.has_host(url):
+                    return None
+                answer = await self._get(url, max_bytes=sitemaps.MAX_BYTES, any_type=True)
+                if isinstance(answer, Failure):
+                    return None
+                if not answer.location:
+                    return answer.payload
+                url = canonical_url(answer.location, url) or ""
+            return None
+
+        pages, read = await sitemaps.collect_urls(roots, get)
+        for url in pages:
+            self._discover(url, Target(read[0], 0, 0))
+
+    async def _visit(self, target: Target) -> None:
+        if self._failures >= MAX_FAILURES_IN_A_ROW:
+            self._findings.add(Outcome(target.url, "host_down", value=float(self._failures)))
+            return
+        answer = await self._get(target.url)
+        if isinstance(answer, Failure):
+            self._findings.add(
+                Outcome(target.url, answer.verdict, answer.evidence or None, answer.value, answer.threshold)
+            )
+        elif answer.location:
+            self._redirected(target, answer.location)
+        else:
+            self._findings.add(self._page(target, answer))
+
+    def _page(self, target: Target, page: Response) -> Outcome:
+        if page.content_type in HTML:
+            links = find_links(
+                page.payload, target.url, charset=page.charset, token=self._manners.token, headers=page.headers
+            )
+        else:
+            links = Links([], [], noindex="noindex" in robots_directives(page.headers, self._manners.token))
+        for url in links.followed:
+            self._discover(url, target)
+        for url in links.not_followed:
+            self._discover(url, target, otherwise=NOFOLLOW)
+        if links.refresh:
+            return self._redirect(target, links.refresh)
+        if links.noindex:
+            return Outcome(target.url, "noindex")
+        return self._keep(target, page)
+
+    def _redirected(self, target: Target, location: str) -> None:
+        url = canonical_url(location, target.url)
+        if url is None:
+            self._findings.add(Outcome(target.url, "bad_redirect", location[:200]))
+        elif url == target.url:
+            self._findings.add(Outcome(target.url, "redirect_loop", url))
+        else:
+            self._findings.add(self._redirect(target, url))
+
+    def _redirect(self, target: Target, url: str) -> Outcome:
+        if target.hops >= MAX_REDIRECTS:
+            return Outcome(target.url, "too_many_redirects", url, float(target.hops + 1), float(MAX_REDIRECTS))
+        adopted = target.depth == 0 and self._manners.adopt_redirected_seeds
+        refusal = self._scope.refusal(url, any_host=adopted)
+        self._findings.discover(url, depth=target.depth, hops=target.hops + 1, via=target.url, refusal=refusal)
+        return Outcome(target.url, "redirect", url)
+
+    def _discover(self, url: str, via: Target, *, otherwise: str = "") -> None:
+        refusal = self._scope.refusal(url) or otherwise
+        self._findings.discover(url, depth=via.depth + 1, hops=0, via=via.url, refusal=refusal)
+
+    async def _get(self, url: str, *, max_bytes: int | None = None, any_type: bool = False) -> Response | Failure:
+        """One request in its turn, tried again while that may help."""
+        for attempt in range(self._manners.max_retries + 1):
+            await self._turn()
+            began = time.monotonic()
+            answer = await self._fetcher.get(url, max_bytes=max_bytes, any_type=any_type)
+            self._adapt(answer, time.monotonic() - began)
+            if isinstance(answer, Response) or not answer.is_passing or attempt == self._manners.max_retries:
+                return answer
+            pause = _seconds(answer.retry_after)
+            if pause is None:
+                pause = self._manners.retry_seconds * 2**attempt
+            if pause > self._manners.max_delay_seconds:
+                return answer
+            self._free_at = max(self._free_at, time.monotonic() + pause)
+        raise AssertionError("the last attempt returns")
+
+    async def _turn(self) -> None:
+        """Waits until the host may be asked again."""
+        while (wait := self._free_at - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        self._free_at = time.monotonic() + self._delay
+
+    def _adapt(self, answer: Response | Failure, seconds: float) -> None:
+        limit = self._manners.max_delay_seconds
+        if isinstance(answer, Failure) and answer.is_passing:
+            self._failures += answer.verdict in ("timeout", "connection_failed")
+            self._delay = min(limit, max(2 * self._delay, self._manners.retry_seconds))
+        else:
+            self._failures = 0
+            polite = max(self._base_delay, seconds) if self._base_delay else 0.0
+            self._delay = min(limit, max(polite, self._delay / 2))
+        self._free_at = max(self._free_at, time.monotonic() + self._delay)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """`Retry-After` as seconds: a number or a date. None where it is neither."""
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        when = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())

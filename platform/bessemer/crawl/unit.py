@@ -1,0 +1,142 @@
+"""A unit of crawling: some URLs of some hosts, fetched side by side in one event loop, into one WARC file.
+
+Hosts wait for nobody but themselves; together they hold at most `max_connections`. The unit ends when its URLs are
+done, when `seconds` are over (what is under way is finished first), or at once when asked to stop; URLs without an
+outcome are left for another unit. Pages go to the file as they come, so memory is what is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bessemer import __version__, storage
+from bessemer.artifacts.pages import PageWriter, payload_digest
+from bessemer.crawl.connect import connector, without_tls
+from bessemer.crawl.fetch import Fetcher, Response, session
+from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
+from bessemer.crawl.host import HostCrawl, Keep, Manners
+from bessemer.crawl.scope import Scope
+from bessemer.crawl.urls import authority_of
+
+STOP_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything that a unit needs to know of a crawl; picklable."""
+
+    manners: Manners
+    user_agent: str
+    hosts: tuple[str, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    content_types: tuple[str, ...]
+    max_page_bytes: int
+    timeout_seconds: float
+    max_connections: int
+    allow_private_addresses: bool
+    connect_to: dict[str, str] = field(default_factory=dict)
+
+    def scope(self) -> Scope:
+        return Scope(self.hosts, self.include, self.exclude, self.content_types)
+
+
+def crawl_unit(
+    targets: Collection[Target],
+    new_origins: Collection[str],
+    policy: Policy,
+    warc: Path,
+    robots_folder: Path,
+    *,
+    seconds: float,
+    should_stop: Callable[[], bool] = lambda: False,
+    report: Callable[[], None] = lambda: None,
+) -> Findings:
+    """Crawls `targets`; leaves the pages in `warc` (no file if there are none). Calls `report` after each page."""
+    findings = Findings()
+    warc.unlink(missing_ok=True)  # of an attempt that died before its receipt
+    with storage.atomic_path(warc) as temporary, _writer(temporary, policy) as writer:
+
+        def keep(target: Target, page: Response) -> Outcome:
+            place = writer.write(target.url, page.status, page.reason, page.headers, page.payload, page.fetched_at)
+            report()
+            return _fetched(target, page, warc.name, *place)
+
+        crawl = _crawl(targets, frozenset(new_origins), policy, findings, keep, robots_folder, seconds, should_stop)
+        asyncio.run(crawl)
+    if not any(outcome.state == FETCHED for outcome in findings.outcomes):
+        warc.unlink()
+    return findings
+
+
+def _writer(path: Path, policy: Policy) -> PageWriter:
+    return PageWriter(path, software=f"Bessemer/{__version__}", user_agent=policy.user_agent)
+
+
+def _fetched(target: Target, page: Response, file: str, offset: int, length: int) -> Outcome:
+    return Outcome(
+        target.url,
+        FETCHED,
+        status=page.status,
+        content_type=page.content_type,
+        digest=payload_digest(page.payload),
+        num_bytes=len(page.payload),
+        fetched_at=page.fetched_at,
+        file=file,
+        offset=offset,
+        length=length,
+    )
+
+
+async def _crawl(
+    targets: Iterable[Target],
+    new_origins: Collection[str],
+    policy: Policy,
+    findings: Findings,
+    keep: Keep,
+    robots_folder: Path,
+    seconds: float,
+    should_stop: Callable[[], bool],
+) -> None:
+    deadline = time.monotonic() + seconds
+    scope = policy.scope()
+    by_host: dict[str, list[Target]] = {}
+    for target in targets:
+        by_host.setdefault(authority_of(target.url), []).append(target)
+    connections = connector(
+        policy.connect_to, allow_private=policy.allow_private_addresses, limit=policy.max_connections
+    )
+    async with session(connections, user_agent=policy.user_agent, timeout_seconds=policy.timeout_seconds) as http:
+        fetcher = Fetcher(
+            http,
+            max_bytes=policy.max_page_bytes,
+            max_connections=policy.max_connections,
+            accepts=scope.accepts,
+            without_tls=without_tls(policy.connect_to),
+        )
+        hosts = asyncio.gather(
+            *(
+                HostCrawl(fetcher, policy.manners, scope, findings, keep, robots_folder).run(
+                    its_targets, new_origins, lambda: time.monotonic() >= deadline
+                )
+                for its_targets in by_host.values()
+            )
+        )
+        watch = asyncio.create_task(_cancel_when(should_stop, hosts))
+        try:
+            await hosts
+        except asyncio.CancelledError:
+            if not should_stop():
+                raise
+        finally:
+            watch.cancel()
+
+
+async def _cancel_when(should_stop: Callable[[], bool], work: asyncio.Future[list[None]]) -> None:
+    while not should_stop():
+        await asyncio.sleep(STOP_POLL_SECONDS)
+    work.cancel()
