@@ -94,16 +94,25 @@ def run(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tu
     command = shlex.join(["bessemer", *sys.argv[1:]])
     from bessemer.runner.run import run_recipe
 
+    display = make_display([stage.name for stage in planned.stages])
     try:
-        finished = run_recipe(
-            loaded, planned, make_display([s.name for s in planned.stages]), command=command, rerun=rerun
-        )
+        finished = run_recipe(loaded, planned, display, command=command, rerun=rerun, conclude=write_report)
     except BessemerError as error:
         error.hint = (
             f"{error.hint}\ncontinue with: {command}" if error.exit_code != 130 else f"continue with: {command}"
         )
         raise
     _conclude(finished, store)
+
+
+def write_report(run: Any) -> Path:
+    """Writes the HTML report into the run's folder and returns its path."""
+    from bessemer import storage
+    from bessemer.report.build import build
+
+    path: Path = run.folder / "report.html"
+    storage.write_text(path, build(run.folder))
+    return path
 
 
 def _conclude(finished: Any, store: Any) -> None:

@@ -62,10 +62,12 @@ def run_recipe(
     run: Run | None = None,
     cluster: Cluster | None = None,
     track: bool = True,
+    conclude: Callable[[Run], None] = lambda run: None,
 ) -> Run:
     """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it.
 
-    `run` and `cluster` are given by a sweep, which also records its trials in MLflow itself (`track=False`).
+    `conclude` is called once the run has ended, well or not: it writes the report, which MLflow then keeps. `run` and
+    `cluster` are given by a sweep, which also records its trials in MLflow itself (`track=False`).
     """
     store = Store(storage_root(recipe))
     with storage.explained(store.root):
@@ -77,7 +79,7 @@ def run_recipe(
         runs.start(run, command=command, attempt=attempt)
         asked = stack.enter_context(stopping.graceful(run.stop_file))
         stack.enter_context(display)
-        mirror = stack.enter_context(Mirror(run.folder, recipe.settings, display.say)) if track else None
+        mirror = stack.enter_context(Mirror(run.folder, recipe.settings.tracking, display.say, {})) if track else None
         own = cluster is None
         cluster = cluster or Cluster(recipe.settings.cluster)
         if own:
@@ -89,9 +91,11 @@ def run_recipe(
                 execution.ready[planned.name] = _stage(execution, planned)
         except BaseException as error:  # recorded, and raised again: nothing ends without a word
             stopped = isinstance(error, Stopped | KeyboardInterrupt)
-            run.record("run_stopped" if stopped else "run_failed", error=str(error) or type(error).__name__)
+            run.record("run_stopped" if stopped else "run_failed", error=_sentence(error))
+            conclude(run)
             raise
         run.record("run_finished")
+        conclude(run)
         if mirror:
             mirror.finish()
     return run
