@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -54,6 +55,12 @@ def documents_of(texts: dict[str, str], source: str = "test") -> pa.Table:
 
 
 def deduplicated(parts: Sequence[pa.Table], settings: DedupSettings) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # waiting for the disk takes longer than the work
+        return _deduplicated(parts, settings)
+
+
+def _deduplicated(parts: Sequence[pa.Table], settings: DedupSettings) -> Outcome:
     folder = Path(tempfile.mkdtemp())
     try:
         for number, part in enumerate(parts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_ranges_of_hashes_share_out_all_rows(tmp_path: Path, of: int) -> None:
     edges = [hash_range(number, of) for number in range(of)]
     assert edges[0][0] == 0
     assert edges[-1][1] == 2**64 - 1
-    assert all(before[1] + 1 == after[0] for before, after in zip(edges, edges[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(edges))
 
 
 def test_a_file_without_rows_is_a_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.dedup import words
-from bessemer.dedup.folding import DROPPED, GAP, LETTER, NUMBER, UNSPACED, table
+from bessemer.dedup.folding import DROPPED, GAP, LETTER, UNSPACED, table
 from bessemer.dedup.words import hash_words
 
 ALPHABET = "abcABC é\u0301ß12३²٣ \n\t-.,'’_ あア한漢字ทัก\u200d\u00ad\ufb01\U0001f600\U00020000\x00ÅŉǅМй"

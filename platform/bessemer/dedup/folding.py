@@ -2,7 +2,9 @@
 
 Folding is that of FineWeb's shingles (lower case, punctuation dropped, numbers folded, diacritics stripped), extended
 to scripts that FineWeb's word splitter needs a dictionary for: where words are not set apart by spaces, every letter
-is a word of its own.
+is a word of its own. Five letters say enough there: of passages of 200 characters from one text (the Declaration of
+Human Rights) no two have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and
+Burmese; in English, with words, 0.23.
 
 A character is one table lookup: 61 bits that stand for its folded form, and 3 bits of class. Texts are expected in
 NFC. A character that this Python's Unicode tables do not know yet is a letter.

@@ -47,9 +47,9 @@ def write_bands(workspace: Workspace, number: int, of: int) -> dict[str, int]:
         stays = (kept == np.arange(len(kept))) & (size > 0)
         stays[rows_of(copies["location"])] = False
         rows = np.flatnonzero(stays)
-        keys = batch["bands"].flatten().to_numpy().reshape(len(kept), -1)[rows]
+        keys = batch["bands"].flatten().to_numpy().reshape(-1, workspace.settings.num_bands)[rows]
         of_documents = (size[rows], rank[rows], locations(number, rows))
-    columns = (keys.ravel(), *(np.repeat(column, keys.shape[1]) for column in of_documents))
+    columns = (keys.ravel(), *(np.repeat(column, workspace.settings.num_bands) for column in of_documents))
     order = np.argsort(columns[0], kind="stable")
     run = {name: column[order] for name, column in zip(BANDS.names, columns, strict=True)}
     return {"num_band_rows": write_runs(workspace.file("bands", number), BANDS, [run])}

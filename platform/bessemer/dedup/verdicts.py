@@ -105,10 +105,12 @@ def _count_losses(workspace: Workspace) -> dict[str, tuple[int, int]]:
 class Fates:
     """For every document of a part: is it removed, which kept document stands for it, and how similar is that.
 
-    `jaccard` is NaN unless the document goes as a near duplicate.
+    `copy` says that another copy of the text was compared in its place; `jaccard` is NaN unless the document goes as a
+    near duplicate.
     """
 
     removed: npt.NDArray[np.bool_]
+    copy: npt.NDArray[np.bool_]
     kept: Keys
     jaccard: npt.NDArray[np.float64]
 
@@ -121,13 +123,15 @@ def fates(workspace: Workspace, part: int) -> Fates:
     elsewhere, place = lookup(copies["location"][order], in_part)
     stays = in_part.copy()
     stays[elsewhere] = copies["kept"][order][place[elsewhere]]
+    own = locations(part, np.arange(len(stays)))
+    copy = stays != own
     with mapped(workspace.file("removed", 0)) as (batch,):
         location, kept, similarity = (batch[name].to_numpy() for name in DUPLICATES.names)
         near, place = lookup(location, stays)
         stays[near] = kept[place[near]]
         jaccard = np.full(len(stays), np.nan)
         jaccard[near] = similarity[place[near]]
-    return Fates(stays != locations(part, np.arange(len(stays))), stays, jaccard)
+    return Fates(stays != own, copy, stays, jaccard)
 
 
 DECISION = pa.schema(
@@ -142,7 +146,7 @@ def decided(workspace: Workspace, part: int) -> Iterator[pa.Table]:
     fate = fates(workspace, part)
     named = _names(workspace, np.unique(fate.kept[fate.removed]))
     alarming = alarms(workspace)
-    jaccard, num_shingles = _signals(workspace, part)
+    jaccard, num_shingles = _signals(workspace, part, ~fate.copy)
     begin = 0
     for batch in read_batches(workspace.parts[part], SCHEMA.names):
         here = slice(begin, begin + len(batch))
@@ -189,13 +193,14 @@ def _names(workspace: Workspace, wanted: Keys) -> dict[int, str]:
     return names
 
 
-def _signals(workspace: Workspace, part: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    with mapped(workspace.file("documents", part)) as (batch,):
-        own = batch["kept"].to_numpy() == np.arange(len(batch))
-        num_shingles = np.where(own & workspace.settings.fuzzy, batch["size"].to_numpy(), np.nan)
-    jaccard = np.full(len(own), np.nan)
+def _signals(
+    workspace: Workspace, part: int, compared: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    jaccard, num_shingles = np.full((2, len(compared)), np.nan)
     if workspace.settings.fuzzy:
         pairs = read_range([workspace.file("verified", part)], VERIFIED)
         documents, first = np.unique(pairs["later"], return_index=True)
         jaccard[rows_of(documents)] = pairs["jaccard"][first]
+        with mapped(workspace.file("documents", part)) as (batch,):
+            num_shingles[compared] = batch["size"].to_numpy()[compared]
     return jaccard, num_shingles

@@ -1,0 +1,184 @@
+"""The laws of de-duplication, over files: what stays depends on the documents, and every removal has a witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bessemer.dedup import copies, steps
+from bessemer.dedup.exact import normal_form
+from bessemer.dedup.shingles import jaccard, shingle_sets
+from bessemer.fingerprint import origin_id
+
+CERTAIN = {"threshold": 0.5, "ngram_size": 2, "num_bands": 128, "rows_per_band": 1, "max_candidates": 1000}
+"""Settings by which a pair at the threshold is missed with probability 2^-128."""
+
+WORDS = ["iron", "coke", "lime", "air", "heat", "slag", "steel", "blow"]
+law = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> dict[str, str]:
+    """URL -> text: a few originals, their edits, their copies, and some without a word."""
+    texts: list[list[str]] = draw(
+        st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=12), min_size=1, max_size=4)
+    )
+    for _ in range(draw(st.integers(0, 8))):
+        edited = list(draw(st.sampled_from(texts)))
+        place = draw(st.integers(0, len(edited)))
+        edited[place : place + draw(st.integers(0, 1))] = draw(st.lists(st.sampled_from(WORDS), max_size=2))
+        texts.append(edited)
+    found = [draw(st.sampled_from([" ", "  ", "\n"])).join(words) for words in texts]
+    found += draw(st.lists(st.sampled_from(["", " ", "?", "!"]), max_size=3))
+    lengths = draw(st.lists(st.integers(0, 2), min_size=len(found), max_size=len(found)))
+    return {
+        f"http://a.test/{'x' * length}{n:02d}": text
+        for n, (length, text) in enumerate(zip(lengths, found, strict=True))
+    }
+
+
+def visited_one_by_one(texts: dict[str, str]) -> dict[str, str]:
+    """URL -> the URL that it is removed for, by comparing everything with everything."""
+    removed: dict[str, str] = {}
+    stays: dict[bytes, str] = {}
+    for url in sorted(texts, key=lambda url: (len(url), origin_id(url))):
+        first = stays.setdefault(normal_form(texts[url]), url)
+        if first != url:
+            removed[url] = first
+    sets = dict(zip(texts, map(set, (s.tolist() for s in map(one_set, texts.values()))), strict=True))
+    kept: list[str] = []
+    for url in sorted(stays.values(), key=lambda url: (-len(sets[url]), origin_id(url))):
+        alike = {
+            other: len(sets[url] & sets[other]) / len(sets[url] | sets[other])
+            for other in kept
+            if sets[url] | sets[other]
+        }
+        close = [other for other in alike if alike[other] >= CERTAIN["threshold"]]
+        if close:
+            removed[url] = min(close, key=lambda other: (-alike[other], origin_id(other)))
+        else:
+            kept.append(url)
+    return {url: removed.get(other, other) for url, other in removed.items()}
+
+
+def one_set(text: str) -> Any:
+    return shingle_sets([text], 2)[0]
+
+
+def cut(table: pa.Table, num_parts: int) -> list[pa.Table]:
+    size = -(-len(table) // num_parts)
+    return [table.slice(number * size, size) for number in range(num_parts)]
+
+
+@law
+@given(texts=corpora())
+def test_what_stays_is_what_comparing_everything_would_leave(
+    texts: dict[str, str], make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    outcome = deduplicate([make_documents(texts)], **CERTAIN)
+    expected = visited_one_by_one(texts)
+    assert outcome.urls == [url for url in texts if url not in expected]
+    for url, verdict in outcome.verdicts.items():
+        if url in expected:
+            assert verdict["evidence"] == f"{origin_id(expected[url])} {expected[url]}"
+
+
+@law
+@given(texts=corpora(), num_parts=st.integers(1, 4), random=st.randoms(use_true_random=False))
+def test_order_parts_and_ranges_are_no_matter(
+    texts: dict[str, str],
+    num_parts: int,
+    random: Any,
+    make_documents: Callable[..., pa.Table],
+    deduplicate: Callable[..., Any],
+) -> None:
+    """Also with a cap on buckets; parts may be empty."""
+    capped = CERTAIN | {"num_bands": 6, "max_candidates": 2}
+    table = make_documents(texts)
+    expected = deduplicate([table], **capped)
+    order = list(range(len(table)))
+    random.shuffle(order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "PARTITION_BYTES", 256)
+        patch.setattr(copies, "BATCH_ROWS", 2)
+        patch.setattr(copies, "BATCH_BYTES", 100)
+        found = deduplicate(cut(table.take(order), num_parts), **capped)
+    assert found.urls == [url for url in table["url"].take(order).to_pylist() if url in expected.urls]
+    assert found.verdicts == expected.verdicts
+
+
+@law
+@given(texts=corpora(), num_bands=st.integers(2, 6), threshold=st.sampled_from([0.3, 0.5, 0.9, 1.0]))
+def test_every_removal_has_a_witness_and_a_second_pass_removes_nothing(
+    texts: dict[str, str],
+    num_bands: int,
+    threshold: float,
+    make_documents: Callable[..., pa.Table],
+    deduplicate: Callable[..., Any],
+) -> None:
+    """Whatever LSH misses: a removed document resembles a kept one directly, and at least one of each group stays."""
+    given_settings = CERTAIN | {"num_bands": num_bands, "threshold": threshold, "rows_per_band": 2}
+    outcome = deduplicate([make_documents(texts)], **given_settings)
+    kept = set(outcome.urls)
+    for url, verdict in outcome.verdicts.items():
+        assert (verdict["verdict"] == "kept") == (url in kept)
+        if url in kept:
+            assert verdict["rule"] is verdict["value"] is verdict["evidence"] is None
+            continue
+        identity, witness = verdict["evidence"].split(" ")
+        assert witness in kept
+        assert identity == origin_id(witness)
+        if verdict["rule"] == "exact_duplicate":
+            assert normal_form(texts[url]) == normal_form(texts[witness])
+            assert verdict["value"] is verdict["threshold"] is None
+        else:
+            assert verdict["value"] == jaccard(one_set(texts[url]), one_set(texts[witness])) >= threshold
+            assert verdict["threshold"] == threshold
+    again = deduplicate([outcome.documents], **given_settings)
+    assert again.urls == outcome.urls
+
+
+def test_without_fuzzy_only_exact_copies_go(
+    make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    texts = {"b": "one two three", "a/2": "one  two three", "c": "One two three"}
+    outcome = deduplicate([make_documents(texts)], fuzzy=False)
+    assert outcome.urls == ["b", "c"]
+    assert outcome.verdicts["a/2"]["rule"] == "exact_duplicate"
+    assert outcome.verdicts["b"]["signals"] == {"jaccard": None, "num_shingles": None}
+
+
+def test_a_copy_shares_the_fate_of_the_copy_that_stays(
+    make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    """`b` is a copy of `a`, which resembles the longer `c`: both go for the sake of `c`, which is kept."""
+    body = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100))
+    texts = {"a": body, "bb": body + " ", "c": body + " and more"}
+    outcome = deduplicate([make_documents({url: text}) for url, text in texts.items()])
+    assert outcome.urls == ["c"]
+    for url in ("a", "bb"):
+        verdict = outcome.verdicts[url]
+        assert verdict["rule"] == "near_duplicate"
+        assert verdict["value"] == pytest.approx(96 / 98)
+        assert verdict["evidence"] == f"{origin_id('c')} c"
+
+
+def test_a_source_that_loses_most_of_its_documents_raises_an_alarm(
+    make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    """In the counts and in the ledger; a source of a few documents does not."""
+    mirror = make_documents({f"http://mirror.test/{n}": "the very same page" for n in range(30)}, "mirror")
+    small = make_documents({f"http://small.test/{n}": "the very same page again" for n in range(5)}, "small")
+    healthy = make_documents(
+        {f"http://healthy.test/{chr(97 + n)}": "page " + chr(97 + n) for n in range(20)}, "healthy"
+    )
+    outcome = deduplicate([pa.concat_tables([mirror, small]), healthy])
+    assert outcome.alarms == {"mirror": (29, 30)}
+    evidence = {row["evidence"] for row in outcome.ledger.to_pylist() if "mirror" in row["url"]} - {None}
+    assert all(text.endswith("(source `mirror` loses 29 of 30 documents)") for text in evidence)
+    assert len(outcome.urls) == 22
