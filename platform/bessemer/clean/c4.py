@@ -1,0 +1,185 @@
+"""`c4@datatrove`: keeps the lines that look like sentences, and the pages that have enough of them.
+
+The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3 words a line, 5 sentences a page, `'`
+ends a sentence too, and words are counted before citations are taken out. FineWeb ran it with
+`terminal_punctuation: false`. Sentences are counted as spaCy's sentencizer does.
+
+Lines are dropped, and white space around lines; a page is dropped for too few sentences, for `lorem ipsum`, and for a
+`{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them). One difference: blanks that a
+citation leaves at the end of a line go with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from bessemer.clean.characters import PUNCTUATION, SENTENCE_END
+from bessemer.clean.quality import any_in
+from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.spans import Array, Spans
+from bessemer.clean.texts import Texts
+
+_CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+_EVIDENCE_CHARACTERS = 80
+
+
+class C4(Rule):
+    """Drops lines that are no sentences, and pages with few sentences left (`c4@datatrove`)."""
+
+    rule: Literal["c4"] = "c4"
+    max_word_length: int | None = 1000
+    """A line with a longer word is dropped."""
+    citations: bool = False
+    """Whether marks like `[12]`, `[edit]` and `[citation needed]` stay."""
+    terminal_punctuation: bool = True
+    """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`."""
+    min_words_per_line: int | None = 3
+    """A line with fewer words, between white space, is dropped."""
+    javascript_phrases: tuple[str, ...] = ("javascript",)
+    """A line with one of these, in any case, is dropped."""
+    policy_phrases: tuple[str, ...] = (
+        "terms of use",
+        "privacy policy",
+        "cookie policy",
+        "uses cookies",
+        "use of cookies",
+        "use cookies",
+    )
+    """A line with one of these, in any case, is dropped."""
+    max_lorem_ipsum_lines: int | None = 0
+    """Most lines with `lorem ipsum`, among those that are not dropped."""
+    max_curly_bracket_lines: int | None = 0
+    """Most lines with `{`, among those that are not dropped for anything but a policy phrase."""
+    min_sentences: int | None = 5
+    """Fewest sentences in the lines that are left."""
+
+    def apply(self, texts: Texts) -> Findings:
+        before, lines = texts, texts.split_lines
+        first, after = texts.chunk_range(lines)
+        long_word = self._long_words(texts, first)
+        lines = _stripped(texts, lines, first, after)
+        if not self.citations and _CITATION.search(texts.joined):
+            texts, lines = _without_citations(texts, lines)
+
+        tally = _Tally(texts, lines)
+        tally.drop("long_word_lines", long_word)
+        if self.terminal_punctuation:
+            tally.drop("unfinished_lines", ~_finished(texts.codes, lines))
+        if self.min_words_per_line is not None:
+            tally.drop("short_lines", after - first < self.min_words_per_line)
+        lowered = texts.joined.replace("İ", "ı").lower()  # the only letter whose lower case has another length
+        lorem = tally.alive & _lines_with(["lorem ipsum"], lowered, lines)
+        tally.drop("javascript_lines", _lines_with(self.javascript_phrases, lowered, lines))
+        curly = tally.alive & _lines_with(["{"], lowered, lines)
+        tally.drop("policy_lines", _lines_with(self.policy_phrases, lowered, lines))
+
+        kept = lines.select(tally.alive)
+        signals = {
+            "lorem_ipsum_lines": texts.counts(lines, lorem),
+            "curly_bracket_lines": texts.counts(lines, curly),
+            "sentences": texts.totals(kept, count_sentences(texts, kept)),
+        }
+        result = texts.of_lines(_stripped(texts, kept, *texts.chunk_range(kept)))
+        evidence = tally.evidence() | _first_lines(texts, lines, curly) | _first_lines(texts, lines, lorem)
+        changed = result.strings != before.strings
+        return Findings(signals | tally.dropped, result if changed else None, evidence)
+
+    def _long_words(self, texts: Texts, first: Array) -> Array:
+        found = np.zeros(len(first), bool)
+        if self.max_word_length is not None:
+            long = np.flatnonzero(texts.chunks.lengths > self.max_word_length)
+            found[np.searchsorted(first, long, "right") - 1] = True
+        return found
+
+
+class _Tally:
+    """Which lines are still there, and how many went for which reason; a line goes for the first."""
+
+    def __init__(self, texts: Texts, lines: Spans) -> None:
+        self.texts, self.lines = texts, lines
+        self.alive = np.ones(len(lines.starts), bool)
+        self.dropped: dict[str, Array] = {}
+
+    def drop(self, reason: str, chosen: Array) -> None:
+        self.dropped[reason] = self.texts.counts(self.lines, self.alive & chosen)
+        self.alive &= ~chosen
+
+    def evidence(self) -> dict[int, str]:
+        total = self.texts.counts(self.lines, ~self.alive).astype(int)
+        return {int(index): f"{total[index]} lines dropped" for index in np.flatnonzero(total)}
+
+
+def _stripped(texts: Texts, lines: Spans, first: Array, after: Array) -> Spans:
+    """The lines without the white space around them."""
+    some = np.flatnonzero(after > first)
+    starts, ends = lines.starts.copy(), lines.starts.copy()
+    starts[some], ends[some] = texts.chunks.starts[first[some]], texts.chunks.ends[after[some] - 1]
+    return Spans(starts, ends, lines.owners)
+
+
+def _without_citations(texts: Texts, lines: Spans) -> tuple[Texts, Spans]:
+    """The same lines, citations taken out of each."""
+    pieces: list[list[str]] = [[] for _ in range(len(texts))]
+    for start, end, owner in zip(*(column.tolist() for column in lines), strict=True):
+        line = texts.joined[start:end]
+        pieces[owner].append(_CITATION.sub("", line) if "[" in line else line)
+    texts = Texts(["\n".join(mine) for mine in pieces])
+    has_lines = np.array([bool(mine) for mine in pieces], bool)
+    return texts, texts.lines.select(has_lines[texts.lines.owners])
+
+
+def _finished(codes: Array, lines: Spans) -> Array:
+    """Which lines end as a sentence does."""
+    last = lines.ends - 1
+    dots = np.all([codes[last - back] == ord(".") for back in range(3)], axis=0)
+    finished: Array = np.any([codes[last] == ord(mark) for mark in ".?!\"'"], axis=0)
+    return finished & (lines.lengths > 0) & ~(dots & (lines.lengths > 2))
+
+
+def _lines_with(phrases: Iterable[str], lowered: str, lines: Spans) -> Array:
+    """Which lines have one of the phrases; no phrase has a line end in it."""
+    places = [match for phrase in phrases for match in _find_all(phrase.lower(), lowered)]
+    found = np.zeros(len(lines.starts), bool)
+    if places:
+        found[np.searchsorted(lines.starts, np.array(places), "right") - 1] = True
+    return found
+
+
+def _find_all(phrase: str, text: str) -> Iterator[int]:
+    place = text.find(phrase)
+    while place >= 0:
+        yield place
+        place = text.find(phrase, place + len(phrase))
+
+
+def _first_lines(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:
+    """For each text that has one, the first of the chosen lines, cut short."""
+    rows = lines.select(chosen)
+    owners, index = np.unique(rows.owners, return_index=True)
+    begins, ends = rows.starts[index].tolist(), rows.ends[index].tolist()
+    cut = [texts.joined[a : min(b, a + _EVIDENCE_CHARACTERS)] for a, b in zip(begins, ends, strict=True)]
+    return dict(zip(owners.tolist(), cut, strict=True))
+
+
+def count_sentences(texts: Texts, lines: Spans) -> Array:
+    """Sentences of each line: a new one begins at the first word after `.`, `?`, `!` that is no punctuation."""
+    words, flags = texts.words, texts.flags
+    stops = (words.lengths == 1) & (flags[words.starts] & SENTENCE_END != 0)
+    stops_before = np.zeros(len(stops) + 1, np.int64)
+    np.cumsum(stops, out=stops_before[1:])
+    plain = np.flatnonzero(~stops & any_in(~flags & PUNCTUATION, words))
+
+    first = np.searchsorted(words.starts, lines.starts)
+    after = np.searchsorted(words.starts, lines.ends)
+    line_of_plain = np.searchsorted(first, plain, "right") - 1
+    inside = plain < after[line_of_plain]
+    plain, line_of_plain = plain[inside], line_of_plain[inside]
+    since = first[line_of_plain]
+    same_line = line_of_plain[1:] == line_of_plain[:-1]
+    since[1:][same_line] = plain[:-1][same_line]
+    begins = stops_before[plain] > stops_before[since]
+    return np.bincount(line_of_plain, begins, len(first)) + (after > first)

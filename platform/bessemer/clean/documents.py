@@ -1,0 +1,122 @@
+"""Cleans a table of documents: the rules one after the other on batches of texts, and a verdict for every document.
+
+Pure and deterministic; a document's outcome does not depend on what stands beside it, nor on the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bessemer.artifacts.documents import SCHEMA
+from bessemer.artifacts.ledger import CHANGED, KEPT, REMOVED, ledger_table
+from bessemer.clean.rules import Rule
+from bessemer.clean.settings import CleanSettings
+from bessemer.clean.spans import Array
+from bessemer.clean.texts import Texts, batches
+from bessemer.fingerprint import content_hash
+
+TOO_LONG = "max_characters"
+"""The rule that removes documents longer than `CleanSettings.max_characters`."""
+
+
+def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Table, pa.Table]:
+    """(the documents that are left, a ledger row for each that came in), both in the order of the input.
+
+    Text, content hash and language may differ from the input's; everything else stays.
+    """
+    lengths = pc.utf8_length(documents["text"]).to_numpy()
+    verdicts = _Verdicts(len(documents), signal_names(settings.rules), documents["language"].to_pylist())
+    too_long = np.flatnonzero(lengths > settings.max_characters)
+    verdicts.remove(too_long, TOO_LONG, lengths[too_long], settings.max_characters)
+
+    rows = np.flatnonzero(lengths <= settings.max_characters)
+    before = documents["text"].take(pa.array(rows)).to_pylist()
+    after: list[str] = []
+    for part in batches(before):
+        after += _apply(settings.rules, before[part], rows[part], verdicts)
+    changed = np.array([new is not old and new != old for new, old in zip(after, before, strict=True)], bool)
+
+    ledger = verdicts.table(documents["id"], documents["url"], rows[changed])
+    kept = np.array([verdicts.rule[row] is None for row in rows], bool)
+    left = documents.take(pa.array(rows[kept]))
+    columns = {
+        "text": pa.array([text for text, stays in zip(after, kept, strict=True) if stays], pa.large_string()),
+        "language": pa.array([verdicts.language[row] for row in rows[kept]], pa.string()),
+    }
+    hashes = left["content_hash"].to_pylist()
+    for index in np.flatnonzero(changed[kept]).tolist():
+        hashes[index] = content_hash(columns["text"][index].as_py())
+    columns["content_hash"] = pa.array(hashes, pa.string())
+    for name, column in columns.items():
+        left = left.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)
+    return left, ledger
+
+
+def signal_names(rules: Sequence[Rule]) -> list[str]:
+    """What the ledger records of every document, in order."""
+    return [f"{rule.label}/{name}" for rule in rules for name in rule.signal_names()]
+
+
+def _apply(rules: Sequence[Rule], strings: Sequence[str], rows: Array, verdicts: _Verdicts) -> list[str]:
+    """The texts of one batch after all rules; those of removed documents are worked on too, as if they had stayed."""
+    texts = Texts(strings)
+    for rule in rules:
+        findings = rule.apply(texts)
+        for name, values in findings.signals.items():
+            verdicts.signals[f"{rule.label}/{name}"][rows] = values
+        for limit in rule.broken(findings.signals):
+            broken, values = np.flatnonzero(limit.texts), findings.signals[limit.signal]
+            evidence = [findings.evidence.get(index) for index in broken.tolist()]
+            verdicts.remove(rows[broken], f"{rule.label}/{limit.signal}", values[broken], limit.threshold, evidence)
+        for index, language in findings.languages.items():
+            verdicts.language[rows[index]] = language
+        if findings.texts is not None:
+            for index, (old, new) in enumerate(zip(texts.strings, findings.texts.strings, strict=True)):
+                if old != new:
+                    note = findings.evidence.get(index)
+                    verdicts.changes[rows[index]].append((rule.label, f"{rule.label}: {note}" if note else rule.label))
+            texts = findings.texts
+    return list(texts.strings)
+
+
+class _Verdicts:
+    """What was decided so far about each document of a table; the first rule that removes one decides."""
+
+    def __init__(self, num_documents: int, signals: Sequence[str], languages: list[str | None]) -> None:
+        self.rule: list[str | None] = [None] * num_documents
+        self.value, self.threshold = np.full((2, num_documents), np.nan)
+        self.evidence: list[str | None] = [None] * num_documents
+        self.language = languages
+        self.changes: list[list[tuple[str, str]]] = [[] for _ in range(num_documents)]
+        self.signals = {name: np.full(num_documents, np.nan) for name in signals}
+
+    def remove(
+        self, rows: Array, rule: str, values: Array, threshold: float, evidence: Sequence[str | None] | None = None
+    ) -> None:
+        for index, row in enumerate(rows.tolist()):
+            if self.rule[row] is None:
+                self.rule[row], self.value[row], self.threshold[row] = rule, values[index], threshold
+                self.evidence[row] = evidence[index] if evidence else None
+
+    def table(self, ids: pa.ChunkedArray, urls: pa.ChunkedArray, changed: Array) -> pa.Table:
+        """The ledger. A changed document names the first rule that changed it, and all of them as evidence."""
+        verdicts = [KEPT if rule is None else REMOVED for rule in self.rule]
+        rules, evidence = list(self.rule), list(self.evidence)
+        for row in changed.tolist():
+            if rules[row] is None:
+                verdicts[row], rules[row] = CHANGED, self.changes[row][0][0]
+                evidence[row] = "; ".join(note for _, note in self.changes[row])
+        return ledger_table(
+            ids,
+            urls,
+            verdicts,
+            rules=rules,
+            values=self.value,
+            thresholds=self.threshold,
+            evidence=evidence,
+            signals=self.signals,
+        )

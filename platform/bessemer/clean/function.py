@@ -1,0 +1,82 @@
+"""`function`: a rule of your own, as a plain Python function in a file.
+
+    # rules.py
+    def share_of_digits(text: str) -> float:
+        return sum(map(str.isdigit, text)) / max(len(text), 1)
+
+    # recipe.yaml
+    rules: [normalise, {function: {file: rules.py, name: share_of_digits, max: 0.2}}]
+
+It must depend on the text alone. The file's content is part of the stage's fingerprint, its place is not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationInfo, field_validator
+
+from bessemer.clean.rules import Broken, Findings, Rule
+from bessemer.clean.spans import Array
+from bessemer.clean.texts import Texts
+from bessemer.errors import InputError
+from bessemer.recipe.overrides import FromCommandLine
+from bessemer.recipe.problems import nearest
+from bessemer.recipe.settings import execution
+
+
+class Function(Rule):
+    """Measures texts by a function of your own: `(text) -> number`, or `(text) -> bool`, where false removes."""
+
+    rule: Literal["function"] = "function"
+    file: str = execution(...)
+    """The Python file, relative to the recipe."""
+    name: str
+    """The function's name in the file."""
+    min: float | None = None
+    """Smallest value of a text that stays."""
+    max: float | None = None
+    """Largest value of a text that stays; without `min` and `max`, 0 and false remove."""
+
+    @field_validator("file", mode="before")
+    @classmethod
+    def _resolved(cls, file: Any, info: ValidationInfo) -> Any:
+        beside = Path.cwd() if isinstance(file, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
+        return str(Path(beside, Path(file).expanduser())) if isinstance(file, str) else file
+
+    @property
+    def label(self) -> str:
+        return "function"
+
+    def apply(self, texts: Texts) -> Findings:
+        function = load_function(self.file, self.name)
+        values = np.fromiter((float(function(text)) for text in texts.strings), np.float64, len(texts))
+        return Findings({self.name: values})
+
+    def broken(self, signals: Mapping[str, Array]) -> list[Broken]:
+        values = signals[self.name]
+        if self.min is None and self.max is None:
+            return [Broken(self.name, 1, values == 0)]
+        lowest = [] if self.min is None else [Broken(self.name, self.min, values < self.min)]
+        highest = [] if self.max is None else [Broken(self.name, self.max, values > self.max)]
+        return lowest + highest
+
+
+@cache
+def load_function(file: str, name: str) -> Callable[[str], float]:
+    """The function `name` of a Python file. Raises InputError where there is none."""
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        raise InputError(f"there is no Python file `{file}`", hint="set `file` of the rule `function` to one")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f"there is no function `{name}` in `{file}`", hint=nearest(name, names))
+    return found  # type: ignore[no-any-return]

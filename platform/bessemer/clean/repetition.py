@@ -1,0 +1,191 @@
+"""`gopher_repetition@datatrove`: texts that repeat themselves.
+
+The thresholds are those of Gopher (Rae et al., 2021, table A1), the counting is datatrove's
+(`gopher_repetition_filter.py`): the second and later copies of a line or paragraph count, not the first; the most
+frequent 2-, 3- and 4-gram counts with all its copies; copies of 5- to 10-grams are found by walking through the words
+and stepping over each copy.
+
+Method: a line, paragraph or word is its hash. An n-gram that occurs twice consists of two (n-1)-grams that occur
+twice, so only those are looked at again: after the 2-grams little is left, and one sort of the words is most of the
+cost. One difference: datatrove compares 5- to 10-grams with the blanks taken out (`ab c` equals `a bc`); here words
+are compared with words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.spans import Array, Spans, mix
+from bessemer.clean.texts import Texts, ratio
+
+_N_GRAMS = [f"top_{n}_gram" for n in (2, 3, 4)] + [f"duplicate_{n}_gram" for n in (5, 6, 7, 8, 9, 10)]
+
+
+class GopherRepetition(Rule):
+    """Removes texts that repeat lines, paragraphs or phrases (`gopher_repetition@datatrove`)."""
+
+    rule: Literal["gopher_repetition"] = "gopher_repetition"
+    min_characters: int | None = 1
+    """Fewest characters of a text; 1 removes empty texts."""
+    max_duplicate_paragraph_ratio: float | None = 0.30
+    """Largest share of paragraphs that are copies of an earlier one."""
+    max_duplicate_paragraph_character_ratio: float | None = 0.20
+    """Largest share of characters in such paragraphs."""
+    max_duplicate_line_ratio: float | None = 0.30
+    """Largest share of lines that are copies of an earlier one."""
+    max_duplicate_line_character_ratio: float | None = 0.20
+    """Largest share of characters in such lines."""
+    max_top_2_gram_character_ratio: float | None = 0.20
+    """Largest share of characters in the most frequent pair of words."""
+    max_top_3_gram_character_ratio: float | None = 0.18
+    """Largest share of characters in the most frequent run of 3 words."""
+    max_top_4_gram_character_ratio: float | None = 0.16
+    """Largest share of characters in the most frequent run of 4 words."""
+    max_duplicate_5_gram_character_ratio: float | None = 0.15
+    """Largest share of characters in copies of earlier runs of 5 words."""
+    max_duplicate_6_gram_character_ratio: float | None = 0.14
+    """Largest share of characters in copies of earlier runs of 6 words."""
+    max_duplicate_7_gram_character_ratio: float | None = 0.13
+    """Largest share of characters in copies of earlier runs of 7 words."""
+    max_duplicate_8_gram_character_ratio: float | None = 0.12
+    """Largest share of characters in copies of earlier runs of 8 words."""
+    max_duplicate_9_gram_character_ratio: float | None = 0.11
+    """Largest share of characters in copies of earlier runs of 9 words."""
+    max_duplicate_10_gram_character_ratio: float | None = 0.10
+    """Largest share of characters in copies of earlier runs of 10 words."""
+
+    def apply(self, texts: Texts) -> Findings:
+        characters = texts.lengths.astype(np.float64)
+        paragraphs = _paragraphs(texts)
+        num_paragraphs = np.maximum(texts.counts(paragraphs), 1)
+        paragraph_copies, paragraph_characters = duplicates(texts, paragraphs)
+
+        lines = texts.lines.select(texts.lines.lengths > 0)
+        line_copies, line_characters = duplicates(texts, lines)
+        before, after = _edges(texts)
+
+        signals = {
+            "characters": characters,
+            "duplicate_paragraph_ratio": paragraph_copies / num_paragraphs,
+            "duplicate_paragraph_character_ratio": ratio(paragraph_characters, characters),
+            "duplicate_line_ratio": ratio(line_copies + (before & after), texts.counts(lines) + before + after),
+            "duplicate_line_character_ratio": ratio(line_characters, characters),
+        }
+        for name, total in zip(_N_GRAMS, _n_gram_characters(texts), strict=True):
+            signals[f"{name}_character_ratio"] = ratio(total, characters)
+        return Findings(signals)
+
+
+def duplicates(texts: Texts, spans: Spans) -> tuple[Array, Array]:
+    """For each text, the number of pieces that are copies of an earlier one, and their characters."""
+    hashes = _salted(texts.hashes(spans.starts, spans.ends), spans.owners)
+    order = np.argsort(hashes)
+    hashes = hashes[order]
+    copies = spans.select(order[1:][hashes[1:] == hashes[:-1]])
+    return texts.counts(copies), texts.totals(copies, copies.lengths)
+
+
+def _salted(hashes: Array, owners: Array) -> Array:
+    """Hashes that are equal only within one text."""
+    return mix(hashes + owners.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
+
+
+def _paragraphs(texts: Texts) -> Spans:
+    """What stands between two line feeds or more, in the text without the white space around it."""
+    head, tail = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
+    num_chunks = texts.counts(texts.chunks).astype(np.int64)
+    some = np.flatnonzero(num_chunks)
+    last = np.cumsum(num_chunks)[some] - 1
+    head[some], tail[some] = texts.chunks.starts[last - num_chunks[some] + 1], texts.chunks.ends[last]
+
+    feeds = texts.lines.ends
+    apart = np.diff(feeds) != 1
+    starts, ends = feeds[np.append(True, apart)[: len(feeds)]], feeds[np.append(apart, True)[: len(feeds)]] + 1
+    owners = texts.of_owner(starts)
+    gap = (ends - starts > 1) & (starts >= head[owners]) & (ends <= tail[owners])
+    return Spans(
+        np.sort(np.concatenate([head[some], ends[gap]])),
+        np.sort(np.concatenate([tail[some], starts[gap]])),
+        np.sort(np.concatenate([some, owners[gap]])),
+    )
+
+
+def _edges(texts: Texts) -> tuple[Array, Array]:
+    """Whether each text begins with a line feed, and whether it ends with one: a split leaves an empty line there."""
+    some = texts.lengths > 0
+    return some & (texts.codes[texts.starts] == 10), some & (texts.codes[texts.ends - 1] == 10)
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """The n-grams that occur twice or more in their text."""
+
+    places: Array
+    """The first words of all their occurrences, in the order of the text."""
+    names: Array
+    """For each place a number that is the same where the n-gram is."""
+
+
+def _repeated_n_grams(texts: Texts) -> Iterator[tuple[int, _Repeated]]:
+    """For n = 2 to 10."""
+    words = texts.words
+    hashes = _salted(texts.word_hashes, words.owners)
+    places = np.flatnonzero(words.owners[1:] == words.owners[:-1])
+    keys = hashes[places] * np.uint64(0x9E3779B97F4A7C15) + hashes[places + 1]
+    name_at = np.zeros(len(words.starts) + 1, np.int64)
+    for n in range(2, 11):
+        order = np.argsort(keys)
+        same = keys[order[1:]] == keys[order[:-1]]
+        member = np.append(same, False)[: len(keys)]
+        member[1:] |= same
+        name_at[places[order]] = np.cumsum(np.append(True, ~same)[: len(keys)])
+        places = np.sort(places[order[member]])
+        yield n, _Repeated(places, name_at[places])
+        places = places[:-1][np.diff(places) == 1]
+        keys = name_at[places] << 32 | name_at[places + 1]
+
+
+def _n_gram_characters(texts: Texts) -> Iterator[Array]:
+    """For each text the characters of its top 2- to 4-grams, then those of its copied 5- to 10-grams."""
+    letters = np.zeros(len(texts.words.starts) + 1, np.int64)
+    np.cumsum(texts.words.lengths, out=letters[1:])
+    for n, repeated in _repeated_n_grams(texts):
+        if n <= 4:
+            first, count = _most_frequent(texts, repeated, n)
+            yield count * (letters[first + n * (count > 0)] - letters[first] + (n - 1))
+        else:
+            copies = _walk(repeated, n)
+            yield np.bincount(texts.words.owners[copies], letters[copies + n] - letters[copies], len(texts))
+
+
+def _most_frequent(texts: Texts, repeated: _Repeated, n: int) -> tuple[Array, Array]:
+    """For each text the first place of its most frequent n-gram, the earliest of equals, and how often it occurs."""
+    owners, low = texts.words.owners, (1 << 32) - 1
+    first_word = np.searchsorted(owners, np.arange(len(texts)))
+    score = np.where(texts.counts(texts.words) >= n, 1 << 32 | (low - first_word), 0)
+    order = np.argsort(repeated.names, kind="stable")
+    names, places = repeated.names[order], repeated.places[order]
+    begins = np.flatnonzero(np.diff(names, prepend=0))
+    counts, firsts = np.diff(begins, append=len(names)), places[begins]
+    np.maximum.at(score, owners[firsts], counts << 32 | (low - firsts))
+    return np.where(score > 0, low - (score & low), 0), score >> 32
+
+
+def _walk(repeated: _Repeated, n: int) -> Array:
+    """The places at which a walk through the words meets an n-gram again; it steps over each that it meets."""
+    met: set[int] = set()
+    copies: list[int] = []
+    free = 0
+    for place, name in zip(repeated.places.tolist(), repeated.names.tolist(), strict=True):
+        if place >= free:
+            if name in met:
+                copies.append(place)
+                free = place + n
+            else:
+                met.add(name)
+    return np.array(copies, np.int64)

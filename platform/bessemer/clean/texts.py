@@ -1,0 +1,160 @@
+"""A batch of texts as one array of code points, so that a rule is arithmetic on arrays and no loop over documents.
+
+Every text is followed by a line feed that is not part of it, so no word, line or phrase reaches into the next text.
+Whatever is derived from a batch is computed when it is first asked for, and once: rules share it.
+
+Cost: about 30 ns and 80 bytes a character for everything together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from bessemer.clean.characters import LINE_END, SPACE, flags
+from bessemer.clean.spans import Array, PieceHashes, Spans
+from bessemer.clean.words import find_words
+
+BATCH_CHARACTERS = 1 << 18
+"""So many that a call of numpy costs little beside its work, so few that the arrays stay in the CPU's cache."""
+
+
+class Texts:
+    """Texts that do not change, and what can be derived from them."""
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        self.strings = strings
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    @cached_property
+    def joined(self) -> str:
+        return "\n".join([*self.strings, ""])
+
+    @cached_property
+    def codes(self) -> Array:
+        """uint32: the code points of all texts, a line feed after each."""
+        return np.frombuffer(self.joined.encode("utf-32-le"), np.uint32)
+
+    @cached_property
+    def flags(self) -> Array:
+        """uint16: what each character is (see `characters`)."""
+        return flags()[self.codes]
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Characters of each text."""
+        return np.fromiter(map(len, self.strings), np.int64, len(self))
+
+    @cached_property
+    def ends(self) -> Array:
+        """Where the line feed after each text stands."""
+        return np.cumsum(self.lengths + 1) - 1
+
+    @cached_property
+    def starts(self) -> Array:
+        return self.ends - self.lengths
+
+    @cached_property
+    def hashes(self) -> PieceHashes:
+        return PieceHashes(self.codes)
+
+    @cached_property
+    def chunks(self) -> Spans:
+        """What `str.split` gives: the runs of characters that are no white space."""
+        space = np.ones(len(self.codes) + 1, bool)
+        space[1:] = self.flags & SPACE
+        edges = np.flatnonzero(space[1:] != space[:-1])
+        return self._owned(edges[::2], edges[1::2])
+
+    @cached_property
+    def words(self) -> Spans:
+        """What `find_words` gives."""
+        return self._owned(*find_words(self.codes, self.flags, self.chunks, self.hashes))
+
+    @cached_property
+    def word_hashes(self) -> Array:
+        return self.hashes(self.words.starts, self.words.ends)
+
+    @cached_property
+    def lines(self) -> Spans:
+        """What `str.split("\\n")` gives."""
+        return self._cut(np.flatnonzero(self.codes == 10))
+
+    @cached_property
+    def split_lines(self) -> Spans:
+        """What `str.splitlines` gives."""
+        breaks = np.flatnonzero(self.flags & LINE_END != 0)
+        lines = self.lines if len(breaks) == len(self.lines.ends) else self._cut(breaks)
+        second = (self.codes[lines.starts - 1] == 13) & (self.codes[lines.ends] == 10)
+        last = lines.ends == self.ends[lines.owners]
+        return lines.select((lines.lengths > 0) | ~(second | last))
+
+    def counts(self, spans: Spans, chosen: Array | None = None) -> Array:
+        """float64: how many spans each text has, or how many of the `chosen` (a mask)."""
+        owners = spans.owners if chosen is None else spans.owners[chosen]
+        return np.bincount(owners, minlength=len(self)).astype(np.float64)
+
+    def totals(self, spans: Spans, weights: Array) -> Array:
+        """float64: the sum of the spans' weights in each text."""
+        return np.bincount(spans.owners, weights, len(self))
+
+    def of_owner(self, positions: Array) -> Array:
+        """The text in which each of the sorted `positions` lies."""
+        per_text = np.diff(np.searchsorted(positions, self.ends, "right"), prepend=0)
+        return np.repeat(np.arange(len(self)), per_text)
+
+    def chunk_range(self, lines: Spans) -> tuple[Array, Array]:
+        """For each line the index of its first chunk, and of the one after its last."""
+        starts = self.chunks.starts
+        return np.searchsorted(starts, lines.starts), np.searchsorted(starts, lines.ends)
+
+    def of_lines(self, lines: Spans) -> Texts:
+        """The texts made of some of their lines. White space around the lines may be left out, nothing else.
+
+        Words and their hashes are carried over: none reaches across a line.
+        """
+        lengths = lines.lengths + 1
+        pieces = [self.joined[start:end] for start, end in zip(lines.starts.tolist(), lines.ends.tolist(), strict=True)]
+        bounds = np.searchsorted(lines.owners, np.arange(len(self) + 1)).tolist()
+        texts = Texts(["\n".join(pieces[a:b]) for a, b in pairwise(bounds)])
+        empty = texts.counts(lines) == 0
+        moved_to = np.cumsum(lengths) - lengths + np.cumsum(empty)[lines.owners]
+
+        first, after = np.searchsorted(self.words.starts, lines.starts), np.searchsorted(self.words.starts, lines.ends)
+        line = np.repeat(np.arange(len(lengths)), after - first)
+        kept = np.arange(len(line)) - np.repeat(np.cumsum(after - first) - after, after - first)
+        shift = (moved_to - lines.starts)[line]
+        words = self.words.select(kept)
+        texts.words = Spans(words.starts + shift, words.ends + shift, words.owners)
+        texts.word_hashes = self.word_hashes[kept]
+        return texts
+
+    def _cut(self, ends: Array) -> Spans:
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1] + 1
+        return self._owned(starts, ends)
+
+    def _owned(self, starts: Array, ends: Array) -> Spans:
+        return Spans(starts, ends, self.of_owner(starts))
+
+
+def ratio(part: Array, whole: Array) -> Array:
+    """part / whole, and 0 where there is no whole."""
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole != 0)
+
+
+def batches(strings: Sequence[str]) -> Iterator[slice]:
+    """Cuts texts into batches of at most about `BATCH_CHARACTERS`, but of at least one text."""
+    start = total = 0
+    for index, text in enumerate(strings):
+        if total and total + len(text) > BATCH_CHARACTERS:
+            yield slice(start, index)
+            start, total = index, 0
+        total += len(text) + 1
+    if start < len(strings):
+        yield slice(start, len(strings))
