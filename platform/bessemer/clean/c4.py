@@ -137,7 +137,8 @@ def _finished(codes: Array, lines: Spans) -> Array:
     last = lines.ends - 1
     dots = np.all([codes[last - back] == ord(".") for back in range(3)], axis=0)
     finished: Array = np.any([codes[last] == ord(mark) for mark in ".?!\"'"], axis=0)
-    return finished & (lines.lengths > 0) & ~(dots & (lines.lengths > 2))
+    finished &= (lines.lengths > 0) & ~(dots & (lines.lengths > 2))
+    return finished
 
 
 def _lines_with(phrases: Iterable[str], lowered: str, lines: Spans) -> Array:

@@ -49,7 +49,7 @@ def _tagged(value: Any) -> Any:
         raise ValueError("should be the name of a rule, or the name and its settings: `{c4: {min_sentences: 3}}`")
     rule = RULES.get(value["rule"])
     if rule is None:
-        raise ValueError(f"should be a rule that there is ({nearest(value['rule'], RULES)})")
+        raise ValueError(f"should be the name of a rule ({nearest(value['rule'], RULES)})")
     for field in value:
         if field not in rule.model_fields:
             raise ValueError(f"`{field}` is no setting of `{value['rule']}` ({nearest(field, rule.model_fields)})")
