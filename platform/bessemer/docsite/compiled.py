@@ -1,0 +1,66 @@
+"""What the standard library's compiled modules (`math`, `itertools`, `builtins`, ...) document.
+
+Their text is not in any source file, so they are imported: only modules named here or built into the interpreter,
+all of the standard library, none with an effect when imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+
+from bessemer.docsite.source import ATTRIBUTE, CLASS, FUNCTION, METHOD, Definition, Source, arguments_in
+
+PUBLIC = (
+    *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),
+    *("math", "mmap", "pwd", "resource", "select", "sys", "syslog", "termios", "time", "unicodedata", "zlib"),
+)
+"""Compiled modules that are documented under their own name, where the platform has them."""
+
+_BEHIND_OTHERS = {"_socket", "_struct", "_datetime", "_pickle", "_json", "_bisect", "_heapq", "_random", "_statistics"}
+
+
+def is_readable(module: str) -> bool:
+    """Whether `module` is a compiled part of the standard library that may be imported to read its docstrings."""
+    return module in PUBLIC or module in _BEHIND_OTHERS or module in sys.builtin_module_names
+
+
+def read(name: str) -> Source:
+    """The compiled module `name`; empty where the platform does not have it."""
+    source = Source(name)
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return source
+    source.doc = inspect.getdoc(module) or ""
+    for key, value in sorted(vars(module).items()):
+        if key.startswith("_") or inspect.ismodule(value):
+            continue
+        if inspect.isclass(value):
+            members = (_definition(n, m, METHOD) for n, m in sorted(vars(value).items()) if not n.startswith("_"))
+            source.definitions[key] = _definition(key, value, CLASS, tuple(m for m in members if m.doc))
+        elif inspect.isroutine(value):
+            source.definitions[key] = _definition(key, value, FUNCTION)
+    return source
+
+
+def _definition(name: str, value: object, kind: str, members: tuple[Definition, ...] = ()) -> Definition:
+    text = getattr(value, "__doc__", None)
+    found, doc = arguments_in(inspect.cleandoc(text), name) if isinstance(text, str) else ("", "")
+    if kind == METHOD and not callable(value) and not isinstance(value, classmethod | staticmethod):
+        return Definition(name, ATTRIBUTE, "", doc)
+    return Definition(name, kind, _arguments(value) or found, doc, members)
+
+
+def _arguments(value: object) -> str:
+    """What `inspect` knows of a compiled function's arguments, in the same form as those read from source."""
+    try:
+        parameters = list(inspect.signature(value).parameters.values())  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return ""
+    if parameters and parameters[0].name in ("self", "type"):
+        parameters = parameters[1:]
+    return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])).replace(
+        " = ", "="
+    )

@@ -1,0 +1,147 @@
+"""Multiple choice from held-out documentation: which of four summaries belongs to this signature?
+
+A question continues a page just where the page itself goes on: the query is the heading and the signature as they
+stand in the document, the choices are summaries, so that a model's likelihood of each is its answer.
+
+- Only entries whose page was kept and is in the wanted split; heading, signature and summary must stand there as they
+  were rendered.
+- Nothing that was seen elsewhere: an entry is left out when its signature, its summary or the paragraph that the
+  summary begins is also a line of a document in another split (copies, inherited methods, pages of contents).
+- The wrong choices are summaries of other such entries: of the same module, or, where it has fewer than three, of the
+  same package. Of these the ones nearest in length are taken, so that no choice is likelier for being short.
+- Summaries shared by two entries, very short or very long ones, and those that contain the name itself are left out.
+- Which entries are asked, and in which order the choices stand, depends on their names alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bessemer.fingerprint import origin_id, unit_interval
+
+NUM_CHOICES = 4
+SUMMARY_LENGTHS = (20, 200)
+NEAREST = 8
+"""The wrong choices are drawn from this many summaries, those nearest in length."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A document of the wanted split; `url` is that of the page it shows, also where it is a copy."""
+
+    url: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question. `query` ends where the right summary, `choices[gold]`, goes on in the document."""
+
+    id: str
+    url: str
+    module: str
+    query: str
+    choices: tuple[str, ...]
+    gold: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    module: str
+    url: str
+    query: str
+    summary: str
+    lines: tuple[str, str, str]
+    """Signature, summary and the paragraph it begins."""
+
+
+def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], dropped: Counter[str]) -> list[_Candidate]:
+    """The entries that the pages show; why others cannot be asked is counted in `dropped`."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for page in pages:
+        texts[page.url].append(page.text)
+    found = []
+    for entry in entries:
+        if entry["url"] not in texts:
+            continue
+        summary, signature = entry["summary"], entry["signature"]
+        heading = entry["name"].removeprefix(f"{entry['module']}.")
+        shown = re.compile(rf"(?:^|\n)({re.escape(heading)}\n+{re.escape(signature)}\n+)({re.escape(summary)}.*)")
+        match = next((m for text in texts[entry["url"]] if (m := shown.search(text))), None)
+        if match is None:
+            dropped["not on the page as rendered"] += 1
+        elif not SUMMARY_LENGTHS[0] <= len(summary) <= SUMMARY_LENGTHS[1]:
+            dropped["summary too short or too long"] += 1
+        elif _gives_away(heading, summary):
+            dropped["summary holds the name"] += 1
+        else:
+            lines = (signature, summary, match[2].strip())
+            found.append(_Candidate(entry["name"], entry["module"], entry["url"], match[1], summary, lines))
+    return found
+
+
+def unseen(found: Sequence[_Candidate], other_texts: Iterable[str], dropped: Counter[str]) -> list[_Candidate]:
+    """The candidates of which no line stands in a document of another split."""
+    wanted = {line for candidate in found for line in candidate.lines}
+    seen: set[str] = set()
+    for text in other_texts:
+        seen.update(wanted.intersection(map(str.strip, text.split("\n"))))
+    kept = [candidate for candidate in found if seen.isdisjoint(candidate.lines)]
+    dropped["seen in another split"] += len(found) - len(kept)
+    return kept
+
+
+def ask(found: Sequence[_Candidate], num_questions: int, dropped: Counter[str]) -> list[Question]:
+    """At most `num_questions` questions, those whose names hash lowest, in the order of their names."""
+    times = Counter(_folded(candidate.summary) for candidate in found)
+    unique = [candidate for candidate in found if times[_folded(candidate.summary)] == 1]
+    dropped["summary of several entries"] += len(found) - len(unique)
+    by_module: dict[str, list[_Candidate]] = defaultdict(list)
+    by_package: dict[str, list[_Candidate]] = defaultdict(list)
+    for candidate in sorted(unique, key=lambda c: (c.name, c.url)):
+        by_module[candidate.module].append(candidate)
+        by_package[candidate.module.partition(".")[0]].append(candidate)
+    questions: list[Question] = []
+    for candidate in sorted(unique, key=lambda c: (unit_interval("question", c.name), c.name)):
+        pool = by_module[candidate.module]
+        if len(pool) < NUM_CHOICES:
+            pool = by_package[candidate.module.partition(".")[0]]
+        if len(pool) < NUM_CHOICES:
+            dropped["too few other summaries"] += 1
+        elif len(questions) < num_questions:
+            questions.append(_question(candidate, pool))
+    return sorted(questions, key=lambda question: question.id)
+
+
+def _question(candidate: _Candidate, pool: Sequence[_Candidate]) -> Question:
+    others = [other for other in pool if other is not candidate]
+    others.sort(key=lambda other: (abs(len(other.summary) - len(candidate.summary)), other.name))
+    wrong = sorted(others[:NEAREST], key=lambda other: unit_interval("wrong", candidate.name, other.name))
+    choices = [candidate.summary, *(other.summary for other in wrong[: NUM_CHOICES - 1])]
+    choices.sort(key=lambda choice: unit_interval("order", candidate.name, choice))
+    return Question(
+        id=origin_id("question", candidate.url, candidate.name),
+        url=candidate.url,
+        module=candidate.module,
+        query=candidate.query,
+        choices=tuple(choices),
+        gold=choices.index(candidate.summary),
+    )
+
+
+def _folded(summary: str) -> str:
+    return re.sub(r"\W+", " ", summary.casefold()).strip()
+
+
+def _gives_away(name: str, summary: str) -> bool:
+    """Whether the summary repeats a name that is no plain word (`make_blobs`, `NormalDist`)."""
+    last = name.rpartition(".")[2]
+    return not (last.islower() and last.isalpha()) and last.casefold() in summary.casefold()

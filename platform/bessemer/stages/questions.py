@@ -1,0 +1,67 @@
+"""questions: multiple choice from the documentation pages that no model was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from bessemer import storage
+from bessemer.errors import NothingLeft
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+
+
+class Config(StageConfig):
+    split: Literal["test", "validation"] = "test"
+    """The split whose documents are asked about; it must be one that nothing is trained on."""
+    num_questions: int = Field(500, ge=1)
+    """Questions to ask at most; fewer where the split holds fewer."""
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    import pyarrow.compute as pc
+
+    from bessemer.artifacts.documents import read_parquet
+    from bessemer.docsite.questions import Page, ask, candidates, unseen
+
+    site, parts = inputs["site"].data, inputs["documents"].parts()
+    copies: dict[str, str] = storage.read_json(site / "site.json")["copies"]
+
+    def texts(*, held_out: bool) -> Iterator[tuple[str, str]]:
+        """URL and text of the documents inside the split, or outside it, one part at a time."""
+        for part in parts:
+            context.check_stop()
+            table = read_parquet(part, ["url", "text", "split"])
+            inside = pc.equal(table["split"], config.split)
+            table = table.filter(inside if held_out else pc.invert(inside))
+            yield from zip(table["url"].to_pylist(), table["text"].to_pylist(), strict=True)
+
+    dropped: Counter[str] = Counter()
+    pages = (Page(copies.get(url, url), text) for url, text in texts(held_out=True))
+    found = candidates(read_parquet(site / "entries.parquet").to_pylist(), pages, dropped)
+    found = unseen(found, (text for _, text in texts(held_out=False)), dropped)
+    questions = ask(found, config.num_questions, dropped)
+    if not questions:
+        raise NothingLeft(
+            f"no question can be asked about the documents of the split `{config.split}`",
+            hint=f"give the split `{config.split}` a larger share of the documents, or the `docsite` more pages",
+        )
+    if len(questions) < config.num_questions:
+        context.log.warning("%d questions instead of %d", len(questions), config.num_questions)
+    context.log.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
+    lines = (json.dumps(question.as_json(), ensure_ascii=False) for question in questions)
+    storage.write_text(draft.data / f"{config.split}.jsonl", "".join(f"{line}\n" for line in lines))
+    draft.metrics["data/questions"] = len(questions)
+
+
+STAGE = Stage(
+    kind="questions",
+    version=1,
+    config=Config,
+    consumes=("site", "documents"),
+    produces="questions",
+    run=run,
+)
