@@ -14,6 +14,7 @@ In bf16 the scale of a normalised row is rounded to bf16 like the row itself; in
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -96,7 +97,8 @@ class _SwiGLU(torch.autograd.Function):
         gradient = torch.empty_like(gate_up)
         gate_gradient, up_gradient = gradient.chunk(2, dim=-1)
         torch.mul(upstream, active, out=up_gradient)
-        torch.ops.aten.silu_backward.grad_input(upstream * up, gate, grad_input=gate_gradient)
+        torch.mul(upstream, up, out=gate_gradient)
+        torch.ops.aten.silu_backward.grad_input(gate_gradient, gate, grad_input=gate_gradient)
         return gradient
 
 
@@ -144,22 +146,17 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q4, k4, v4, mask = ctx.saved_tensors
         q, k, v, upstream = (_by_head(x, q4) for x in (q4, k4, v4, upstream))
-        q_gradient = torch.empty_like(q)
-        k_gradient, v_gradient = (torch.zeros(k.shape, dtype=torch.float32) for _ in range(2))
+        q_gradient, k_gradient, v_gradient = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        buffer = torch.empty(0)
         for queries, keys, weights in _blocks(q, k, ctx.causal, mask):
-            v_gradient[:, keys] += weights.mT @ upstream[:, queries]
-            weight_gradient = upstream[:, queries] @ v[:, keys].mT
-            score_gradient = torch._softmax_backward_data(weight_gradient, weights, -1, weights.dtype)
-            q_gradient[:, queries] = score_gradient @ k[:, keys]
-            k_gradient[:, keys] += score_gradient.mT @ q[:, queries]
-        shape = (*k4.shape[:2], -1, *k4.shape[2:])
-        return (
-            q_gradient.view(q4.shape),
-            k_gradient.view(shape).sum(2).to(k4.dtype),
-            v_gradient.view(shape).sum(2).to(v4.dtype),
-            None,
-            None,
-        )
+            buffer = torch.empty_like(weights) if buffer.numel() < weights.numel() else buffer
+            change = buffer.flatten()[: weights.numel()].view(weights.shape)
+            v_gradient[:, keys].baddbmm_(weights.mT, upstream[:, queries])
+            torch.bmm(upstream[:, queries], v[:, keys].mT, out=change)
+            torch.ops.aten._softmax_backward_data.out(change, weights, -1, weights.dtype, grad_input=weights)
+            q_gradient[:, queries] = weights @ k[:, keys]
+            k_gradient[:, keys].baddbmm_(weights.mT, q[:, queries])
+        return q_gradient.view(q4.shape), _group_sum(k_gradient, k4), _group_sum(v_gradient, v4), None, None
 
 
 def _by_head(x: Tensor, like: Tensor) -> Tensor:
@@ -168,12 +165,18 @@ def _by_head(x: Tensor, like: Tensor) -> Tensor:
     return x[:, :, None].expand(-1, -1, groups, -1, -1).reshape(-1, *x.shape[2:])
 
 
+def _group_sum(x: Tensor, like: Tensor) -> Tensor:
+    """x [B H, T, d] summed over the heads that share a key: [B, G, T, d], the shape of `like`."""
+    groups = x.view(*like.shape[:2], -1, *like.shape[2:]).unbind(2)
+    return functools.reduce(torch.add, groups)  # several times faster than `sum` over a middle dimension
+
+
 def _blocks(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
     """(queries, keys they may see, attention weights [B H, queries, keys]); the weights live until the next block."""
     heads, length, _ = q.shape
     size = min(length, max(MINIMUM_BLOCK, BLOCK_NUMBERS // (heads * length)))
     scores, weights = (torch.empty(heads * size * length, dtype=q.dtype) for _ in range(2))
-    ahead = torch.ones(size, size, dtype=torch.bool).triu_(1) if causal and mask is None else None
+    ahead = torch.full((size, size), -math.inf, dtype=q.dtype).triu_(1) if causal and mask is None else None
     for start in range(0, length, size):
         queries = slice(start, min(start + size, length))
         keys = slice(0, queries.stop if causal else length)
@@ -184,7 +187,7 @@ def _blocks(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None) -> Iterator
             hidden = ~mask[:, :, queries, keys]
             block.view(len(mask), -1, *shape[1:]).masked_fill_(hidden, -math.inf)
         elif ahead is not None:
-            block[:, :, start:].masked_fill_(ahead[: shape[1], : shape[1]], -math.inf)
+            block[:, :, start:].add_(ahead[: shape[1], : shape[1]])
         yield queries, keys, torch.softmax(block, -1, out=result)
 
 
