@@ -1,0 +1,181 @@
+"""What MLflow is to know of a run, read from the run's files alone: the plan, the events, manifests and metrics.
+
+Reading it twice gives the same records, with the times at which things happened, not at which they were read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.artifacts import lease
+from bessemer.recipe import yaml
+
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+_ENDINGS = {"finished": FINISHED, "failed": FAILED, "stopped": KILLED}
+
+
+@dataclass(frozen=True)
+class Input:
+    """An artifact that a stage read."""
+
+    stage: str
+    kind: str
+    fingerprint: str
+    folder: Path
+
+
+@dataclass
+class StageRecord:
+    """One stage of a run. `generation` counts how often `--rerun` discarded it in this run."""
+
+    name: str
+    kind: str
+    produces: str
+    fingerprint: str
+    position: int
+    folder: Path
+    config: dict[str, Any]
+    inputs: list[Input]
+    log: Path
+    state: str = "waiting"
+    """`waiting`, `reused`, or MLflow's status."""
+    started: int = 0
+    ended: int | None = None
+    error: str = ""
+    generation: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.state in ("reused", FINISHED)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The artifact's manifest; empty until it is finished and after `gc` removed it."""
+        return (storage.read_json(self.folder / "manifest.json") or {}) if self.done else {}
+
+    def metric_files(self) -> list[Path]:
+        """The step metrics of every attempt, the oldest first."""
+        return sorted((self.folder / "metrics").glob("*.jsonl"))
+
+    def headline(self) -> dict[str, float]:
+        """Counts and headline metrics of the finished artifact."""
+        counts = self.manifest.get("counts") or {}
+        names = ("documents_in", "created", "documents_out", "removed")
+        found = {f"data/{name}": float(counts[name]) for name in names if name in counts}
+        return found | {name: float(value) for name, value in self.manifest.get("metrics", {}).items()}
+
+    @property
+    def finished_at(self) -> int:
+        """When the artifact was made, in milliseconds; for a reused one, by an earlier run."""
+        return milliseconds(self.manifest["created_at"])
+
+
+@dataclass
+class RunRecord:
+    """One run with its stages, in the plan's order."""
+
+    name: str
+    recipe: str
+    folder: Path
+    stages: list[StageRecord]
+    status: str = RUNNING
+    started: int = 0
+    ended: int | None = None
+    command: str = ""
+    error: str = ""
+
+    def settings(self) -> dict[str, Any]:
+        """The recipe's own settings and those of each stage, with every default."""
+        path = self.folder / "resolved.yaml"
+        resolved = yaml.parse(path.read_text(encoding="utf-8")).value if path.exists() else None
+        own = {name: value for name, value in (resolved or {}).items() if name != "stages"}
+        return own | {stage.name: stage.config for stage in self.stages}
+
+
+def version(folder: Path) -> str:
+    """Changes whenever there is something new to record of a run that has ended; costs two looks at file sizes."""
+    paths = [folder / "events.jsonl", folder / "report.html"]
+    return "/".join(str(path.stat().st_size if path.exists() else 0) for path in paths)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The records of the run in `folder`."""
+    plan = storage.read_json(folder / "plan.json") or {"recipe": "", "stages": []}
+    root = folder.parent
+    stages: dict[str, StageRecord] = {}
+    for position, planned in enumerate(plan["stages"]):
+        stages[planned["name"]] = StageRecord(
+            name=planned["name"],
+            kind=planned["kind"],
+            produces=planned["produces"],
+            fingerprint=planned["fingerprint"],
+            position=position,
+            folder=root / "artifacts" / planned["kind"] / planned["fingerprint"],
+            config=planned["config"],
+            inputs=[
+                Input(source, kind, stages[source].fingerprint, stages[source].folder)
+                for kind, source in planned["inputs"].items()
+            ],
+            log=folder / "logs" / f"{planned['name']}.txt",
+        )
+    run = RunRecord(folder.name, plan["recipe"], folder, list(stages.values()))
+    for event in storage.read_lines(folder / "events.jsonl"):
+        _apply(run, stages, event)
+    if run.status == RUNNING and lease.holder(folder) is None:
+        run.status = KILLED  # it ended without a word
+        run.ended = run.ended or int((folder / "events.jsonl").stat().st_mtime * 1000)
+        for stage in run.stages:
+            if stage.state == RUNNING:
+                stage.state, stage.ended = KILLED, run.ended
+    return run
+
+
+def _apply(run: RunRecord, stages: dict[str, StageRecord], event: dict[str, Any]) -> None:
+    scope, _, what = event["event"].partition("_")
+    time = milliseconds(event["time"])
+    if scope == "run":
+        if what == "started":
+            run.started = run.started or time
+            run.status, run.ended, run.error, run.command = RUNNING, None, "", event.get("command", "")
+        else:
+            run.status, run.ended, run.error = _ENDINGS[what], time, event.get("error", "")
+    elif stage := stages.get(event.get("stage", "")):
+        if what == "started":
+            stage.started = stage.started or time
+            stage.state, stage.ended, stage.error = RUNNING, None, ""
+        elif what == "discarded":
+            stage.generation += 1
+            stage.started, stage.state = 0, "waiting"
+        elif what == "reused":
+            # A resumed run finds what it began, or made, itself before: that stage was run, not reused.
+            stage.state, stage.ended = (FINISHED, stage.ended or time) if stage.started else ("reused", None)
+        elif what in _ENDINGS:
+            stage.state, stage.ended, stage.error = _ENDINGS[what], time, event.get("error", "")
+
+
+def read_points(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(offset after it, point) for each whole line of a metrics file from `offset` on."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                yield offset, json.loads(line)
+            except json.JSONDecodeError:
+                continue  # torn by a crash, and continued by a later attempt
+
+
+def milliseconds(time: str) -> int:
+    """Milliseconds since 1970 of an ISO 8601 time."""
+    return round(datetime.fromisoformat(time).timestamp() * 1000)

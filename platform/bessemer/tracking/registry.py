@@ -1,0 +1,65 @@
+"""Models in MLflow's registry: `<recipe>-base` after pre-training, `<recipe>-chat` after fine-tuning and alignment.
+
+Each version has the fingerprint of its artifact as a tag, by which it is found again. The newest one has the alias
+`candidate`; `promote` makes a version the `champion`, and the champion before it `previous`. On a local store a
+version names the artifact's folder, since the store and the artifacts are seen by the same machines and a copy
+would double the disk; a server gets the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bessemer.errors import UsageError
+from bessemer.tracking.records import StageRecord
+from bessemer.tracking.store import is_local
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+FINGERPRINT_TAG = "bessemer.fingerprint"
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+_ROLES = {"pretrain": "base", "finetune": "chat", "align": "chat"}
+
+
+def register(client: MlflowClient, uri: str, recipe: str, stage: StageRecord, run_id: str) -> None:
+    """Registers the model that a stage made, once; other kinds of models (rewards) are left out."""
+    if stage.kind not in _ROLES:
+        return
+    name = f"{recipe}-{_ROLES[stage.kind]}"
+    if not client.search_registered_models(f"name = '{name}'", max_results=1):
+        client.create_registered_model(name)
+    version = _find(client, name, stage.fingerprint)
+    if version is None:
+        source = stage.folder / "data"
+        if not is_local(uri):
+            client.log_artifacts(run_id, str(source), "model")
+        version = client.create_model_version(
+            name,
+            source=str(source) if is_local(uri) else f"{client.get_run(run_id).info.artifact_uri}/model",
+            run_id=run_id,
+            tags={FINGERPRINT_TAG: stage.fingerprint, "bessemer.stage": stage.name},
+        )
+        client.set_registered_model_alias(name, CANDIDATE, version.version)
+
+
+def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
+    """Makes the version of this artifact the champion of the registered model `name`; returns the version."""
+    version = _find(client, name, fingerprint)
+    if version is None:
+        raise UsageError(
+            f"the registered model `{name}` has no version of the artifact `{fingerprint}`",
+            hint="finish its run with tracking on; `bessemer ui` shows the versions",
+        )
+    aliases = client.get_registered_model(name).aliases
+    champion = str(aliases.get(CHAMPION, version.version))  # MLflow has numbers here, and texts elsewhere
+    if champion != str(version.version):
+        client.set_registered_model_alias(name, PREVIOUS, champion)
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return str(version.version)
+
+
+def _find(client: MlflowClient, name: str, fingerprint: str) -> ModelVersion | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'")
+    return found[0] if found else None

@@ -1,0 +1,133 @@
+"""Where MLflow keeps what it records: SQLite beside the runs, unless the recipe or the environment names a server.
+
+A new SQLite database takes MLflow 2 to 8 seconds of migrations, and two processes that make one at the same time
+damage it. So it is made under a lock, and kept as a template in the user's cache for the next storage path, where
+making it is a copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer import storage
+from bessemer.errors import StorageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlflow-artifacts"
+_SQLITE = "sqlite:///"
+
+
+def resolve_uri(uri: str | None, root: Path) -> str:
+    """The tracking URI: the recipe's, else `MLFLOW_TRACKING_URI`, else SQLite under the absolute storage path."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.absolute() / DATABASE}"
+
+
+def is_local(uri: str) -> bool:
+    """Whether MLflow writes to a database itself, so that models may be named by their paths instead of sent."""
+    return not uri.startswith(("http://", "https://", "databricks"))
+
+
+def artifact_location(uri: str, root: Path, experiment: str) -> str | None:
+    """Where the files of an experiment go: an absolute folder under the storage path, or what a server decides."""
+    return str(root.absolute() / ARTIFACTS / re.sub(r"[^\w.-]+", "-", experiment)) if is_local(uri) else None
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client for `uri`. Makes the database if it is SQLite and not there yet, once however many processes ask.
+
+    Raises one of `unreachable()` where there is no such server.
+    """
+    # Two failed requests of ten seconds and not seven of two minutes: the run's files are kept, nothing is lost.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if uri.startswith(_SQLITE):
+        database = Path(uri.removeprefix(_SQLITE)).absolute()
+        with storage.explained(database):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with locked(database.with_name(f".{database.name}.lock")):
+                if not database.exists():
+                    _make_database(database)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def unreachable() -> tuple[type[Exception], ...]:
+    """What MLflow raises where its store cannot be used: no connection, no space, no permission, a refusal."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, OSError, StorageError
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds an exclusive lock on `path`, freed by the system if this process dies. Yields False if held elsewhere."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _make_database(database: Path) -> None:
+    template = _template()
+    temporary = database.with_name(f"{storage.TEMPORARY}{os.getpid()}-{database.name}")
+    try:
+        if template.exists():
+            shutil.copyfile(template, temporary)
+        else:
+            _migrate(temporary)
+            with contextlib.suppress(OSError):  # no cache folder: the next database takes a few seconds again
+                template.parent.mkdir(parents=True, exist_ok=True)
+                copy = template.with_name(f"{template.name}.{os.getpid()}")
+                shutil.copyfile(temporary, copy)
+                copy.replace(template)
+        with contextlib.closing(sqlite3.connect(temporary)) as connection, connection:
+            default = str(database.parent / ARTIFACTS / "Default")
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0", (default,))
+        temporary.replace(database)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _migrate(database: Path) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=f"{_SQLITE}{database}").search_experiments(max_results=1)
+    _close(f"{_SQLITE}{database}")
+
+
+def _close(uri: str) -> None:
+    """Forgets MLflow's open connections to a database that is about to be renamed."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engines: dict[str, Any] = getattr(SqlAlchemyStore, "_engine_map", {})
+    if engine := engines.pop(uri, None):
+        engine.dispose()
+
+
+def _template() -> Path:
+    from mlflow.version import VERSION
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "bessemer" / f"mlflow-{VERSION}.db"

@@ -1,0 +1,299 @@
+"""Makes MLflow agree with the files of one run. Called any number of times, it writes what is lacking and no more.
+
+A pipeline run is a parent run, each stage that it ran is a child, found again by the tags `bessemer.run`,
+`bessemer.stage` and `bessemer.generation`. A trial of a sweep is one flat run below the sweep's. Reused stages have
+no child: their headline metrics and data sets are recorded on the parent.
+
+Step metrics are sent in the order of steps, in batches that MLflow stores whole, and only those beyond the last step
+that it has for their key. So nothing is recorded twice, also when a batch arrived and its answer did not, or when a
+resumed training repeated steps, and a death costs at most what the next call sends.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.tracking import registry
+from bessemer.tracking.records import RUNNING, RunRecord, StageRecord, read_points, read_run, version
+from bessemer.tracking.store import artifact_location, locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Run
+
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+MOST_KEYS = 40
+LONGEST_PARAM = 6000
+
+RUN_TAG, STAGE_TAG, FINGERPRINT_TAG = "bessemer.run", "bessemer.stage", "bessemer.fingerprint"
+GENERATION_TAG, MIRRORED_TAG, LEFT_OUT_TAG = "bessemer.generation", "bessemer.mirrored", "bessemer.metrics_left_out"
+SWEEP_TAG, PARENT_TAG = "bessemer.sweep", "mlflow.parentRunId"
+
+Point = tuple[str, float, int, int]
+"""Name, value, timestamp in milliseconds, step."""
+
+
+@dataclass
+class Recorded:
+    """One of MLflow's runs: what it has, and what this process did with it."""
+
+    run_id: str
+    last_steps: dict[str, int]
+    params: set[str]
+    names: set[str]
+    left_out: set[str]
+    status: str
+    prepared: bool = False
+    concluded: str = ""
+    curves: set[str] = field(default_factory=set)
+    offsets: dict[Path, int] = field(default_factory=dict)
+    sizes: dict[Path, int] = field(default_factory=dict)
+
+
+class RunMirror:
+    """One run of Bessemer in MLflow. Raises what `store.unreachable()` names; then begin with a new one."""
+
+    def __init__(
+        self, client: MlflowClient, uri: str, folder: Path, experiment: str, tags: Mapping[str, str], *, register: bool
+    ) -> None:
+        self._client = client
+        self._uri = uri
+        self._folder = folder
+        self._experiment = experiment
+        self._tags = dict(tags)
+        self._flat = SWEEP_TAG in tags
+        self._register = register and not self._flat
+        self._experiment_id = ""
+        self._known: dict[tuple[str, int], Recorded] = {}
+        self._headlined: set[tuple[str, int]] = set()
+
+    def synchronise(self) -> RunRecord:
+        """Records what is new in the run's files; returns what they say."""
+        mirrored = version(self._folder)
+        record = read_run(self._folder)
+        if not self._experiment_id:
+            self._find(record)
+        parent = self._parent(record)
+        for stage in record.stages:
+            if stage.state in ("waiting", "reused"):
+                child = parent
+            elif self._flat:
+                child = parent
+                self._points(parent, stage)
+            else:
+                child = self._child(record, stage, parent)
+                self._stage(stage, child)
+            if stage.done and (stage.name, stage.generation) not in self._headlined:
+                self._headline(record, stage, parent, child)
+        self._conclude(record, parent, mirrored)
+        return record
+
+    def _find(self, record: RunRecord) -> None:
+        """Finds the experiment, or makes it, and the runs that MLflow has already."""
+        found = self._client.get_experiment_by_name(self._experiment)
+        if found is None:
+            location = artifact_location(self._uri, self._folder.parent, self._experiment)
+            self._experiment_id = self._client.create_experiment(self._experiment, artifact_location=location)
+            return
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        self._experiment_id = found.experiment_id
+        for run in self._client.search_runs([self._experiment_id], f"tags.`{RUN_TAG}` = '{record.name}'"):
+            tags = run.data.tags
+            self._known[tags.get(STAGE_TAG, ""), int(tags.get(GENERATION_TAG, 0))] = _recorded(run)
+
+    def _create(self, key: tuple[str, int], name: str, started: int, tags: dict[str, str]) -> Recorded:
+        if key not in self._known:
+            tags = {"mlflow.user": _user(), **tags}
+            run = self._client.create_run(self._experiment_id, start_time=started, tags=tags, run_name=name)
+            self._known[key] = _recorded(run)
+        return self._known[key]
+
+    def _parent(self, record: RunRecord) -> Recorded:
+        tags = {RUN_TAG: record.name, "mlflow.source.name": record.command, **self._tags}
+        if self._flat and ("", 0) not in self._known:
+            tags[PARENT_TAG] = self._sweep(self._tags[SWEEP_TAG])
+        parent = self._create(("", 0), record.name, record.started, tags)
+        if not parent.prepared:
+            self._params(parent, record.settings())
+            for name in ("recipe.yaml", "resolved.yaml", "plan.json"):
+                self._file(parent, self._folder / name)
+            parent.prepared = True
+        return parent
+
+    def _sweep(self, name: str) -> str:
+        """The id of the run of a sweep, which its trials lie below."""
+        with locked(self._folder.parent / ".tracking.lock"):
+            found = self._client.search_runs([self._experiment_id], f"tags.`{RUN_TAG}` = '{name}'", max_results=1)
+            if not found:
+                found = [self._client.create_run(self._experiment_id, tags={RUN_TAG: name}, run_name=name)]
+        return str(found[0].info.run_id)
+
+    def _child(self, record: RunRecord, stage: StageRecord, parent: Recorded) -> Recorded:
+        tags = {
+            RUN_TAG: record.name,
+            STAGE_TAG: stage.name,
+            GENERATION_TAG: str(stage.generation),
+            FINGERPRINT_TAG: stage.fingerprint,
+            PARENT_TAG: parent.run_id,
+        }
+        child = self._create((stage.name, stage.generation), stage.name, stage.started, tags)
+        if not child.prepared:
+            self._params(child, stage.config)
+            self._inputs(child, [_dataset(i.stage, i.kind, i.fingerprint, i.folder) for i in stage.inputs])
+            child.prepared = True
+        return child
+
+    def _stage(self, stage: StageRecord, child: Recorded) -> None:
+        """Brings a child up to date: its points, and once the stage has ended its results and status."""
+        if child.concluded == stage.state:
+            return
+        self._points(child, stage)
+        if stage.state == RUNNING:
+            self._status(child, RUNNING, None)
+            return
+        if stage.manifest:
+            step = max((child.last_steps[name] for name in child.curves & child.names), default=0)
+            results = {name: value for name, value in stage.headline().items() if name not in child.curves}
+            results["time/seconds"] = stage.manifest["seconds"]
+            results["data/size_bytes"] = sum(file["size"] for file in stage.manifest["files"])
+            self._send(child, [(name, value, stage.finished_at, step) for name, value in results.items()])
+            self._params(child, {"resolved": stage.manifest["resolved"]} if stage.manifest["resolved"] else {})
+            if reasons := (stage.manifest["counts"] or {}).get("removed_by_rule"):
+                self._client.log_text(child.run_id, json.dumps(reasons, indent=2), "removed_by_rule.json")
+        if stage.error:
+            self._client.set_tag(child.run_id, "bessemer.error", stage.error)
+        self._file(child, stage.log)
+        self._status(child, stage.state, stage.ended)
+        child.concluded = stage.state
+
+    def _headline(self, record: RunRecord, stage: StageRecord, parent: Recorded, child: Recorded) -> None:
+        """Copies a finished stage's results to the parent, each at the step that is the stage's place in the plan.
+
+        The times are the manifest's, and MLflow keeps equal points once, so it does not matter if they are there.
+        """
+        if stage.manifest:
+            results = {name: value for name, value in stage.headline().items() if name not in parent.curves}
+            self._send(parent, [(name, value, stage.finished_at, stage.position) for name, value in results.items()])
+            if stage.produces not in ("model", "scores"):
+                self._inputs(parent, [_dataset(stage.name, stage.produces, stage.fingerprint, stage.folder)])
+            if self._register and stage.produces == "model":
+                registry.register(self._client, self._uri, record.recipe, stage, child.run_id)
+        self._headlined.add((stage.name, stage.generation))
+
+    def _conclude(self, record: RunRecord, parent: Recorded, mirrored: str) -> None:
+        self._status(parent, record.status, record.ended)
+        if record.status != RUNNING:
+            if record.error:
+                self._client.set_tag(parent.run_id, "bessemer.error", record.error)
+            self._file(parent, self._folder / "report.html")
+            self._client.set_tag(parent.run_id, MIRRORED_TAG, mirrored)
+
+    def _status(self, recorded: Recorded, status: str, ended: int | None) -> None:
+        if recorded.status != status:
+            if status == RUNNING:
+                self._client.update_run(recorded.run_id, status=RUNNING)
+            else:
+                self._client.set_terminated(recorded.run_id, status, ended)
+            recorded.status = status
+
+    def _points(self, recorded: Recorded, stage: StageRecord) -> None:
+        """Sends the step metrics that are new in the stage's files and beyond the last step recorded."""
+        batch: list[Point] = []
+        for path in stage.metric_files():
+            for offset, point in read_points(path, recorded.offsets.get(path, 0)):
+                recorded.curves |= point["metrics"].keys()
+                for name, value in point["metrics"].items():
+                    if point["step"] > recorded.last_steps.get(name, -1):
+                        batch.append((name, value, point["timestamp"], point["step"]))
+                        recorded.last_steps[name] = point["step"]
+                recorded.offsets[path] = offset
+                if len(batch) > BATCH_METRICS - MOST_KEYS:
+                    self._send(recorded, batch)
+                    batch = []
+        self._send(recorded, batch)
+
+    def _send(self, recorded: Recorded, points: Iterable[Point]) -> None:
+        """Sends points, but those of more names than `MOST_KEYS`; which ones were left out is a tag."""
+        from mlflow.entities import Metric
+
+        new = []
+        for name, value, timestamp, step in points:
+            if name not in recorded.names and len(recorded.names) >= MOST_KEYS:
+                recorded.left_out.add(name)
+                continue
+            recorded.names.add(name)
+            recorded.last_steps[name] = max(step, recorded.last_steps.get(name, step))
+            new.append(Metric(name, float(value), timestamp, step))
+        for first in range(0, len(new), BATCH_METRICS):
+            self._client.log_batch(recorded.run_id, metrics=new[first : first + BATCH_METRICS])
+        if recorded.left_out:
+            self._client.set_tag(recorded.run_id, LEFT_OUT_TAG, ", ".join(sorted(recorded.left_out)))
+
+    def _params(self, recorded: Recorded, settings: Mapping[str, Any]) -> None:
+        """Records settings that are not recorded yet; a long one is a file, and the parameter says where."""
+        from mlflow.entities import Param
+
+        new = []
+        for name, value in flatten(settings).items():
+            if name in recorded.params:
+                continue
+            if len(value) > LONGEST_PARAM:
+                self._client.log_text(recorded.run_id, value, f"params/{name}.txt")
+                value = f"see artifact params/{name}.txt"
+            new.append(Param(name, value))
+        for first in range(0, len(new), BATCH_PARAMS):
+            self._client.log_batch(recorded.run_id, params=new[first : first + BATCH_PARAMS])
+        recorded.params |= {param.key for param in new}
+
+    def _inputs(self, recorded: Recorded, datasets: list[DatasetInput]) -> None:
+        if datasets:
+            self._client.log_inputs(recorded.run_id, datasets=datasets)
+
+    def _file(self, recorded: Recorded, path: Path) -> None:
+        """Uploads a file, unless this process uploaded it with the same size before."""
+        size = path.stat().st_size if path.exists() else None
+        if size is not None and recorded.sizes.get(path) != size:
+            self._client.log_artifact(recorded.run_id, str(path))
+            recorded.sizes[path] = size
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings by dotted names, values as JSON writes them (texts without quotes)."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def _recorded(run: Run) -> Recorded:
+    # The newest point of each key with its step; the public `data.metrics` has the values alone.
+    last_steps = {metric.key: metric.step for metric in run.data._metric_objs}
+    left_out = set(filter(None, run.data.tags.get(LEFT_OUT_TAG, "").split(", ")))
+    return Recorded(run.info.run_id, last_steps, set(run.data.params), set(last_steps), left_out, run.info.status)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def _dataset(stage: str, kind: str, fingerprint: str, folder: Path) -> DatasetInput:
+    """An artifact as MLflow's data set: named after its stage, its fingerprint as digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": str(folder)})
+    dataset = Dataset(name=stage, digest=fingerprint, source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", kind)])

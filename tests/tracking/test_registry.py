@@ -1,0 +1,35 @@
+"""Registered models: found again by fingerprint, newest is candidate, promotion keeps the one before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bessemer.errors import UsageError
+from bessemer.tracking import registry
+from bessemer.tracking.records import read_run
+
+
+def aliases(recorded: Any) -> dict[str, str]:
+    return {name: str(version) for name, version in recorded.client.get_registered_model("toy-base").aliases.items()}
+
+
+def test_versions_and_aliases(recorded: Any, fake_run: Any) -> None:
+    fake_run.whole()
+    recorded.mirror(fake_run).synchronise()
+    first = recorded.client.get_model_version_by_alias("toy-base", "candidate")
+    assert first.source == str(fake_run.artifact("pretrain") / "data")
+    assert first.tags["bessemer.fingerprint"] == "b" * 32
+
+    stage = next(stage for stage in read_run(fake_run.folder).stages if stage.name == "pretrain")
+    stage.fingerprint = "d" * 32
+    registry.register(recorded.client, recorded.uri, "toy", stage, first.run_id)
+    assert aliases(recorded) == {"candidate": "2"}
+
+    registry.promote(recorded.client, "toy-base", "b" * 32)
+    registry.promote(recorded.client, "toy-base", "d" * 32)
+    registry.promote(recorded.client, "toy-base", "d" * 32)
+    assert aliases(recorded) == {"candidate": "2", "champion": "2", "previous": "1"}
+    with pytest.raises(UsageError, match="no version"):
+        registry.promote(recorded.client, "toy-base", "e" * 32)

@@ -1,0 +1,63 @@
+"""The default store: one database however many processes make it, artifacts by absolute paths."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.tracking import store
+
+PROGRAM = """
+import sys
+from bessemer.tracking.store import connect
+client = connect(sys.argv[1])
+print(client.create_experiment(sys.argv[2]))
+"""
+
+
+def test_the_recipe_comes_before_the_environment_before_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store.resolve_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
+    assert store.resolve_uri(None, tmp_path) == "http://server"
+    assert store.resolve_uri("http://other", tmp_path) == "http://other"
+
+
+def test_processes_that_make_the_database_at_once_all_succeed(recorded: Any, tmp_path: Path) -> None:
+    uri = store.resolve_uri(None, tmp_path / "new")
+    started = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, uri, f"e{number}"], stderr=subprocess.PIPE)
+        for number in range(2)
+    ]
+    errors = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
+    assert errors == ["", ""], "making a database says nothing"
+    with sqlite3.connect(tmp_path / "new" / "mlflow.db") as connection:
+        found = dict(connection.execute("SELECT name, artifact_location FROM experiments"))
+    assert set(found) == {"Default", "e0", "e1"}
+    assert found["Default"] == str(tmp_path / "new" / "mlflow-artifacts" / "Default")
+    assert [path.name for path in (tmp_path / "new").glob("*tmp*")] == []
+
+
+def test_artifacts_of_an_experiment_lie_under_the_storage_path(recorded: Any, fake_run: Any) -> None:
+    recorded.mirror(fake_run).synchronise()
+    location = recorded.client.get_experiment_by_name("toy").artifact_location
+    assert location == str(recorded.root / "mlflow-artifacts" / "toy")
+    assert store.artifact_location("http://server", recorded.root, "toy") is None
+    assert store.artifact_location(recorded.uri, recorded.root, "../a b") == str(
+        recorded.root / "mlflow-artifacts" / "..-a-b"
+    )
+
+
+def test_a_deleted_experiment_comes_back(recorded: Any, fake_run: Any) -> None:
+    recorded.mirror(fake_run).synchronise()
+    recorded.client.delete_experiment(recorded.client.get_experiment_by_name("toy").experiment_id)
+    recorded.mirror(fake_run).synchronise()
+    assert list(recorded.runs()) == [fake_run.name]
