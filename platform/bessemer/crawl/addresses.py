@@ -6,12 +6,11 @@ network or a cloud that follows such a link hands out what was never public.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# Public by number, but served inside a cloud: Azure's wire server.
-_SPECIAL = frozenset([IPv4Address("168.63.129.16")])
+# Public by number, but answered inside a cloud: Azure's wire server, Oracle's metadata (and its IANA neighbours).
+_SPECIAL = [ip_network("168.63.129.16/32"), ip_network("192.0.0.0/24")]
 # Addresses that stand for an IPv4 address behind a translator (RFC 6052, RFC 8215).
 _NAT64 = [ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48")]
 
@@ -26,7 +25,7 @@ def is_public(address: str) -> bool:
         inner = _embedded(number)
         if inner is not None:
             return is_public(str(inner))
-    return number.is_global and not number.is_multicast and number not in _SPECIAL
+    return number.is_global and not number.is_multicast and not any(number in network for network in _SPECIAL)
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
@@ -47,9 +46,11 @@ def parse_destination(text: str) -> tuple[str, int, bool]:
     host, _, port = text.removeprefix("http://").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        socket.getaddrinfo(host, int(port), flags=socket.AI_NUMERICHOST)
-    except (OSError, ValueError, OverflowError):
-        raise ValueError(f"`{text}` is not an address and a port, such as `127.0.0.1:8000`") from None
+        ip_address(host)
+    except ValueError:
+        port = ""
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"`{text}` is not an address and a port, such as `127.0.0.1:8000`")
     return host, int(port), text.startswith("http://")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lxml import etree
@@ -48,7 +48,7 @@ def find_links(
     base, refresh = url, None
     hrefs: list[tuple[str, bool]] = []
     base_seen = False
-    for element in root.iter("a", "area", "link", "base", "meta", "frame", "iframe"):
+    for element in _elements(root):
         get = element.get
         if element.tag in ("a", "area"):
             hrefs.append((get("href", ""), _has_word(get("rel", ""), "nofollow")))
@@ -87,6 +87,12 @@ def find_links(
         refresh=target if target != url else None,
         noindex="noindex" in directives,
     )
+
+
+def _elements(root: etree._Element) -> Iterator[etree._Element]:
+    """Since libxml2 2.14, what stands behind `</html>` becomes a sibling of the root."""
+    for part in (root, *root.itersiblings(etree.Element)):
+        yield from part.iter("a", "area", "link", "base", "meta", "frame", "iframe")
 
 
 def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str]:

@@ -58,7 +58,8 @@ def parse_sitemap(content: bytes, url: str) -> Sitemap:
     content = _decompress(content).lstrip()
     beginning = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if beginning != b"<" and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Sitemap(_canonical(content.decode("utf-8-sig", "replace").splitlines(), url), [])
+        lines = content.decode("utf-8-sig", "replace").splitlines()
+        return Sitemap(_canonical((line for line in lines if line.strip().startswith("http")), url), [])
     parser = etree.XMLParser(
         recover=True, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, remove_comments=True
     )
@@ -76,9 +77,9 @@ def parse_sitemap(content: bytes, url: str) -> Sitemap:
         text = (element.text or "").strip()
         if name == "loc" and inside in ("url", "urlset"):
             pages.append(text)
-        elif name == "loc" and inside in ("sitemap", "sitemapindex"):
-            sitemaps.append(text)
-        elif name == "link" and inside in ("item", "entry"):
+        elif name in ("loc", "sitemap") and inside in ("sitemap", "sitemapindex"):
+            sitemaps.append(text)  # some leave out `loc` and write the address into `sitemap`
+        elif name == "link" and inside in ("item", "entry") and element.get("rel", "alternate") == "alternate":
             pages.append(text or element.get("href", ""))
     return Sitemap(_canonical(pages, url), _canonical(sitemaps, url))
 

@@ -1,0 +1,250 @@
+"""One request against servers that misbehave in every way: an answer within the limits, or a reason; never an error."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import socket
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from bessemer.crawl.connect import connector, without_tls
+from bessemer.crawl.fetch import Failure, Fetcher, Response, session
+from web import Answer, Web, page, redirect
+
+LIMIT = 100_000
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+
+
+def endless() -> Iterator[bytes]:
+    yield HEAD + b"\r\n"
+    yield from itertools.repeat(b"x" * 65536)
+
+
+def endless_chunks() -> Iterator[bytes]:
+    yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    yield from itertools.repeat(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+
+def endless_headers() -> Iterator[bytes]:
+    yield HEAD
+    yield from (f"X-{n}: {'x' * 8000}\r\n".encode() for n in itertools.count())
+
+
+def encoded(body: bytes, encoding: str) -> Answer:
+    return Answer(body, headers={"Content-Encoding": encoding})
+
+
+HTML = page("x", text="ö" * 100).encode()
+SITE = {
+    "/page": page("x"),
+    "/gzip": encoded(gzip.compress(HTML), "gzip"),
+    "/deflate": encoded(zlib.compress(HTML), "deflate"),
+    "/not-gzip": encoded(HTML, "gzip"),
+    "/bomb": encoded(gzip.compress(bytes(50_000_000)), "gzip"),
+    "/half-gzip": encoded(gzip.compress(HTML)[:60], "gzip"),
+    "/unknown-encoding": encoded(HTML, "sdch"),
+    "/chunked": Answer(raw=HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+    "/large": Answer(b"x" * (LIMIT + 1)),
+    "/limit": Answer(b"x" * LIMIT),
+    "/endless": Answer(raw=endless),
+    "/endless-chunks": Answer(raw=endless_chunks),
+    "/endless-headers": Answer(raw=endless_headers),
+    "/too-short": Answer(raw=HEAD + b"Content-Length: 1000\r\n\r\nhello"),
+    "/too-long": Answer(raw=HEAD + b"Content-Length: 5\r\n\r\nhello, and more"),
+    "/bad-chunk": Answer(raw=HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nhello"),
+    "/silence": Answer(raw=b""),
+    "/garbage": Answer(raw=b"\x00\x01\x02 garbage\r\n\r\n"),
+    "/half-head": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-"),
+    "/no-number": Answer(raw=b"HTTP/1.1 abc OK\r\n\r\n"),
+    "/huge-status": Answer(raw=b"HTTP/1.1 200 " + b"x" * 200_000 + b"\r\n\r\n"),
+    "/latin-1-header": Answer(raw=HEAD + "X-Name: Müller\r\n\r\nhello".encode("latin-1")),
+    "/utf-8-header": Answer(raw=HEAD + "X-Name: Müller\r\n\r\nhello".encode()),
+    "/no-type": Answer(raw=b"HTTP/1.1 200 OK\r\n\r\n  <!DOCTYPE html><p>x"),
+    "/no-type-binary": Answer(raw=b"HTTP/1.1 200 OK\r\n\r\n\x89PNG"),
+    "/pdf": Answer(b"%PDF", content_type="application/pdf"),
+    "/empty": Answer(b"", status=204),
+    "/gone": Answer("gone", status=410),
+    "/busy": Answer("busy", status=503, headers={"Retry-After": "7"}),
+    "/not-modified": Answer(b"", status=304),
+    "/moved": redirect("/page"),
+    "/moved-utf-8": Answer(raw="HTTP/1.1 302 Found\r\nLocation: /straße\r\nContent-Length: 0\r\n\r\n".encode()),
+    "/moved-nowhere": Answer(b"", status=301),
+    "/slow": Answer("late", delay_seconds=3.0),
+    "/?q=%41%5B": page("x"),
+}
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    with Web(SITE) as web:
+        yield web
+
+
+def get(
+    web: Web,
+    *urls: str,
+    connect_to: dict[str, str] | None = None,
+    allow_private: bool = False,
+    any_type: bool = False,
+    seconds: float = 20.0,
+) -> list[Response | Failure]:
+    destinations = web.connect_to if connect_to is None else connect_to
+
+    async def main() -> list[Response | Failure]:
+        connections = connector(destinations, allow_private=allow_private, limit=4)
+        async with session(connections, user_agent="Test/1 (+x@y.test)", timeout_seconds=seconds) as http:
+            fetcher = Fetcher(
+                http,
+                max_bytes=LIMIT,
+                max_connections=4,
+                accepts=lambda kind: kind.startswith("text/"),
+                without_tls=without_tls(destinations),
+            )
+            return [await fetcher.get(url, any_type=any_type) for url in urls]
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        ("/page", page("x").encode()),
+        ("/gzip", HTML),
+        ("/deflate", HTML),
+        ("/not-gzip", HTML),
+        ("/chunked", b"hello"),
+        ("/limit", b"x" * LIMIT),
+        ("/latin-1-header", b"hello"),
+        ("/utf-8-header", b"hello"),
+        ("/no-type", b"  <!DOCTYPE html><p>x"),
+        ("/?q=%41%5B", page("x").encode()),
+    ],
+)
+def test_answers(web: Web, path: str, payload: bytes) -> None:
+    (answer,) = get(web, f"http://docs.test{path}")
+    assert isinstance(answer, Response), answer
+    assert answer.payload == payload
+    assert answer.content_type == "text/html"
+    names = [value for name, value in answer.headers if name == "X-Name"]
+    assert names == (["Müller"] if "header" in path else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("/bomb", "broken_response"),
+        ("/half-gzip", "broken_response"),
+        ("/unknown-encoding", "broken_response"),
+        ("/large", "too_large"),
+        ("/endless", "too_large"),
+        ("/endless-chunks", "too_large"),
+        ("/endless-headers", "broken_response"),
+        ("/too-short", "broken_response"),
+        ("/too-long", "broken_response"),
+        ("/bad-chunk", "broken_response"),
+        ("/silence", "connection_failed"),
+        ("/garbage", "broken_response"),
+        ("/half-head", "connection_failed"),
+        ("/no-number", "broken_response"),
+        ("/huge-status", "broken_response"),
+        ("/no-type-binary", "content_type"),
+        ("/pdf", "content_type"),
+        ("/empty", "http_204"),
+        ("/gone", "http_410"),
+        ("/busy", "http_503"),
+        ("/missing", "http_404"),
+        ("/not-modified", "http_304"),
+        ("/moved-nowhere", "bad_redirect"),
+    ],
+)
+def test_failures(web: Web, path: str, verdict: str) -> None:
+    failure, after = get(web, f"http://docs.test{path}", "http://docs.test/page")
+    assert isinstance(failure, Failure)
+    assert failure.verdict == verdict
+    assert isinstance(after, Response), "the session goes on"
+
+
+def test_measurements_and_what_may_pass(web: Web) -> None:
+    large, busy, pdf = get(web, *(f"http://docs.test/{name}" for name in ("large", "busy", "pdf")))
+    assert isinstance(large, Failure)
+    assert (large.value, large.threshold, large.is_passing) == (LIMIT + 1, LIMIT, False)
+    assert isinstance(busy, Failure)
+    assert (busy.retry_after, busy.status, busy.is_passing) == ("7", 503, True)
+    assert isinstance(pdf, Failure)
+    assert (pdf.evidence, pdf.is_passing) == ("application/pdf", False)
+    (read,) = get(web, "http://docs.test/pdf", any_type=True)
+    assert isinstance(read, Response)
+
+
+def test_redirects_are_handed_back(web: Web) -> None:
+    answers = get(web, "http://docs.test/moved", "http://docs.test/moved-utf-8")
+    assert [answer.location for answer in answers if isinstance(answer, Response)] == ["/page", "/straße"]
+    assert web.requests[-1].path == "/moved-utf-8"
+
+
+def test_a_slow_answer_ends_in_time(web: Web) -> None:
+    (failure,) = get(web, "http://docs.test/slow", seconds=0.2)
+    assert isinstance(failure, Failure)
+    assert (failure.verdict, failure.is_passing) == ("timeout", True)
+
+
+def test_we_say_who_we_are_and_keep_no_cookies(web: Web) -> None:
+    web.site["/cookie"] = Answer("x", headers={"Set-Cookie": "session=1"})
+    get(web, "http://docs.test/cookie", "http://docs.test/cookie")
+    headers = web.requests[-1].headers
+    assert headers["User-Agent"] == "Test/1 (+x@y.test)"
+    assert headers["Host"] == "docs.test"
+    assert "Cookie" not in headers
+
+
+def test_private_addresses_are_refused_by_number_and_by_name(web: Web) -> None:
+    before = len(web.requests)
+    urls = [f"http://{host}:{web.port}/page" for host in ("127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]")]
+    answers = get(web, *urls, connect_to={})
+    assert [answer.verdict for answer in answers if isinstance(answer, Failure)] == ["private_address"] * 4
+    assert len(web.requests) == before
+    (allowed,) = get(web, urls[0], connect_to={}, allow_private=True)
+    assert isinstance(allowed, Response)
+
+
+def test_the_address_itself_is_judged_whatever_a_name_server_says(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a name that resolves differently each time (DNS rebinding) gets nowhere; a public answer beside it changes
+    nothing."""
+
+    def resolve(host: str, port: int, *args: object, **kwargs: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "10.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    answers = get(web, *[f"http://rebinding.example:{web.port}/page"] * 2, connect_to={})
+    assert {answer.verdict for answer in answers if isinstance(answer, Failure)} == {"private_address"}
+
+
+def test_a_destination_for_one_host_opens_no_door_for_others(web: Web) -> None:
+    """`connect_to` allows the address and port it names, not every address of this machine."""
+    (refused,) = get(web, f"http://127.0.0.1:{web.port + 1}/page")
+    assert isinstance(refused, Failure)
+    assert refused.verdict == "private_address"
+
+
+def test_hosts_that_are_not_there(web: Web) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{unused.getsockname()[1]}"
+    answers = get(web, "http://nobody.invalid/", "http://closed.test/", connect_to={"closed.test": closed})
+    assert [answer.verdict for answer in answers if isinstance(answer, Failure)] == [
+        "unknown_host",
+        "connection_failed",
+    ]
+
+
+def test_tls_without_a_certificate_fails_and_a_local_copy_can_do_without(web: Web) -> None:
+    with_tls = {"docs.test": f"127.0.0.1:{web.port}"}
+    (failure,) = get(web, "https://docs.test/page", connect_to=with_tls)
+    assert isinstance(failure, Failure)
+    assert failure.verdict == "tls"
+    (answer,) = get(web, "https://docs.test/page")
+    assert isinstance(answer, Response)
