@@ -11,6 +11,7 @@ BessemerError                 exit code 1
 ├── LeaseHeld                 1   another run writes this artifact
 ├── StorageError              1   no space, no permission, a path that is not there
 ├── TrainingDiverged          1   a loss that is not a number
+├── StageFailed               1   a defect: something that no other error foresees
 ├── NothingLeft               1   a stage that would leave nothing to the next
 └── Stopped                 130   asked to stop; everything done so far is kept
 """
@@ -76,6 +77,10 @@ class StorageError(BessemerError):
 
 
 class TrainingDiverged(BessemerError):
+    pass
+
+
+class StageFailed(BessemerError):
     pass
 
 

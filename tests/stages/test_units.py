@@ -58,6 +58,8 @@ class Keeper:
         ids = batch["id"].to_pylist()
         if "killer" in ids:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "defect" in ids:
+            raise ZeroDivisionError("a rule's own mistake")
         if "bad" in ids:
             raise InputError("bad input", hint="mend it")
         keep = [not name.startswith("drop") for name in ids]
@@ -162,6 +164,15 @@ def test_a_document_that_kills_its_worker_is_found_and_removed(
     assert (counts.documents_out, counts.removed_by_rule) == (2, {"crashed": 1})
     rows = read_parquet(tmp_path / "ledger" / "00000.parquet").to_pylist()
     assert [row["verdict"] for row in rows] == ["kept", "crashed", "kept"]
+
+
+def test_a_document_at_which_a_rule_raises_is_removed_and_the_rest_goes_on(
+    tmp_path: Path, make_context: Callable[..., Any]
+) -> None:
+    counts = run(tmp_path, make_context(), {"00000": ["a", "defect", "b", "drop1"]})
+    assert (counts.documents_out, counts.removed_by_rule) == (2, {"crashed": 1, "name": 1})
+    rows = read_parquet(tmp_path / "ledger" / "00000.parquet").to_pylist()
+    assert rows[1]["evidence"] == "ZeroDivisionError: a rule's own mistake"
 
 
 def test_receipts_come_back_in_the_order_of_the_units(tmp_path: Path, make_context: Callable[..., Any]) -> None:

@@ -21,7 +21,7 @@ from bessemer.artifacts import lease
 from bessemer.artifacts.lease import Owner
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
-from bessemer.errors import BessemerError, NothingLeft, Stopped
+from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
@@ -184,6 +184,11 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
         storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
         execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(error))
         execution.display.finished(planned.name, state, _sentence(error), seconds)
+        if isinstance(error, Exception) and not isinstance(error, BessemerError):
+            raise StageFailed(
+                f"`{planned.name}` failed: {_sentence(error)}",
+                hint=f"the traceback: bessemer logs {execution.run.name} --stage {planned.name}",
+            ) from error
         raise
     seconds = time.monotonic() - started
     execution.run.record("stage_finished", **facts, attempt=attempt, seconds=seconds)
@@ -305,4 +310,6 @@ def summary(manifest: Manifest) -> str:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, BessemerError):
         return error.message
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    cause: BaseException = getattr(error, "cause", None) or error  # Ray keeps a worker's exception there
+    first = (str(cause).strip().splitlines() or [""])[0]
+    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__

@@ -7,9 +7,9 @@ A stage lives in `stages/<kind>.py`, which defines `class Config(StageConfig)` a
     def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None: ...
 
 `run` reads `inputs["documents"].data`, writes below `draft.data` (and `draft.ledger`), and may set
-`draft.counts`, `draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the manifest; nothing is an
-artifact before that. A killed `run` is called again with the same draft folder, so it continues from what it
-finds there. Heavy imports (ray, torch, trafilatura, ...) stand inside `run`, so that `plan` stays quick.
+`draft.counts`, `draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the
+manifest; nothing is an artifact before that. A killed `run` is called again with the same draft folder, so it continues
+from what it finds there. Heavy imports (ray, torch, trafilatura, ...) stand inside `run`, so that `plan` stays quick.
 
 The version is bumped by hand when the same input gives other bytes; a golden test notices when it was forgotten.
 """

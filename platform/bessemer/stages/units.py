@@ -9,7 +9,7 @@ With `num_workers` 0 the units are done in this process. Otherwise they enter Ra
 and an actor pool works on them; the pool reserves at most all CPUs but one, so that Ray's own tasks never starve.
 
 A unit whose worker died twice is done again with `careful=True`: then `document_units` gives each document to a child
-process and the one that kills it gets the verdict `crashed`.
+process, and the one that kills it gets the verdict `crashed`. So does one at which a worker raises what it should not.
 """
 
 from __future__ import annotations
@@ -188,12 +188,14 @@ def document_units(
     ledger: Path,
     receipts: Path,
     unit_name: str = "units",
+    created: bool = False,
 ) -> Counts:
     """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
 
-    In + created = out + removed is checked in every unit (CountMismatch).
+    `created` says that the documents begin here (a reader) and did not come in. In + created = out + removed is
+    checked in every unit (CountMismatch).
     """
-    make = partial(_DocumentUnits, make_worker, data, ledger)
+    make = partial(_DocumentUnits, make_worker, data, ledger, created)
     found = run_units(units, make, receipts, context, unit_name=unit_name)
     total = sum((Counts(**receipt) for receipt in found), Counts())
     total.check()
@@ -205,13 +207,14 @@ class _DocumentUnits:
     make_worker: Callable[[], DocumentWorker]
     data: Path
     ledger: Path
+    created: bool
     worker: DocumentWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self.worker = self.make_worker()
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
-        process = partial(_process_carefully, self.make_worker) if careful else self.worker.process
+        process = partial(_process_carefully, self.make_worker, self.created) if careful else self._process
         total = Counts()
         schema = ledger_schema(self.worker.signals)
         with (
@@ -224,6 +227,28 @@ class _DocumentUnits:
                 ledger_file.write(verdicts)
                 total += Counts.of(documents, verdicts, bytes_in=batch.nbytes)
         return asdict(total)
+
+    def _process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """The batch at once; if that fails, each document by itself, and those that fail get the verdict `crashed`."""
+        try:
+            return self.worker.process(batch)
+        except BessemerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one document's defect must not cost the others: it is in the ledger
+            if len(batch) == 1:
+                return _crashed(batch, f"{type(error).__name__}: {error}", self.created)
+        outcomes = [self._process(batch.slice(index, 1)) for index in range(len(batch))]
+        return _together(outcomes)
+
+
+def _crashed(row: pa.Table, evidence: str, created: bool) -> tuple[pa.Table, pa.Table]:
+    ledger = ledger_table(row["id"], row["url"], [CRASHED], rules=[CRASHED], evidence=[evidence[:500]], created=created)
+    return SCHEMA.empty_table(), ledger
+
+
+def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+    documents, verdicts = zip(*outcomes, strict=True)
+    return pa.concat_tables(documents), pa.concat_tables(verdicts, promote_options="default")
 
 
 class TableWriter:
@@ -286,9 +311,11 @@ def split_batch(table: pa.Table) -> Iterator[pa.Table]:
     yield from split_batch(table.slice(half))
 
 
-def _process_carefully(make_worker: Callable[[], DocumentWorker], batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _process_carefully(
+    make_worker: Callable[[], DocumentWorker], created: bool, batch: pa.Table
+) -> tuple[pa.Table, pa.Table]:
     """Each document in a child process; one that kills its process is removed as `crashed`."""
-    documents, verdicts = [], []
+    outcomes = []
     child = _Child(make_worker)
     try:
         for index in range(len(batch)):
@@ -297,15 +324,11 @@ def _process_carefully(make_worker: Callable[[], DocumentWorker], batch: pa.Tabl
             if outcome is None:
                 child.close()
                 child = _Child(make_worker)
-                outcome = (
-                    SCHEMA.empty_table(),
-                    ledger_table(row["id"], row["url"], [CRASHED], rules=[CRASHED], evidence=["its process died"]),
-                )
-            documents.append(outcome[0])
-            verdicts.append(outcome[1])
+                outcome = _crashed(row, "its process died", created)
+            outcomes.append(outcome)
     finally:
         child.close()
-    return pa.concat_tables(documents), pa.concat_tables(verdicts, promote_options="default")
+    return _together(outcomes)
 
 
 class _Child:
