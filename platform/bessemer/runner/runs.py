@@ -37,8 +37,6 @@ class Run:
     """One run, by its folder."""
 
     folder: Path
-    storage_root: Path | None = None
-    """Where the artifacts are, if not beside the run's folder (the trials of a sweep lie inside the sweep's)."""
 
     @property
     def name(self) -> str:
@@ -47,7 +45,12 @@ class Run:
     @property
     def root(self) -> Path:
         """The storage path that the run is part of."""
-        return self.storage_root or self.folder.parent
+        return self.folder.parent
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is part of a sweep: such a run is called `<sweep>.<number>`."""
+        return "." in self.name
 
     @property
     def stop_file(self) -> Path:
@@ -133,10 +136,11 @@ def start(run: Run, *, command: str, attempt: int) -> None:
     )
 
 
-def all_runs(root: Path) -> Iterator[Run]:
-    """Every run under a storage path, the newest first."""
+def all_runs(root: Path, *, trials: bool = False) -> Iterator[Run]:
+    """Every run under a storage path, the newest first; those that are part of a sweep only if asked for."""
     folders = [path.parent for path in root.glob(f"*/{EVENTS}")] if root.is_dir() else []
-    yield from (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
+    found = (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
+    return (run for run in found if trials or not run.is_trial)
 
 
 def _begun(folder: Path) -> str:
@@ -145,16 +149,18 @@ def _begun(folder: Path) -> str:
 
 def find(root: Path, name: str | None) -> Run:
     """The run called `name` (a prefix will do), or the newest for None and `@last`. Raises UsageError."""
-    runs = list(all_runs(root))
-    if not runs:
+    found = list(all_runs(root))
+    if not found:
         raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
     if name in (None, "@last"):
-        return runs[0]
-    if (Path(str(name)) / EVENTS).exists():
-        return Run(Path(str(name)).resolve())
-    matches = [run for run in runs if run.name.startswith(str(name))]
+        return found[0]
+    assert name is not None
+    if (Path(name) / EVENTS).exists():
+        return Run(Path(name).resolve())
+    matches = [run for run in found if run.name.startswith(name)]
+    matches += [run for run in all_runs(root, trials=True) if run.name == name]
     if not matches:
-        raise UsageError(f"there is no run `{name}`", hint=nearest(str(name), [run.name for run in runs[:20]]))
+        raise UsageError(f"there is no run `{name}`", hint=nearest(name, [run.name for run in found[:20]]))
     return matches[0]
 
 
