@@ -12,9 +12,8 @@ the number of workers: worker r of w takes the r-th of w equal contiguous parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +24,24 @@ Words = npt.NDArray[np.uint64]
 _ROUNDS = 8
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """Rows of a batch: the epoch that each belongs to, and its number in [0, rows of an epoch)."""
 
     epoch: Integers
     index: Integers
 
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, chosen: slice) -> Rows:
+        return Rows(self.epoch[chosen], self.index[chosen])
+
     def part(self, number: int, of: int) -> Rows:
         """The `number`-th of `of` equal contiguous parts."""
-        size, rest = divmod(len(self.index), of)
-        assert rest == 0, f"{len(self.index)} rows do not divide into {of} parts"
-        chosen = slice(number * size, (number + 1) * size)
-        return Rows(self.epoch[chosen], self.index[chosen])
+        size, rest = divmod(len(self), of)
+        assert rest == 0, f"{len(self)} rows do not divide into {of} parts"
+        return self[number * size : (number + 1) * size]
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,13 @@ class Sampler:
             index[chosen] = self._permutation(int(one)).forward(position[chosen])
         return Rows(epoch, index)
 
-    def steps_of(self, indices: Integers, last_step: int) -> Iterator[int]:
-        """The steps up to `last_step` whose batch holds any of the rows `indices`, ascending."""
-        for epoch in range(-(-last_step * self.batch_size // self.num_rows)):
-            position = self._permutation(epoch).backward(indices)
-            steps = (epoch * self.num_rows + position) // self.batch_size + 1
-            yield from (int(step) for step in np.unique(steps) if step <= last_step)
+    def steps_of(self, rows: Rows) -> Integers:
+        """The steps whose batches hold the `rows`, ascending, each once."""
+        position = np.empty_like(rows.index)
+        for one in np.unique(rows.epoch):
+            chosen = rows.epoch == one
+            position[chosen] = self._permutation(int(one)).backward(rows.index[chosen])
+        return np.unique((rows.epoch * self.num_rows + position) // self.batch_size + 1)
 
     def _permutation(self, epoch: int) -> Permutation:
         return Permutation(self.num_rows, (self.seed, epoch))
@@ -80,7 +86,7 @@ class Permutation:
         self.low_mask = np.uint64((1 << (bits - bits // 2)) - 1)
         self.high_mask = np.uint64((1 << (bits // 2)) - 1)
         # SeedSequence's output is fixed by numpy's compatibility policy.
-        self.keys: Words = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64)
+        self.keys = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64)
 
     def forward(self, positions: Integers) -> Integers:
         return self._walk(positions, range(_ROUNDS))

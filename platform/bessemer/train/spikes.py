@@ -1,9 +1,9 @@
 """When is a step too unlike the last ones to be learned from?
 
 A step whose loss or gradient norm lies more than `sigmas` standard deviations above the mean of the last `length`
-accepted steps is skipped: its gradient is thrown away, its documents are noted, and its values do not enter the
-window (OLMo 2, 2024: 6 sigma over 128 steps). Nothing is judged before half the window is filled: in the first steps
-loss and norm move for good reasons.
+steps is skipped: its gradient is thrown away and its documents are noted (OLMo-core: 6 sigma over 128 steps). Its
+values join the window all the same, so that a loss that has moved for good is soon learned from again. Nothing is
+judged before half the window is filled: in the first steps loss and norm move for good reasons.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ class SpikeWindow:
         self.norms = deque(maxlen=self.length)
 
     def accepts(self, loss: float, norm: float) -> bool:
-        """Whether the step may be learned from; if so it joins the window."""
-        if self._above(self.losses, loss) or self._above(self.norms, norm):
-            return False
+        """Whether the step may be learned from; it joins the window in any case."""
+        spike = self._above(self.losses, loss) or self._above(self.norms, norm)
         self.losses.append(loss)
         self.norms.append(norm)
-        return True
+        return not spike
 
     def _above(self, window: deque[float], value: float) -> bool:
         if len(window) < self.length // 2:

@@ -1,0 +1,167 @@
+"""What a training run needs to go on after any death, exactly where it was.
+
+    checkpoints/step-40/   __0_0.distcp .metadata   tensors, in torch's distributed checkpoint format
+                           manifest.json            written last: step, facts, sizes and hashes of the files
+
+A checkpoint is written into a temporary folder, flushed, and renamed when its manifest is complete, so a folder
+`step-N` is whole unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the one before.
+The numbers of workers that wrote and read it need not be equal.
+
+Saving stops training only for a copy of the tensors in memory; a thread writes them meanwhile. Saving again waits
+for the save before it, so at most one copy is held. The cost: one more model and optimizer state in main memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from bessemer.errors import ArtifactDamaged
+from bessemer.fingerprint import file_sha256
+from bessemer.storage import TEMPORARY, explained, files_under, read_json, write_json
+from bessemer.train.workers import Workers
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    path: Path
+    step: int
+    facts: dict[str, Any]
+    """What is no tensor: JSON values."""
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of every tensor in it, by name."""
+        stored = FileSystemReader(self.path).read_metadata().state_dict_metadata
+        return {name: value.size for name, value in stored.items() if hasattr(value, "size")}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fills `tensors` in place. Raises ArtifactDamaged if the checkpoint holds other names or shapes."""
+        stored = self.shapes()
+        wanted = {name: tensor.shape for name, tensor in tensors.items()}
+        if stored != wanted:
+            odd = min(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+            raise ArtifactDamaged(
+                f"checkpoint `{self.path}` is of another model: `{odd}` is {_shape(stored.get(odd))} there "
+                f"and {_shape(wanted.get(odd))} here",
+                hint="remove the folder `checkpoints` to begin again, or restore the settings it was made with",
+            )
+        _quiet()
+        load(dict(tensors), storage_reader=FileSystemReader(self.path), no_dist=True)
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run, in `folder`; the `keep_last` newest are kept."""
+
+    folder: Path
+    workers: Workers
+    log: logging.Logger
+    keep_last: int = 2
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
+    _pending: Future[None] | None = None
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Copies `tensors` and writes them in the background. Raises what the save before this one raised."""
+        self.wait()
+        if self.workers.rank == 0:  # the others hold the same tensors
+            copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+            self._pending = self._writer.submit(self._write, step, copies, dict(facts))
+
+    def wait(self) -> None:
+        """Returns when nothing is left to write. Raises what the last save raised."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole, the same on every worker; damaged ones are logged and passed over."""
+        found = self._newest_whole() if self.workers.rank == 0 else None
+        step = self.workers.from_first(found.step if found else -1)
+        if step < 0:
+            return None
+        return found or _read(self.folder / f"step-{step}")
+
+    def _newest_whole(self) -> Checkpoint | None:
+        for path in reversed(self._folders()):
+            try:
+                checkpoint = _read(path)
+                _verify(path)
+            except ArtifactDamaged as error:
+                self.log.warning("%s; the checkpoint before it is used", error.message)
+            else:
+                return checkpoint
+        return None
+
+    def _folders(self) -> list[Path]:
+        """The folders `step-N`, oldest first."""
+        found = [path for path in self.folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+    def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        final = self.folder / f"step-{step}"
+        temporary = self.folder / f"{TEMPORARY}{final.name}"
+        _quiet()
+        with explained(final):
+            for leftover in self.folder.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(leftover)
+            temporary.mkdir(parents=True)
+            writer = FileSystemWriter(temporary, sync_files=True)
+            save(tensors, storage_writer=writer, no_dist=True)
+            files = {
+                path.relative_to(temporary).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in files_under(temporary)
+            }
+            write_json(temporary / MANIFEST, {"step": step, "facts": facts, "files": files})
+            self._discard(final)
+            temporary.rename(final)
+            for old in self._folders()[: -self.keep_last]:
+                self._discard(old)
+
+    def _discard(self, path: Path) -> None:
+        """Removes a checkpoint whole: what is left of an interrupted removal is no `step-N`."""
+        if path.exists():
+            doomed = path.with_name(f"{TEMPORARY}removed-{path.name}")
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        manifest = read_json(path / MANIFEST)
+        return Checkpoint(path, manifest["step"], manifest["facts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactDamaged(f"checkpoint `{path}` has no readable manifest") from error
+
+
+def _verify(path: Path) -> None:
+    for name, expected in read_json(path / MANIFEST)["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise ArtifactDamaged(f"checkpoint `{path}` lacks `{name}`")
+        if file.stat().st_size != expected["size"] or file_sha256(file) != expected["sha256"]:
+            raise ArtifactDamaged(f"checkpoint `{path}` is damaged: `{name}` is not as it was written")
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(list(shape))
+
+
+def _quiet() -> None:
+    """One process writes for all on purpose. A filter, not `catch_warnings`, which no thread may use."""
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")

@@ -1,0 +1,273 @@
+"""The training loop: exact, and ignorant of what it trains for.
+
+    rows of step N  ->  batch  ->  micro batches: sums of loss and gradients  ->  sums over workers
+    ->  divide by the global weight  ->  clip  ->  spike? skip : update
+
+Nothing but the checkpoint carries over from step to step: rows, learning rate and random numbers are functions of
+(seed, step), so a run that was killed and continued on as many workers is equal to the bit to one that was not
+(on a CPU), and on another number of workers it sees the same rows and differs by rounding.
+
+Every worker takes the same decisions, because it takes them from the same sums: worker 0's wish to stop or to
+save travels in the step's one reduction of figures.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bessemer.errors import Stopped, TrainingDiverged, UsageError
+from bessemer.model.transformer import Transformer
+from bessemer.train.checkpoint import Checkpoint, Checkpoints
+from bessemer.train.meter import Meter
+from bessemer.train.metrics import MetricsLog
+from bessemer.train.objectives.base import Batch, Objective
+from bessemer.train.optimizers import build_optimizers, set_learning_rates
+from bessemer.train.sampler import Sampler
+from bessemer.train.schedule import Schedule
+from bessemer.train.settings import Plan
+from bessemer.train.spikes import SpikeWindow
+from bessemer.train.state import create_optimizer_state, parameter_roles, tensors
+from bessemer.train.totals import Totals
+from bessemer.train.workers import Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How a plan is carried out: what may change between two attempts without changing the result."""
+
+    micro_batch_size: int
+    validation_interval: int
+    log_interval: int
+    checkpoint_interval_seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run says of itself."""
+
+    step: int
+    num_tokens: int
+    skipped_steps: list[int]
+    validation: dict[str, float]
+    """The last measurement on held-out rows, by name; empty if there are none."""
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint remembers beside the tensors."""
+
+    step: int = 0
+    num_tokens: int = 0
+    skipped_steps: list[int] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains `model` for `objective` as `plan` says, from the newest checkpoint if there is one.
+
+    Trainer(model, objective, plan, pace, workers=..., checkpoints=..., metrics=...).run()
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        objective: Objective,
+        plan: Plan,
+        pace: Pace,
+        *,
+        workers: Workers,
+        checkpoints: Checkpoints,
+        log: logging.Logger,
+        metrics: MetricsLog | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.plan = plan
+        self.pace = pace
+        self.workers = workers
+        self.checkpoints = checkpoints
+        self.log = log
+        self.metrics = metrics
+        self.should_stop = should_stop
+        self.on_step = on_step
+        self.module = nn.ModuleDict({"model": model, "objective": objective.modules})
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimizers = build_optimizers(self.module, parameter_roles(self.module), plan, model.compute_dtype)
+        self.sampler = Sampler(objective.num_rows, plan.global_batch_size, plan.seed)
+        self.schedule = Schedule(
+            plan.lr_scheduler, plan.num_steps, plan.warmup_steps, plan.decay_ratio, plan.final_learning_rate_ratio
+        )
+        self.spikes = SpikeWindow(plan.spike_sigmas) if plan.spike_sigmas else None
+        self.progress = _Progress()
+        self.meter = Meter()
+
+    def run(self) -> Outcome:
+        """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""
+        self._restore()
+        saved_at = time.monotonic()
+        validation: dict[str, float] | None = None
+        while self.progress.step < self.plan.num_steps:
+            due = time.monotonic() - saved_at >= self.pace.checkpoint_interval_seconds
+            figures, stopping, saving = self._step(self.progress.step + 1, self.should_stop(), due)
+            step = self.progress.step
+            last = step == self.plan.num_steps
+            if last or step % self.pace.validation_interval == 0:
+                validation = self.validate()
+                figures |= {f"validation/{name}": value for name, value in validation.items()}
+            else:
+                validation = None
+            if self.metrics and (last or validation is not None or step % self.pace.log_interval == 0):
+                self.metrics.write(step, figures | self.meter.read())
+            if last or saving or stopping:
+                self._save()
+                saved_at = time.monotonic()
+            if stopping and not last:
+                self.checkpoints.wait()
+                raise Stopped(
+                    f"training stopped as asked after step {step} of {self.plan.num_steps}",
+                    hint="run the same command again to continue",
+                )
+            self.on_step(step)
+        self.checkpoints.wait()
+        done = self.progress
+        if validation is None:
+            validation = self.validate()
+        return Outcome(done.step, done.num_tokens, done.skipped_steps, validation)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The objective's figures over all held-out rows, by name; the rows are shared out among the workers."""
+        rows, workers = self.objective.num_validation_rows, self.workers
+        if not rows:
+            return {}
+        first, end = rows * workers.rank // workers.size, rows * (workers.rank + 1) // workers.size
+        totals = Totals(workers)
+        for start in range(first, end, self.pace.micro_batch_size):
+            batch = self.objective.validation_batch(start, min(start + self.pace.micro_batch_size, end))
+            totals.add(self.objective.measure(self.model, self._to_device(batch)))
+        if first == end:  # more workers than rows: this one only joins the reduction
+            totals.add(self.objective.measure(self.model, self._to_device(self.objective.validation_batch(0, 1))), 0.0)
+        return totals.ratios()
+
+    def _step(self, step: int, stop: bool, save: bool) -> tuple[dict[str, float], bool, bool]:
+        """One update; returns the step's figures, and whether worker 0 wants to stop and to save."""
+        self.meter.start()
+        # Seeded anew each step: no random state has to be saved, and a step does not depend on those before it.
+        torch.manual_seed(_seed_of(self.plan.seed, step, self.workers.rank))
+        rows = self.sampler.rows(step).part(self.workers.rank, self.workers.size)
+        batch = self._to_device(self.objective.batch(step, rows))
+        self.meter.waited()
+        totals = Totals(self.workers)
+        totals.add_number("tokens", batch["tokens"].numel())
+        totals.add_number("stop", stop and self.workers.rank == 0)
+        totals.add_number("save", save and self.workers.rank == 0)
+        for first in range(0, len(rows), self.pace.micro_batch_size):
+            chosen = slice(first, first + self.pace.micro_batch_size)
+            loss = self.objective.loss(self.model, {name: value[chosen] for name, value in batch.items()})
+            loss.sum.backward()  # type: ignore[no-untyped-call]
+            totals.add({"loss": (loss.sum, loss.weight), **{f"train/{n}": m for n, m in loss.measures.items()}})
+        self.workers.sum_gradients(self.parameters)
+        sums = totals.sums()
+        figures = self._update(step, *sums["loss"])
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        num_tokens = int(sums["tokens"][0])
+        self.progress.step = step
+        self.progress.num_tokens += num_tokens
+        self.meter.stop(num_tokens)
+        figures |= {name: total / weight for name, (total, weight) in sums.items() if name.startswith("train/")}
+        figures["train/tokens"] = float(self.progress.num_tokens)
+        return figures, sums["stop"][0] > 0, sums["save"][0] > 0
+
+    def _update(self, step: int, loss_sum: float, weight: float) -> dict[str, float]:
+        """Divides the summed gradients by the global weight, clips them and takes the step, or skips it."""
+        loss = loss_sum / weight
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients)) / weight
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(step, loss, norm)
+        rate = self.schedule.factor(step)
+        if self.spikes is None or self.spikes.accepts(loss, norm):
+            clip = self.plan.gradient_clip
+            shrink = min(1.0, clip / norm) if clip and norm else 1.0
+            torch._foreach_mul_(gradients, shrink / weight)
+            set_learning_rates(self.optimizers, rate)
+            for optimizer in self.optimizers:
+                optimizer.step()
+        else:
+            self.progress.skipped_steps.append(step)
+            documents = self.objective.documents(self.sampler.rows(step))
+            self.log.warning(
+                "step %d skipped: loss %.3f, gradient norm %.3f; its documents: %s",
+                step, loss, norm, " ".join(documents),
+            )  # fmt: skip
+        return {
+            "train/loss": loss,
+            "train/grad_norm": norm,
+            "train/learning_rate": rate * self.plan.learning_rate,
+            "train/skipped_steps": float(len(self.progress.skipped_steps)),
+        }
+
+    def _diverged(self, step: int, loss: float, norm: float) -> TrainingDiverged:
+        self.checkpoints.wait()
+        good = self.checkpoints.newest()
+        kept = f"the last good checkpoint is `{good.path}`" if good else "there is no checkpoint yet"
+        return TrainingDiverged(
+            f"training diverged at step {step}: loss {loss:g}, gradient norm {norm:g}; {kept}",
+            hint="lower `learning_rate` or set `gradient_clip`, and look at the step's documents with `bessemer trace`",
+        )
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return {name: value.to(self.workers.device, non_blocking=True) for name, value in batch.items()}
+
+    def _save(self) -> None:
+        facts = {
+            "plan": self._settled(),
+            "progress": vars(self.progress).copy(),
+            "spikes": self.spikes.state_dict() if self.spikes else None,
+            "objective": self.objective.state_dict(),
+            "num_workers": self.workers.size,
+            "num_threads": torch.get_num_threads(),
+        }
+        self.checkpoints.save(self.progress.step, tensors(self.module, self.optimizers), facts)
+
+    def _restore(self) -> None:
+        checkpoint = self.checkpoints.newest()
+        if checkpoint is None:
+            return
+        _check_plan(checkpoint, self._settled())
+        create_optimizer_state(self.module, self.optimizers, checkpoint)
+        checkpoint.load(tensors(self.module, self.optimizers))
+        self.progress = _Progress(**checkpoint.facts["progress"])
+        if self.spikes:
+            self.spikes.load_state_dict(checkpoint.facts["spikes"])
+        self.objective.load_state_dict(checkpoint.facts["objective"])
+        self.log.info("training continues after step %d of %d", checkpoint.step, self.plan.num_steps)
+
+    def _settled(self) -> dict[str, Any]:
+        return self.plan.to_json() | {"dtype": str(self.model.compute_dtype).removeprefix("torch.")}
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _check_plan(checkpoint: Checkpoint, plan: dict[str, Any]) -> None:
+    """Raises UsageError where a continued run would not be the same run."""
+    stored = checkpoint.facts["plan"]
+    for name in sorted(stored.keys() | plan.keys()):
+        if stored.get(name) != plan.get(name):
+            raise UsageError(
+                f"checkpoint `{checkpoint.path}` has `{name}` {stored.get(name)} where this run has {plan.get(name)}",
+                hint=f"set `{name}` to what it was, or remove the folder `checkpoints` to begin again",
+            )

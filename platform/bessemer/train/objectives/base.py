@@ -1,0 +1,65 @@
+"""What the trainer asks of an objective; everything else about it is the objective's own affair.
+
+    rows    = the numbers that form step N                      (the sampler's: a pure function of seed and N)
+    batch   = objective.batch(step, rows)                       rows to tensors
+    sum, weight, measures = objective.loss(model, batch)        a sum, never a mean
+
+The trainer adds up sums and weights over micro batches and workers and divides by the global weight, so the
+gradient does not depend on how the batch was cut, however unevenly the weights (target tokens, pairs, ...) fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from bessemer.train.sampler import Rows
+
+Batch = Mapping[str, Tensor]
+"""Tensors whose first dimension is the row; `tokens` [rows, T] is there always and is what throughput counts."""
+
+Measures = dict[str, tuple[Tensor, Tensor]]
+"""By name, a sum and the weight it is divided by, both scalars; the same names in every batch."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one micro batch."""
+
+    sum: Tensor
+    """fp32 scalar that gradients are taken of."""
+    weight: Tensor
+    """Scalar that the sum over the global batch is divided by."""
+    measures: Measures = field(default_factory=dict)
+    """Further figures to record as `train/<name>`."""
+
+
+class Objective(Protocol):
+    num_rows: int
+    """Rows of one epoch."""
+    num_validation_rows: int
+    """Rows held out; 0 if there are none."""
+    modules: nn.ModuleDict
+    """What is trained beside the model (a value head, ...); often empty."""
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        """The tensors of `rows`. Any randomness comes from (seed, epoch, row), not from a generator's state."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss: ...
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        """Held-out rows `first` <= row < `last`."""
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        """Figures on a held-out batch, without gradients; recorded as `validation/<name>`."""
+
+    def documents(self, rows: Rows) -> list[str]:
+        """The ids of the documents in `rows`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON values that a continued run needs; tensors belong in `modules`."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,67 @@
+"""Next-token prediction: the loss is the cross entropy of every token given those before it.
+
+Held out, the measure that does not depend on the tokenizer is bits per byte: nats / ln 2 / UTF-8 bytes, over the
+targets that stand for text (special tokens have no bytes and are left out of both sums).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bessemer.model.transformer import IGNORED
+from bessemer.tokens.store import TokenStore
+from bessemer.train.objectives.base import Batch, Loss, Measures
+from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.sampler import Integers, Rows
+
+
+class Causal:
+    """Next-token prediction over a token store: trains on its split `train`, measures on `validation`."""
+
+    def __init__(self, store: TokenStore, *, length: int, seed: int, validation_tokens: int) -> None:
+        self.windows = TrainingWindows(store, "train", length, seed)
+        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // length))
+        self.num_rows = self.windows.num_rows
+        self.num_validation_rows = self.held_out.num_rows
+        self.modules = nn.ModuleDict()
+        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        return _shifted(self.windows.read(rows))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        targets = batch["targets"]
+        total = model(batch["tokens"], targets=targets)
+        return Loss(total, torch.tensor(float(targets.numel()), device=targets.device))
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        return _shifted(self.held_out.read(first, last, padding=IGNORED))
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        targets = batch["targets"]
+        nats = model(batch["tokens"], targets=targets, reduction="none").double()
+        counted = targets != IGNORED
+        sizes = self.token_bytes.to(targets.device)[targets.clamp_min(0)] * counted
+        return {
+            "loss": (nats.sum(), counted.sum()),
+            "bits_per_byte": ((nats * (sizes > 0)).sum() / math.log(2), sizes.sum()),
+        }
+
+    def documents(self, rows: Rows) -> list[str]:
+        return self.windows.documents(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
+
+
+def _shifted(tokens: Integers) -> dict[str, Tensor]:
+    """Inputs and targets of rows of length + 1 tokens; padding is no valid input and becomes token 0."""
+    rows = torch.from_numpy(tokens)
+    return {"tokens": rows[:, :-1].clamp_min(0), "targets": rows[:, 1:]}

@@ -1,0 +1,101 @@
+"""Token windows of one length: the rows of every objective that reads plain text.
+
+Training sees the corpus as a ring: in epoch e window i begins at token (o_e + i * length) mod N, the origin o_e drawn
+from (seed, e). So each epoch cuts the text in other places, no token is always a row's last, and nothing is ever
+padded; the N mod length tokens that no window holds are others each time. Documents follow each other, separated by
+their end-of-text token. All tokens are trained on; a row may begin inside a document (best-fit packing instead would
+crop a third of the tokens at this length, and masking other documents brought nothing in nanochat's ablations).
+
+A row has length + 1 tokens: inputs are all but the last, targets all but the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from bessemer.tokens.store import TokenStore
+from bessemer.train.sampler import Integers, Rows
+
+
+@dataclass(frozen=True)
+class TrainingWindows:
+    """The windows of a split in training order; `length` < the split's tokens."""
+
+    store: TokenStore
+    split: str
+    length: int
+    seed: int
+
+    @property
+    def num_rows(self) -> int:
+        return self.store.num_tokens(self.split) // self.length
+
+    def read(self, rows: Rows) -> Integers:
+        """Token ids [rows, length + 1]."""
+        found = np.empty((len(rows), self.length + 1), dtype=np.int64)
+        for row, start in enumerate(self._starts(rows)):
+            filled = 0
+            for begin, count in self._spans(start):
+                found[row, filled : filled + count] = self.store.read(self.split, begin, count)
+                filled += count
+        return found
+
+    def documents(self, rows: Rows) -> list[str]:
+        """The ids of the documents that `rows` hold tokens of, in order, each once."""
+        found: dict[str, None] = {}
+        for start in self._starts(rows):
+            for begin, count in self._spans(start):
+                found.update(dict.fromkeys(self.store.documents_at(self.split, begin, count)))
+        return list(found)
+
+    def _starts(self, rows: Rows) -> list[int]:
+        total = self.store.num_tokens(self.split)
+        origins = np.array([_origin(self.seed, int(epoch), total) for epoch in rows.epoch], dtype=np.int64)
+        starts: list[int] = ((origins + rows.index * self.length) % total).tolist()
+        return starts
+
+    def _spans(self, start: int) -> Iterator[tuple[int, int]]:
+        """(start, count) of the one or two pieces of the ring that a window is."""
+        total, wanted = self.store.num_tokens(self.split), self.length + 1
+        first = min(wanted, total - start)
+        yield start, first
+        if first < wanted:
+            yield 0, wanted - first
+
+
+@lru_cache(maxsize=64)
+def _origin(seed: int, epoch: int, total: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, total)).generate_state(1, np.uint64)[0] % total)
+
+
+@dataclass(frozen=True)
+class ValidationWindows:
+    """Windows of a held-out split, always the same: end to end, the last padded; `limit` evenly spread ones at most."""
+
+    store: TokenStore
+    split: str
+    length: int
+    limit: int
+
+    @property
+    def num_rows(self) -> int:
+        return min(self.limit, self._available)
+
+    def read(self, first: int, last: int, padding: int) -> Integers:
+        """Token ids [last - first, length + 1] of windows `first` to `last`, `padding` after the split's end."""
+        total = self.store.num_tokens(self.split)
+        found = np.full((last - first, self.length + 1), padding, dtype=np.int64)
+        for row, number in enumerate(range(first, last)):
+            start = number * self._available // self.num_rows * self.length
+            count = min(self.length + 1, total - start)
+            found[row, :count] = self.store.read(self.split, start, count)
+        return found
+
+    @property
+    def _available(self) -> int:
+        """Windows that hold at least one target."""
+        return -(-max(0, self.store.num_tokens(self.split) - 1) // self.length)

@@ -1,0 +1,50 @@
+"""The tensors of a training run by name: `parameter/<name>` and `optimizer/<name>/<what>`.
+
+Only tensors that cannot be derived: learning rates, betas and the like come from the plan, not from a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bessemer.model.transformer import ParameterRole, Transformer
+from bessemer.train.checkpoint import Checkpoint
+
+
+def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
+    """The role of every parameter of the trainer's module: the model's own, AdamW's for what an objective adds."""
+    roles: dict[str, ParameterRole] = {}
+    for name, part in module.named_modules():
+        if isinstance(part, Transformer):
+            roles |= {f"{name}.{inner}": role for inner, role in part.parameter_roles().items()}
+    for name, parameter in module.named_parameters():
+        roles.setdefault(name, ParameterRole("vector" if parameter.ndim < 2 else "head"))
+    return roles
+
+
+def tensors(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every tensor that a continued run needs, not copied."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    found = {f"parameter/{name}": parameter.detach() for parameter, name in names.items()}
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            found |= {f"optimizer/{names[parameter]}/{key}": value for key, value in state.items()}
+    return found
+
+
+def create_optimizer_state(
+    module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], checkpoint: Checkpoint
+) -> None:
+    """Gives fresh optimizers the empty state that `checkpoint` will fill: one like its parameter, or a scalar."""
+    owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    parameters = dict(module.named_parameters())
+    for stored, shape in checkpoint.shapes().items():
+        kind, _, rest = stored.partition("/")
+        name, _, key = rest.rpartition("/")
+        parameter = parameters.get(name)
+        if kind == "optimizer" and parameter is not None and parameter in owners:
+            like = parameter.shape == shape
+            owners[parameter].state[parameter][key] = torch.zeros_like(parameter) if like else torch.zeros(shape)

@@ -1,0 +1,97 @@
+"""A language small enough to be learned in seconds: a store of its tokens, a model of it, and a trainer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bessemer.model.config import ModelShape
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
+from bessemer.train.checkpoint import Checkpoints
+from bessemer.train.loop import Pace, Trainer
+from bessemer.train.metrics import MetricsLog
+from bessemer.train.objectives.causal import Causal
+from bessemer.train.settings import Plan
+from bessemer.train.workers import Workers
+
+VOCABULARY = 61
+LENGTH = 16
+PLAN = Plan(
+    max_seq_length=LENGTH,
+    global_batch_size=8,
+    num_steps=12,
+    optimizer="muon",
+    learning_rate=0.02,
+    embedding_learning_rate=0.01,
+    head_learning_rate=0.01,
+    vector_learning_rate=0.01,
+    weight_decay=0.01,
+    momentum=0.95,
+    beta1=0.9,
+    beta2=0.95,
+    lr_scheduler="warmup_stable_decay",
+    warmup_steps=2,
+    decay_ratio=0.5,
+    final_learning_rate_ratio=0.0,
+    gradient_clip=1.0,
+    spike_sigmas=6.0,
+    seed=0,
+)
+PACE = Pace(micro_batch_size=4, validation_interval=5, log_interval=1, checkpoint_interval_seconds=1e9)
+SAVE_EVERY_STEP = 1e-9
+
+
+def write_store(folder: Path, *, tokens: dict[str, int]) -> TokenStore:
+    """A store in which every token is the one before plus a small random step; token 0 ends documents of 40."""
+    shards = []
+    for split, count in tokens.items():
+        random = np.random.default_rng(len(split))
+        lengths = np.full(-(-count // 40), 40)
+        lengths[-1] -= lengths.sum() - count
+        words = np.cumsum(random.integers(1, 4, count)) % (VOCABULARY - 1) + 1
+        words[np.cumsum(lengths) - 1] = 0
+        ids = [f"{split}-{number}" for number in range(len(lengths))]
+        rows = index_rows(ids, ids, [split] * len(ids), lengths, lengths - 1)
+        shards.append(write_shard(folder, split, 0, [Tokenized(words.astype("<u2"), rows)]))
+    token_bytes = np.ones(VOCABULARY, dtype=np.int32)
+    token_bytes[0] = 0
+    write_meta(folder, shards, vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=token_bytes)
+    return TokenStore.open(folder)
+
+
+def make_model(dtype: torch.dtype = torch.float32) -> Transformer:
+    shape = ModelShape(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
+    model = Transformer(shape.resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH), compute_dtype=dtype)
+    model.initialise(seed=0)
+    return model
+
+
+def make_trainer(store: TokenStore, folder: Path, **changes: Any) -> Trainer:
+    """A trainer in `folder`; `changes` are fields of the plan or the pace, or arguments of `Trainer`."""
+    plan = replace(PLAN, **{name: changes.pop(name) for name in list(changes) if name in vars(PLAN)})
+    pace = replace(PACE, **{name: changes.pop(name) for name in list(changes) if name in vars(PACE)})
+    workers = changes.pop("workers", Workers(0, 1, torch.device("cpu")))
+    attempt = changes.pop("attempt", 1)
+    model = changes.pop("model", None) or make_model()
+    objective = changes.pop("objective", None) or Causal(
+        store, length=plan.max_seq_length, seed=plan.seed, validation_tokens=10**6
+    )
+    log = logging.getLogger("test")
+    return Trainer(
+        model,
+        objective,
+        plan,
+        pace,
+        workers=workers,
+        checkpoints=Checkpoints(folder / "checkpoints", workers, log, keep_last=2),
+        metrics=MetricsLog(folder / "metrics" / f"{attempt:04d}.jsonl") if workers.rank == 0 else None,
+        log=log,
+        **changes,
+    )

@@ -1,0 +1,227 @@
+"""The loop: exact after any interruption, careful with steps that are not like the others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_language import PLAN, SAVE_EVERY_STEP, make_model
+
+from bessemer import storage
+from bessemer.errors import ArtifactDamaged, Stopped, TrainingDiverged, UsageError
+from bessemer.train.objectives.base import Loss
+from bessemer.train.objectives.causal import Causal
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nobody catches it."""
+
+
+def recorded(folder: Path) -> dict[tuple[int, str], float]:
+    """Every figure on record, throughput aside. Fails if one was recorded twice."""
+    found: dict[tuple[int, str], float] = {}
+    for file in sorted((folder / "metrics").glob("*.jsonl")):
+        for line in storage.read_lines(file):
+            for name, value in line["metrics"].items():
+                assert (line["step"], name) not in found
+                found[line["step"], name] = value
+    return {key: value for key, value in found.items() if not key[1].startswith("throughput/")}
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_killed_run_continues_to_the_bit(trainer, tmp_path, optimizer):
+    """Killed after several steps, twice, and continued: figures and weights are those of an uninterrupted run."""
+    whole = trainer("whole", optimizer=optimizer)
+    outcome = whole.run()
+
+    def kill_at(doomed):
+        def on_step(step):
+            if step == doomed:
+                raise Killed
+
+        return on_step
+
+    for attempt, doomed in enumerate((4, 9), start=1):
+        killed = trainer(
+            "killed",
+            optimizer=optimizer,
+            attempt=attempt,
+            on_step=kill_at(doomed),
+            checkpoint_interval_seconds=SAVE_EVERY_STEP,
+        )
+        with pytest.raises(Killed):
+            killed.run()
+        killed.checkpoints.wait()
+        shutil.rmtree(tmp_path / "killed" / "checkpoints" / f"step-{doomed}")  # the last save did not come through
+    last = trainer("killed", optimizer=optimizer, attempt=3)
+    assert last.run() == outcome
+    assert_equal_weights(weights(last), weights(whole))
+    assert recorded(tmp_path / "killed") == recorded(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_trained_again(trainer, tmp_path):
+    first = trainer("run")
+    outcome = first.run()
+    again = trainer("run", attempt=2, on_step=lambda step: pytest.fail("a step was done again"))
+    assert again.run() == outcome
+    assert not (tmp_path / "run" / "metrics" / "0002.jsonl").exists()
+
+
+def test_a_stop_saves_and_a_stopped_run_continues(trainer, tmp_path):
+    whole = trainer("whole")
+    whole.run()
+    asked = iter([False, False, True])
+    stopped = trainer("stopped", should_stop=lambda: next(asked))
+    with pytest.raises(Stopped, match="after step 3 of 12"):
+        stopped.run()
+    assert [path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir()] == ["step-3"]
+    last = trainer("stopped", attempt=2)
+    last.run()
+    assert_equal_weights(weights(last), weights(whole))
+
+
+def test_micro_batches_change_rounding_only(trainer, tmp_path):
+    for size in (1, 2, 8):
+        trainer(str(size), micro_batch_size=size).run()
+    for other in (1, 2):
+        one, two = recorded(tmp_path / "8"), recorded(tmp_path / str(other))
+        assert one.keys() == two.keys()
+        assert all(two[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4) for key in one)
+
+
+def test_the_loss_falls_and_is_that_of_torch(trainer, tmp_path, store):
+    """The first loss is the mean cross entropy of the first batch under the fresh model."""
+    small = trainer("run", num_steps=40, learning_rate=0.02)
+    rows = small.sampler.rows(1)
+    batch = small.objective.batch(1, rows)
+    logits = make_model()(batch["tokens"])
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten()).item()
+    small.run()
+    losses = recorded(tmp_path / "run")
+    assert losses[1, "train/loss"] == pytest.approx(expected, rel=1e-5)
+    assert losses[40, "train/loss"] < 0.6 * losses[1, "train/loss"]
+    assert losses[40, "validation/loss"] < 0.6 * losses[1, "train/loss"]
+
+
+def test_losses_are_those_they_always_were(trainer, tmp_path):
+    """Golden: guards refactoring. Printed once by this very run; an intended change bumps the stage's version."""
+    trainer("run").run()
+    found = recorded(tmp_path / "run")
+    figures = [found[step, "train/loss"] for step in (1, 4, 8, 12)] + [found[12, "validation/bits_per_byte"]]
+    assert figures == pytest.approx([4.1333, 3.6918, 3.0524, 2.7474, 3.8761], abs=2e-3)
+
+
+class Bad(Causal):
+    """Spoils the loss of some steps."""
+
+    def __init__(self, store, spoil):
+        super().__init__(store, length=PLAN.max_seq_length, seed=PLAN.seed, validation_tokens=100)
+        self.spoil = spoil
+        self.step = 0
+
+    def batch(self, step, rows):
+        self.step = step
+        return super().batch(step, rows)
+
+    def loss(self, model, batch):
+        loss = super().loss(model, batch)
+        factor = self.spoil.get(self.step, 1.0)
+        return Loss(loss.sum * factor, loss.weight)
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_last_good_checkpoint(trainer, store, tmp_path):
+    run = trainer("run", objective=Bad(store, {6: float("nan")}), checkpoint_interval_seconds=SAVE_EVERY_STEP)
+    with pytest.raises(TrainingDiverged, match=r"step 6: loss nan.*checkpoints/step-5") as caught:
+        run.run()
+    assert "learning_rate" in caught.value.hint
+    assert not (tmp_path / "run" / "checkpoints" / "step-6").exists()
+
+
+def test_a_spike_is_skipped_and_its_documents_are_noted(trainer, store, caplog):
+    run = trainer("run", objective=Bad(store, {4: 50.0}), should_stop=lambda: run.progress.step == 3)
+    run.spikes.load_state_dict({"losses": [4.0, 4.4] * 40, "norms": [0.5, 1.5] * 40})
+    before = {}
+    run.on_step = lambda step: before.update(weights(run))
+    with pytest.raises(Stopped):
+        run.run()
+    assert run.progress.skipped_steps == [4]
+    assert_equal_weights(before, weights(run))
+    documents = run.objective.documents(run.sampler.rows(4))
+    assert documents
+    assert "step 4 skipped" in caplog.text
+    assert all(name in caplog.text for name in documents)
+    assert trainer("run", attempt=2).run().skipped_steps == [4]
+
+
+def test_a_damaged_checkpoint_is_passed_over(trainer, tmp_path, caplog):
+    whole = trainer("whole")
+    whole.run()
+    asked = iter([False] * 5 + [True])
+    with pytest.raises(Stopped):
+        trainer("run", should_stop=asked.__next__, checkpoint_interval_seconds=SAVE_EVERY_STEP).run()
+    (file,) = (tmp_path / "run" / "checkpoints" / "step-6").glob("*.distcp")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    steps = []
+    last = trainer("run", attempt=2, on_step=steps.append)
+    last.run()
+    assert "step-6` is damaged" in caplog.text
+    assert steps[0] == 6
+    assert_equal_weights(weights(last), weights(whole))
+
+
+def test_a_checkpoint_of_another_shape_or_plan_is_refused(trainer):
+    trainer("run", num_steps=3).run()
+    with pytest.raises(UsageError, match=r"`learning_rate` 0\.02 where this run has 0.5"):
+        trainer("run", num_steps=3, learning_rate=0.5).run()
+    other = make_model()
+    other.norm = torch.nn.Parameter(torch.ones(33))
+    with pytest.raises(ArtifactDamaged, match=r"model.norm.*\[32\] there and \[33\] here"):
+        trainer("run", num_steps=3, model=other).run()
+
+
+def test_bf16_learns_too(trainer, tmp_path):
+    run = trainer("run", num_steps=30, model=make_model(torch.bfloat16))
+    run.run()
+    losses = recorded(tmp_path / "run")
+    assert losses[30, "train/loss"] < 0.8 * losses[1, "train/loss"]
+    assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
+
+
+def test_old_checkpoints_are_pruned(trainer, tmp_path):
+    trainer("run", checkpoint_interval_seconds=SAVE_EVERY_STEP).run()
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-11", "step-12"]
+    manifest = json.loads((tmp_path / "run" / "checkpoints" / "step-12" / "manifest.json").read_text())
+    assert manifest["facts"]["progress"]["num_tokens"] == 12 * 8 * 16
+
+
+def test_validation_is_the_mean_over_every_held_out_token(trainer, store):
+    """300 tokens make 19 windows of 16, the last padded; special tokens have no bytes and do not count there."""
+    run = trainer("run")
+    tokens = torch.from_numpy(store.read("validation", 0, 300).astype(np.int64))
+    nats, counted, bits, sizes = 0.0, 0, 0.0, 0
+    for start in range(0, 299, 16):
+        window = tokens[start : start + 17]
+        losses = torch.nn.functional.cross_entropy(run.model(window[None, :-1])[0], window[1:], reduction="none")
+        nats, counted = nats + losses.sum().item(), counted + len(losses)
+        text = window[1:] != 0
+        bits, sizes = bits + losses[text].sum().item() / np.log(2), sizes + int(text.sum())
+    figures = run.validate()
+    assert counted == 299
+    assert figures["loss"] == pytest.approx(nats / counted, rel=1e-5)
+    assert figures["bits_per_byte"] == pytest.approx(bits / sizes, rel=1e-5)

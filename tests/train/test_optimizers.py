@@ -1,0 +1,85 @@
+"""The optimizers against torch's own."""
+
+import pytest
+import torch
+from small_language import PLAN, make_model
+from torch import nn
+
+from bessemer.model.transformer import ParameterRole
+from bessemer.train.optimizers import Muon, build_optimizers, orthogonalise, set_learning_rates
+from bessemer.train.state import parameter_roles
+
+
+def steps(optimizer, parameters, count=5):
+    random = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=random)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16)])
+def test_muon_equals_torchs(shape):
+    random = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=random) for _ in range(3)]
+    ours = [nn.Parameter(value.clone()) for value in start]
+    theirs = [nn.Parameter(value.clone()) for value in start]
+    steps(Muon([{"params": ours}], lr=0.02, momentum=0.9, weight_decay=0.1), ours)
+    steps(torch.optim.Muon(theirs, lr=0.02, momentum=0.9, weight_decay=0.1), theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-3)  # bf16, and products in another order
+
+
+def test_muon_treats_fused_maps_as_if_they_stood_alone():
+    random = torch.Generator().manual_seed(0)
+    parts = [torch.randn(rows, 16, generator=random) for rows in (24, 8, 8)]
+    fused = nn.Parameter(torch.cat(parts))
+    alone = [nn.Parameter(part.clone()) for part in parts]
+    settings = {"lr": 0.1, "weight_decay": 0.1, "dtype": torch.float32}
+    gradient = torch.randn(fused.shape, generator=random)
+    fused.grad = gradient
+    for parameter, part in zip(alone, gradient.split([24, 8, 8]), strict=True):
+        parameter.grad = part
+    Muon([{"params": [fused], "rows": (24, 8, 8)}], **settings).step()
+    Muon([{"params": alone}], **settings).step()
+    assert torch.allclose(fused, torch.cat([p.detach() for p in alone]), atol=1e-6)
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one():
+    matrices = torch.randn(4, 32, 64, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrices))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    assert torch.equal(orthogonalise(torch.zeros(1, 4, 4)), torch.zeros(1, 4, 4))
+
+
+def test_every_parameter_has_one_optimizer_and_the_rate_of_its_role():
+    module = nn.ModuleDict({"model": make_model(), "objective": nn.ModuleDict({"value": nn.Linear(32, 1)})})
+    optimizers = build_optimizers(module, parameter_roles(module), PLAN, torch.float32)
+    groups = [(type(o).__name__, group) for o in optimizers for group in o.param_groups]
+    found = [parameter for _, group in groups for parameter in group["params"]]
+    assert {id(p) for p in found} == {id(p) for p in module.parameters()}
+    assert len(found) == len(list(module.parameters()))
+    for kind, group in groups:
+        if kind == "Muon":
+            assert all(parameter.ndim == 2 for parameter in group["params"])
+            assert group["weight_decay"] == PLAN.weight_decay
+        else:
+            assert group["weight_decay"] == 0
+    set_learning_rates(optimizers, 0.5)
+    assert {group["lr"] for _, group in groups} == {0.01, 0.005}
+
+
+def test_adamw_alone_updates_matrices_as_torch_does():
+    matrix = nn.Parameter(torch.ones(4, 4))
+    other = nn.Parameter(torch.ones(4, 4))
+    module = nn.Module()
+    module.matrix = matrix
+    plan = PLAN.__class__(**{**vars(PLAN), "optimizer": "adamw"})
+    (optimizer,) = build_optimizers(module, {"matrix": ParameterRole("matrix", (4,))}, plan, torch.float32)
+    steps(optimizer, [matrix])
+    reference = torch.optim.AdamW(
+        [other], lr=0.02, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.01, foreach=False, fused=False
+    )
+    steps(reference, [other])
+    assert torch.allclose(matrix, other, atol=1e-6)

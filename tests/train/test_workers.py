@@ -1,0 +1,71 @@
+"""Two processes train as one would."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from small_language import make_trainer
+from test_loop import recorded
+
+from bessemer.errors import Stopped
+from bessemer.tokens.store import TokenStore
+from bessemer.train.objectives.causal import Causal
+from bessemer.train.workers import Workers
+
+
+class Unequal(Causal):
+    """Weighs the targets unequally, so that the parts of a batch have unequal weights."""
+
+    def loss(self, model, batch):
+        loss = super().loss(model, {**batch, "targets": batch["targets"].masked_fill(batch["tokens"] % 3 == 0, -100)})
+        loss.weight.copy_((batch["tokens"] % 3 != 0).sum())
+        return loss
+
+
+def train(rank: int, size: int, folder: Path, steps: int) -> None:
+    """Trains until step `steps` is done and leaves weights and a measurement on a single row behind."""
+    torch.set_num_threads(1)
+    if size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=size)
+    store = TokenStore.open(folder / "tokens")
+    trainer = make_trainer(
+        store,
+        folder / "run",
+        attempt=steps,
+        objective=Unequal(store, length=16, seed=0, validation_tokens=10**6),
+        workers=Workers.of_process_group(torch.device("cpu")),
+        micro_batch_size=2,
+        should_stop=lambda: trainer.progress.step == steps - 1,
+    )
+    with contextlib.nullcontext() if steps == trainer.plan.num_steps else pytest.raises(Stopped):
+        trainer.run()
+    trainer.objective = Unequal(store, length=16, seed=0, validation_tokens=1)
+    left = {n: p.detach() for n, p in trainer.model.named_parameters()} | {"validation": trainer.validate()}
+    torch.save(left, folder / f"left-{rank}-{steps}.pt")
+    if size > 1:
+        dist.destroy_process_group()
+
+
+def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path):
+    """Stopped and continued on another number of workers: the same rows, so the same figures but for rounding."""
+    one, changed = tmp_path / "one", tmp_path / "changed"
+    for folder in (one, changed):
+        folder.mkdir()
+        (folder / "tokens").symlink_to(store.folder)
+    train(0, 1, one, steps=12)
+    train(0, 1, changed, steps=4)
+    torch.multiprocessing.spawn(train, (2, changed, 8), nprocs=2)
+    train(0, 1, changed, steps=12)
+    expected, found = recorded(one / "run"), recorded(changed / "run")
+    assert found.keys() == expected.keys()
+    assert all(found[key] == pytest.approx(expected[key], rel=1e-3, abs=1e-3) for key in expected)
+    first, second = (torch.load(changed / f"left-{rank}-8.pt") for rank in range(2))
+    figures = [left.pop("validation") for left in (first, second)]
+    assert figures[0] == figures[1]
+    assert figures[0]["loss"] > 0
+    assert all(torch.equal(first[name], second[name]) for name in first)
