@@ -76,9 +76,9 @@ class HostCrawl:
     async def run(self, targets: Iterable[Target], new_origins: Collection[str], is_over: Callable[[], bool]) -> None:
         """Adds an outcome for each target to the findings, except for those not reached before `is_over()`.
 
-        The sitemaps of `new_origins` are read first.
+        The sitemaps of `new_origins` are read first. At least one target is visited, so that every call gets on.
         """
-        queue: deque[tuple[Target, Robots]] = deque()
+        queue: deque[Target] = deque()
         by_origin: dict[str, list[Target]] = {}
         for target in targets:
             by_origin.setdefault(origin_of(target.url), []).append(target)
@@ -87,11 +87,13 @@ class HostCrawl:
             allowed = self._judge(its_targets, rules)
             if origin in new_origins and self._manners.read_sitemaps and rules.state != robots.UNAVAILABLE:
                 await self._read_sitemaps(origin, rules)
-            queue.extend((target, rules) for target in allowed)
+            queue.extend(allowed)
 
         async def work() -> None:
-            while queue and not is_over():
-                await self._visit(queue.popleft()[0])
+            while queue:
+                await self._visit(queue.popleft())
+                if is_over():
+                    break
 
         await asyncio.gather(*(work() for _ in range(self._manners.max_connections_per_host)))
 

@@ -1,0 +1,290 @@
+"""A host is treated politely: its rules first, its pauses kept, its troubles not made worse."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer import storage
+from bessemer.artifacts.pages import Page, read_pages
+from bessemer.crawl.findings import Findings, Target
+from bessemer.crawl.host import Manners
+from bessemer.crawl.unit import Policy, crawl_unit
+from web import Answer, Site, Web, page, redirect
+
+MANNERS = Manners(
+    token="Bessemer",
+    delay_seconds=0.0,
+    max_delay_seconds=5.0,
+    max_connections_per_host=1,
+    max_retries=1,
+    retry_seconds=0.01,
+)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Callable[..., tuple[Web, Findings]]:
+    """Crawls some URLs of a site as one unit."""
+
+    def crawl(
+        site: Site, *paths: str, manners: Manners = MANNERS, depth: int = 0, **changes: Any
+    ) -> tuple[Web, Findings]:
+        with Web(site) as web:
+            policy = Policy(
+                manners=manners,
+                user_agent="Bessemer/test",
+                hosts=("a.test", "b.test"),
+                include=(),
+                exclude=(),
+                content_types=("text/html", "text/plain"),
+                max_page_bytes=100_000,
+                timeout_seconds=5.0,
+                max_connections=8,
+                allow_private_addresses=False,
+                connect_to=changes.pop("connect_to", web.connect_to),
+            )
+            targets = [Target(path if "://" in path else f"http://a.test{path}", depth, 0) for path in paths]
+            arguments: dict[str, Any] = {"new_origins": [], "seconds": 60.0} | changes
+            findings = crawl_unit(
+                targets, policy=policy, warc=tmp_path / "u.warc.gz", robots_folder=tmp_path / "robots", **arguments
+            )
+            return web, findings
+
+    return crawl
+
+
+def states(findings: Findings) -> dict[str, str]:
+    return {outcome.url.removeprefix("http://a.test"): outcome.state for outcome in findings.outcomes}
+
+
+def discovered(findings: Findings) -> dict[str, tuple[int, int, str]]:
+    rows = findings.discoveries_table().to_pylist()
+    return {row["url"].removeprefix("http://a.test"): (row["depth"], row["hops"], row["refusal"]) for row in rows}
+
+
+def test_rules_come_first_and_what_they_forbid_is_never_asked_for(unit: Any) -> None:
+    robots = Answer("User-agent: *\nDisallow: /private\nAllow: /private/door", content_type="text/plain")
+    site = {"/robots.txt": robots, "/a": page(), "/private/door": page()}
+    web, findings = unit(site, "/private/x", "/a", "/private/door")
+    assert states(findings) == {"/private/x": "robots", "/a": "fetched", "/private/door": "fetched"}
+    assert [request.path for request in web.requests] == ["/robots.txt", "/a", "/private/door"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (Answer("", status=503), "robots_unavailable"),
+        (Answer("", status=429), "robots_unavailable"),
+        (Answer(raw=b""), "connection_failed"),
+        (redirect("/robots.txt"), "robots_unavailable"),
+        (Answer("", status=403), "fetched"),
+        (Answer("<html>Not a robots file", status=200), "fetched"),
+    ],
+)
+def test_without_rules_nothing_is_fetched(unit: Any, answer: Answer, state: str) -> None:
+    web, findings = unit({"/robots.txt": answer, "/a": page()}, "/a")
+    assert states(findings) == {"/a": state}
+    assert web.paths() == (["/a"] if state == "fetched" else [])
+    if state != "fetched":
+        assert "robots.txt" in (findings.outcomes[0].evidence or "")
+
+
+def test_rules_are_asked_for_once_an_origin_and_kept(unit: Any, tmp_path: Path) -> None:
+    site = {"/a": page(), "/b": page()}
+    assert len(unit(site, "/a", "/b")[0].requests) == 3
+    assert len(unit(site, "/a", "/b")[0].requests) == 2
+    assert len(unit(site, "/a", "https://a.test/b")[0].requests) == 3
+    for path in (tmp_path / "robots").iterdir():
+        kept = storage.read_json(path)
+        storage.write_json(path, kept | {"fetched_at": kept["fetched_at"] - 25 * 3600})
+    assert len(unit(site, "/a")[0].requests) == 2
+
+
+def test_a_private_address_refuses_the_whole_host(unit: Any) -> None:
+    _, findings = unit({}, "http://127.0.0.1:1/a", connect_to={})
+    assert [outcome.state for outcome in findings.outcomes] == ["private_address"]
+
+
+def test_pauses_between_requests(unit: Any) -> None:
+    site = {f"/{n}": page() for n in range(4)}
+    web, _ = unit(site, "/0", "/1", "/2", "/3", manners=replace(MANNERS, delay_seconds=0.05))
+    times = [request.at for request in web.requests]
+    assert len(times) == 5
+    assert all(later - earlier >= 0.045 for earlier, later in itertools.pairwise(times))
+
+
+def test_the_site_may_ask_for_longer_pauses_but_not_for_any(unit: Any) -> None:
+    robots = Answer("User-agent: bessemer\nCrawl-delay: 0.1", content_type="text/plain")
+    site = {"/robots.txt": robots, "/a": page(), "/b": page()}
+    web, _ = unit(site, "/a", "/b")
+    times = [request.at for request in web.requests if request.path != "/robots.txt"]
+    assert times[1] - times[0] >= 0.09
+    _, findings = unit(site, "/a", manners=replace(MANNERS, max_delay_seconds=0.05))
+    (outcome,) = findings.outcomes
+    assert (outcome.state, outcome.value, outcome.threshold) == ("crawl_delay", 0.1, 0.05)
+
+
+def test_a_slow_host_is_asked_less_often(unit: Any) -> None:
+    site = {"/a": Answer(page(), delay_seconds=0.2), "/b": page()}
+    web, _ = unit(site, "/a", "/b", manners=replace(MANNERS, delay_seconds=0.001))
+    times = [request.at for request in web.requests if request.path != "/robots.txt"]
+    assert times[1] - times[0] >= 0.38  # as long again as the answer took
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_connections_to_one_host_are_limited_while_other_hosts_go_on(unit: Any, connections: int) -> None:
+    lock, now, most = threading.Lock(), {"a": 0, "b": 0}, {"a": 0, "b": 0}
+
+    def busy(name: str) -> Callable[[], Answer]:
+        def answer() -> Answer:
+            with lock:
+                now[name] += 1
+                most[name] = max(most[name], now[name])
+            time.sleep(0.03)
+            with lock:
+                now[name] -= 1
+            return Answer(page())
+
+        return answer
+
+    site = {f"{name}.test/{n}": busy(name) for name in "ab" for n in range(6)}
+    urls = [f"http://{name}.test/{n}" for name in "ab" for n in range(6)]
+    _, findings = unit(site, *urls, manners=replace(MANNERS, max_connections_per_host=connections))
+    assert {outcome.state for outcome in findings.outcomes} == {"fetched"}
+    assert most["a"] <= connections
+    assert most["b"] <= connections
+
+
+def test_what_may_pass_is_tried_again(unit: Any) -> None:
+    answers = {
+        "/busy": iter([Answer("", status=503), Answer(page())]),
+        "/short": iter([Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), Answer(page())]),
+        "/always": itertools.repeat(Answer("", status=503, headers={"Retry-After": "0"})),
+        "/gone": itertools.repeat(Answer("", status=410)),
+    }
+    site = {path: answers[path].__next__ for path in answers}  # type: ignore[attr-defined]
+    web, findings = unit(site, *answers)
+    assert states(findings) == {"/busy": "fetched", "/short": "fetched", "/always": "http_503", "/gone": "http_410"}
+    assert [web.paths().count(path) for path in answers] == [2, 2, 2, 1]
+
+
+def test_retry_after_is_obeyed_or_the_url_given_up(unit: Any) -> None:
+    answers = iter([Answer("", status=429, headers={"Retry-After": "1"}), Answer(page())])
+    web, findings = unit({"/a": answers.__next__}, "/a")
+    times = [request.at for request in web.requests if request.path == "/a"]
+    assert states(findings) == {"/a": "fetched"}
+    assert times[1] - times[0] >= 0.95
+    long = Answer("", status=429, headers={"Retry-After": "Wed, 21 Oct 2065 07:28:00 GMT"})
+    web, findings = unit({"/a": long}, "/a")
+    assert states(findings) == {"/a": "http_429"}
+    assert web.paths() == ["/a"]
+
+
+def test_a_host_that_stopped_answering_is_left_alone(unit: Any) -> None:
+    site: dict[str, Answer | str] = {f"/{n}": Answer(raw=b"") for n in range(12)}
+    web, findings = unit(site, *site, manners=replace(MANNERS, max_retries=1, retry_seconds=0.0))
+    assert list(states(findings).values()) == ["connection_failed"] * 4 + ["host_down"] * 8
+    assert set(web.paths()) == {"/0", "/1", "/2", "/3"}
+
+
+def test_redirects_are_discoveries_judged_like_any_other(unit: Any) -> None:
+    site = {
+        "/a": redirect("/b", 302),
+        "/out": redirect("http://elsewhere.test/"),
+        "/zip": redirect("/x.zip"),
+        "/self": redirect("/self#again"),
+        "/mail": redirect("mailto:x@a.test"),
+        "/refresh": page(head='<meta http-equiv=refresh content="0; url=/c">'),
+        "/b": page(),
+    }
+    web, findings = unit(site, "/a", "/out", "/zip", "/self", "/mail", "/refresh", depth=2)
+    assert states(findings) == {
+        **dict.fromkeys(("/a", "/out", "/zip", "/refresh"), "redirect"),
+        "/self": "redirect_loop",
+        "/mail": "bad_redirect",
+    }
+    assert discovered(findings) == {
+        "/b": (2, 1, ""),
+        "/c": (2, 1, ""),
+        "/x.zip": (2, 1, "file_type"),
+        "http://elsewhere.test/": (2, 1, "out_of_scope"),
+    }
+    assert web.paths() == ["/a", "/out", "/zip", "/self", "/mail", "/refresh"]
+
+
+def test_the_host_a_seed_redirects_to_can_be_adopted(unit: Any) -> None:
+    site = {"/": redirect("http://www.elsewhere.test/")}
+    adopting = replace(MANNERS, adopt_redirected_seeds=True)
+    for manners, depth, refusal in ((MANNERS, 0, "out_of_scope"), (adopting, 0, ""), (adopting, 1, "out_of_scope")):
+        _, findings = unit(site, "/", manners=manners, depth=depth)
+        assert discovered(findings) == {"http://www.elsewhere.test/": (depth, 1, refusal)}
+
+
+def test_pages_that_want_not_to_be_kept_are_not(unit: Any, tmp_path: Path) -> None:
+    site = {
+        "/meta": page("/from-meta", head='<meta name="robots" content="noindex">'),
+        "/header": Answer(page("/from-header"), headers={"X-Robots-Tag": "none"}),
+        "/text": Answer("plain", content_type="text/plain", headers={"X-Robots-Tag": "noindex"}),
+    }
+    _, findings = unit(site, *site)
+    assert set(states(findings).values()) == {"noindex"}
+    assert discovered(findings) == {"/from-meta": (1, 0, ""), "/from-header": (1, 0, "nofollow")}
+    assert not (tmp_path / "u.warc.gz").exists()
+
+
+def test_sitemaps_are_read_for_new_origins_only(unit: Any) -> None:
+    loc = "<urlset><url><loc>http://a.test/{}</loc></url><url><loc>http://other.test/</loc></url></urlset>"
+    site = {
+        "/robots.txt": Answer("User-agent: *\nDisallow: /private\nSitemap: /s1.xml\nSitemap: http://other.test/s.xml"),
+        "/s1.xml": redirect("/s2.xml"),
+        "/s2.xml": Answer(loc.format("from-sitemap"), content_type="application/xml"),
+        "b.test/robots.txt": Answer("", status=404),
+        "b.test/sitemap.xml": Answer(loc.format("from-default"), content_type="text/xml"),
+        "/": page(),
+    }
+    web, findings = unit(site, "/", "http://b.test/", new_origins=["http://a.test", "http://b.test"])
+    assert discovered(findings) == {
+        "/from-sitemap": (1, 0, ""),
+        "/from-default": (1, 0, ""),
+        "http://other.test/": (1, 0, "out_of_scope"),
+    }
+    assert "other.test" not in {request.host for request in web.requests}
+    web, findings = unit(site, "/")
+    assert discovered(findings) == {}
+    manners = replace(MANNERS, read_sitemaps=False)
+    assert discovered(unit(site, "/", new_origins=["http://a.test"], manners=manners)[1]) == {}
+
+
+def test_pages_are_stored_where_their_outcomes_say(unit: Any, tmp_path: Path) -> None:
+    site = {f"/{n}": page(text=f"page {n}") for n in range(5)}
+    _, findings = unit(site, *site)
+    stored = {item.offset: item for item in read_pages(tmp_path / "u.warc.gz") if isinstance(item, Page)}
+    assert len(stored) == 5
+    for outcome in findings.outcomes:
+        assert outcome.offset is not None
+        kept = stored[outcome.offset]
+        assert (kept.url, kept.payload_digest) == (outcome.url, outcome.digest)
+        assert (outcome.status, outcome.num_bytes, outcome.file) == (200, len(kept.payload), "u.warc.gz")
+
+
+def test_asked_to_stop_it_stops_at_once_and_keeps_what_it_has(unit: Any, tmp_path: Path) -> None:
+    site: dict[str, Answer | str] = {"/a": page(), "/b": Answer(page(), delay_seconds=4.0), "/c": page()}
+    stop = threading.Event()
+    began = time.monotonic()
+    _, findings = unit(site, "/a", "/b", "/c", should_stop=stop.is_set, report=stop.set)
+    assert states(findings) == {"/a": "fetched"}
+    assert len(list(read_pages(tmp_path / "u.warc.gz"))) == 1
+    assert time.monotonic() - began < 60
+
+
+def test_out_of_time_it_leaves_the_rest_but_always_gets_on(unit: Any) -> None:
+    site = {f"/{n}": page() for n in range(5)}
+    _, findings = unit(site, *site, seconds=0.0)
+    assert states(findings) == {"/0": "fetched"}
