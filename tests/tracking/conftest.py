@@ -31,4 +31,4 @@ def fake_run(tmp_path: Path) -> FakeRun:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., FakeRun]:
-    return lambda name: FakeRun(tmp_path, name)
+    return lambda name, inside="": FakeRun(tmp_path, name, inside)

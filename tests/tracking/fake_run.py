@@ -21,6 +21,7 @@ class FakeRun:
 
     root: Path
     name: str = "toy-20260101-000000-0000"
+    inside: str = ""
     clock: int = BEGIN
     config: dict[str, Any] = field(default_factory=lambda: {"learning_rate": 1e-3, "layers": [1, 2], "note": None})
 
@@ -48,7 +49,7 @@ class FakeRun:
 
     @property
     def folder(self) -> Path:
-        return self.root / self.name
+        return self.root / self.inside / self.name
 
     def fingerprint(self, stage: str) -> str:
         return {"read": "a", "pretrain": "b", "evaluate": "c"}[stage] * 32
@@ -111,7 +112,8 @@ class Recorded:
         self.client = store.connect(self.uri)
 
     def mirror(self, run: FakeRun, tags: dict[str, str] | None = None, client: Any = None) -> RunMirror:
-        return RunMirror(client or self.client, self.uri, run.folder, "toy", tags or {}, register=True)
+        client = client or self.client
+        return RunMirror(client, self.uri, run.folder, self.root, "toy", tags or {}, register=True)
 
     def runs(self) -> dict[str, Any]:
         experiment = self.client.get_experiment_by_name("toy")

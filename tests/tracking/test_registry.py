@@ -22,7 +22,7 @@ def test_versions_and_aliases(recorded: Any, fake_run: Any) -> None:
     assert first.source == str(fake_run.artifact("pretrain") / "data")
     assert first.tags["bessemer.fingerprint"] == "b" * 32
 
-    stage = next(stage for stage in read_run(fake_run.folder).stages if stage.name == "pretrain")
+    stage = next(stage for stage in read_run(fake_run.folder, fake_run.root).stages if stage.name == "pretrain")
     stage.fingerprint = "d" * 32
     registry.register(recorded.client, recorded.uri, "toy", stage, first.run_id)
     assert aliases(recorded) == {"candidate": "2"}

@@ -200,20 +200,6 @@ def test_a_failure_is_told(recorded: Any, fake_run: Any) -> None:
         assert (run.info.status, run.data.tags["bessemer.error"]) == ("FAILED", "no seed answered")
 
 
-def test_a_trial_is_one_flat_run_below_its_sweep_and_registers_nothing(recorded: Any, make_run: Any) -> None:
-    for name in ("toy-20260101-000000-0001", "toy-20260101-000000-0002"):
-        trial = make_run(name)
-        trial.whole()
-        recorded.mirror(trial, {"bessemer.sweep": "toy-sweep", "bessemer.trial": name[-1]}).synchronise()
-    found = recorded.runs()
-    assert sorted(found) == ["toy-20260101-000000-0001", "toy-20260101-000000-0002", "toy-sweep"]
-    trial_run = found["toy-20260101-000000-0001"]
-    assert trial_run.data.tags["mlflow.parentRunId"] == found["toy-sweep"].info.run_id
-    assert recorded.points("toy-20260101-000000-0001", "train/loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
-    assert trial_run.data.metrics["validation/bits_per_byte"] == 1.8
-    assert not recorded.client.search_registered_models()
-
-
 def test_more_keys_than_allowed_are_left_out_by_name(
     recorded: Any, fake_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,12 +44,7 @@ class Mirror:
     ) -> None:
         self._folder = folder
         self._say = say
-        self._wanted: dict[str, Any] = {
-            "uri": resolve_uri(settings.uri, folder.parent),
-            "experiment": settings.experiment or read_run(folder).recipe,
-            "tags": dict(tags),
-            "register": settings.register_model,
-        }
+        self._wanted = _wanted(folder, settings, tags)
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._said = False
@@ -74,7 +69,7 @@ class Mirror:
             self._wake.set()
             self._thread.join(seconds)
             if not self._recorded and not self._said:
-                self._complain("is slow")
+                self._complain("is slow" if self._thread.is_alive() else "could not be told")
 
     def _work(self) -> None:
         mirror: RunMirror | None = None
@@ -107,17 +102,11 @@ class Mirror:
             )
 
 
-def record(folder: Path) -> bool:
-    """Brings MLflow up to date on one run, for example after its report was written. False if it cannot be reached."""
+def record(folder: Path) -> None:
+    """Brings MLflow up to date on a run that has ended. Raises what `store.unreachable()` names."""
     wanted = storage.read_json(folder / NAME)
-    if wanted is None:
-        return False
-    try:
-        with locked(folder / LOCK):
-            _run_mirror(connect(wanted["uri"]), folder, wanted).synchronise()
-    except unreachable():
-        return False
-    return True
+    with locked(folder / LOCK):
+        _run_mirror(connect(wanted["uri"]), folder, wanted).synchronise()
 
 
 def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Event | None = None) -> int:
@@ -145,8 +134,19 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
     return caught
 
 
+def _wanted(folder: Path, settings: TrackingSettings, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "uri": resolve_uri(settings.uri, folder.parent),
+        "experiment": settings.experiment or read_run(folder, folder.parent).recipe,
+        "tags": dict(tags),
+        "register": settings.register_model,
+    }
+
+
 def _run_mirror(client: MlflowClient, folder: Path, wanted: dict[str, Any]) -> RunMirror:
-    return RunMirror(client, wanted["uri"], folder, wanted["experiment"], wanted["tags"], register=wanted["register"])
+    return RunMirror(
+        client, wanted["uri"], folder, folder.parent, wanted["experiment"], wanted["tags"], register=wanted["register"]
+    )
 
 
 def _mirrored(client: MlflowClient, experiment: str) -> dict[str, str]:

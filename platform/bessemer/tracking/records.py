@@ -100,15 +100,24 @@ class RunRecord:
 
 
 def version(folder: Path) -> str:
-    """Changes whenever there is something new to record of a run that has ended; costs two looks at file sizes."""
-    paths = [folder / "events.jsonl", folder / "report.html"]
-    return "/".join(str(path.stat().st_size if path.exists() else 0) for path in paths)
+    """Changes whenever there is something new to record of a run that has ended; costs a look at file sizes."""
+    events, report, sweep = (_size(folder / name) for name in ("events.jsonl", "report.html", "sweep.json"))
+    trials = sum(_size(path) for path in folder.glob("trials/*/events.jsonl"))
+    return f"{events}/{report}/{sweep}/{trials}"
 
 
-def read_run(folder: Path) -> RunRecord:
-    """The records of the run in `folder`."""
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_run(folder: Path, root: Path) -> RunRecord:
+    """The records of the run in `folder`, whose artifacts lie under the storage path `root`.
+
+    A sweep is a run whose stages, those that its trials share, have their events in the folder `shared`; a trial is
+    a run inside of it.
+    """
     plan = storage.read_json(folder / "plan.json") or {"recipe": "", "stages": []}
-    root = folder.parent
+    shared = folder / "shared"
     stages: dict[str, StageRecord] = {}
     for position, planned in enumerate(plan["stages"]):
         stages[planned["name"]] = StageRecord(
@@ -123,11 +132,14 @@ def read_run(folder: Path) -> RunRecord:
                 Input(source, kind, stages[source].fingerprint, stages[source].folder)
                 for kind, source in planned["inputs"].items()
             ],
-            log=folder / "logs" / f"{planned['name']}.txt",
+            log=(shared if shared.is_dir() else folder) / "logs" / f"{planned['name']}.txt",
         )
-    run = RunRecord(folder.name, plan["recipe"], folder, list(stages.values()))
+    run = RunRecord(folder.relative_to(root).as_posix(), plan["recipe"], folder, list(stages.values()))
     for event in storage.read_lines(folder / "events.jsonl"):
         _apply(run, stages, event)
+    for event in storage.read_lines(shared / "events.jsonl"):
+        if not event["event"].startswith("run_"):
+            _apply(run, stages, event)
     if run.status == RUNNING and lease.holder(folder) is None:
         run.status = KILLED  # it ended without a word
         run.ended = run.ended or int((folder / "events.jsonl").stat().st_mtime * 1000)

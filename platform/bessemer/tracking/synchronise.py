@@ -1,8 +1,8 @@
 """Makes MLflow agree with the files of one run. Called any number of times, it writes what is lacking and no more.
 
 A pipeline run is a parent run, each stage that it ran is a child, found again by the tags `bessemer.run`,
-`bessemer.stage` and `bessemer.generation`. A trial of a sweep is one flat run below the sweep's. Reused stages have
-no child: their headline metrics and data sets are recorded on the parent.
+`bessemer.stage` and `bessemer.generation`. Reused stages have no child: their headline metrics and data sets are
+recorded on the parent. A sweep is a run too, and each of its trials one flat run below it.
 
 Step metrics are sent in the order of steps, in batches that MLflow stores whole, and only those beyond the last step
 that it has for their key. So nothing is recorded twice, also when a batch arrived and its answer did not, or when a
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.tracking import registry
 from bessemer.tracking.records import RUNNING, RunRecord, StageRecord, read_points, read_run, version
-from bessemer.tracking.store import artifact_location, locked
+from bessemer.tracking.store import artifact_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +34,7 @@ LONGEST_PARAM = 6000
 
 RUN_TAG, STAGE_TAG, FINGERPRINT_TAG = "bessemer.run", "bessemer.stage", "bessemer.fingerprint"
 GENERATION_TAG, MIRRORED_TAG, LEFT_OUT_TAG = "bessemer.generation", "bessemer.mirrored", "bessemer.metrics_left_out"
-SWEEP_TAG, PARENT_TAG = "bessemer.sweep", "mlflow.parentRunId"
+PARENT_TAG = "mlflow.parentRunId"
 
 Point = tuple[str, float, int, int]
 """Name, value, timestamp in milliseconds, step."""
@@ -58,33 +58,47 @@ class Recorded:
 
 
 class RunMirror:
-    """One run of Bessemer in MLflow. Raises what `store.unreachable()` names; then begin with a new one."""
+    """One run of Bessemer in MLflow. Raises what `store.unreachable()` names; then begin with a new one.
+
+    With `below`, the id of a sweep's run, it is a trial: one flat run, whose models are not registered.
+    """
 
     def __init__(
-        self, client: MlflowClient, uri: str, folder: Path, experiment: str, tags: Mapping[str, str], *, register: bool
+        self,
+        client: MlflowClient,
+        uri: str,
+        folder: Path,
+        root: Path,
+        experiment: str,
+        tags: Mapping[str, str],
+        *,
+        register: bool,
+        below: str | None = None,
     ) -> None:
         self._client = client
         self._uri = uri
         self._folder = folder
+        self._root = root
         self._experiment = experiment
         self._tags = dict(tags)
-        self._flat = SWEEP_TAG in tags
-        self._register = register and not self._flat
+        self._below = below
+        self._register = register and below is None
         self._experiment_id = ""
         self._known: dict[tuple[str, int], Recorded] = {}
         self._headlined: set[tuple[str, int]] = set()
+        self._trials: dict[Path, RunMirror] = {}
 
     def synchronise(self) -> RunRecord:
         """Records what is new in the run's files; returns what they say."""
         mirrored = version(self._folder)
-        record = read_run(self._folder)
+        record = read_run(self._folder, self._root)
         if not self._experiment_id:
             self._find(record)
         parent = self._parent(record)
         for stage in record.stages:
             if stage.state in ("waiting", "reused"):
                 child = parent
-            elif self._flat:
+            elif self._below:
                 child = parent
                 self._points(parent, stage)
             else:
@@ -92,6 +106,8 @@ class RunMirror:
                 self._stage(stage, child)
             if stage.done and (stage.name, stage.generation) not in self._headlined:
                 self._headline(record, stage, parent, child)
+        for folder in sorted(path.parent for path in self._folder.glob("trials/*/events.jsonl")):
+            self._trial(folder, parent).synchronise()
         self._conclude(record, parent, mirrored)
         return record
 
@@ -99,7 +115,7 @@ class RunMirror:
         """Finds the experiment, or makes it, and the runs that MLflow has already."""
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
-            location = artifact_location(self._uri, self._folder.parent, self._experiment)
+            location = artifact_location(self._uri, self._root, self._experiment)
             self._experiment_id = self._client.create_experiment(self._experiment, artifact_location=location)
             return
         if found.lifecycle_stage == "deleted":
@@ -118,9 +134,8 @@ class RunMirror:
 
     def _parent(self, record: RunRecord) -> Recorded:
         tags = {RUN_TAG: record.name, "mlflow.source.name": record.command, **self._tags}
-        if self._flat and ("", 0) not in self._known:
-            tags[PARENT_TAG] = self._sweep(self._tags[SWEEP_TAG])
-        parent = self._create(("", 0), record.name, record.started, tags)
+        tags |= {PARENT_TAG: self._below} if self._below else {}
+        parent = self._create(("", 0), self._folder.name, record.started, tags)
         if not parent.prepared:
             self._params(parent, record.settings())
             for name in ("recipe.yaml", "resolved.yaml", "plan.json"):
@@ -128,13 +143,19 @@ class RunMirror:
             parent.prepared = True
         return parent
 
-    def _sweep(self, name: str) -> str:
-        """The id of the run of a sweep, which its trials lie below."""
-        with locked(self._folder.parent / ".tracking.lock"):
-            found = self._client.search_runs([self._experiment_id], f"tags.`{RUN_TAG}` = '{name}'", max_results=1)
-            if not found:
-                found = [self._client.create_run(self._experiment_id, tags={RUN_TAG: name}, run_name=name)]
-        return str(found[0].info.run_id)
+    def _trial(self, folder: Path, parent: Recorded) -> RunMirror:
+        if folder not in self._trials:
+            self._trials[folder] = RunMirror(
+                self._client,
+                self._uri,
+                folder,
+                self._root,
+                self._experiment,
+                {},
+                register=False,
+                below=parent.run_id,
+            )
+        return self._trials[folder]
 
     def _child(self, record: RunRecord, stage: StageRecord, parent: Recorded) -> Recorded:
         tags = {
@@ -193,7 +214,8 @@ class RunMirror:
         if record.status != RUNNING:
             if record.error:
                 self._client.set_tag(parent.run_id, "bessemer.error", record.error)
-            self._file(parent, self._folder / "report.html")
+            for name in ("report.html", "sweep.json"):
+                self._file(parent, self._folder / name)
             self._client.set_tag(parent.run_id, MIRRORED_TAG, mirrored)
 
     def _status(self, recorded: Recorded, status: str, ended: int | None) -> None:
