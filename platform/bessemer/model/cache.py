@@ -1,8 +1,9 @@
 """Keys and values of the tokens seen so far, so that a new token costs one position, not the whole text.
 
 Memory is taken once: 2 L B G S d numbers for S positions. Every row has its own length, so prompts of unequal
-length share a batch without padding between prompt and answer: a row's token t always sits in slot t. A longer
-row's padding slots hold garbage until they are written; the mask hides them.
+length share a batch without padding between prompt and answer: a row's token t always sits in slot t. The slots
+past a row's length hold garbage until they are written; the mask hides them. Where all rows are equally long,
+nothing needs to be hidden and slots are written as one slice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bessemer.model import rope
 from bessemer.model.config import ModelConfig
+from bessemer.model.rope import Rotation
 
 
 class KeyValueCache:
@@ -21,38 +24,59 @@ class KeyValueCache:
         self, config: ModelConfig, rows: int, capacity: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
     ) -> None:
         shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
-        self._longest = 0
-        self._pending = torch.empty(0)
+        self._keys = torch.zeros(shape, dtype=dtype, device=device)
+        self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._cosine, self._sine = rope.rotation(config, capacity, None, self._keys.device)
+        self._lengths = torch.zeros(rows, dtype=torch.long, device=device)
+        self._longest = self._size = 0
+        self._even = True
+        self._slots: slice | tuple[Tensor, Tensor] = slice(0, 0)
 
-    def next_positions(self, count: int) -> Tensor:
-        """Positions [B, count] that the next `count` tokens of each row take."""
-        return self.lengths[:, None] + torch.arange(count, device=self.lengths.device)
+    def open(self, count: int) -> tuple[Rotation, Tensor | None]:
+        """Opens the next `count` slots of every row: their rotation, and which slots [B, 1, T, S] each may see.
 
-    def mask(self, positions: Tensor) -> Tensor:
-        """[B, 1, T, S]: which slots each new token sees; S is the longest row, the new tokens included."""
-        self._pending = positions
-        size = self._longest + positions.shape[-1]
-        return (torch.arange(size, device=positions.device) <= positions[:, :, None])[:, None]
+        No mask (None) where a single token of equally long rows sees everything, or where nothing was seen before.
+        """
+        self._size = self._longest + count
+        if self._even:
+            self._slots = slots = slice(self._longest, self._size)
+            rotation = self._cosine[:, slots], self._sine[:, slots]
+            if count == 1 or self._longest == 0:
+                return rotation, None
+            return rotation, self._mask(torch.arange(self._longest, self._size, device=self._lengths.device)[None])
+        positions = self._lengths[:, None] + torch.arange(count, device=self._lengths.device)
+        self._slots = (torch.arange(len(positions), device=positions.device)[:, None], positions)
+        return (self._cosine[0, positions], self._sine[0, positions]), self._mask(positions)
+
+    def _mask(self, positions: Tensor) -> Tensor:
+        return (torch.arange(self._size, device=positions.device) <= positions[:, :, None])[:, None]
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Stores keys and values [B, G, T, d] at the pending positions; attention over all of them [B, T, H d]."""
-        size = self._longest + keys.shape[2]
-        rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
-        self.keys[layer][rows, :, self._pending] = keys.transpose(1, 2)
-        self.values[layer][rows, :, self._pending] = values.transpose(1, 2)
+        """Stores keys and values [B, G, T, d] in the open slots; attention over all slots, [B, T, H d]."""
+        for store, new in ((self._keys[layer], keys), (self._values[layer], values)):
+            if isinstance(self._slots, slice):
+                store[:, :, self._slots] = new
+            else:
+                rows, slots = self._slots
+                store[rows, :, slots] = new.transpose(1, 2)
         y = F.scaled_dot_product_attention(
             queries,
-            self.keys[layer, :, :, :size],
-            self.values[layer, :, :, :size],
+            self._keys[layer, :, :, : self._size],
+            self._values[layer, :, :, : self._size],
             attn_mask=mask,
+            is_causal=mask is None and queries.shape[2] > 1,
             enable_gqa=keys.shape[1] != queries.shape[1],
         )
         return y.transpose(1, 2).flatten(2)
 
     def advance(self, counts: Tensor | int) -> None:
-        """Counts the first `counts` (one number, or one a row) of the tokens just appended as seen."""
-        self.lengths = self.lengths + counts
-        self._longest = int(self.lengths.max())
+        """Counts the first `counts` (one number, or one a row) of the tokens in the open slots as seen."""
+        self._lengths = self._lengths + counts
+        shortest, longest = torch.aminmax(self._lengths)
+        self._longest, self._even = int(longest), bool(shortest == longest)
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Forgets all rows but these."""
+        self._keys, self._values = self._keys[:, rows], self._values[:, rows]
+        self._lengths = self._lengths[rows]
+        self.advance(0)

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -134,6 +134,17 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32, device: torc
             hint="check that configuration and weights belong together and that every shard is there",
         )
     return model
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The type that the weights in a Hugging Face folder have, by its `config.json`; fp32 if it does not say."""
+    raw = storage.read_json(folder / "config.json") or {}
+    name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
+    if name not in ("float32", "bfloat16", "float16"):
+        raise InputError(
+            f"`{folder}/config.json` names the number type `{name}`", hint="use float32 or bfloat16 weights"
+        )
+    return cast(torch.dtype, getattr(torch, name))
 
 
 def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:

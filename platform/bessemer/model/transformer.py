@@ -92,20 +92,19 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """The normalised last hidden states [B, T, D], which the head reads.
 
-        `positions` [T] or [B, T] are 0, 1, 2, ... if left out; with a cache, counted on from each row's length.
+        `positions` [T] or [B, T] are 0, 1, 2, ... if left out.
         `documents` [B, T] numbers the document of each token; attention then stays inside a document (the mask
         costs B T^2 bytes). `causal=False` lets every token see the whole row (or document). With a `cache` the
-        tokens are appended to it, and it is the caller's to say how many count (`cache.advance`).
+        tokens go on from its rows, and it is the caller's to say how many of them count (`cache.advance`).
         """
-        mask: Tensor | None = None
         if cache is not None:
             assert documents is None, "a cache holds one document a row"
+            assert positions is None, "a cache counts positions itself"
             assert causal, "tokens in a cache were seen without those after them"
-            positions = cache.next_positions(tokens.shape[1])
-            mask = cache.mask(positions)
-        elif documents is not None:
-            mask = _document_mask(documents, causal)
-        rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
+            rotation, mask = cache.open(tokens.shape[1])
+        else:
+            rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
+            mask = None if documents is None else _document_mask(documents, causal)
         x = F.embedding(tokens, self.embed_tokens).to(self.compute_dtype)
         for number, block in enumerate(self.blocks()):
             x = block(x, rotation, mask, causal, None if cache is None else (cache, number))

@@ -1,0 +1,176 @@
+"""The engine: prompts in, tokens out, many rows at once.
+
+The prompts of a batch are read in one pass (shorter ones are followed by tokens that do not count); then every
+step feeds each row its last token. Keys and values are kept (`model/cache.py`), so a token costs one position
+whatever the length of its text. Rows that have ended are taken out once half of the batch has, which copies the
+cache at most once in total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bessemer import storage
+from bessemer.errors import UsageError
+from bessemer.generate.sampling import Sampler
+from bessemer.generate.settings import GenerationSettings
+from bessemer.generate.text import TextStream
+from bessemer.model import hub
+from bessemer.model.cache import KeyValueCache
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.tokenizer import TokenizerFolder
+
+MAX_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What followed a prompt. `tokens` are without the stop token that ended them."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+
+
+class Generator:
+    """A model with its tokenizer. `stop_tokens` end a text."""
+
+    def __init__(self, model: Transformer, tokenizer: TokenizerFolder, stop_tokens: frozenset[int]) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.stop_tokens = stop_tokens
+
+    @classmethod
+    def load(cls, folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Generator:
+        """From a Hugging Face folder; in the type its weights are stored in if no `dtype` is given."""
+        tokenizer = TokenizerFolder.open(folder)
+        ends = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
+        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        model = hub.load_model(folder, dtype=dtype or hub.stored_dtype(folder), device=device)
+        return cls(model, tokenizer, frozenset(ends) or frozenset([tokenizer.end_of_text_id]))
+
+    def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
+        """The continuation of `prompt` in pieces, as it comes. Raises UsageError for a prompt that is too long."""
+        settings = settings or GenerationSettings()
+        text = TextStream(self.tokenizer.tokenizer, settings.stop)
+        batch = Batch(self.model, [self.encode(prompt)], [settings])
+        while batch.requests:
+            [(_, token)] = batch.step()
+            if token in self.stop_tokens:
+                break
+            if piece := text.push(token):
+                yield piece
+            if text.stopped:
+                return
+        if piece := text.finish():
+            yield piece
+
+    def generate(
+        self, prompts: Sequence[str], settings: GenerationSettings | Sequence[GenerationSettings] | None = None
+    ) -> list[Completion]:
+        """One completion for each prompt, with one setting for all or one for each."""
+        settings = settings or GenerationSettings()
+        each = [settings] * len(prompts) if isinstance(settings, GenerationSettings) else list(settings)
+        assert len(each) == len(prompts), "as many settings as prompts"
+        encoded = [self.encode(prompt) for prompt in prompts]
+        order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))
+        completions: dict[int, Completion] = {}
+        for start in range(0, len(order), MAX_BATCH_SIZE):
+            chosen = order[start : start + MAX_BATCH_SIZE]
+            answers = self._complete([encoded[i] for i in chosen], [each[i] for i in chosen])
+            completions |= dict(zip(chosen, answers, strict=True))
+        return [completions[i] for i in range(len(prompts))]
+
+    def encode(self, prompt: str) -> list[int]:
+        """A prompt's tokens; an empty one is the end of another text, after which a new one begins."""
+        return self.tokenizer.encode(prompt) or [self.tokenizer.end_of_text_id]
+
+    def _complete(self, prompts: list[list[int]], settings: list[GenerationSettings]) -> list[Completion]:
+        streams = [TextStream(self.tokenizer.tokenizer, s.stop) for s in settings]
+        texts: list[list[str]] = [[] for _ in prompts]
+        tokens: list[list[int]] = [[] for _ in prompts]
+        stopped = [False] * len(prompts)
+        batch = Batch(self.model, prompts, settings)
+        while batch.requests:
+            for request, token in batch.step():
+                stopped[request] = token in self.stop_tokens
+                if not stopped[request]:
+                    tokens[request].append(token)
+                    texts[request].append(streams[request].push(token))
+                    stopped[request] = streams[request].stopped
+            batch.end({request for request in batch.requests if stopped[request]})
+        return [
+            Completion("".join(text) + stream.finish(), tuple(ids), "stop" if ended else "length")
+            for text, stream, ids, ended in zip(texts, streams, tokens, stopped, strict=True)
+        ]
+
+
+class Batch:
+    """Requests that are continued together. `requests` are the numbers of those not ended yet."""
+
+    def __init__(
+        self, model: Transformer, prompts: Sequence[Sequence[int]], settings: Sequence[GenerationSettings]
+    ) -> None:
+        context = model.config.max_position_embeddings
+        for prompt in prompts:
+            assert prompt, "a prompt has at least one token"
+            if len(prompt) >= context:
+                raise UsageError(
+                    f"the prompt has {len(prompt)} tokens, and the model's context holds {context}",
+                    hint=f"shorten it to fewer than {context} tokens",
+                )
+        self._model = model
+        self._device = model.embed_tokens.device
+        self._limits = [min(s.max_new_tokens, context - len(p)) for p, s in zip(prompts, settings, strict=True)]
+        self._rows = list(range(len(prompts)))  # the request of each row of the cache, ended ones included
+        self.requests = set(self._rows)
+        self._sampler = Sampler.of(settings, self._device)
+        self._numbers = _numbers(settings, max(self._limits)).to(self._device)
+        self._step = 0
+        capacity = max(len(p) + limit for p, limit in zip(prompts, self._limits, strict=True))
+        self._cache = KeyValueCache(
+            model.config, len(prompts), capacity, dtype=model.compute_dtype, device=self._device
+        )
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._device)
+        longest = int(lengths.max())
+        padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
+        self._inputs, self._counts = torch.tensor(padded, device=self._device), lengths
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, int]]:
+        """(request, its next token) for every request; those at their limit end with it."""
+        hidden = self._model.hidden_states(self._inputs, cache=self._cache)
+        self._cache.advance(self._counts)
+        last = hidden[torch.arange(len(hidden), device=self._device), self._counts - 1]
+        logits = F.linear(last, self._model.head().to(last.dtype))
+        tokens = self._sampler.draw(logits, self._numbers[:, self._step])
+        self._inputs = tokens[:, None]
+        self._step += 1
+        drawn = [(r, t) for r, t in zip(self._rows, tokens.tolist(), strict=True) if r in self.requests]
+        self.end({request for request in self.requests if self._step >= self._limits[request]})
+        return drawn
+
+    def end(self, requests: set[int]) -> None:
+        """Ends some requests; their rows stand still, and are given up once they are half of the batch."""
+        self.requests -= requests
+        if self.requests and 2 * len(self.requests) <= len(self._rows):
+            places = [place for place, request in enumerate(self._rows) if request in self.requests]
+            kept = torch.tensor(places, device=self._device)
+            self._cache.keep_rows(kept)
+            self._sampler = self._sampler.rows(kept)
+            self._numbers, self._inputs = self._numbers[kept], self._inputs[kept]
+            self._rows = [self._rows[place] for place in places]
+        self._counts = torch.tensor([int(request in self.requests) for request in self._rows], device=self._device)
+
+
+def _numbers(settings: Sequence[GenerationSettings], count: int) -> Tensor:
+    """Uniform numbers [B, count]; a row's are those of its seed alone."""
+    return torch.from_numpy(np.stack([np.random.default_rng(s.seed).random(count, np.float32) for s in settings]))

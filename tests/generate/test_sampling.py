@@ -1,0 +1,51 @@
+"""Draws follow the filtered probabilities, and filters keep what their definitions say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from bessemer.generate.sampling import Sampler
+from bessemer.generate.settings import GenerationSettings
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.7, 5, 1.0), (1.3, 0, 0.8), (1.0, 9, 0.6)]
+)
+def test_the_share_of_each_token_is_its_probability_as_transformers_filters_it(
+    temperature: float, top_k: int, top_p: float
+) -> None:
+    """Numbers on a fine grid give every token its share of the interval, to one step of the grid."""
+    logits = torch.randn(1, 23, generator=torch.Generator().manual_seed(0)) * 2
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    if top_k:
+        warpers.append(TopKLogitsWarper(top_k))
+    warpers.append(TopPLogitsWarper(top_p))
+    expected = torch.softmax(warpers(None, logits), -1)[0]
+
+    steps = 20_000
+    settings = GenerationSettings(temperature=temperature, top_k=top_k, top_p=top_p)
+    numbers = (torch.arange(steps) + 0.5) / steps
+    drawn = Sampler.of([settings] * steps, "cpu").draw(logits.expand(steps, -1), numbers)
+    share = torch.bincount(drawn, minlength=23) / steps
+    torch.testing.assert_close(share, expected, atol=2 / steps, rtol=0)
+
+
+def test_rows_have_their_own_settings_and_temperature_zero_is_greedy() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0]]).expand(3, -1)
+    rows = [GenerationSettings(temperature=t, top_p=1.0, top_k=k) for t, k in ((0, 0), (1, 1), (5, 0))]
+    drawn = Sampler.of(rows, "cpu").draw(logits, torch.tensor([0.99, 0.99, 0.99]))
+    assert drawn.tolist() == [1, 1, 0]
+
+
+def test_the_greatest_number_draws_a_kept_token() -> None:
+    logits = torch.zeros(1, 5000)
+    settings = GenerationSettings(temperature=1, top_k=10, top_p=1)
+    number = torch.tensor([1.0 - 2**-24])
+    assert Sampler.of([settings], "cpu").draw(logits, number) == 9
