@@ -39,10 +39,10 @@ def collect(root: Path, budget_bytes: int, *, dry_run: bool = False) -> tuple[li
 def _pinned(root: Path) -> set[Path]:
     needed: set[Path] = set()
     newest: set[str] = set()
-    for run in runs.all_runs(root, trials=True):
+    for run in runs.all_runs(root):
         recipe = run.plan().get("recipe", "")
         finished = run.status() == "finished"
-        if finished and (run.is_trial or recipe in newest):
+        if finished and recipe in newest:
             continue
         if finished:
             newest.add(recipe)

@@ -37,6 +37,8 @@ class Run:
     """One run, by its folder."""
 
     folder: Path
+    storage_root: Path | None = None
+    """Where the artifacts are, if not beside the run's folder (the trials of a sweep lie inside the sweep's)."""
 
     @property
     def name(self) -> str:
@@ -45,12 +47,7 @@ class Run:
     @property
     def root(self) -> Path:
         """The storage path that the run is part of."""
-        return self.folder.parent
-
-    @property
-    def is_trial(self) -> bool:
-        """Whether it is part of a sweep: such a run is called `<sweep>.<number>`."""
-        return "." in self.name
+        return self.storage_root or self.folder.parent
 
     @property
     def stop_file(self) -> Path:
@@ -136,11 +133,10 @@ def start(run: Run, *, command: str, attempt: int) -> None:
     )
 
 
-def all_runs(root: Path, *, trials: bool = False) -> Iterator[Run]:
-    """Every run under a storage path, the newest first; those that are part of a sweep only if asked for."""
+def all_runs(root: Path) -> Iterator[Run]:
+    """Every run under a storage path, the newest first. The trials of a sweep lie in its folder and are not listed."""
     folders = [path.parent for path in root.glob(f"*/{EVENTS}")] if root.is_dir() else []
-    found = (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
-    return (run for run in found if trials or not run.is_trial)
+    yield from (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
 
 
 def _begun(folder: Path) -> str:
@@ -148,17 +144,17 @@ def _begun(folder: Path) -> str:
 
 
 def find(root: Path, name: str | None) -> Run:
-    """The run called `name` (a prefix will do), or the newest for None and `@last`. Raises UsageError."""
+    """The run called `name` (a prefix or a folder will do), or the newest for None and `@last`. Raises UsageError."""
     found = list(all_runs(root))
     if not found:
         raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
     if name in (None, "@last"):
         return found[0]
     assert name is not None
-    if (Path(name) / EVENTS).exists():
-        return Run(Path(name).resolve())
+    folder = Path(name).absolute()
+    if (folder / EVENTS).exists():
+        return Run(folder, root)
     matches = [run for run in found if run.name.startswith(name)]
-    matches += [run for run in all_runs(root, trials=True) if run.name == name]
     if not matches:
         raise UsageError(f"there is no run `{name}`", hint=nearest(name, [run.name for run in found[:20]]))
     return matches[0]
