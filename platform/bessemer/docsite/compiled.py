@@ -27,14 +27,18 @@ def is_readable(module: str) -> bool:
 
 
 def read(name: str) -> Source:
-    """The compiled module `name`; empty where the platform does not have it."""
+    """The compiled module `name`; empty where the platform does not have it.
+
+    A hook of `sys` that something replaced is read from the original, which the interpreter keeps as `__name__`.
+    """
     source = Source(name)
     try:
         module = importlib.import_module(name)
     except ImportError:
         return source
     source.doc = inspect.getdoc(module) or ""
-    for key, value in sorted(vars(module).items()):
+    for key, current in sorted(vars(module).items()):
+        value = vars(module).get(f"__{key}__", current)
         if key.startswith("_") or inspect.ismodule(value):
             continue
         if inspect.isclass(value):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from html import escape, unescape
 
+from bessemer.docsite.inline import inline
+
 _UNDERLINE = re.compile(r"([=\-~^\"*#+_])\1{2,}\s*")
 _TABLE = re.compile(r"\s*(\+[-=]+\+|={2,} +=|-{3,} +-|\|.*\|\s*$)")
 _DIRECTIVE = re.compile(r"\.\. ([\w:-]+)::\s*(.*)")
@@ -44,19 +46,6 @@ _ABBREVIATION = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?]['\")]?(?=\s+[^a-z\s]|\s*$)")
 
-_INLINE = re.compile(
-    r"``(?P<code>.+?)``"
-    r"|(?<!\w):(?:[\w+-]+:){1,2}`(?P<role>[^`]+)`"
-    r"|`(?P<title>[^`<>]+?)\s*<(?P<target>[^`<>]+)>`_{1,2}"
-    r"|!?\[(?P<link>[^\[\]]*)\]\((?P<href>[^()\s]+)\)"
-    r"|\[`?(?P<reference>[^\[\]`]+)`?\]\[[^\[\]]*\]"
-    r"|(?<![\w\])])\[[\w#]+\]_(?!\w)"
-    r"|`(?P<name>[^`\n]+)`(?:_{1,2}(?!\w))?"
-    r"|\*\*(?P<strong>[^*\s](?:[^*]*[^*\s])?)\*\*"
-    r"|(?<![\w*])\*(?P<emphasis>[^*\s](?:[^*]*[^*\s])?)\*(?![\w*])"
-    r"|\\(?P<escaped>[*_`|\\ ])"
-)
-
 
 def to_html(doc: str) -> str:
     """The blocks of a docstring (as `inspect.cleandoc` leaves it) as HTML."""
@@ -82,35 +71,6 @@ def summary_of(doc: str) -> str:
         if not _ABBREVIATION.search(text[: match.end()]):
             return text[: match.end()]
     return text
-
-
-def _inline(text: str) -> str:
-    text = " ".join(text.split())
-    parts, end = [], 0
-    for match in _INLINE.finditer(text):
-        parts += [escape(text[end : match.start()], quote=False), _styled(match)]
-        end = match.end()
-    return "".join([*parts, escape(text[end:], quote=False)])
-
-
-def _styled(match: re.Match[str]) -> str:
-    group = match.lastgroup
-    if group is None:
-        return ""
-    text = escape(match[group].strip(), quote=False)
-    if group == "role":
-        shown = re.sub(r"\s*<[^<>]*>$", "", match["role"]).lstrip("!")
-        shown = shown[1:].rpartition(".")[2] if shown.startswith("~") else shown
-        return f"<code>{escape(shown, quote=False)}</code>"
-    if group in ("target", "href"):
-        title = escape(match["title"] or match["link"] or "", quote=False)
-        url = match[group]
-        return f'<a href="{escape(url)}">{title}</a>' if url.startswith(("http://", "https://")) else title
-    if group in ("code", "name", "reference"):
-        return f"<code>{text}</code>"
-    if group == "escaped":
-        return "" if match["escaped"] == " " else escape(match["escaped"])
-    return f"<strong>{text}</strong>" if group == "strong" else f"<em>{text}</em>"
 
 
 def _blocks(lines: list[str]) -> list[str]:
@@ -167,11 +127,11 @@ def _blocks(lines: list[str]) -> list[str]:
             position += 1
         elif match := re.match(r"#{1,6}\s+(.+?)\s*#*$", line):
             end_list()
-            found.append(f"<h3>{_inline(match[1])}</h3>")
+            found.append(f"<h3>{inline(match[1])}</h3>")
             position += 1
         elif _UNDERLINE.fullmatch(following.strip()) and len(stripped) < 100:
             end_list()
-            found.append(f"<h3>{_inline(stripped)}</h3>")
+            found.append(f"<h3>{inline(stripped)}</h3>")
             position += 2
             if _ITEM_SECTIONS.fullmatch(stripped):
                 section, position = _section(lines, position)
@@ -191,7 +151,7 @@ def _blocks(lines: list[str]) -> list[str]:
         elif _TABLE.match(line):
             end_list()
             table, position = _while(lines, position, lambda text: bool(text.strip()))
-            found.append(_pre(table))
+            found.append(_table(table) or _pre(table))
         elif match := _FIELD.fullmatch(line):
             body, position = _indented(lines, position + 1)
             name = match[2].split()[-1] if match[2].strip() else match[1].capitalize()
@@ -207,14 +167,14 @@ def _blocks(lines: list[str]) -> list[str]:
                 body, position = _indented(lines, position)
                 if text.endswith(":") or _looks_like_code(body):
                     end_list()
-                    found += [f"<p>{_inline(text.replace('::', ':'))}</p>", _pre(body)]
+                    found += [f"<p>{inline(text.replace('::', ':'))}</p>", _pre(body)]
                 else:
-                    add_item(f"<strong>{_inline(text)}</strong>", body)
+                    add_item(f"<strong>{inline(text)}</strong>", body)
                 continue
             end_list()
             after_colons = text.endswith("::")
             text = text[:-1] if after_colons else text
-            if text != ":" and (inner := _inline(text).strip()):
+            if text != ":" and (inner := inline(text).strip()):
                 found.append(f"<p>{inner}</p>")
     end_list()
     return found
@@ -233,15 +193,15 @@ def _directive(name: str, argument: str, body: list[str]) -> list[str]:
     if name in _VERSIONS:
         version, _, text = argument.partition(" ")
         rest = " ".join([text, *(line.strip() for line in body if line.strip())]).strip()
-        return [f"<p><em>{_VERSIONS[name]} {escape(version)}{': ' if rest else '.'}</em>{_inline(rest)}</p>"]
+        return [f"<p><em>{_VERSIONS[name]} {escape(version)}{': ' if rest else '.'}</em>{inline(rest)}</p>"]
     if name in _CODE_DIRECTIVES:
         while body and (not body[0].strip() or body[0].startswith(":")):
             body = body[1:]
         return [_pre(body)] if body else []
     if name == "rubric":
-        return [f"<h3>{_inline(argument)}</h3>"]
+        return [f"<h3>{inline(argument)}</h3>"]
     if name in ("topic", "admonition"):
-        return [f"<h3>{_inline(argument)}</h3>", *_blocks(body)]
+        return [f"<h3>{inline(argument)}</h3>", *_blocks(body)]
     return []
 
 
@@ -251,11 +211,11 @@ def _numpydoc_items(lines: list[str], *, is_index: bool) -> list[tuple[str, list
     for line in lines:
         if line and line[0] != " ":
             term, _, kind = re.sub(r"\s*:(?=\s|$)", "\0", line, count=1).partition("\0")
-            shown, kind = f"<strong>{_inline(term.strip())}</strong>", kind.strip()
+            shown, kind = f"<strong>{inline(term.strip())}</strong>", kind.strip()
             if is_index:
                 items.append((shown, [kind] if kind else []))
             else:
-                items.append((f"{shown} ({_inline(kind)})" if kind else shown, []))
+                items.append((f"{shown} ({inline(kind)})" if kind else shown, []))
         elif items:
             items[-1][1].append(line.strip() if is_index else line)
     return items
@@ -267,8 +227,8 @@ def _google_items(lines: list[str]) -> list[tuple[str, list[str]]]:
     for line in lines:
         match = _ITEM_TERM.match(line) if line and line[0] != " " else None
         if match:
-            kind = f" ({_inline(match[2])})" if match[2] else ""
-            items.append((f"<strong>{_inline(match[1].strip())}</strong>{kind}", [match[3]]))
+            kind = f" ({inline(match[2])})" if match[2] else ""
+            items.append((f"<strong>{inline(match[1].strip())}</strong>{kind}", [match[3]]))
         elif items and (not line or line[0] == " "):
             items[-1][1].append(line)
         elif line:
@@ -311,6 +271,24 @@ def _section(lines: list[str], position: int) -> tuple[list[str], int]:
     ):
         end += 1
     return lines[position:end], end
+
+
+def _table(lines: list[str]) -> str:
+    """A simple table (`=== ===` above, below the heading and below), or "" for any other."""
+    rules = [number for number, line in enumerate(lines) if not line.strip(" =") and "=" in line]
+    if rules[:1] != [0] or rules[-1] != len(lines) - 1 or len(rules) > 3:
+        return ""
+    starts = [match.start() for match in re.finditer("=+", lines[0])]
+    spans = list(zip(starts, [*starts[1:], None], strict=True))
+    rows: list[list[str]] = []
+    for line in lines[1:-1]:
+        cells = [line[start:end].strip() for start, end in spans]
+        if rows and not cells[0]:
+            rows[-1] = [f"{above} {cell}".strip() for above, cell in zip(rows[-1], cells, strict=True)]
+        elif "".join(cells).strip("= "):
+            rows.append(cells)
+    body = "\n".join(f"<tr>{''.join(f'<td>{inline(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>\n{body}\n</table>"
 
 
 def _while(lines: list[str], position: int, condition: Callable[[str], bool]) -> tuple[list[str], int]:

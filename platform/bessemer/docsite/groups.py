@@ -5,8 +5,8 @@ module too large for one directory (the part that came from one source file, or 
 bounded, so that no single one weighs much in a split.
 
 Choice: within a package the largest group of every module comes first, then the second of those that have one, and so
-on; across packages every one gives the same share of its text, the standard library twice that. The order is one
-sort, so a larger site holds all the groups of a smaller one (but for those at the edge).
+on; across packages every one gives the same share of its text, those in `WEIGHTS` more. The order is one sort, so a
+larger site holds all the groups of a smaller one (but for those at the edge).
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from bessemer.docsite.catalog import STANDARD_LIBRARY, Entry, Package
+from bessemer.docsite.catalog import READMES, STANDARD_LIBRARY, Entry, Package
 from bessemer.docsite.source import CLASS
 
 GROUP_BYTES = 64_000
 PAGE_BYTES = 21_000
 THIN_BYTES = 4_000
 """Groups with less text than this make no page worth reading."""
+WEIGHTS = {STANDARD_LIBRARY: 2, READMES: 2}
+"""How much more than others the text of these is worth."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,18 @@ class Group:
 
 def groups_of(package: Package) -> list[Group]:
     """The groups of a package that are worth a directory, in the order in which a site takes them."""
+    weight = WEIGHTS.get(package.name, 1)
     ranked: list[tuple[int, int, str, Group]] = []
     for module, entries in package.entries.items():
         groups = []
-        for part, members in _parts(module, entries):
+        for number, (part, members) in enumerate(_parts(module, entries)):
             title = f"{module}: {part}" if part else module
-            doc = "" if part else package.module_docs.get(module, "")
+            doc = "" if number else package.module_docs.get(module, "")
             directory = slug(f"{module}/{part}" if part else module)
             groups.append(Group(directory, title, package, doc, tuple(_pages(members))))
-        groups = sorted((g for g in groups if g.num_bytes >= THIN_BYTES), key=lambda g: (-g.num_bytes, g.directory))
+        groups = sorted(
+            (g for g in groups if g.num_bytes * weight >= THIN_BYTES), key=lambda g: (-g.num_bytes, g.directory)
+        )
         ranked += [(turn, -group.num_bytes, group.directory, group) for turn, group in enumerate(groups)]
     return [group for *_, group in sorted(ranked, key=lambda item: item[:3])]
 
@@ -77,7 +82,7 @@ def choose(packages: Iterable[Sequence[Group]], max_files: int) -> list[Group]:
     ranked: list[tuple[float, str, Group]] = []
     for groups in packages:
         total = sum(group.num_bytes for group in groups)
-        weight = 2 if groups and groups[0].package.name == STANDARD_LIBRARY else 1
+        weight = WEIGHTS.get(groups[0].package.name, 1) if groups else 1
         ends = accumulate(group.num_bytes for group in groups)
         ranked += [((end - g.num_bytes) / total / weight, g.directory, g) for end, g in zip(ends, groups, strict=True)]
     chosen, num_files = [], 0

@@ -26,10 +26,11 @@ header.site nav a { margin-right: 1.2rem }
 .breadcrumbs { padding: .6rem 2rem; font-size: .85rem; color: var(--soft); border-bottom: 1px solid var(--line) }
 .columns { display: grid; grid-template-columns: 15rem minmax(0, 48rem); gap: 3rem; padding: 1.5rem 2rem }
 aside { font-size: .85rem; border-right: 1px solid var(--line); padding-right: 1rem }
-aside h2 { font-size: .75rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft) }
+main { grid-column: 2 } td { border-top: 1px solid var(--line); padding: .25rem 1rem .25rem 0; vertical-align: top }
 aside ul { list-style: none; margin: 0; padding: 0 } aside li { padding: .15rem 0; overflow-wrap: anywhere }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; padding-top: 1rem; border-top: 1px solid var(--line) }
+aside h2 { border: 0; padding: 0; margin: 0 0 .4rem; font-size: .75rem; color: var(--soft) }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem }
 code, pre { font: .88em/1.5 ui-monospace, Menlo, Consolas, monospace }
 pre { background: var(--shade); border: 1px solid var(--line); padding: .7rem 1rem; overflow-x: auto }

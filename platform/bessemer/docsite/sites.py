@@ -176,7 +176,7 @@ class _Article:
         parts = self.parts[:-1] if without_last else self.parts
         path: tuple[Link, ...] = ((self.group.title, f"/{self.group.directory}/"),)
         if self.url != self.group.url:
-            path += ((self.title, self.url.rpartition("/")[2]),)
+            path += ((self.title, self.url.removeprefix(f"http://{self.group.host}")),)
         return pages.page(
             _frame(self.group.package, hosts),
             self.title,
@@ -205,14 +205,14 @@ def _group_articles(group: Group, nearby: tuple[Link, ...]) -> Iterator[_Article
         return
     names = _file_names(group)
     addresses = {
-        entry: f"{name}#{pages.anchor(number)}"
+        entry: f"/{group.directory}/{name}#{pages.anchor(number)}"
         for name, page in zip(names, group.pages, strict=True)
         for number, entry in enumerate(page)
     }
     listing = pages.contents(group, addresses)
     yield _Article(group.url, group.title, group, (*introduction, listing, *ending), (), nearby)
     for name, entries in zip(names, group.pages, strict=True):
-        siblings = tuple((n.removesuffix(".html"), n) for n in names) + nearby
+        siblings = tuple((n.removesuffix(".html"), f"/{group.directory}/{n}") for n in names) + nearby
         sections = tuple(pages.sections(entries))
         yield _Article(group.url + name, _page_title(group, entries), group, sections, entries, siblings)
 
