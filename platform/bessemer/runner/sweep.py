@@ -33,6 +33,8 @@ from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, load_recipe, make_plan
 from bessemer.runner.run import run_recipe
 from bessemer.runner.runs import Run
+from bessemer.tracking.mirror import Mirror
+from bessemer.tracking.sweeps import record_sweep
 
 SPACES = {
     "choice": 1, "grid": 1, "uniform": 2, "loguniform": 2, "quniform": 3, "qloguniform": 3, "randint": 2,
@@ -93,6 +95,7 @@ def run_sweep(
         with (
             lease.hold(sweep_run.folder, sweep_run.name, waiting=lambda owner: None),
             stopping.graceful(sweep_run.stop_file),
+            Mirror(sweep_run.folder, recipe.settings.tracking, say, {}),
         ):
             shared = shared_stages(recipe, plan, settings)
             if shared:
@@ -112,8 +115,6 @@ def run_sweep(
         cluster.stop()
     storage.write_json(sweep_run.folder / "sweep.json", asdict(result))
     sweep_run.record("run_finished")
-    from bessemer.tracking.sweeps import record_sweep
-
     record_sweep(sweep_run.folder, recipe.settings.tracking, asdict(result), say)
     if result.best.metric is None:
         raise BessemerError(
