@@ -29,7 +29,7 @@ def test_flops_per_token_agree_with_torchs_own_counter(monkeypatch: pytest.Monke
     model.initialise(0)
     tokens = torch.zeros(2, 32, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        model(tokens, targets=tokens, documents=torch.zeros_like(tokens)).backward()
+        model(tokens, targets=tokens, mask=torch.ones(2, 32, 32, dtype=torch.bool)).backward()
     # norms are counted as matrices in the formula and not at all by torch: they are the whole difference
     norms = 6 * sum(p.numel() for p in model.parameters() if p.ndim == 1)
     assert counter.get_total_flops() == 64 * (shape.flops_per_token(32) - norms)

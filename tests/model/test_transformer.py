@@ -8,7 +8,7 @@ import torch
 from bessemer.model import plain
 from bessemer.model.cache import KeyValueCache
 from bessemer.model.config import ModelConfig, ModelShape
-from bessemer.model.transformer import Transformer
+from bessemer.model.transformer import Transformer, document_mask
 
 
 def small(**changes: object) -> Transformer:
@@ -48,7 +48,7 @@ def test_documents_in_a_row_do_not_see_each_other() -> None:
     model, tokens = small(), some_tokens(1, 12)
     documents = torch.tensor([[0] * 5 + [1] * 7])
     positions = torch.cat((torch.arange(5), torch.arange(7)))[None]
-    packed = model(tokens, documents=documents, positions=positions)
+    packed = model(tokens, mask=document_mask(documents), positions=positions)
     torch.testing.assert_close(packed[:, :5], model(tokens[:, :5]))
     torch.testing.assert_close(packed[:, 5:], model(tokens[:, 5:]))
 

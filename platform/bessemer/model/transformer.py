@@ -32,7 +32,7 @@ from bessemer.model.config import ModelConfig
 from bessemer.model.loss import IGNORED, cross_entropy
 from bessemer.model.rope import Rotation
 
-__all__ = ["IGNORED", "ParameterRole", "Transformer"]
+__all__ = ["IGNORED", "ParameterRole", "Transformer", "document_mask"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Transformer(nn.Module):
         targets: Tensor | None = None,
         reduction: Literal["sum", "none"] = "sum",
         positions: Tensor | None = None,
-        documents: Tensor | None = None,
+        mask: Tensor | None = None,
         causal: bool = True,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
@@ -76,7 +76,7 @@ class Transformer(nn.Module):
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
         The other arguments are those of `hidden_states`.
         """
-        x = self.hidden_states(tokens, positions=positions, documents=documents, causal=causal, cache=cache)
+        x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
         if targets is None:
             return F.linear(x, self.head().to(x.dtype))
         return cross_entropy(x, self.head(), targets, reduction=reduction)
@@ -86,25 +86,26 @@ class Transformer(nn.Module):
         tokens: Tensor,
         *,
         positions: Tensor | None = None,
-        documents: Tensor | None = None,
+        mask: Tensor | None = None,
         causal: bool = True,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The normalised last hidden states [B, T, D], which the head reads.
 
-        `positions` [T] or [B, T] are 0, 1, 2, ... if left out.
-        `documents` [B, T] numbers the document of each token; attention then stays inside a document (the mask
-        costs B T^2 bytes). `causal=False` lets every token see the whole row (or document). With a `cache` the
-        tokens go on from its rows, and it is the caller's to say how many of them count (`cache.advance`).
+        `positions` [T] or [B, T] are 0, 1, 2, ... if left out. `mask` [B, T, T] is true where a query (second
+        dimension) may see a key (third); every query must see one. `causal=False` lets tokens see what is after
+        them. With a `cache` the tokens go on from its rows, and it is the caller's to say how many of them count
+        (`cache.advance`).
         """
         if cache is not None:
-            assert documents is None, "a cache holds one document a row"
+            assert mask is None, "a cache has the mask of its own rows"
             assert positions is None, "a cache counts positions itself"
             assert causal, "tokens in a cache were seen without those after them"
             rotation, mask = cache.open(tokens.shape[1])
         else:
             rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
-            mask = None if documents is None else _document_mask(documents, causal)
+            if mask is not None:
+                mask = (mask.tril() if causal else mask)[:, None]
         x = F.embedding(tokens, self.embed_tokens).to(self.compute_dtype)
         for number, block in enumerate(self.blocks()):
             x = block(x, rotation, mask, causal, None if cache is None else (cache, number))
@@ -183,7 +184,7 @@ class Block(nn.Module):
         cache: tuple[KeyValueCache, int] | None,
     ) -> Tensor:
         """x [B, T, D] to [B, T, D]; `mask` [B, 1, T, S] is true where seen; the cache comes with the layer."""
-        c, operations = self.config, cpu if x.device.type == "cpu" else plain
+        c, operations = self.config, cpu if x.device.type == "cpu" and cache is None else plain
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
         qkv = operations.norm_linear(x, self.attention_norm, self.qkv, c.rms_norm_eps)
         if cache is None:
@@ -195,7 +196,6 @@ class Block(nn.Module):
         return x + F.linear(operations.swiglu(gate_up), self.down.to(x.dtype))
 
 
-def _document_mask(documents: Tensor, causal: bool) -> Tensor:
-    """[B, 1, T, T], true where the query's document is the key's (and, if causal, not ahead of it)."""
-    mask = documents[:, :, None] == documents[:, None, :]
-    return (mask.tril() if causal else mask)[:, None]
+def document_mask(documents: Tensor) -> Tensor:
+    """The mask [B, T, T] that keeps attention inside a document, from each token's document number [B, T]."""
+    return documents[:, :, None] == documents[:, None, :]
