@@ -216,25 +216,27 @@ class _Crawl:
         visited = frontier.visited_origins()
         outcomes, discoveries = [OUTCOMES.empty_table()], [DISCOVERIES.empty_table()]
         pages = frontier.num_pages
+        expected = min(self.config.max_pages, pages + frontier.num_waiting)
         left, round_number = wave, 0
         while left:
             units: list[Unit] = []
             for share in shares(left, size=UNIT_URLS):
                 new_origins = sorted({origin_of(target.url) for target in share} - visited)
                 units.append(Unit(f"{number:05d}-{round_number:04d}-{len(units):04d}", (share, new_origins)))
-            self._do(units, policy, pages)
+            self._do(units, policy, pages, expected)
             done: set[str] = set()
             for unit in units:
                 outcomes.append(read_parquet(self.draft.work / "outcomes" / f"{unit.name}.parquet"))
                 discoveries.append(read_parquet(self.draft.work / "discoveries" / f"{unit.name}.parquet"))
                 done.update(outcomes[-1]["url"].to_pylist())
                 pages += outcomes[-1]["state"].to_pylist().count(FETCHED)
+            self.context.progress(pages, expected, "pages")
             visited |= {origin_of(url) for url in done}
             left = [target for target in left if target.url not in done]
             round_number += 1
         return pa.concat_tables(outcomes), pa.concat_tables(discoveries)
 
-    def _do(self, units: list[Unit], policy: Policy, pages: int) -> None:
+    def _do(self, units: list[Unit], policy: Policy, pages: int, expected: int) -> None:
         """One round, in this process or by workers; `pages` were there before it."""
         context = self.context
         work = partial(_Worker, policy, self.draft.data, self.draft.work)
@@ -244,7 +246,7 @@ class _Crawl:
             make = partial(
                 work,
                 lambda: context.stopping.is_set() or context.stop_file.exists(),
-                lambda: context.progress(next(fetched), self.config.max_pages, "pages"),
+                lambda: context.progress(next(fetched), expected, "pages"),
             )
             context = replace(context, num_workers=0)
         run_units(units, make, self.draft.work / "receipts", replace(context, progress=_say_nothing))
