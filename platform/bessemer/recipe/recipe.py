@@ -287,11 +287,10 @@ class _Check:
         field = ".".join(str(part) for part in (*place[1:], *location)) or "recipe"
         if error["type"] == "extra_forbidden":
             owner = _model_at(model, location[:-1])
-            self.problem(
-                place + location,
-                f"`{field}` is not a setting",
-                nearest(str(location[-1]), owner.model_fields if owner else ()),
-            )
+            valid = [*owner.model_fields] if owner else []
+            if owner is Recipe:
+                valid += self.raw["stages"]
+            self.problem(place + location, f"`{field}` is not a setting", nearest(str(location[-1]), valid))
             return
         if error["type"] == "missing":
             owner = _model_at(model, location[:-1])

@@ -6,11 +6,14 @@ there, once the model's size and the corpus are known. Both are free of torch, s
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from bessemer.errors import UsageError
+from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import Settings, execution
 from bessemer.train.schedule import Shape
 
@@ -38,7 +41,7 @@ class TrainSettings(Settings):
     """Peak rate of an untied head."""
     vector_learning_rate: PositiveFloat | Auto = "auto"
     """Peak rate of the gains."""
-    weight_decay: float | Auto = Field("auto", ge=0)
+    weight_decay: NonNegativeFloat | Auto = "auto"
     """Decoupled decay of the hidden matrices, times their learning rate; nothing else decays."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's Nesterov momentum."""
@@ -117,3 +120,91 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+TOKENS_PER_PARAMETER = 20
+"""Compute-optimal budget (Hoffmann et al. 2022), over the parameters that multiply every token."""
+MOST_TOKENS_AT_ONCE = 16_384
+"""Of a micro batch left to `auto`: enough to fill the processor, and bounded in memory."""
+
+
+def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, seed: int) -> Plan:
+    """The plan for a model and a corpus of `train_tokens`. Raises UsageError for sizes that do not fit together."""
+    length = settings.max_seq_length
+    if train_tokens <= length:
+        raise UsageError(
+            f"`max_seq_length` is {length}, and the corpus has {train_tokens} tokens to train on",
+            hint="set a smaller `max_seq_length`, or bring more documents",
+        )
+    if settings.num_epochs is not None:
+        budget = settings.num_epochs * train_tokens
+    else:
+        budget = settings.num_tokens or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
+    batch = _auto_batch_size(budget, length) if settings.global_batch_size == "auto" else settings.global_batch_size
+    steps = settings.max_steps or max(1, round(budget / (batch * length)))
+    rates = _auto_rates(settings.optimizer, model, batch * length)
+    return Plan(
+        max_seq_length=length,
+        global_batch_size=batch,
+        num_steps=steps,
+        optimizer=settings.optimizer,
+        learning_rate=_given(settings.learning_rate, rates.matrix),
+        embedding_learning_rate=_given(settings.embedding_learning_rate, rates.embedding),
+        head_learning_rate=_given(settings.head_learning_rate, rates.head),
+        vector_learning_rate=_given(settings.vector_learning_rate, rates.vector),
+        weight_decay=_given(settings.weight_decay, rates.weight_decay),
+        momentum=settings.momentum,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        lr_scheduler=settings.lr_scheduler,
+        warmup_steps=round(_given(settings.warmup_steps, min(100, 0.02 * steps))),
+        decay_ratio=settings.decay_ratio,
+        final_learning_rate_ratio=settings.final_learning_rate_ratio,
+        gradient_clip=settings.gradient_clip,
+        spike_sigmas=settings.spike_sigmas,
+        seed=seed,
+    )
+
+
+def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int) -> int:
+    """Rows a worker computes at once. Raises UsageError where the batch does not divide among the workers."""
+    rows, rest = divmod(plan.global_batch_size, num_workers)
+    if rest:
+        raise UsageError(
+            f"`global_batch_size` {plan.global_batch_size} does not divide among {num_workers} workers",
+            hint=f"set `num_workers` to a divisor of {plan.global_batch_size}, or another `global_batch_size`",
+        )
+    return min(rows, round(_given(settings.micro_batch_size, max(1, MOST_TOKENS_AT_ONCE // plan.max_seq_length))))
+
+
+def validation_interval(settings: TrainSettings, plan: Plan) -> int:
+    """Steps between measurements; a tenth of the run if left to `auto`."""
+    return round(_given(settings.validation_interval, max(1, plan.num_steps // 10)))
+
+
+def _given(value: float | Auto, derived: float) -> float:
+    return derived if value == "auto" else value
+
+
+def _auto_batch_size(budget: float, length: int) -> int:
+    """Rows a step, a power of two: 2048 * 160 * (D / 20 / 108e6)^(2/3) tokens for a budget D (OLMo-core's ladder)."""
+    tokens = 2048 * 160 * (budget / TOKENS_PER_PARAMETER / 108e6) ** (2 / 3)
+    return int(2 ** max(0, round(math.log2(tokens / length))))
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Peak learning rates by role, and the matrices' weight decay."""
+
+    matrix: float
+    embedding: float
+    head: float
+    vector: float
+    weight_decay: float
+
+
+def _auto_rates(optimizer: Literal["muon", "adamw"], model: ModelConfig, batch_tokens: int) -> _Rates:
+    adamw = 0.5 * 0.0047 * (model.num_parameters(embedding=False) / 108e6) ** (-1 / 3)
+    if optimizer == "adamw":
+        return _Rates(adamw, adamw, adamw, adamw, 0.1)
+    return _Rates(matrix=0.02, embedding=0.01, head=0.004, vector=0.01, weight_decay=0.05)
