@@ -276,7 +276,7 @@ def test_no_seed_that_gives_a_page_is_one_clear_error(
         draft = make_draft()
         with pytest.raises(InputError, match="no page could be crawled") as raised:
             run(web, draft, make_context(), **changes)
-        assert f": {message}" in raised.value.message
+        assert f"gave `{message}`" in raised.value.message
         assert hint in raised.value.hint
         web.site |= {"/": page(), "/robots.txt": Answer("", status=404)}
         if not changes:  # the next attempt tries again
@@ -324,7 +324,7 @@ def test_workers_find_the_same_pages(
 ) -> None:
     with Web(LIBRARY) as web:
         here = run(web, make_draft("here"), make_context())
-        monkeypatch.setattr(crawl, "SMALL_ROUND", 3)
+        monkeypatch.setattr(crawl, "UNIT_URLS", 2)
         there = run(web, make_draft("there"), make_context(num_workers=2, start_ray=lambda: ray_session))
     assert pages(here) == pages(there)
     assert verdicts(here) == verdicts(there)

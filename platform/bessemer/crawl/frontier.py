@@ -89,12 +89,12 @@ class Frontier:
     def pages(self) -> pa.Table:
         return self.table.filter(pc.equal(self.table["state"], FETCHED))
 
-    def seeds(self) -> pa.Table:
-        return self.table.filter(pc.invert(self.table["created"]))
+    def starts(self) -> pa.Table:
+        """The seeds and where they redirect to."""
+        return self.table.filter(pc.equal(self.table["depth"], 0))
 
     def start_hosts(self) -> list[str]:
-        """The hosts of the seeds and of where the seeds redirect to."""
-        return sorted(self.table.filter(pc.equal(self.table["depth"], 0))["host"].unique().to_pylist())
+        return sorted(self.starts()["host"].unique().to_pylist())
 
     def visited_origins(self) -> set[str]:
         """`https://example.com` of every URL that was tried."""

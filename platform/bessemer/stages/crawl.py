@@ -3,8 +3,8 @@
 The driver keeps the frontier (every URL known and what came of it). A wave is fetched in rounds: each round gives each
 host at most `UNIT_URLS` URLs and `UNIT_SECONDS`, packs hosts into units, and a unit leaves one WARC file, its outcomes
 and what it discovered. A killed crawl loses the units under way, at most two minutes of work; a stopped one loses
-nothing. A round of fewer than `SMALL_ROUND` URLs is done in this process, where an event loop keeps hundreds of hosts
-busy; starting workers for it would take longer than the work.
+nothing. A round that fits into one unit is done in this process, where an event loop keeps hundreds of hosts busy;
+starting workers for it would take longer than the work.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from bessemer.crawl.frontier import Frontier
     from bessemer.crawl.unit import Policy
 
-UNIT_URLS = 2000
+UNIT_URLS = 4000
 UNIT_SECONDS = 120.0
-SMALL_ROUND = 4000
 
 FETCHED = "fetched"
 _PRODUCT_TOKEN = r"^[A-Za-z_-]+$"
@@ -241,7 +240,7 @@ class _Crawl:
         context = self.context
         work = partial(_Worker, policy, self.draft.data, self.draft.work)
         make: Callable[[], _Worker] = partial(work, context.stop_file.exists)
-        if self.on_this_machine or sum(len(unit.payload[0]) for unit in units) < SMALL_ROUND:
+        if self.on_this_machine or len(units) == 1:
             fetched = itertools.count(pages + 1)
             make = partial(
                 work,
@@ -318,24 +317,24 @@ class _Worker:
 
 def _report_seeds(frontier: Frontier, draft: Draft, context: Context) -> None:
     """Warns of seeds that gave nothing; raises InputError if nothing at all was fetched, and forgets the attempt."""
-    seeds = frontier.seeds().select(["url", "state", "evidence"]).to_pylist()
-    failed = [seed for seed in seeds if seed["state"] not in (FETCHED, "redirect")]
+    starts = frontier.starts().sort_by("url").select(["url", "state", "evidence"]).to_pylist()
+    failed = [start for start in starts if start["state"] not in (FETCHED, "redirect")]
     if frontier.num_pages:
-        for seed in failed:
-            context.log.warning("the seed `%s` gave no page: %s", seed["url"], _reason(seed))
+        for start in failed:
+            context.log.warning("no page at `%s`: %s", start["url"], _reason(start))
         return
     for folder in (draft.work, draft.data):
         shutil.rmtree(folder)
-    first = failed[0] if failed else seeds[0]
-    others = f" (nor the other {len(seeds) - 1} seeds)" if len(seeds) > 1 else ""
+    first = (failed or starts)[0]
     raise InputError(
-        f"no page could be crawled: the seed `{first['url']}` gave none{others}: {_reason(first)}",
+        f"no page could be crawled: `{first['url']}` gave {_reason(first)}"
+        + (f", and {len(failed) - 1} more seeds gave none either" if len(failed) > 1 else ""),
         hint=_HINTS.get(first["state"], "check the `seeds`, and what the settings of `crawl` leave out"),
     )
 
 
-def _reason(seed: dict[str, str]) -> str:
-    return f"{seed['state']} ({seed['evidence']})" if seed["evidence"] else seed["state"]
+def _reason(start: dict[str, str]) -> str:
+    return f"`{start['state']}` ({start['evidence']})" if start["evidence"] else f"`{start['state']}`"
 
 
 _HINTS = {
