@@ -1,0 +1,231 @@
+"""pretrain: tokens in, a language model out, as a Hugging Face folder with its checkpoints beside it.
+
+Everything that can be wrong is looked for before a worker starts. The training itself is `bessemer.train`; here are
+the artifacts, the processes, and what a model folder needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from bessemer.errors import BessemerError, UsageError
+from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.train.settings import Plan, TrainSettings, micro_batch_size, resolve, validation_interval
+
+if TYPE_CHECKING:
+    from bessemer.stages.workers import Seat
+    from bessemer.tokens.store import TokenStore
+
+
+class Config(TrainSettings, StageConfig):
+    model: ModelShape = ModelShape()
+    """Shape of a new model; taken from the model where the recipe offers one to continue from."""
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.stages.workers import resolve_training_workers, run_on_workers
+    from bessemer.tokens.store import TokenStore
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    store = TokenStore.open(inputs["tokens"].data)
+    tokenizer = TokenizerFolder.open(inputs["tokenizer"].path)
+    if tokenizer.vocab_size != store.vocab_size:
+        raise UsageError(
+            f"the tokens were made with a vocabulary of {store.vocab_size}, the tokenizer has {tokenizer.vocab_size}",
+            hint="let `tokenize` and `pretrain` use the same tokenizer",
+        )
+    start = inputs["model"].data if "model" in inputs else None
+    shape = _model_config(config, store, start)
+    plan = resolve(config, shape, train_tokens=store.num_tokens("train"), seed=context.seed)
+    num_workers = resolve_training_workers(context)
+    job = Job(
+        tokens=inputs["tokens"].data,
+        tokenizer=inputs["tokenizer"].data,
+        start=start,
+        data=draft.data,
+        checkpoints=draft.checkpoints,
+        metrics_file=draft.metrics_file,
+        model=shape,
+        plan=plan,
+        settings=config,
+        micro_batch_size=micro_batch_size(config, plan, max(1, num_workers)),
+    )
+    if store.num_tokens("validation") == 0:
+        context.log.warning("no document is held out for validation; raise the share of `validation` in `split`")
+    report = run_on_workers(
+        partial(_train, job),
+        context,
+        draft,
+        num_workers=num_workers,
+        num_threads=None if config.num_threads == "auto" else config.num_threads,
+        on_step=lambda step: context.progress(step, plan.num_steps, "steps"),
+    )
+    draft.metrics |= report["metrics"]
+    draft.resolved |= report["resolved"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a worker needs; small and picklable."""
+
+    tokens: Path
+    tokenizer: Path
+    start: Path | None
+    data: Path
+    checkpoints: Path
+    metrics_file: Path
+    model: ModelConfig
+    plan: Plan
+    settings: Config
+    micro_batch_size: int
+
+
+def _train(job: Job, seat: Seat) -> dict[str, Any]:
+    """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
+    import torch
+
+    from bessemer.tokens.store import TokenStore
+    from bessemer.train.checkpoint import Checkpoints
+    from bessemer.train.hardware import choose_device, choose_dtype
+    from bessemer.train.loop import Pace, Trainer
+    from bessemer.train.metrics import MetricsLog
+    from bessemer.train.objectives.causal import Causal
+    from bessemer.train.workers import Workers
+
+    settings, plan = job.settings, job.plan
+    device = choose_device()
+    workers = Workers.of_process_group(device)
+    store = TokenStore.open(job.tokens)
+    dtype = choose_dtype(settings.dtype, device)
+    pace = Pace(
+        micro_batch_size=job.micro_batch_size,
+        validation_interval=validation_interval(settings, plan),
+        log_interval=settings.log_interval,
+        checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
+    )
+    trainer = Trainer(
+        _model(job, dtype).to(device),
+        Causal(store, length=plan.max_seq_length, seed=plan.seed, validation_tokens=settings.validation_tokens),
+        plan,
+        pace,
+        workers=workers,
+        checkpoints=Checkpoints(job.checkpoints, workers, seat.log, settings.keep_last),
+        log=seat.log,
+        metrics=MetricsLog(job.metrics_file) if workers.rank == 0 else None,
+        should_stop=seat.should_stop,
+        on_step=seat.on_step,
+    )
+    try:
+        outcome = trainer.run()
+    except torch.OutOfMemoryError as error:
+        raise BessemerError(
+            f"the GPU's memory does not hold {job.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
+            hint=f"set `micro_batch_size` to {max(1, job.micro_batch_size // 2)}; the global batch stays as it is",
+        ) from error
+    if workers.rank == 0:
+        _export(trainer.model, job, store.end_of_text_id)
+    return {
+        "metrics": {
+            "train/tokens": outcome.num_tokens,
+            "train/skipped_steps": len(outcome.skipped_steps),
+            **{f"validation/{name}": value for name, value in outcome.validation.items()},
+        },
+        "resolved": {
+            **plan.to_json(),
+            "num_tokens": plan.num_tokens,
+            "dtype": str(dtype).removeprefix("torch."),
+            "micro_batch_size": job.micro_batch_size,
+            "num_threads": seat.num_threads,
+            "num_workers": workers.size,
+            "device": device.type,
+            "model": job.model.model_dump(mode="json"),
+            "num_parameters": job.model.num_parameters(),
+        },
+    }
+
+
+def _model(job: Job, dtype: Any) -> Any:
+    """A new model, or the one to continue from, with fp32 parameters and activations in `dtype`."""
+    from bessemer.model.hub import load_model
+    from bessemer.model.transformer import Transformer
+
+    if job.start is not None:
+        model = load_model(job.start)
+        model.compute_dtype = dtype
+        return model
+    model = Transformer(job.model, compute_dtype=dtype)
+    model.initialise(job.plan.seed)
+    return model
+
+
+def _export(model: Any, job: Job, end_of_text_id: int) -> None:
+    """Writes the model folder and makes sure that what can be loaded from it is what was trained."""
+    import torch
+
+    from bessemer.model.hub import export_model, load_model
+
+    export_model(model, job.data, tokenizer=job.tokenizer, end_of_text_id=end_of_text_id)
+    loaded = dict(load_model(job.data).named_parameters())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(loaded[name], parameter.detach().cpu()), f"{name} was not exported as it is"
+
+
+def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:
+    """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
+    if start is None:
+        try:
+            return config.model.resolve(vocab_size=store.vocab_size, max_seq_length=config.max_seq_length)
+        except ValidationError as error:
+            raise UsageError(
+                f"the model cannot be built: {'; '.join(problem['msg'] for problem in error.errors())}",
+                hint="mend `model` in the recipe",
+            ) from None
+    from bessemer.model.hub import load_config
+
+    if "model" in config.model_fields_set:
+        raise UsageError(
+            "`model` describes a new model, and the recipe offers one to continue from",
+            hint="leave `model` out of `pretrain`",
+        )
+    shape = load_config(start)
+    if shape.vocab_size != store.vocab_size:
+        raise UsageError(
+            f"the model to continue from has a vocabulary of {shape.vocab_size}, the tokens one of {store.vocab_size}",
+            hint="tokenize with the model's own tokenizer",
+        )
+    if shape.max_position_embeddings < config.max_seq_length:
+        raise UsageError(
+            f"the model to continue from sees {shape.max_position_embeddings} tokens, and `max_seq_length` is "
+            f"{config.max_seq_length}",
+            hint=f"set `max_seq_length` to at most {shape.max_position_embeddings}",
+        )
+    return shape
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """For `plan`: what is known of the run before its tokens are."""
+    found: dict[str, Any] = {"optimizer": config.optimizer, "max_seq_length": config.max_seq_length}
+    found["model"] = config.model.size
+    if config.num_tokens is not None:
+        found["num_tokens"] = config.num_tokens
+    return found
+
+
+STAGE = Stage(
+    kind="pretrain",
+    version=1,
+    config=Config,
+    consumes=("tokens", "tokenizer"),
+    optional=("model",),
+    produces="model",
+    run=run,
+    libraries=("torch",),
+    seeded=True,
+    facts=facts,
+)

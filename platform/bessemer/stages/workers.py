@@ -1,0 +1,252 @@
+"""One task on several training processes: in this process, or on Ray Train.
+
+    run_on_workers(task, context, num_workers=2, ...)     task(seat) on every worker; answers what rank 0's returned
+
+Ray Train gives the processes, their process group, and a new group when one dies (`DEATHS_FORGIVEN` times); the task
+then starts again and goes on from its own newest checkpoint. Nothing is reported to Ray, whose reports are barriers,
+and no checkpoint is handed to it. A worker's CPU share is small on purpose, so that two workers fit beside whatever
+else holds a CPU; the threads that it computes with are set explicitly (Ray would leave one).
+
+What ends a task travels back as it was raised. An error that all workers raise alike (a stop, a divergence) is
+returned as a value; any other leaves a file, and the group that Ray starts anew finds it and returns it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.errors import BessemerError, Stopped, TrainingDiverged, UsageError
+from bessemer.stages.base import Context, Draft
+
+DEATHS_FORGIVEN = 3
+FOLLOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a task may use of the process it is in."""
+
+    log: logging.Logger
+    should_stop: Callable[[], bool]
+    on_step: Callable[[int], None]
+    num_threads: int
+
+
+Task = Callable[[Seat], Any]
+"""Picklable. Finds its rank and peers in torch's default process group, if there is one."""
+
+
+def resolve_training_workers(context: Context) -> int:
+    """How many training processes: 0 for none but this one; `auto` is one a GPU, or one with all CPUs.
+
+    Raises UsageError for more than the cluster can hold.
+    """
+    if context.num_workers == 0:
+        return 0
+    resources = context.start_ray().cluster_resources()
+    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    if context.num_workers == "auto":
+        return max(1, gpus)
+    if context.num_workers > (gpus or cpus):
+        raise UsageError(
+            f"{context.num_workers} training workers do not fit on a cluster of "
+            + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
+            hint=f"set `num_workers` to at most {gpus or cpus}",
+        )
+    return context.num_workers
+
+
+def run_on_workers(
+    task: Task,
+    context: Context,
+    draft: Draft,
+    *,
+    num_workers: int,
+    num_threads: int | None,
+    on_step: Callable[[int], None],
+) -> Any:
+    """Runs `task` on `num_workers` processes (0: here) and returns what it returned on rank 0.
+
+    `num_threads` are CPU threads a worker; its share of all if None. `on_step` hears of steps as they are recorded.
+    Raises the task's error, or BessemerError if workers died more than `DEATHS_FORGIVEN` times.
+    """
+    if num_workers == 0:
+        threads = num_threads or len(os.sched_getaffinity(0))
+        with _threads(threads):
+            return task(Seat(context.log, lambda: _asked(context), on_step, threads))
+    return _on_ray(task, context, draft, num_workers, num_threads, on_step)
+
+
+def _asked(context: Context) -> bool:
+    return context.stopping.is_set() or context.stop_file.exists()
+
+
+def _on_ray(
+    task: Task,
+    context: Context,
+    draft: Draft,
+    num_workers: int,
+    num_threads: int | None,
+    on_step: Callable[[int], None],
+) -> Any:
+    resources = context.start_ray().cluster_resources()
+    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    log_file = draft.work / f"workers-{draft.attempt:04d}.log"
+    trainer = TorchTrainer(
+        _enter,
+        train_loop_config={
+            "task": task,
+            "stop_file": str(context.stop_file),
+            "log_file": str(log_file),
+            "error_file": str(draft.work / f"error-{draft.attempt:04d}"),
+            "num_threads": num_threads or max(1, cpus // num_workers),
+        },
+        scaling_config=ScalingConfig(
+            num_workers=num_workers,
+            use_gpu=gpus > 0,
+            placement_strategy="PACK" if gpus else "SPREAD",  # CPUs are best used on every node
+            resources_per_worker={"CPU": min(1.0, 0.5 * cpus / num_workers)} | ({"GPU": 1} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=f"{draft.fingerprint[:12]}-{draft.attempt}-{secrets.token_hex(4)}",
+            storage_path=str(draft.work / "ray"),
+            failure_config=FailureConfig(max_failures=DEATHS_FORGIVEN),
+        ),
+    )
+    with _followed(log_file, draft.metrics_file, context.log, on_step):
+        try:
+            kind, value = trainer.fit().return_value
+        except TrainingFailedError as error:
+            raise _unwrapped(error) from error
+    if kind == "error":
+        raise value
+    return value
+
+
+def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
+    """What runs in each worker: ("value", what the task returned) or ("error", what ended it)."""
+    import torch
+    import torch.distributed
+
+    error_file = Path(settings["error_file"])
+    if error_file.exists():
+        return "error", pickle.loads(error_file.read_bytes())
+    first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    log = _worker_log(Path(settings["log_file"]) if first else None)
+    torch.set_num_threads(settings["num_threads"])
+    stop_file = Path(settings["stop_file"])
+    seat = Seat(log, stop_file.exists, lambda step: None, settings["num_threads"])
+    try:
+        return "value", settings["task"](seat)
+    except (Stopped, TrainingDiverged) as error:
+        return "error", error
+    except BessemerError as error:
+        storage.write_bytes(error_file, pickle.dumps(error))
+        raise
+
+
+def _worker_log(file: Path | None) -> logging.Logger:
+    log = logging.getLogger("bessemer.worker")
+    log.setLevel(logging.INFO if file else logging.ERROR)
+    log.propagate = False
+    if file and not log.handlers:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        log.addHandler(handler)
+    return log
+
+
+def _unwrapped(error: Any) -> BessemerError:
+    """The error of a worker as it was raised, or one that says how the workers ended."""
+    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, BessemerError):
+                return cause
+            cause = cause.__cause__ or cause.__context__
+    last = str(next(iter(failures.values()), error)).strip().splitlines()
+    return BessemerError(
+        f"the training workers died {DEATHS_FORGIVEN + 1} times: {last[-1] if last else 'for no known reason'}",
+        hint="what is done is kept; if memory ran out, halve `micro_batch_size`; then run the same command again",
+    )
+
+
+@contextmanager
+def _followed(
+    log_file: Path, metrics_file: Path, log: logging.Logger, on_step: Callable[[int], None]
+) -> Iterator[None]:
+    """Passes on what the workers log and how far they are, while the body waits for them."""
+    done = threading.Event()
+    follower = threading.Thread(target=_follow, args=(done, log_file, metrics_file, log, on_step), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+
+
+def _follow(
+    done: threading.Event,
+    log_file: Path,
+    metrics_file: Path,
+    log: logging.Logger,
+    on_step: Callable[[int], None],
+) -> None:
+    lines, figures = _Tail(log_file), _Tail(metrics_file)
+    while True:
+        last = done.wait(FOLLOW_SECONDS)
+        for line in lines.read():
+            level, _, message = line.partition(" ")
+            log.log(logging.getLevelNamesMapping().get(level, logging.INFO), "%s", message)
+        for line in figures.read()[-1:]:
+            on_step(json.loads(line)["step"])
+        if last:
+            return
+
+
+class _Tail:
+    """The lines that were added to a file since it was last read."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._position = 0
+
+    def read(self) -> list[str]:
+        if not self._file.exists():
+            return []
+        with self._file.open("rb") as file:
+            file.seek(self._position)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._position += len(whole)
+        return whole.decode().splitlines()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,167 @@
+"""pretrain: tokens in, a model folder out; every size that cannot be is said before anything starts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from bessemer import storage
+from bessemer.artifacts.documents import SCHEMA, write_parquet
+from bessemer.artifacts.store import Artifact
+from bessemer.errors import BessemerError, Stopped, UsageError
+from bessemer.fingerprint import content_hash, origin_id
+from bessemer.stages import pretrain, tokenize, tokenizer
+from bessemer.stages.pretrain import Config
+
+MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+SETTINGS: dict[str, Any] = {
+    "model": MODEL,
+    "max_seq_length": 16,
+    "global_batch_size": 8,
+    "max_steps": 12,
+    "log_interval": 1,
+    "num_threads": 1,
+    "dtype": "float32",
+}
+
+
+def document(number: int) -> dict[str, Any]:
+    """Sentences about sums, so that there is something to learn."""
+    text = " ".join(f"{number} and {other} are {number + other}." for other in range(number % 7, number % 7 + 12))
+    return {
+        "id": origin_id("test", str(number)),
+        "text": text,
+        "content_hash": content_hash(text),
+        "url": f"file:{number}.txt",
+        "source": "test",
+        "split": "validation" if number % 10 == 0 else "train",
+        "metadata": "{}",
+    }
+
+
+@pytest.fixture
+def inputs(make_artifact: Callable[..., Any], make_context: Callable[..., Any]) -> dict[str, Artifact]:
+    draft, seal = make_artifact("documents")
+    rows = [document(number) for number in range(60)]
+    write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), draft.data / "00000.parquet")
+    found = {"documents": seal()}
+    for stage, kind in ((tokenizer, "tokenizer"), (tokenize, "tokens")):
+        draft, seal = make_artifact(kind)
+        config = tokenizer.Config(vocab_size=512) if kind == "tokenizer" else tokenize.Config()
+        stage.run(config, found, draft, make_context())
+        found[kind] = seal()
+    return found
+
+
+@pytest.fixture
+def train(
+    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`train("name", max_steps=3)` runs the stage; answers the draft and its `seal`."""
+
+    def run(name: str, *, context: Any = None, start: Artifact | None = None, attempt: int = 1, **changes: Any) -> Any:
+        draft, seal = make_artifact("model", name)
+        draft.attempt = attempt
+        settings = {name: value for name, value in (SETTINGS | changes).items() if value is not None}
+        offered = inputs | ({"model": start} if start else {})
+        pretrain.run(Config.model_validate(settings), offered, draft, context or make_context())
+        return draft, seal
+
+    return run
+
+
+def losses(draft: Any) -> dict[int, float]:
+    files = sorted((draft.path / "metrics").glob("*.jsonl"))
+    return {line["step"]: line["metrics"]["train/loss"] for file in files for line in storage.read_lines(file)}
+
+
+def test_a_model_folder_that_transformers_loads(train: Callable[..., Any], inputs: dict[str, Artifact]) -> None:
+    transformers = pytest.importorskip("transformers")
+    draft, _ = train("model", max_steps=60)
+    assert losses(draft)[60] < 0.7 * losses(draft)[1]
+    assert 0 < draft.metrics["validation/bits_per_byte"] < 3
+    assert draft.metrics["train/tokens"] == 60 * 8 * 16
+    assert draft.resolved["num_steps"] == 60
+    assert draft.resolved["dtype"] == "float32"
+    model = transformers.AutoModelForCausalLM.from_pretrained(draft.data)
+    words = transformers.AutoTokenizer.from_pretrained(draft.data)
+    text = document(30)["text"]
+    ids = words(text, return_tensors="pt")["input_ids"][:, :17]
+    theirs = model(ids, labels=ids).loss.item()
+    assert theirs < math.log(draft.resolved["model"]["vocab_size"]) / 2
+    assert model.num_parameters() == draft.resolved["num_parameters"]
+    assert (draft.checkpoints / "step-60" / "manifest.json").exists()
+
+
+def test_a_stopped_stage_continues_where_it_stood(
+    train: Callable[..., Any], make_context: Callable[..., Any], make_artifact: Callable[..., Any]
+) -> None:
+    whole, _ = train("whole")
+    context = make_context()
+    context.progress = lambda done, total, unit, **facts: context.stopping.set() if done == 4 else None
+    with pytest.raises(Stopped, match="after step 5 of 12"):
+        train("stopped", context=context)
+    again, _ = train("stopped", attempt=2)
+    assert losses(again) == losses(whole)
+    assert again.metrics == whole.metrics
+    assert (again.data / "model.safetensors").read_bytes() == (whole.data / "model.safetensors").read_bytes()
+
+
+def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:
+    first, seal = train("first", max_steps=60)
+    artifact = seal()
+    with pytest.raises(UsageError, match="`model` describes a new model"):
+        train("refused", start=artifact)
+    with pytest.raises(UsageError, match="sees 16 tokens, and `max_seq_length` is 17"):
+        train("refused", start=artifact, model=None, max_seq_length=17)
+    second, _ = train("second", start=artifact, model=None, max_steps=2)
+    assert losses(second)[1] < 0.75 * losses(first)[1]
+    assert second.resolved["model"] == first.resolved["model"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_seq_length": 10**6}, "`max_seq_length` is 1000000, and the corpus has"),
+        ({"model": MODEL | {"head_dim": 15}}, "`head_dim` must be even"),
+    ],
+)
+def test_sizes_that_cannot_be(train: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((BessemerError, ValueError), match=re.escape(message)):
+        train("bad", **changes)
+
+
+def test_a_tokenizer_of_another_vocabulary(
+    train: Callable[..., Any], inputs: dict[str, Artifact], make_artifact: Any, make_context: Any
+) -> None:
+    draft, seal = make_artifact("documents", "other")
+    write_parquet(pa.Table.from_pylist([document(1)], schema=SCHEMA), draft.data / "00000.parquet")
+    documents = {"documents": seal()}
+    draft, seal = make_artifact("tokenizer", "other")
+    tokenizer.run(tokenizer.Config(vocab_size=512), documents, draft, make_context())
+    inputs["tokenizer"] = seal()
+    with pytest.raises(UsageError, match=r"made with a vocabulary of \d+, the tokenizer has"):
+        train("bad")
+
+
+def test_two_workers_on_ray_train_give_the_curve_of_one_process(
+    train: Callable[..., Any], ray_session: Any, make_context: Callable[..., Any], tmp_path: Any
+) -> None:
+    alone, _ = train("alone")
+    seen: list[int] = []
+    context = make_context(num_workers=2, start_ray=lambda: ray_session)
+    context.progress = lambda done, total, unit, **facts: seen.append(done)
+    with pytest.raises(UsageError, match="3 training workers do not fit on a cluster of 2 CPUs"):
+        train("refused", context=make_context(num_workers=3, start_ray=lambda: ray_session))
+    with pytest.raises(UsageError, match="`global_batch_size` 7 does not divide among 2 workers"):
+        train("refused", context=context, global_batch_size=7)
+    two, _ = train("two", context=context)
+    assert two.resolved["num_workers"] == 2
+    assert losses(two) == pytest.approx(losses(alone), rel=1e-3)
+    assert two.metrics == pytest.approx(alone.metrics, rel=1e-3)
+    assert seen[-1] == 12
