@@ -12,7 +12,6 @@ import pytest
 from bessemer.dedup.exchange import (
     hash_range,
     locations,
-    lookup,
     part_range,
     parts_of,
     read_range,
@@ -54,11 +53,3 @@ def test_a_location_is_its_part_and_row() -> None:
     assert rows_of(place).tolist() == [0, 7, 2**32 - 1]
     first, last = part_range(3)
     assert (int(place[0]), int(place[2])) == (first, last)
-
-
-def test_lookup_finds_what_is_there() -> None:
-    keys = np.array([2, 5, 9], np.uint64)
-    found, place = lookup(keys, np.array([9, 1, 5, 10], np.uint64))
-    assert found.tolist() == [True, False, True, False]
-    assert keys[place[found]].tolist() == [9, 5]
-    assert lookup(keys[:0], keys)[0].tolist() == [False] * 3

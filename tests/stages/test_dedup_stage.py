@@ -94,14 +94,14 @@ def test_every_document_stays_or_names_the_one_that_does(
             assert row["evidence"].split(" ")[:2] == [origin_id(url := row["url"].replace("mirror", "a")), url]
             assert "`mirror` loses 30 of 30" in row["evidence"]
     assert "source `mirror` loses 30 of its 30 documents" in caplog.text
-    assert draft.metrics["dedup/verified"] == 5
+    assert draft.metrics["dedup/pairs_verified"] == 5
 
 
 def test_golden_rows(corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any]) -> None:
     """Other rows need a new version of the stage `dedup`; then put the new hashes here."""
     _, artifact = run(corpus, make_artifact, make_context())
     found = [canonical(tables(folder).to_pylist()) for folder in (artifact.data, artifact.ledger)]
-    assert [hashlib.sha256(rows).hexdigest()[:16] for rows in found] == ["9e2d7884948c38b6"]
+    assert [hashlib.sha256(rows).hexdigest()[:16] for rows in found] == ["9e2d7884948c38b6", "01c821cb6a38b73f"]
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9, 12, 15])
@@ -140,7 +140,21 @@ def test_a_capped_bucket_is_said(
         draft, _ = run(seal(), make_artifact, make_context(), max_candidates=2, rows_per_band=1)
     assert draft.counts.documents_out == 12
     assert "comparisons were left out" in caplog.text
-    assert draft.metrics["dedup/left_out"] > 0
+    assert draft.metrics["dedup/pairs_left_out"] > 0
+
+
+def test_bands_that_miss_much_are_said(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], caplog: Any
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        run(corpus, make_artifact, make_context(), threshold=0.5)
+    assert "20 bands of 6 rows propose only 27 % of the pairs at the threshold 0.5" in caplog.text
+
+
+def test_no_parts_are_no_documents(make_artifact: Callable[..., Any], make_context: Callable[..., Any]) -> None:
+    _, seal = make_artifact("documents", "nothing")
+    draft, _ = run(seal(), make_artifact, make_context())
+    assert draft.counts.documents_out == 0
 
 
 def test_workers_can_be_sent_to_other_processes(tmp_path: Path) -> None:

@@ -7,5 +7,6 @@
 | `exact` | the normal form whose hash finds exact copies, and which copy stays |
 | `signatures`, `candidates` | MinHash bands, and the pairs that share a bucket |
 | `survivors` | which documents stay, given the pairs that were verified |
+| `arrays` | small things on sorted arrays |
 | `exchange`, `copies`, `pairs`, `verdicts`, `steps` | the same over files, in steps of bounded memory |
 """

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 1 << 22  # pairs made at once: 0.1 GB
+from bessemer.dedup.arrays import Keys, run_starts
+
+BLOCK = 1 << 20  # pairs made at once: 0.1 GB at the peak
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,19 @@ class Bucketed:
     `location` says where the document is; `rank` orders documents of one size, as their ids do.
     """
 
-    key: npt.NDArray[np.uint64]
+    key: Keys
     size: npt.NDArray[np.uint32]
-    rank: npt.NDArray[np.uint64]
-    location: npt.NDArray[np.uint64]
+    rank: Keys
+    location: Keys
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Each row: a document, and one before it that it may be a near duplicate of. Ascending and distinct."""
 
-    later: npt.NDArray[np.uint64]
-    earlier: npt.NDArray[np.uint64]
-    earlier_rank: npt.NDArray[np.uint64]
+    later: Keys
+    earlier: Keys
+    earlier_rank: Keys
 
     def __len__(self) -> int:
         return len(self.later)
@@ -47,7 +49,7 @@ class Pairs:
     def distinct(self) -> Pairs:
         order = np.lexsort((self.earlier, self.later))
         later, earlier = self.later[order], self.earlier[order]
-        new = np.append(True, (later[1:] != later[:-1]) | (earlier[1:] != earlier[:-1]))[: len(order)]
+        new = run_starts(later, earlier)
         return Pairs(later[new], earlier[new], self.earlier_rank[order][new])
 
 
@@ -67,7 +69,7 @@ def propose(bucketed: Bucketed, threshold: float, max_candidates: int) -> Propos
     order = np.lexsort((bucketed.location, bucketed.rank, -bucketed.size.astype(np.int64), bucketed.key))
     key = bucketed.key[order]
     size = bucketed.size[order].astype(np.int64)
-    begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    begins = run_starts(key)
     members = np.diff(np.append(begins, len(key)))
     bucket = np.repeat(np.arange(len(begins)), members)
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bessemer.dedup.arrays import Keys
 from bessemer.dedup.exact import exact_hashes, first_copies
-from bessemer.dedup.exchange import Keys, Workspace, hash_range, locations, read_range, write_batches, write_runs
+from bessemer.dedup.exchange import Workspace, hash_range, locations, read_range, write_batches, write_runs
 from bessemer.dedup.settings import DedupSettings
 from bessemer.dedup.shingles import shingle_sets
 from bessemer.dedup.signatures import band_keys, signatures

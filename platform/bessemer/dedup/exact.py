@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from bessemer.dedup.arrays import run_starts
 from bessemer.dedup.folding import composed
 
 _SPACE = 0x20
@@ -37,11 +38,8 @@ def exact_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
 
 def first_copies(hashes: npt.NDArray[np.uint64], preference: Sequence[npt.NDArray[np.uint64]]) -> npt.NDArray[np.int64]:
     """For every row the row of the copy that stays: the least by `preference` (columns, the most important first)."""
-    if not len(hashes):
-        return np.empty(0, np.int64)
     order = np.lexsort((*reversed(preference), hashes[:, 1], hashes[:, 0]))
-    same = (hashes[order[1:]] == hashes[order[:-1]]).all(axis=1)
-    begins = np.flatnonzero(np.append(True, ~same))
+    begins = run_starts(hashes[order, 0], hashes[order, 1])
     result = np.empty(len(hashes), np.int64)
     result[order] = np.repeat(order[begins], np.diff(np.append(begins, len(order))))
     return result

@@ -21,9 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer import storage
+from bessemer.dedup.arrays import Keys
 from bessemer.dedup.settings import DedupSettings
 
-Keys = npt.NDArray[np.uint64]
 Columns = Mapping[str, npt.NDArray[Any]]
 
 ROW_BITS = 32
@@ -43,7 +43,7 @@ class Workspace:
 
     def files(self, step: str) -> list[Path]:
         """What a finished step wrote, in order."""
-        return sorted((self.folder / step).glob("[0-9]*.arrow"))
+        return sorted((self.folder / step).glob("[0-9]*.arrow"), key=lambda path: int(path.stem))
 
 
 def locations(part: int, rows: npt.NDArray[Any]) -> Keys:
@@ -113,13 +113,3 @@ def read_range(
                 for name in schema.names if end > begin else ():
                     found[name].append(batch.column(name).to_numpy()[begin:end].copy())
     return {name: np.concatenate(arrays) for name, arrays in found.items()}
-
-
-def lookup(keys: Keys, wanted: Keys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """(whether each wanted key is among the ascending `keys`, where it is or 0)."""
-    if not len(keys):
-        return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.int64)
-    place = np.searchsorted(keys, wanted)
-    place[place == len(keys)] = 0
-    found = keys[place] == wanted
-    return found, np.where(found, place, 0)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bessemer.dedup.arrays import distinct, run_starts
 from bessemer.dedup.candidates import Bucketed, Pairs, propose
 from bessemer.dedup.copies import COPIES, read_batches
 from bessemer.dedup.exchange import (
@@ -64,11 +65,11 @@ def propose_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 
     def runs() -> Iterator[Columns]:
         for pairs in proposals.blocks:
-            members.append(np.union1d(pairs.later, pairs.earlier))
+            members.append(distinct(np.concatenate((pairs.later, pairs.earlier))))
             yield vars(pairs)
 
     write_runs(workspace.file("pairs", number), PAIRS, runs())
-    run = {"location": np.unique(np.concatenate(members))}
+    run = {"location": distinct(np.concatenate(members))}
     write_runs(workspace.file("members", number), MEMBERS, [run])
     return {
         "num_buckets": proposals.num_buckets,
@@ -81,7 +82,7 @@ def propose_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     """The shingle sets of a part's documents that are in pairs."""
     members = read_range(workspace.files("members"), MEMBERS, *part_range(number))["location"]
-    rows = np.unique(rows_of(members))
+    rows = rows_of(distinct(members))
 
     def batches() -> Iterator[pa.RecordBatch]:
         begin = 0
@@ -104,10 +105,10 @@ def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     measured = np.zeros(len(pairs))
     order = np.argsort(pairs.earlier, kind="stable")  # each other part is opened once and read forwards
     other_parts = parts_of(pairs.earlier)[order]
-    cuts = np.flatnonzero(np.diff(other_parts, prepend=-1, append=-1))
+    cuts = [*run_starts(other_parts).tolist(), len(order)]
     with mapped(workspace.file("shingles", number)) as ours:
         own = _Sets(ours)
-        for begin, end in pairwise(cuts.tolist()):
+        for begin, end in pairwise(cuts):
             with mapped(workspace.file("shingles", int(other_parts[begin]))) as theirs:
                 other = _Sets(theirs)
                 for index in order[begin:end]:

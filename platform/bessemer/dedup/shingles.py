@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bessemer.dedup.arrays import run_starts
 from bessemer.dedup.folding import mix
 from bessemer.dedup.words import hash_words
 
@@ -51,7 +52,7 @@ def shingle_sets(texts: Sequence[str], ngram_size: int) -> ShingleSets:
         else:
             found = ngrams[start : end - ngram_size + 1]
             found.sort()  # in place: no other text has these n-grams
-            found = found[np.append(True, found[1:] != found[:-1])]
+            found = found[run_starts(found)]
         sets.append(found)
         sizes[index + 1] = len(found)
     return ShingleSets(np.concatenate(sets), np.cumsum(sizes))

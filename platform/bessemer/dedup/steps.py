@@ -18,11 +18,11 @@ on the number of ranges.
 A document's split plays no part. Of duplicates in different splits one survives, in the split it came with, so no
 text is left both in what a model is trained on and in what it is tested with, and neither side is favoured.
 
-Memory of a process: a unit of a part holds a few batches of its texts and about 0.5 kB a document; a range holds six
+Memory of a process: a unit of a part holds a few batches of its texts and about 1 kB a document; a range holds four
 times PARTITION_BYTES, or its largest bucket (28 bytes a document); `verified` holds two documents' sets and at most
 num_bands * max_candidates pairs a document, of 24 bytes; only `removed` holds something of the whole corpus: the
-pairs that are duplicates (48 bytes each) and then its near duplicates. On disk: 0.8 kB a document with the default
-bands, and 8 bytes a word of the documents in pairs.
+pairs that are duplicates (64 bytes each at the peak) and then its near duplicates (24 bytes). On disk: 0.8 kB a
+document with the default bands, and 8 bytes a word of the documents in pairs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Step:
         if self.rows:
             count, schema = self.rows
             width = sum(field.type.bit_width // 8 for field in schema)
-            return 1 + int(counted[count] * width // PARTITION_BYTES)
+            return 1 + int(counted.get(count, 0) * width // PARTITION_BYTES)
         return 1 if self.whole else len(workspace.parts)
 
 

@@ -21,12 +21,11 @@ import pyarrow.compute as pc
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+from bessemer.dedup.arrays import Keys, distinct, lookup, run_starts
 from bessemer.dedup.copies import COPIES, read_batches
 from bessemer.dedup.exchange import (
-    Keys,
     Workspace,
     locations,
-    lookup,
     mapped,
     part_range,
     parts_of,
@@ -50,13 +49,7 @@ def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     """Which near duplicates go and for whose sake, and which sources lose most of what they have."""
     threshold = workspace.settings.threshold
     files = workspace.files("verified")
-    later, earlier = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    for path in files:
-        pairs = read_range([path], VERIFIED)
-        duplicate = pairs["jaccard"] >= threshold
-        later.append(pairs["later"][duplicate])
-        earlier.append(pairs["earlier"][duplicate])
-    removed = removed_documents(np.concatenate(later), np.concatenate(earlier))
+    removed = removed_documents(*_duplicate_pairs(files, threshold))
 
     columns = [[np.empty(0, field.type.to_pandas_dtype())] for field in DUPLICATES]
     for path in files:
@@ -64,7 +57,7 @@ def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
         good = (pairs["jaccard"] >= threshold) & lookup(removed, pairs["later"])[0]
         good &= ~lookup(removed, pairs["earlier"])[0]
         kept_ones = np.flatnonzero(good)
-        best = kept_ones[np.unique(pairs["later"][good], return_index=True)[1]]  # the most similar comes first
+        best = kept_ones[run_starts(pairs["later"][good])]  # the most similar comes first
         for column, name in zip(columns, VERIFIED.names, strict=True):
             column.append(pairs[name][best])
     run = {name: np.concatenate(column) for name, column in zip(DUPLICATES.names, columns, strict=True)}
@@ -72,6 +65,16 @@ def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     write_runs(workspace.file("removed", 0), DUPLICATES, [run])
     storage.write_json(_alarms_file(workspace), _count_losses(workspace))
     return {"num_near_duplicates": len(removed)}
+
+
+def _duplicate_pairs(files: Sequence[Path], threshold: float) -> tuple[Keys, Keys]:
+    later, earlier = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for path in files:
+        pairs = read_range([path], VERIFIED)
+        duplicate = pairs["jaccard"] >= threshold
+        later.append(pairs["later"][duplicate])
+        earlier.append(pairs["earlier"][duplicate])
+    return np.concatenate(later), np.concatenate(earlier)
 
 
 def _alarms_file(workspace: Workspace) -> Path:
@@ -144,7 +147,7 @@ DECISION = pa.schema(
 def decided(workspace: Workspace, part: int) -> Iterator[pa.Table]:
     """The documents of a part in bounded batches, each with what was decided about it."""
     fate = fates(workspace, part)
-    named = _names(workspace, np.unique(fate.kept[fate.removed]))
+    named = _names(workspace, distinct(fate.kept[fate.removed]))
     alarming = alarms(workspace)
     jaccard, num_shingles = _signals(workspace, part, ~fate.copy)
     begin = 0
@@ -184,7 +187,7 @@ def _names(workspace: Workspace, wanted: Keys) -> dict[int, str]:
     """Id and URL of each location, in ascending order."""
     names: dict[int, str] = {}
     parts = parts_of(wanted)
-    for begin, end in pairwise(np.flatnonzero(np.diff(parts, prepend=-1, append=-1)).tolist()):
+    for begin, end in pairwise([*run_starts(parts).tolist(), len(parts)]):
         rows = pa.array(rows_of(wanted[begin:end]))
         with mapped(workspace.file("documents", int(parts[begin]))) as (batch,):
             ids, urls = batch["id"].take(rows).to_pylist(), batch["url"].take(rows).to_pylist()
@@ -199,8 +202,8 @@ def _signals(
     jaccard, num_shingles = np.full((2, len(compared)), np.nan)
     if workspace.settings.fuzzy:
         pairs = read_range([workspace.file("verified", part)], VERIFIED)
-        documents, first = np.unique(pairs["later"], return_index=True)
-        jaccard[rows_of(documents)] = pairs["jaccard"][first]
+        first = run_starts(pairs["later"])
+        jaccard[rows_of(pairs["later"][first])] = pairs["jaccard"][first]
         with mapped(workspace.file("documents", part)) as (batch,):
             num_shingles[compared] = batch["size"].to_numpy()[compared]
     return jaccard, num_shingles

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from bessemer.dedup.exchange import Workspace
 from bessemer.dedup.settings import DedupSettings
+from bessemer.dedup.signatures import proposal_probability
 from bessemer.dedup.steps import Step, run_steps
 from bessemer.dedup.verdicts import SIGNALS, alarms, decided, judge
 from bessemer.errors import BessemerError
@@ -21,6 +22,7 @@ from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.units import Unit, document_units, run_units
 
 SMALL_BYTES = 32 << 20  # of Parquet: about 100 MB of text, some seconds of work
+LOW_RECALL = 0.9
 
 
 class Config(StageConfig, DedupSettings):
@@ -38,6 +40,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         receipts = draft.work / "receipts" / step.name
         return run_units(units, partial(_DoStep, workspace, step), receipts, context, unit_name=step.name)
 
+    found = proposal_probability(config.threshold, config.num_bands, config.rows_per_band)
+    if config.fuzzy and found < LOW_RECALL:
+        context.log.warning(
+            "%d bands of %d rows propose only %.0f %% of the pairs at the threshold %g: "
+            "set a smaller `rows_per_band` or a greater `num_bands` to find more",
+            config.num_bands, config.rows_per_band, 100 * found, config.threshold,
+        )  # fmt: skip
     counted = run_steps(workspace, run_step)
     if counted.get("num_capped"):
         context.log.warning(
@@ -58,9 +67,12 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         unit_name="parts",
     )
     draft.counts = counts
-    draft.metrics |= {f"dedup/{name.removeprefix('num_')}": value for name, value in counted.items()}
     draft.metrics["data/documents_out"] = counts.documents_out
-    draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
+    draft.metrics |= {
+        "dedup/pairs_compared": counted.get("num_pairs", 0),
+        "dedup/pairs_verified": counted.get("num_verified", 0),
+        "dedup/pairs_left_out": counted.get("num_left_out", 0),
+    }
 
 
 @dataclass(frozen=True)
