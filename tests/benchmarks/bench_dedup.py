@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_dedup [--peer PYTHON]
 
-PYTHON is an interpreter that has datasketch (`python -m venv /tmp/peer && /tmp/peer/bin/pip install datasketch`); the
+PYTHON is an interpreter that has datasketch (`python -m venv peer && peer/bin/pip install datasketch`); the
 peer runs there, in this same file. Times are processor seconds of one core. Text: the data set `text_en_openstax`
 where it is unpacked, else the modules of the standard library.
 """
