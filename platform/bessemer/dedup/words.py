@@ -1,4 +1,4 @@
-"""Texts to hashes of their words, vectorised: about 100 MB of English a second and core.
+"""Texts to hashes of their words, vectorised: about 90 MB of English a second and core.
 
 Splitting a text into Python strings costs more than everything that follows. Here a text becomes an array of code
 points, one table lookup a character, and the hash of a word is the sum of value(c_i) * BASE^i over its characters,
