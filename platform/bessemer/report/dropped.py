@@ -1,0 +1,107 @@
+"""A few documents that each rule removed, with the text they had, so that a person can judge the rule.
+
+The choice is repeatable, spread by the hash of the id. Personal data is masked, whatever the recipe does, because a
+report is passed on. Of a large corpus only the first ledgers and documents are looked at, up to a bounded number of
+bytes; so making a report takes seconds whatever the size of the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bessemer import storage
+from bessemer.artifacts.ledger import SURVIVING
+from bessemer.fingerprint import unit_interval
+
+LEDGER_BYTES = 64 << 20
+TEXT_BYTES = 256 << 20
+CANDIDATES = 200
+"""Rows of one ledger file looked at for each rule."""
+EXCERPT = 420
+_COLUMNS = ["id", "url", "verdict", "rule", "value", "threshold", "evidence"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document that was removed. `text` is its beginning, or empty where it had none yet (a page)."""
+
+    id: str
+    url: str
+    rule: str
+    value: float | None
+    threshold: float | None
+    evidence: str
+    text: str = ""
+
+
+def examples(ledger: Path, documents: Iterable[Path], per_rule: int) -> dict[str, list[Example]]:
+    """Up to `per_rule` examples of each rule. `documents` are folders of the documents that came in."""
+    chosen: dict[str, list[Example]] = {}
+    for path in _within(_parquet(ledger), LEDGER_BYTES):
+        table = pq.read_table(path, columns=_COLUMNS, use_threads=False)
+        gone = table.filter(pc.invert(pc.is_in(table["verdict"], pa.array(SURVIVING))))
+        for rule in pc.unique(gone["rule"]).to_pylist():
+            rows = gone.filter(pc.equal(gone["rule"], rule)) if rule else gone.filter(pc.is_null(gone["rule"]))
+            found = chosen.setdefault(rule or "unknown", [])
+            found += [_example(row) for row in rows.slice(0, CANDIDATES).to_pylist()]
+            found.sort(key=lambda example: unit_interval(example.id))
+            del found[per_rule:]
+    texts = _texts(documents, {example.id for found in chosen.values() for example in found})
+    return {rule: _masked([replace(e, text=texts.get(e.id, "")) for e in found]) for rule, found in chosen.items()}
+
+
+def _example(row: dict[str, object]) -> Example:
+    return Example(
+        str(row["id"]),
+        str(row["url"]),
+        str(row["rule"] or "unknown"),
+        row["value"],  # type: ignore[arg-type]
+        row["threshold"],  # type: ignore[arg-type]
+        str(row["evidence"] or ""),
+    )
+
+
+def _texts(folders: Iterable[Path], ids: set[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for path in _within((path for folder in folders for path in _parquet(folder)), TEXT_BYTES):
+        if len(texts) == len(ids):
+            break
+        if {"id", "text"} <= set(pq.read_schema(path).names):
+            wanted = pc.field("id").isin(sorted(ids - texts.keys()))
+            table = pq.read_table(path, columns=["id", "text"], filters=wanted, use_threads=False)
+            texts |= dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    return texts
+
+
+def _masked(found: list[Example]) -> list[Example]:
+    """The same examples without personal data, their texts cut after masking so that no half address is left."""
+    from bessemer.clean.pii import Pii
+    from bessemer.clean.texts import Texts
+
+    strings = [part for example in found for part in (example.text[: 2 * EXCERPT], example.evidence)]
+    masked = Pii().apply(Texts(strings)).texts
+    strings = list(masked.strings) if masked else strings
+    return [replace(example, text=_cut(strings[2 * i]), evidence=strings[2 * i + 1]) for i, example in enumerate(found)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(None, 1)[0] + " …"
+
+
+def _within(paths: Iterable[Path], budget: int) -> Iterator[Path]:
+    """The first files, until they are larger than `budget` together."""
+    for path in paths:
+        yield path
+        budget -= path.stat().st_size
+        if budget <= 0:
+            return
+
+
+def _parquet(folder: Path) -> list[Path]:
+    return [path for path in storage.files_under(folder) if path.suffix == ".parquet"] if folder.is_dir() else []

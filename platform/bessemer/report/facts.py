@@ -1,0 +1,100 @@
+"""What the report tells, gathered once from the run's files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.report.charts import FunnelRow
+from bessemer.report.curves import Curve, read_curves
+from bessemer.tracking.records import RunRecord, StageRecord, read_run
+
+MODEL, SCORES = "model", "scores"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run with everything its stages left behind, as far as it is there."""
+
+    run: RunRecord
+    folder: Path
+
+    @staticmethod
+    def of(folder: Path) -> Facts:
+        """A trial lies in its sweep's folder `trials`; its artifacts are the sweep's neighbours."""
+        root = folder.parents[2] if folder.parent.name == "trials" else folder.parent
+        return Facts(read_run(folder, root), folder)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return self.run.settings()
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return list(storage.read_lines(self.folder / "events.jsonl"))
+
+    @property
+    def stages(self) -> list[StageRecord]:
+        return self.run.stages
+
+    @property
+    def finished(self) -> list[StageRecord]:
+        """Stages whose artifact is there."""
+        return [stage for stage in self.stages if stage.manifest]
+
+    @property
+    def command(self) -> str:
+        """The last command that a person gave for this run."""
+        commands = [event["command"] for event in self.events if event.get("command")]
+        return commands[-1] if commands else ""
+
+    @property
+    def host(self) -> str:
+        return next((event["host"] for event in reversed(self.events) if event.get("host")), "")
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this run's stages, attempts that failed included."""
+        return float(sum(event.get("seconds", 0.0) for event in self.events))
+
+    @property
+    def price_per_hour(self) -> float | None:
+        price = (self.settings.get("cost") or {}).get("price_per_hour")
+        return float(price) if price is not None else None
+
+    @property
+    def currency(self) -> str:
+        return str((self.settings.get("cost") or {}).get("currency", ""))
+
+    @cached_property
+    def funnel(self) -> list[tuple[StageRecord, FunnelRow]]:
+        """The stages that count documents."""
+        rows = []
+        for stage in self.finished:
+            if counts := stage.manifest["counts"]:
+                names = ("documents_in", "created", "documents_out", "removed")
+                rows.append((stage, FunnelRow(stage.name, *(counts[name] for name in names))))
+        return rows
+
+    @cached_property
+    def curves(self) -> list[tuple[StageRecord, dict[str, Curve]]]:
+        """The step metrics of each stage that has any, finished or not."""
+        found = [(s, read_curves(s.metric_files())) for s in self.stages if s.state not in ("waiting",)]
+        return [(stage, curves) for stage, curves in found if curves]
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Headline metrics of the run: of the last stage that measured each."""
+        return {name: value for stage in self.finished for name, value in stage.manifest["metrics"].items()}
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """What `auto` became, over all stages."""
+        return {name: value for stage in self.finished for name, value in stage.manifest["resolved"].items()}
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        return {name: version for stage in self.finished for name, version in stage.manifest["versions"].items()}

@@ -1,0 +1,56 @@
+"""HTML and SVG that cannot be broken by what is put into it: every text is escaped unless it is `Html` already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+class Html(str):
+    """Text that is markup."""
+
+    __slots__ = ()
+
+
+Content = str | int | float | Iterable["Content"] | None
+
+_VOID = frozenset({"br", "hr", "meta"})
+
+
+def markup(*content: Content) -> Html:
+    """Joins content: markup as it is, texts and numbers escaped, iterables item by item, None as nothing."""
+    parts = []
+    for item in content:
+        if item is None:
+            continue
+        if isinstance(item, Html):
+            parts.append(str(item))
+        elif isinstance(item, str | int | float):
+            parts.append(escape(str(item)))
+        else:
+            parts.append(str(markup(*item)))
+    return Html("".join(parts))
+
+
+def element(name: str, /, *content: Content, **attributes: str | float | None) -> Html:
+    """`element("a", "text", href="#x", class_="y")`. A trailing underscore and None are left out; `_` becomes `-`."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _VOID:
+        return Html(f"<{name}{written}>")
+    return Html(f"<{name}{written}>{markup(*content)}</{name}>")
+
+
+def table(header: Iterable[Content], rows: Iterable[Iterable[Content]], *, numeric: Iterable[int] = ()) -> Html:
+    """A table that scrolls sideways where the window is narrow; `numeric` columns are aligned to the right."""
+    right = set(numeric)
+
+    def cells(tag: str, row: Iterable[Content]) -> Html:
+        return markup(element(tag, cell, class_="n" if index in right else None) for index, cell in enumerate(row))
+
+    head = element("thead", element("tr", cells("th", header)))
+    body = element("tbody", (element("tr", cells("td", row)) for row in rows))
+    return element("div", element("table", head, body), class_="scroll")

@@ -1,0 +1,59 @@
+"""Axes: round numbers at round places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bessemer.units import format_count
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values from `low` to `high` to pixels from `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def padded_scale(values: Sequence[float], start: float, end: float, *, zero: bool = False) -> Scale:
+    """A scale over all finite values with a little room around them; from zero if asked."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    if zero:
+        low, high = min(0.0, low), max(0.0, high)
+    if low == high:
+        low, high = low - abs(low or 1) / 2, high + abs(high or 1) / 2
+    room = (high - low) * 0.05
+    return Scale(low if zero and low == 0 else low - room, high + room, start, end)
+
+
+def ticks(scale: Scale, count: int) -> list[float]:
+    """About `count` round numbers (1, 2 or 5 times a power of ten apart) within the scale."""
+    rough = (scale.high - scale.low) / max(1, count)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.ceil(scale.low / step - 1e-9)
+    last = math.floor(scale.high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Labels with as many digits as it takes to tell the ticks apart: `0.0005`, `1.25`, `12k`."""
+    if not values:
+        return []
+    largest = max(abs(value) for value in values)
+    if largest >= 10_000:
+        return [format_count(round(value)) if value else "0" for value in values]
+    step = min((b - a for a, b in pairwise(values)), default=largest or 1.0)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    if digits > 4:
+        return [f"{value:.{max(0, digits + math.floor(math.log10(largest)))}e}" if value else "0" for value in values]
+    return [f"{value:.{digits}f}" for value in values]

@@ -1,0 +1,357 @@
+"""The report's sections: each a function from the facts to markup, empty where there is nothing to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bessemer.recipe import yaml
+from bessemer.report import charts
+from bessemer.report.charts import Interval, Series
+from bessemer.report.curves import Curve
+from bessemer.report.dropped import Example, examples
+from bessemer.report.facts import Facts
+from bessemer.report.markup import Html, element, markup, table
+from bessemer.report.page import section, tile
+from bessemer.report.scores import read_samples, read_scores
+from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
+from bessemer.units import format_bytes, format_count, format_seconds
+
+STATUS = {FINISHED: "✓ finished", FAILED: "✗ failed", KILLED: "‖ stopped", RUNNING: "▸ running"}
+STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}
+MOST_RULES = 12
+EXAMPLES = 3
+MOST_CHARTS = 10
+
+CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
+    ("Loss (nats a token)", ("train/loss", "validation/loss"), False),
+    ("Bits per byte on held-out text", ("validation/bits_per_byte",), False),
+    ("Learning rate", ("train/learning_rate",), True),
+    ("Gradient norm", ("train/grad_norm",), True),
+    ("Tokens per second", ("throughput/tokens_per_second",), True),
+]
+"""Title, metrics in one chart, and whether its axis begins at zero. Other metrics follow, one chart each."""
+UNDRAWN = {"train/tokens", "train/skipped_steps"}
+
+
+def header(facts: Facts) -> Html:
+    run = facts.run
+    bad = "status bad" if run.status in (FAILED, KILLED) else "status"
+    known = [
+        ("run", run.name),
+        ("started", _time(run.started)),
+        ("took", format_seconds(((run.ended or run.started) - run.started) / 1000)),
+        ("on", facts.host),
+        ("seed", str(facts.settings.get("seed", ""))),
+        ("Bessemer", facts.versions.get("bessemer", "")),
+    ]
+    return element(
+        "header",
+        element("h1", run.recipe),
+        element("p", facts.settings.get("description"), class_="lead") if facts.settings.get("description") else None,
+        element(
+            "ul",
+            element("li", element("span", STATUS[run.status], class_=bad)),
+            (element("li", f"{name} ", element("b", value)) for name, value in known if value),
+            class_="facts",
+        ),
+        element("p", run.error, class_="quiet") if run.error else None,
+    )
+
+
+def navigation(sections: list[tuple[str, str]]) -> Html:
+    return element("nav", (element("a", title, href=f"#{name}") for name, title in sections))
+
+
+def key_figures(facts: Facts) -> Html | None:
+    """The few numbers that a person asks for first."""
+    tiles = []
+    metrics, resolved = facts.metrics, facts.resolved
+    if facts.funnel:
+        created = sum(row.created for _, row in facts.funnel)
+        tiles.append(tile(format_count(facts.funnel[-1][1].documents_out), f"documents of {format_count(created)}"))
+    if "data/tokens" in metrics:
+        tiles.append(tile(format_count(metrics["data/tokens"]), "tokens of text"))
+    if "train/tokens" in metrics:
+        tiles.append(tile(format_count(metrics["train/tokens"]), "tokens trained on"))
+    if "num_parameters" in resolved:
+        tiles.append(tile(format_count(resolved["num_parameters"]), "parameters"))
+    if "validation/bits_per_byte" in metrics:
+        tiles.append(tile(f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte, held-out"))
+    for stage in facts.finished:
+        for score in read_scores(stage.folder / "data")[:12]:
+            if score.chance is not None:
+                tiles.append(tile(f"{score.value:.1%}", f"{score.task}, chance {score.chance:.0%}"))
+    tiles.append(tile(format_seconds(facts.seconds), "of work in this run"))
+    return element("div", tiles[:8], class_="tiles")
+
+
+def stages(facts: Facts) -> Html | None:
+    began = facts.run.started
+    rows, spans, clock = [], [], 0.0
+    for stage in facts.stages:
+        manifest = stage.manifest
+        took = (stage.ended - stage.started) / 1000 if stage.started and stage.ended else None
+        rows.append(
+            [
+                element("b", stage.name),
+                STATES[stage.state],
+                format_seconds(took) if took is not None else "",
+                format_bytes(sum(file["size"] for file in manifest["files"])) if manifest else "",
+                stage.error or _outcome(manifest),
+            ]
+        )
+        note = format_seconds(took) if took is not None else STATES[stage.state].split(" ", 1)[1]
+        first = (stage.started - began) / 1000 if stage.started else clock
+        clock = first + (took or 0.0)
+        spans.append((stage.name, first, clock, note))
+    total = ((facts.run.ended or began) - began) / 1000
+    chart = charts.timeline_chart(spans, max(total, clock)) if clock else None
+    return section(
+        "stages", "Stages", table(["stage", "", "took", "size", "what came out"], rows, numeric=[2, 3]), chart
+    )
+
+
+def data(facts: Facts) -> Html | None:
+    if not facts.funnel:
+        return None
+    rows = [row for _, row in facts.funnel]
+    header_ = ["stage", "in", "created", "out", "removed", "changed", "text out"]
+    figures = [
+        [
+            stage.name,
+            *(format_count(n) for n in (row.documents_in, row.created, row.documents_out, row.removed)),
+            format_count(stage.manifest["counts"]["changed"]),
+            format_bytes(stage.manifest["counts"]["bytes_out"]) if stage.manifest["counts"]["bytes_out"] else "",
+        ]
+        for stage, row in facts.funnel
+    ]
+    return section(
+        "data",
+        "What became of the documents",
+        element("p", "At every stage, what came in and what was created is what went out and what was removed."),
+        charts.funnel_chart(rows),
+        table(header_, figures, numeric=range(1, 7)),
+        (_removed(facts, stage) for stage, row in facts.funnel if row.removed),
+    )
+
+
+def _removed(facts: Facts, stage: StageRecord) -> Html:
+    by_rule = sorted(stage.manifest["counts"]["removed_by_rule"].items(), key=lambda item: (-item[1], item[0]))
+    found = examples(stage.folder / "ledger", [i.folder / "data" for i in stage.inputs], EXAMPLES)
+    shown = [
+        element(
+            "details",
+            element("summary", rule, element("span", format_count(count), class_="n")),
+            element("div", (_example(example) for example in found.get(rule, []))),
+        )
+        for rule, count in by_rule[:MOST_RULES]
+    ]
+    rest = by_rule[MOST_RULES:]
+    if rest:
+        names = ", ".join(f"{rule} {format_count(count)}" for rule, count in rest)
+        shown.append(element("p", f"and by {len(rest)} other rules: {names}", class_="quiet"))
+    title = f"Removed by {stage.name}"
+    more = f"bessemer show {facts.run.name} {stage.name} --dropped"
+    return markup(element("h3", title), shown, element("p", "More: ", element("code", more), class_="quiet"))
+
+
+def _example(example: Example) -> Html:
+    measured = []
+    if example.value is not None:
+        measured.append(f"measured {example.value:.4g}")
+    if example.threshold is not None:
+        measured.append(f"limit {example.threshold:.4g}")
+    if example.evidence:
+        measured.append(example.evidence)
+    return element(
+        "div",
+        element("div", example.url, class_="mono"),
+        element("div", "; ".join(measured)) if measured else None,
+        element("blockquote", example.text) if example.text else None,
+        class_="example",
+    )
+
+
+def training(facts: Facts) -> Html | None:
+    parts = []
+    for stage, curves in facts.curves:
+        if len(facts.curves) > 1:
+            parts.append(element("h3", stage.name))
+        parts.append(element("div", _charts(curves), class_="charts"))
+        if resolved := stage.manifest.get("resolved"):
+            flat = {name: value for name, value in resolved.items() if not isinstance(value, dict)}
+            rows = [[name, element("code", _value(value))] for name, value in sorted(flat.items())]
+            parts.append(_fold("What was settled when training began", table(["setting", "value"], rows)))
+    return section("training", "Training", parts)
+
+
+def _charts(curves: dict[str, Curve]) -> Iterator[Html]:
+    left = dict(curves)
+    drawn = 0
+    for title, names, zero in CHARTS:
+        series = [series for name in names if name in left for series in _series(name, left.pop(name))]
+        if series:
+            drawn += 1
+            yield charts.line_chart(series, title=title, x_label="step", zero=zero)
+    rest = [name for name in left if name not in UNDRAWN]
+    for name in rest[: MOST_CHARTS - drawn]:
+        yield charts.line_chart(_series(name, left[name]), title=name, x_label="step")
+    if missing := rest[MOST_CHARTS - drawn :]:
+        yield element("p", f"also recorded: {', '.join(missing)}", class_="quiet")
+
+
+def _series(name: str, curve: Curve) -> list[Series]:
+    """A long noisy curve is drawn twice: as it is, faint, and its moving average."""
+    if len(curve) < 60 or not name.startswith("train/") or name == "train/learning_rate":
+        return [Series(name, curve)]
+    span = max(5, len(curve) // 30)
+    return [
+        Series(name, curve, faint=True),
+        Series(f"{name} (mean of about {span} points)", charts.smoothed(curve, span)),
+    ]
+
+
+def scores(facts: Facts) -> Html | None:
+    found = [score for stage in facts.finished for score in read_scores(stage.folder / "data")]
+    intervals = [Interval(f"{s.task} {s.metric}", s.value, s.standard_error, s.chance) for s in found if s.is_share]
+    rows = [
+        [
+            s.task,
+            s.metric,
+            f"{s.value:.4g}",
+            f"± {s.standard_error:.2g}" if s.standard_error is not None else "",
+            f"{s.chance:.4g}" if s.chance is not None else "",
+            f"{s.n:,}" if s.n is not None else "",
+        ]
+        for s in found
+    ]
+    if not rows:
+        return None
+    return section(
+        "scores",
+        "Scores",
+        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score.")
+        if intervals
+        else None,
+        charts.interval_chart(intervals) if intervals else None,
+        table(["task", "metric", "value", "standard error", "chance", "n"], rows, numeric=[2, 3, 4, 5]),
+    )
+
+
+def samples(facts: Facts) -> Html | None:
+    found = [sample for stage in facts.finished for sample in read_samples(stage.folder / "data")]
+    return section(
+        "samples",
+        "Samples",
+        (element("pre", element("b", s["prompt"]), s["completion"], class_="sample") for s in found[:12]),
+    )
+
+
+def lineage(facts: Facts) -> Html | None:
+    made = facts.finished
+    place = {(stage.kind, stage.fingerprint): index for index, stage in enumerate(made)}
+    nodes, edges, rows = [], set(), []
+    for index, stage in enumerate(made):
+        manifest = stage.manifest
+        nodes.append((stage.name, manifest["kind"], stage.fingerprint))
+        sources = [place.get((i["stage"], i["fingerprint"])) for i in manifest["inputs"].values()]
+        edges |= {(source, index) for source in sources if source is not None}
+        rows.append(
+            [
+                stage.name,
+                element("code", f"artifacts/{stage.kind}/{stage.fingerprint}"),
+                element("code", manifest["digest"][:12]),
+                _time(milliseconds(manifest["created_at"])),
+                format_seconds(manifest["seconds"]),
+            ]
+        )
+    if not nodes:
+        return None
+    return section(
+        "lineage",
+        "Where everything came from",
+        element("p", "Equal fingerprints are equal recipes and inputs; equal digests are equal bytes."),
+        charts.lineage_chart(nodes, sorted(edges)),
+        table(["artifact of", "folder", "digest", "made", "took"], rows, numeric=[4]),
+    )
+
+
+def cost(facts: Facts) -> Html | None:
+    price = facts.price_per_hour
+
+    def money(seconds: float) -> str:
+        return f"{seconds / 3600 * price:.2f} {facts.currency}" if price is not None else "n/a"
+
+    everything = sum(stage.manifest["seconds"] for stage in facts.finished)
+    rows = [
+        ["this run's own work", format_seconds(facts.seconds), money(facts.seconds)],
+        ["everything it stands on, reused stages included", format_seconds(everything), money(everything)],
+    ]
+    note = "Set `cost.price_per_hour` in the recipe to see what it cost." if price is None else None
+    return section(
+        "cost",
+        "Time and cost",
+        table(["", "time", "cost"], rows, numeric=[1, 2]),
+        element("p", note, class_="quiet") if note else None,
+    )
+
+
+def repeat(facts: Facts) -> Html | None:
+    recipe = _text(facts.folder / "recipe.yaml")
+    versions = [[name, element("code", version)] for name, version in sorted(facts.versions.items())]
+    settings = {"stages": {s.name: s.config for s in facts.stages}} | {
+        name: value for name, value in facts.settings.items() if name not in {s.name for s in facts.stages}
+    }
+    commands = [
+        facts.command,
+        f"bessemer status {facts.run.name}",
+        f"bessemer show {facts.run.name} STAGE",
+        "bessemer ui",
+    ]
+    return section(
+        "repeat",
+        "How to repeat it",
+        element(
+            "p",
+            "The first command, with the recipe below, makes the same artifacts again, or finds them; the others look "
+            "at this run.",
+        ),
+        element("pre", "\n".join(filter(None, commands))),
+        _fold("The recipe as it was given", element("pre", recipe)) if recipe else None,
+        _fold("Every setting, defaults included", element("pre", yaml.dump(settings))),
+        _fold("Versions", table(["library", "version"], versions)) if versions else None,
+    )
+
+
+def _outcome(manifest: dict[str, Any]) -> str:
+    """One line about an artifact: its counts, or its headline metrics."""
+    if not manifest:
+        return ""
+    if counts := manifest["counts"]:
+        parts = [f"{format_count(counts['documents_in'])} in"] if counts["documents_in"] else []
+        parts += [f"{format_count(counts['created'])} created"] if counts["created"] else []
+        return ", ".join([*parts, f"{format_count(counts['documents_out'])} out"])
+    return ", ".join(f"{name} {_number(value)}" for name, value in sorted(manifest["metrics"].items())[:4])
+
+
+def _number(value: float) -> str:
+    return format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _fold(title: str, *content: Html) -> Html:
+    return element("details", element("summary", title), element("div", *content))
+
+
+def _time(when: int) -> str:
+    return datetime.fromtimestamp(when / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
