@@ -19,8 +19,8 @@ from itertools import accumulate
 from bessemer.docsite.catalog import READMES, STANDARD_LIBRARY, Entry, Package
 from bessemer.docsite.source import CLASS
 
-GROUP_BYTES = 64_000
-PAGE_BYTES = 21_000
+GROUP_BYTES = 66_000
+PAGE_BYTES = 22_000
 THIN_BYTES = 4_000
 """Groups with less text than this make no page worth reading."""
 WEIGHTS = {STANDARD_LIBRARY: 2, READMES: 2}

@@ -21,8 +21,8 @@ PACKAGES = (
 class Config(StageConfig):
     packages: tuple[str, ...] = PACKAGES
     """Installed distributions to document beside the standard library."""
-    max_pages: int = Field(900, ge=100, le=10_000)
-    """HTML pages on all sites together, at most; 900 pages hold about 8 MB of text."""
+    max_pages: int = Field(1000, ge=100, le=10_000)
+    """HTML pages on all sites together, at most; 1000 pages hold about 10 MB of text."""
 
     @field_validator("packages")
     @classmethod
