@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ def task(folder: Path, seat: Seat) -> str:
 def test_a_death_is_forgiven_and_an_error_is_not(
     ray_session: Any, make_context: Callable[..., Any], make_artifact: Callable[..., Any], tmp_path: Path
 ) -> None:
+    ray_session.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
     draft, _ = make_artifact("model")
     context = make_context(num_workers=2, start_ray=lambda: ray_session)
     with pytest.raises(InputError, match="a problem of worker 1") as caught:

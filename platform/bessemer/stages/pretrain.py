@@ -102,7 +102,8 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     device = choose_device()
     workers = Workers.of_process_group(device)
     store = TokenStore.open(job.tokens)
-    dtype = choose_dtype(settings.dtype, device)
+    bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
+    dtype = torch.bfloat16 if bf16 else torch.float32
     pace = Pace(
         micro_batch_size=job.micro_batch_size,
         validation_interval=validation_interval(settings, plan),

@@ -92,7 +92,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, the same on every worker; damaged ones are logged and passed over."""
         found = self._newest_whole() if self.workers.rank == 0 else None
-        step = self.workers.from_first(found.step if found else -1)
+        step = int(self.workers.from_first(found.step if found else -1))
         if step < 0:
             return None
         return found or _read(self.folder / f"step-{step}")

@@ -118,7 +118,7 @@ class Trainer:
         validation: dict[str, float] | None = None
         while self.progress.step < self.plan.num_steps:
             due = time.monotonic() - saved_at >= self.pace.checkpoint_interval_seconds
-            figures, stopping, saving = self._step(self.progress.step + 1, self.should_stop(), due)
+            figures, stopping, saving = self.step(stop=self.should_stop(), save=due)
             step = self.progress.step
             last = step == self.plan.num_steps
             if last or step % self.pace.validation_interval == 0:
@@ -159,9 +159,10 @@ class Trainer:
             totals.add(self.objective.measure(self.model, self._to_device(self.objective.validation_batch(0, 1))), 0.0)
         return totals.ratios()
 
-    def _step(self, step: int, stop: bool, save: bool) -> tuple[dict[str, float], bool, bool]:
-        """One update; returns the step's figures, and whether worker 0 wants to stop and to save."""
+    def step(self, *, stop: bool = False, save: bool = False) -> tuple[dict[str, float], bool, bool]:
+        """The next update; returns its figures, and whether worker 0 asked (`stop`, `save`) to stop and to save."""
         self.meter.start()
+        step = self.progress.step + 1
         # Seeded anew each step: no random state has to be saved, and a step does not depend on those before it.
         torch.manual_seed(_seed_of(self.plan.seed, step, self.workers.rank))
         rows = self.sampler.rows(step).part(self.workers.rank, self.workers.size)
@@ -193,7 +194,7 @@ class Trainer:
         """Divides the summed gradients by the global weight, clips them and takes the step, or skips it."""
         loss = loss_sum / weight
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients)) / weight
+        norm = self.workers.from_first(float(nn.utils.get_total_norm(gradients)) / weight)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, loss, norm)
         rate = self.schedule.factor(step)

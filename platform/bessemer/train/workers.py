@@ -39,9 +39,9 @@ class Workers:
         dist.all_reduce(total)
         return total
 
-    def from_first(self, value: int) -> int:
-        """Worker 0's `value`, on every worker."""
-        return int(self.sum(torch.tensor(value if self.rank == 0 else 0)).item())
+    def from_first(self, value: float) -> float:
+        """Worker 0's `value`, on every worker: what they decide by must be equal to the last bit."""
+        return float(self.sum(torch.tensor(value if self.rank == 0 else 0.0, dtype=torch.float64)))
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replaces every gradient by its sum over the workers; a parameter that none here used counts as zero."""

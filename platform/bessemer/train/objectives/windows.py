@@ -52,6 +52,15 @@ class TrainingWindows:
                 found.update(dict.fromkeys(self.store.documents_at(self.split, begin, count)))
         return list(found)
 
+    def rows_holding(self, epoch: int, start: int, count: int) -> Rows:
+        """The rows of an epoch whose windows hold any of the tokens `start .. start + count` of the split."""
+        total = self.store.num_tokens(self.split)
+        index = np.arange(self.num_rows)
+        # A window covers length + 1 tokens of the ring; distances are counted from the window's first token.
+        distance = (start - _origin(self.seed, epoch, total) - index * self.length) % total
+        holding = index[(distance <= self.length) | (distance + count > total)]
+        return Rows(np.full(len(holding), epoch), holding)
+
     def _starts(self, rows: Rows) -> list[int]:
         total = self.store.num_tokens(self.split)
         origins = np.array([_origin(self.seed, int(epoch), total) for epoch in rows.epoch], dtype=np.int64)

@@ -1,0 +1,150 @@
+"""Training speed against `transformers`, and what a second of it buys.
+
+    python -m tests.benchmarks.bench_train [--rounds 3] [--hidden-size 256] [--layers 4]
+
+Ours: the whole `Trainer`, data and optimizer included, as `pretrain` runs it. The peer: `Qwen3ForCausalLM` of the
+same shape with a plain AdamW loop, in fp32 as it comes and in bf16. The rounds are interleaved, because a machine is
+seldom alone; the best round of each counts. Tokens are random: speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
+from bessemer.train.checkpoint import Checkpoints
+from bessemer.train.hardware import choose_dtype
+from bessemer.train.loop import Pace, Trainer
+from bessemer.train.objectives.causal import Causal
+from bessemer.train.settings import TrainSettings, resolve
+from bessemer.train.workers import Workers
+
+VOCABULARY, LENGTH, ROWS = 8192, 512, 16
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="steps timed in each round")
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    arguments = parser.parse_args()
+    shape = ModelShape(hidden_size=arguments.hidden_size, num_hidden_layers=arguments.layers)
+    config = shape.resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
+    dtype = choose_dtype("auto", CPU)
+    with tempfile.TemporaryDirectory() as folder:
+        store = random_store(Path(folder) / "tokens")
+        contestants: dict[str, Callable[[int], float]] = {
+            f"bessemer, Muon, {name(dtype)}": ours(config, store, Path(folder), dtype, "muon"),
+            f"bessemer, AdamW, {name(dtype)}": ours(config, store, Path(folder), dtype, "adamw"),
+            "transformers, AdamW, float32": peer(config, torch.float32),
+            "transformers, AdamW, bfloat16": peer(config, torch.bfloat16),
+        }
+        best = dict.fromkeys(contestants, float("inf"))
+        for _ in range(arguments.rounds):
+            for title, run in contestants.items():
+                best[title] = min(best[title], run(arguments.steps))
+    print(
+        f"{config.num_parameters() / 1e6:.2f}M parameters, {LENGTH} tokens x {ROWS} rows, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {metadata.version('transformers')}"
+    )
+    speeds = {title: arguments.steps * ROWS * LENGTH / seconds for title, seconds in best.items()}
+    first = next(iter(speeds.values()))
+    for title, speed in speeds.items():
+        flops = config.flops_per_token(LENGTH) * speed / 1e9
+        print(f"{title:32} {speed:9.0f} tokens/s  {flops:6.0f} GFLOP/s  ours is {first / speed:.2f}x")
+
+
+def name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def random_store(folder: Path) -> TokenStore:
+    tokens = np.random.default_rng(0).integers(0, VOCABULARY, 2_000_000).astype("<u2")
+    lengths = np.array([len(tokens)])
+    rows = index_rows(["0"], ["0"], ["random"], lengths, lengths)
+    shard = write_shard(folder, "train", 0, [Tokenized(tokens, rows)])
+    sizes = np.ones(VOCABULARY, dtype=np.int32)
+    write_meta(folder, [shard], vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=sizes)
+    return TokenStore.open(folder)
+
+
+def ours(
+    config: ModelConfig, store: TokenStore, folder: Path, dtype: torch.dtype, optimizer: str
+) -> Callable[[int], float]:
+    model = Transformer(config, compute_dtype=dtype)
+    model.initialise(0)
+    settings = TrainSettings.model_validate({"global_batch_size": ROWS, "max_steps": 10**6, "optimizer": optimizer})
+    workers = Workers(0, 1, CPU)
+    log = logging.getLogger("bench")
+    trainer = Trainer(
+        model,
+        Causal(store, length=LENGTH, seed=0, validation_tokens=1),
+        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
+        Pace(micro_batch_size=ROWS, validation_interval=10**6, log_interval=10**6, checkpoint_interval_seconds=1e9),
+        workers=workers,
+        checkpoints=Checkpoints(folder / optimizer, workers, log),
+        log=log,
+    )
+    trainer.step()
+
+    def run(steps: int) -> float:
+        started = time.perf_counter()
+        for _ in range(steps):
+            trainer.step()
+        return time.perf_counter() - started
+
+    return run
+
+
+def peer(config: ModelConfig, dtype: torch.dtype) -> Callable[[int], float]:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            num_key_value_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            max_position_embeddings=LENGTH,
+            tie_word_embeddings=config.tie_word_embeddings,
+        )
+    ).to(dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    tokens = torch.randint(0, VOCABULARY, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
+
+    def step() -> None:
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()
+
+    def run(steps: int) -> float:
+        started = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return time.perf_counter() - started
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
