@@ -16,7 +16,7 @@ LAYERS = {
     "recipe": 1, "tracking": 1, "artifacts": 1,
     "crawl": 2, "extract": 2, "clean": 2, "dedup": 2, "docsite": 2, "tokens": 2,
     "model": 2, "train": 2, "evaluate": 2, "align": 2, "generate": 2, "serve": 2,
-    "stages": 3, "runner": 4, "report": 4, "cli": 5,
+    "stages": 3, "runner": 4, "report": 4, "cli": 5, "__main__": 6,
 }  # fmt: skip
 WITHIN_A_LAYER = {
     "tracking": {"artifacts", "recipe"},

@@ -43,7 +43,6 @@ class Cluster:
         import ray
 
         logging.getLogger("ray").setLevel(logging.ERROR)
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
         if not ray.is_initialized():
             if self._settings.address:
@@ -68,6 +67,8 @@ class Cluster:
     def _configure_data(self) -> None:
         from ray.data import DataContext
 
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("ray")]:
+            logging.getLogger(name).setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False

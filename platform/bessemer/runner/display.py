@@ -5,10 +5,14 @@ Everything goes to standard error; standard output is for data.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bessemer.units import format_count, format_seconds
@@ -135,3 +139,25 @@ class LiveDisplay(Display):
 def make_display(stages: list[str]) -> Display:
     """The live table on a terminal, lines elsewhere."""
     return LiveDisplay(stages) if sys.stderr.isatty() else Display(stages)
+
+
+@contextlib.contextmanager
+def native_errors_to(path: Path) -> Iterator[None]:
+    """Sends what compiled code writes to standard error to a file; Python goes on writing to the terminal.
+
+    Ray's C++ parts write there past Python's logging, at every actor pool and at every process that ends.
+    """
+    if sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
+        yield  # someone else has redirected it already
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    before, sys.stderr = sys.stderr, terminal
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()

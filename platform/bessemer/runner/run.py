@@ -26,7 +26,7 @@ from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
 from bessemer.runner.cluster import Cluster
-from bessemer.runner.display import Display
+from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, PlannedStage, stale
 from bessemer.runner.runs import Run
@@ -78,6 +78,7 @@ def run_recipe(
         stack.enter_context(lease.hold(run.folder, run.name, waiting=lambda owner: None))
         runs.start(run, command=command, attempt=attempt)
         asked = stack.enter_context(stopping.graceful(run.stop_file))
+        stack.enter_context(native_errors_to(run.log_file("ray")))
         stack.enter_context(display)
         mirror = stack.enter_context(Mirror(run.folder, recipe.settings.tracking, display.say, {})) if track else None
         own = cluster is None

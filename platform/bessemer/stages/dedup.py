@@ -32,7 +32,7 @@ class Config(StageConfig, DedupSettings):
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     parts = inputs["documents"].parts()
     workspace = Workspace(draft.work, tuple(parts), config)
-    if sum(part.stat().st_size for part in parts) < SMALL_BYTES:
+    if context.num_workers == "auto" and sum(part.stat().st_size for part in parts) < SMALL_BYTES:
         context = replace(context, num_workers=0)
 
     def run_step(step: Step, num_units: int) -> list[dict[str, int]]:

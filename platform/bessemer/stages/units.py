@@ -153,7 +153,7 @@ def _on_ray(
         fn_constructor_args=(str(receipts), make_worker),
         batch_size=1,
         batch_format="numpy",
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=min(1.0, max(cpus - 1, 0.5) / workers),
     )
     for row in results.iter_rows():
