@@ -6,7 +6,7 @@ ends a sentence too, and words are counted before citations are taken out. FineW
 
 Lines are dropped, and white space around lines; a page is dropped for too few sentences, for `lorem ipsum`, and for a
 `{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them). One difference: blanks that a
-citation leaves at the end of a line go with it.
+citation leaves at the ends of a line go with it.
 """
 
 from __future__ import annotations
@@ -168,19 +168,17 @@ def _first_lines(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:
 
 def count_sentences(texts: Texts, lines: Spans) -> Array:
     """Sentences of each line: a new one begins at the first word after `.`, `?`, `!` that is no punctuation."""
-    words, flags = texts.words, texts.flags
-    stops = (words.lengths == 1) & (flags[words.starts] & SENTENCE_END != 0)
-    stops_before = np.zeros(len(stops) + 1, np.int64)
-    np.cumsum(stops, out=stops_before[1:])
-    plain = np.flatnonzero(~stops & any_in(~flags & PUNCTUATION, words))
+    index, line = texts.words_of(lines)
+    words = texts.words.select(index)
+    stops = (words.lengths == 1) & (texts.flags[words.starts] & SENTENCE_END != 0)
+    stops_so_far = np.cumsum(stops)
+    before_line = np.zeros(len(lines.starts), np.int64)
+    opens = np.flatnonzero(np.diff(line, prepend=-1))
+    before_line[line[opens]] = stops_so_far[opens] - stops[opens]
 
-    first = np.searchsorted(words.starts, lines.starts)
-    after = np.searchsorted(words.starts, lines.ends)
-    line_of_plain = np.searchsorted(first, plain, "right") - 1
-    inside = plain < after[line_of_plain]
-    plain, line_of_plain = plain[inside], line_of_plain[inside]
-    since = first[line_of_plain]
-    same_line = line_of_plain[1:] == line_of_plain[:-1]
-    since[1:][same_line] = plain[:-1][same_line]
-    begins = stops_before[plain] > stops_before[since]
-    return np.bincount(line_of_plain, begins, len(first)) + (after > first)
+    plain = np.flatnonzero(~stops & any_in(~texts.flags & PUNCTUATION, words))
+    before = before_line[line[plain]]
+    again = line[plain[1:]] == line[plain[:-1]]
+    before[1:][again] = stops_so_far[plain[:-1]][again]
+    begins = stops_so_far[plain] > before
+    return np.bincount(line[plain], begins, len(before_line)) + (np.bincount(line, minlength=len(before_line)) > 0)

@@ -22,7 +22,7 @@ TERMINAL, SENTENCE_END, MARK, PEEL, OPEN, ICON, RUN, JOINT = _BITS[8:]
 |---|---|
 | SPACE | `str.isspace` holds |
 | LINE_END | `str.splitlines` ends a line |
-| LETTER, LOWER, UPPER | `str.isalpha` holds; category Ll, Lu |
+| LETTER, LOWER, UPPER | `str.isalpha` holds; it is a letter and no capital; it is a letter and not small |
 | DIGIT | it is 0 to 9 |
 | PUNCTUATION | the category begins with P |
 | SYMBOL | datatrove counts it as punctuation, so a word of these alone is no word |
@@ -64,7 +64,7 @@ def flags() -> npt.NDArray[np.uint16]:
         if character.isspace():
             table[code] = SPACE
         elif category[0] == "L":
-            table[code] = LETTER | {"Ll": LOWER, "Lu": UPPER}.get(category, np.uint16(0))
+            table[code] = LETTER | {"Ll": LOWER, "Lu": UPPER, "Lt": UPPER}.get(category, LOWER | UPPER)
         elif category[0] == "P":
             table[code] = PUNCTUATION | MARK
         elif category[0] == "S":

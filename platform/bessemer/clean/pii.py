@@ -8,7 +8,7 @@ colon), then checked in full, so a batch without any costs little. What is check
   with 2 to 9, in the forms `(415) 555-2671`, `415-555-2671`, `415.555.2671`, `1-415-555-2671`. Numbers that stand in a
   row of numbers, and digits without a separator, stay.
 - IP address: public ones only, as in datatrove: private, loopback and documentation addresses stay, and so do versions
-  (`version 1.2.3.4`, `v1.2.3.4`) and section numbers at the beginning of a line.
+  (`version 1.2.3.4`, `v1.2.3.4`) and numbered headings.
 - card number: 13 to 19 digits, in groups as printed on cards or in one piece, with an issuer's prefix and a right check
   digit (Luhn).
 
@@ -117,14 +117,16 @@ def _emails(joined: str) -> Iterator[Found]:
 _IPV4 = re.compile(r"(?<![\w.-])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)")
 _VERSION = re.compile(r"\b(?:versions?|ver|v|release|firmware|build|section|chapter)\.?[ \t:=]*\Z|§[ \t]*\Z", re.I)
 _LINE_START = re.compile(r"(?:\A|\n)[ \t]*\Z")
+_TITLE = re.compile(r"[ \t]+[A-Z]")
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?!\w)")
 
 
 def _ipv4_addresses(joined: str, start: int, end: int) -> Iterator[Found]:
     for match in _IPV4.finditer(joined, start, end):
         before = joined[max(0, match.start() - 16) : match.start()]
-        section = _LINE_START.search(before) and all(int(part) < 32 for part in match[0].split("."))
-        if _is_public(match[0]) and not section and not _VERSION.search(before):
+        small = all(int(part) < 32 for part in match[0].split("."))
+        heading = small and _LINE_START.search(before) and _TITLE.match(joined, match.end())
+        if _is_public(match[0]) and not heading and not _VERSION.search(before):
             yield Found(match.start(), match.end(), "ip_address")
 
 

@@ -113,6 +113,13 @@ class Texts:
         starts = self.chunks.starts
         return np.searchsorted(starts, lines.starts), np.searchsorted(starts, lines.ends)
 
+    def words_of(self, lines: Spans) -> tuple[Array, Array]:
+        """The indices of the words in some lines, and for each the index of its line."""
+        first, after = np.searchsorted(self.words.starts, lines.starts), np.searchsorted(self.words.starts, lines.ends)
+        numbers = after - first
+        line = np.repeat(np.arange(len(numbers)), numbers)
+        return np.arange(len(line)) + (first - np.cumsum(numbers) + numbers)[line], line
+
     def of_lines(self, lines: Spans) -> Texts:
         """The texts made of some of their lines. White space around the lines may be left out, nothing else.
 
@@ -125,9 +132,7 @@ class Texts:
         empty = texts.counts(lines) == 0
         moved_to = np.cumsum(lengths) - lengths + np.cumsum(empty)[lines.owners]
 
-        first, after = np.searchsorted(self.words.starts, lines.starts), np.searchsorted(self.words.starts, lines.ends)
-        line = np.repeat(np.arange(len(lengths)), after - first)
-        kept = np.arange(len(line)) - np.repeat(np.cumsum(after - first) - after, after - first)
+        kept, line = self.words_of(lines)
         shift = (moved_to - lines.starts)[line]
         words = self.words.select(kept)
         texts.words = Spans(words.starts + shift, words.ends + shift, words.owners)

@@ -28,7 +28,7 @@ from bessemer.clean.spans import Array, PieceHashes, Spans, hash_of
 
 _ABBREVIATIONS = """Mt Ak Ala Apr Ariz Ark Aug Calif Colo Conn Dec Del Feb Fla Ga Ia Id Ill Ind Jan Jul Jun Kan Kans
 Ky La Mar Mass Mich Minn Miss Neb Nebr Nev Nov Oct Okla Ore Pa Sep Sept Tenn Va Wash Wis a.m Adm Bros co Co Corp Dr
-e.g E.g Gen Gov i.e I.e Inc Jr Ltd Md Messrs Mo Mont Mr Mrs Ms p.m Ph.D Prof Rep Rev Sen St vs v.s"""
+e.g E.g Gen Gov i.e I.e Inc Jr Ltd Md Messrs Mo Mont Mr Mrs Ms p.m Prof Rep Rev Sen St vs v.s"""
 
 
 def find_words(codes: Array, flags: Array, chunks: Spans, hashes: PieceHashes) -> tuple[Array, Array]:
@@ -93,7 +93,7 @@ def _full_stops(codes: Array, flags: Array, hashes: PieceHashes, starts: Array, 
     stop |= _one_of(codes[starts - 1], "%²-+")
     stop |= (before & UPPER != 0) & (flags[starts - 2] & UPPER != 0)
     stop &= (codes[starts] == ord(".")) & (ends - starts == 1)
-    stop &= ~((starts - heads == 1) & (before & LOWER != 0))
+    stop &= ~((starts - heads == 1) & (before & LOWER != 0) & (codes[starts - 1] < 128))
     found = np.flatnonzero(stop & (starts > heads))
     stop[found[np.isin(hashes(heads[found], starts[found]), _abbreviations())]] = False
     return stop

@@ -5,7 +5,7 @@ The rules are `bessemer.clean`'s. A unit is one part of the documents that come 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ class CleanWorker:
         from bessemer.clean.documents import signal_names
 
         self._config = config
-        self.signals = signal_names(config.rules)
+        self.signals: Sequence[str] = signal_names(config.rules)
 
     def read(self, payload: Path) -> Iterator[pa.Table]:
         from bessemer.stages.units import document_parts
