@@ -16,7 +16,14 @@ from pydantic import ValidationError
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model.config import ModelConfig, ModelShape
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.train.settings import Plan, TrainSettings, micro_batch_size, resolve, validation_interval
+from bessemer.train.settings import (
+    Plan,
+    TrainSettings,
+    auto_batch_size,
+    micro_batch_size,
+    resolve,
+    validation_interval,
+)
 
 if TYPE_CHECKING:
     from bessemer.stages.workers import Seat
@@ -104,15 +111,17 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     store = TokenStore.open(job.tokens)
     bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
     dtype = torch.bfloat16 if bf16 else torch.float32
+    length, held_out = plan.max_seq_length, settings.validation_tokens
+    objective = Causal(store, length=length, seed=plan.seed, validation_tokens=held_out)
     pace = Pace(
         micro_batch_size=job.micro_batch_size,
-        validation_interval=validation_interval(settings, plan),
+        validation_interval=validation_interval(settings, plan, objective.num_validation_rows * length),
         log_interval=settings.log_interval,
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
     )
     trainer = Trainer(
         _model(job, dtype).to(device),
-        Causal(store, length=plan.max_seq_length, seed=plan.seed, validation_tokens=settings.validation_tokens),
+        objective,
         plan,
         pace,
         workers=workers,
@@ -210,11 +219,15 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 
 
 def facts(config: Config) -> dict[str, Any]:
-    """For `plan`: what is known of the run before its tokens are."""
-    found: dict[str, Any] = {"optimizer": config.optimizer, "max_seq_length": config.max_seq_length}
-    found["model"] = config.model.size
+    """For `plan`: what is known before the vocabulary and the corpus are."""
+    blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
+    found: dict[str, Any] = {"parameters_in_blocks": blocks.num_parameters(embedding=False)}
     if config.num_tokens is not None:
+        batch = config.global_batch_size
         found["num_tokens"] = config.num_tokens
+        found["global_batch_size"] = (
+            auto_batch_size(config.num_tokens, config.max_seq_length) if batch == "auto" else batch
+        )
     return found
 
 

@@ -63,10 +63,10 @@ class TrainSettings(Settings):
     """A step whose loss or gradient norm is this many standard deviations above those before it is skipped."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """What activations are computed in; parameters are fp32. `auto`: bf16 where the hardware multiplies it."""
-    validation_tokens: PositiveInt = 262_144
+    validation_tokens: PositiveInt = 131_072
     """Held-out tokens measured each time: evenly spread windows, or all there are."""
     validation_interval: PositiveInt | Auto = execution("auto")
-    """Steps between measurements on held-out documents; a tenth of the run if `auto`. The end is always measured."""
+    """Steps between measurements on held-out documents; `auto` spends a twentieth of the time. The end has one."""
     log_interval: PositiveInt = execution(10)
     """Steps between recorded training figures."""
     checkpoint_interval_seconds: PositiveFloat = execution(30.0)
@@ -140,7 +140,7 @@ def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, s
         budget = settings.num_epochs * train_tokens
     else:
         budget = settings.num_tokens or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
-    batch = _auto_batch_size(budget, length) if settings.global_batch_size == "auto" else settings.global_batch_size
+    batch = auto_batch_size(budget, length) if settings.global_batch_size == "auto" else settings.global_batch_size
     steps = settings.max_steps or max(1, round(budget / (batch * length)))
     rates = _auto_rates(settings.optimizer, model, batch * length)
     return Plan(
@@ -177,16 +177,20 @@ def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int) -> i
     return min(rows, round(_given(settings.micro_batch_size, max(1, MOST_TOKENS_AT_ONCE // plan.max_seq_length))))
 
 
-def validation_interval(settings: TrainSettings, plan: Plan) -> int:
-    """Steps between measurements; a tenth of the run if left to `auto`."""
-    return round(_given(settings.validation_interval, max(1, plan.num_steps // 10)))
+def validation_interval(settings: TrainSettings, plan: Plan, validation_tokens: int) -> int:
+    """Steps between measurements of `validation_tokens` tokens, each a third of the cost of training on as many.
+
+    Left to `auto`: 4 to 20 in a run, as many as cost a twentieth of it.
+    """
+    measurements = min(20, max(4, 0.05 * plan.num_tokens / max(1, validation_tokens / 3)))
+    return round(_given(settings.validation_interval, max(1, plan.num_steps / measurements)))
 
 
 def _given(value: float | Auto, derived: float) -> float:
     return derived if value == "auto" else value
 
 
-def _auto_batch_size(budget: float, length: int) -> int:
+def auto_batch_size(budget: float, length: int) -> int:
     """Rows a step, a power of two: 2048 * 160 * (D / 20 / 108e6)^(2/3) tokens for a budget D (OLMo-core's ladder)."""
     tokens = 2048 * 160 * (budget / TOKENS_PER_PARAMETER / 108e6) ** (2 / 3)
     return int(2 ** max(0, round(math.log2(tokens / length))))
