@@ -24,7 +24,7 @@ from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
 from bessemer.recipe.problems import nearest
 
-_PLAIN_WORD = re.compile(r"(?<![\w./:$%@`\\])[A-Za-z'\x80-\U0010ffff]+(?![\w/:(=\\`])")
+_PLAIN_WORD = re.compile(r"(?<![\w./:$%@`\\])[A-Za-z'\x80-\U0010ffff]+(?![\w/:(=\\`]|\.\w)")
 """A run of letters that is no part of an identifier, a path, an address or a call."""
 _WINDOWS = 3
 
