@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from datetime import UTC, datetime
@@ -172,18 +171,24 @@ def _curves(path: Path, began: float, steps: int) -> None:
 
 
 def _scores(data: Path) -> None:
+    columns = ("task", "metric", "group", "value", "standard_error", "n", "chance")
     rows = [
-        {"task": "test", "metric": "bits_per_byte", "value": 1.902, "standard_error": 0.021, "n": 118, "chance": None},
-        {"task": "test", "metric": "perplexity", "value": 132.4, "standard_error": None, "n": 118, "chance": None},
-        {"task": "signatures", "metric": "acc", "value": 0.394, "standard_error": 0.0219, "n": 500, "chance": 0.25},
-        {"task": "signatures", "metric": "acc_norm", "value": 0.418, "standard_error": 0.0221, "n": 500, "chance": 0.25},
+        ("test", "bits_per_byte", None, 1.902, 0.021, 118, None),
+        ("test", "bits_per_byte", "library.test", 1.871, 0.024, 97, None),
+        ("test", "perplexity", None, 132.4, None, 118, None),
+        ("signatures", "acc", None, 0.394, 0.0219, 500, 0.25),
+        ("signatures", "acc_norm", None, 0.418, 0.0221, 500, 0.25),
     ]
-    pq.write_table(pa.Table.from_pylist(rows), data / "scores.parquet")
-    samples = [
-        {"prompt": "The statistics module", "completion": " provides functions for the calculation of the mean of data."},
-        {"prompt": "To open a file,", "completion": f" use open() {NASTY} and close it afterwards."},
-    ]
-    storage.write_text(data / "samples.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples))
+    types = dict(zip(columns, (pa.string(),) * 3 + (pa.float64(),) * 2 + (pa.int64(), pa.float64()), strict=True))
+    table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=pa.schema(types))
+    pq.write_table(table, data / "scores.parquet")
+    samples = {
+        "prompt": ["The statistics module", "To open a file,"],
+        "completion": [" provides functions for the mean of data.", f" use open() {NASTY} and close it afterwards."],
+        "reference": [" offers functions for mathematical statistics of numeric data.", None],
+    }
+    (data / "items").mkdir()
+    pq.write_table(pa.table(samples), data / "items" / "samples.parquet")
 
 
 def _manifest(

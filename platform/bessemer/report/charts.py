@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from bessemer.report.markup import Html, element, markup
-from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks
+from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks, time_ticks
 from bessemer.units import format_count, format_seconds
 
 MOST_POINTS = 500
@@ -49,11 +50,13 @@ class Interval:
     chance: float | None
 
 
-def line_chart(series: Sequence[Series], *, title: str, x_label: str, zero: bool = False) -> Html:
-    """Lines over steps."""
+def line_chart(
+    series: Sequence[Series], *, title: str, x_label: str, x_range: tuple[float, float], zero: bool = False
+) -> Html:
+    """Lines over steps. Charts that belong together are given the same `x_range`."""
     width, height, left, right, top, bottom = 520, 250, 58, 14, 12, 40
     drawn = [s for s in series if any(math.isfinite(y) for _, y in s.points)]
-    x = padded_scale([p for s in drawn for p, _ in s.points], left, width - right)
+    x = padded_scale(x_range, left, width - right, zero=True)
     y = padded_scale([p for s in drawn for _, p in s.points], height - bottom, top, zero=zero)
     named = [s for s in drawn if not s.faint]
     lines = []
@@ -138,9 +141,10 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
             length = max(2.0, x(ended) - x(began))
             marks.append(element("rect", x=_px(x(began)), y=y, width=_px(length), height=bar, rx=2, class_="span"))
         marks.append(element("text", note, x=width - right + 10, y=y + 12, class_="label"))
+    middle = {"text_anchor": "middle", "class_": "tick"}
     labels = [
-        element("text", format_seconds(tick), x=_px(x(tick)), y=height - 6, text_anchor="middle", class_="tick")
-        for tick in ticks(x, 6)
+        element("text", format_seconds(tick) if tick else "0", x=_px(x(tick)), y=height - 6, **middle)
+        for tick in time_ticks(x, 6)
     ]
     title = "; ".join(f"{name}: {note}" for name, _, _, note in rows)
     return element("figure", _svg(width, height, title, marks, labels), class_="wide")
@@ -148,15 +152,15 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
 
 def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Html:
     """Nodes (name, kind, note) from top to bottom; an arc on the left from what was read to what read it."""
-    row_height, middle = 40, 150
+    row_height, middle = 34, 120
     marks = []
     for source, target in edges:
-        y1, y2 = source * row_height + 20, target * row_height + 20
-        reach = min(middle - 20, 16 + 17 * (target - source))
+        y1, y2 = source * row_height + 17, target * row_height + 17
+        reach = min(middle - 10, 18 + 22 * (target - source - 1))
         path = f"M{middle - 7} {y1} C{middle - reach} {y1} {middle - reach} {y2} {middle - 9} {y2}"
         marks.append(element("path", d=path, class_="arc", marker_end="url(#arrow)"))
     for index, (name, kind, note) in enumerate(nodes):
-        y = index * row_height + 20
+        y = index * row_height + 17
         marks.append(element("circle", cx=middle, cy=y, r=6, class_="dot s1"))
         marks.append(element("text", name, x=middle + 16, y=y + 5, class_="label strong"))
         marks.append(element("text", kind, x=middle + 150, y=y + 5, class_="label"))
@@ -177,13 +181,13 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
 
 
 def smoothed(points: Sequence[tuple[float, float]], span: int) -> list[tuple[float, float]]:
-    """The exponential moving average over about `span` points, corrected for its beginning."""
-    decay, total, weight, result = 1 - 2 / (span + 1), 0.0, 0.0, []
-    for x, y in points:
-        if math.isfinite(y):
-            total = decay * total + (1 - decay) * y
-            weight = decay * weight + (1 - decay)
-            result.append((x, total / weight))
+    """The mean of the `span` points around each point, fewer at the ends; points that are no numbers are left out."""
+    finite = [(x, y) for x, y in points if math.isfinite(y)]
+    totals = list(accumulate((y for _, y in finite), initial=0.0))
+    result = []
+    for index, (x, _) in enumerate(finite):
+        first, last = max(0, index - span // 2), min(len(finite), index + span // 2 + 1)
+        result.append((x, (totals[last] - totals[first]) / (last - first)))
     return result
 
 

@@ -1,8 +1,7 @@
 """A few documents that each rule removed, with the text they had, so that a person can judge the rule.
 
-The choice is repeatable, spread by the hash of the id. Personal data is masked, whatever the recipe does, because a
-report is passed on. Of a large corpus only the first ledgers and documents are looked at, up to a bounded number of
-bytes; so making a report takes seconds whatever the size of the corpus.
+The choice is repeatable, spread by the hash of the id. Of a large corpus only the first ledgers and documents are
+looked at, up to a bounded number of bytes, so making a report takes seconds whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
 from bessemer.fingerprint import unit_interval
+from bessemer.report.privacy import masked
 
 LEDGER_BYTES = 64 << 20
 TEXT_BYTES = 256 << 20
@@ -81,13 +81,11 @@ def _texts(folders: Iterable[Path], ids: set[str]) -> dict[str, str]:
 
 def _masked(found: list[Example]) -> list[Example]:
     """The same examples without personal data, their texts cut after masking so that no half address is left."""
-    from bessemer.clean.pii import Pii
-    from bessemer.clean.texts import Texts
-
-    strings = [part for example in found for part in (example.text[: 2 * EXCERPT], example.evidence)]
-    masked = Pii().apply(Texts(strings)).texts
-    strings = list(masked.strings) if masked else strings
-    return [replace(example, text=_cut(strings[2 * i]), evidence=strings[2 * i + 1]) for i, example in enumerate(found)]
+    parts = masked([part for e in found for part in (e.text[: 2 * EXCERPT], e.evidence, e.url)])
+    return [
+        replace(example, text=_cut(text), evidence=evidence, url=url)
+        for example, text, evidence, url in zip(found, parts[::3], parts[1::3], parts[2::3], strict=True)
+    ]
 
 
 def _cut(text: str) -> str:

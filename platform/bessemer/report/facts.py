@@ -10,9 +10,8 @@ from typing import Any
 from bessemer import storage
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
+from bessemer.report.scores import Score, read_scores
 from bessemer.tracking.records import RunRecord, StageRecord, read_run
-
-MODEL, SCORES = "model", "scores"
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,12 @@ class Facts:
     @cached_property
     def curves(self) -> list[tuple[StageRecord, dict[str, Curve]]]:
         """The step metrics of each stage that has any, finished or not."""
-        found = [(s, read_curves(s.metric_files())) for s in self.stages if s.state not in ("waiting",)]
+        found = [(s, read_curves(s.metric_files())) for s in self.stages if s.state != "waiting"]
         return [(stage, curves) for stage, curves in found if curves]
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        return [score for stage in self.finished for score in read_scores(stage.folder / "data")]
 
     @cached_property
     def metrics(self) -> dict[str, float]:

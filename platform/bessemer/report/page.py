@@ -28,14 +28,16 @@ a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: 
 .status { display: inline-block; border: 1.5px solid currentColor; border-radius: 99px; padding: 0 11px;
   font-weight: 600; font-size: 14px; } .status.bad { color: var(--accent); }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 12px 0 0; font-size: 14px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px; margin: 26px 0 0;
-  background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-.tile { background: var(--panel); padding: 14px 16px; } .tile b { display: block; font-size: 25px; line-height: 1.2;
+.tiles { display: flex; flex-wrap: wrap; gap: 1px; margin: 26px 0 0; background: var(--line);
+  border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+.tile { background: var(--panel); padding: 14px 16px; flex: 1 1 22%; min-width: 150px; }
+.tile b { display: block; font-size: 25px; line-height: 1.2;
   font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--quiet); font-size: 13px; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 14px; margin: 4px 0 12px; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; min-width: min(100%, 620px);
+  font-size: 14px; margin: 4px 0 12px; }
 th { text-align: left; font-weight: 600; color: var(--quiet); font-size: 13px; border-bottom: 1px solid var(--ink); }
-th, td { padding: 6px 14px 6px 0; vertical-align: top; } td { border-bottom: 1px solid var(--line); }
+th, td { padding: 6px 22px 6px 0; vertical-align: top; } td { border-bottom: 1px solid var(--line); }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code, pre, .mono { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, monospace; font-size: 13px; }
 pre { background: var(--code); border-radius: 6px; padding: 12px 14px; margin: 0 0 12px; white-space: pre-wrap;
@@ -60,11 +62,13 @@ figure > svg { display: block; width: 100%; height: auto; } .wide > svg { max-wi
 .arc { fill: none; stroke: var(--quiet); stroke-width: 1.4; } .head { fill: var(--quiet); }
 details { border: 1px solid var(--line); border-radius: 6px; background: var(--panel); margin: 0 0 8px; }
 summary { cursor: pointer; padding: 8px 14px; font-size: 14px; } details > div { padding: 2px 14px 12px; }
-summary .n { float: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
+summary .n { float: right; color: var(--quiet); min-width: 52px; text-align: right; }
+summary .bar { float: right; height: 9px; margin-top: 7px; background: var(--hatch); opacity: .55; border-radius: 2px; }
 .example { border-left: 3px solid var(--line); padding: 2px 0 2px 14px; margin: 10px 0 14px; font-size: 14px; }
 .example .mono { overflow-wrap: anywhere; } blockquote { margin: 6px 0 0; white-space: pre-wrap;
   overflow-wrap: anywhere; color: var(--quiet); font-size: 13.5px; line-height: 1.5; }
-.sample { white-space: pre-wrap; overflow-wrap: anywhere; } .sample b { color: var(--quiet); font-weight: 400; }
+.sample { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; } .prompt { font-weight: 600; }
+blockquote b { font-weight: 600; }
 footer { margin-top: 60px; padding-top: 12px; border-top: 1px solid var(--line); color: var(--quiet); font-size: 13px; }
 @media print { details > div { display: block; } main { max-width: none; padding: 0; } nav { display: none; } }
 """

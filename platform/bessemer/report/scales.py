@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bessemer.units import format_count
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -45,13 +43,22 @@ def ticks(scale: Scale, count: int) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
+def time_ticks(scale: Scale, count: int) -> list[float]:
+    """About `count` round times in seconds: tens of seconds, quarters of an hour, days."""
+    rough = (scale.high - scale.low) / max(1, count)
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
+    step = next((step for step in steps if step >= rough * 0.999), 86_400 * math.ceil(rough / 86_400))
+    return [index * step for index in range(math.ceil(scale.low / step), math.floor(scale.high / step + 1e-9) + 1)]
+
+
 def tick_labels(values: Sequence[float]) -> list[str]:
     """Labels with as many digits as it takes to tell the ticks apart: `0.0005`, `1.25`, `12k`."""
     if not values:
         return []
     largest = max(abs(value) for value in values)
-    if largest >= 10_000:
-        return [format_count(round(value)) if value else "0" for value in values]
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
+        if largest >= size:
+            return [f"{value / (10**3 if unit == 'k' else size):g}{unit}" if value else "0" for value in values]
     step = min((b - a for a, b in pairwise(values)), default=largest or 1.0)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if digits > 4:

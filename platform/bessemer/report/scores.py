@@ -1,43 +1,55 @@
 """Scores and samples of an evaluation, as its artifact holds them.
 
-`data/scores.parquet` has one row a score: `task`, `metric`, `value`, `standard_error`, `n`, `chance` (null where there
-is none); `data/samples.jsonl` one object a sample: `prompt`, `completion`.
+`data/scores.parquet` has one row a task, metric and group (`evaluate/scores.py` has its columns). A table below `data`
+with the columns `prompt` and `completion` holds samples, one a row, perhaps with the `reference`: the text that stood
+there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from bessemer import storage
+from bessemer.report.privacy import masked
+
+SCORES = "scores.parquet"
+LONGEST = 1200
 
 
 @dataclass(frozen=True)
 class Score:
     task: str
     metric: str
+    group: str | None
     value: float
     standard_error: float | None
-    n: int | None
+    n: int
     chance: float | None
 
-    @property
-    def is_share(self) -> bool:
-        """Whether it lies between 0 and 1 and can be compared with chance."""
-        return self.chance is not None
+
+@dataclass(frozen=True)
+class Sample:
+    prompt: str
+    completion: str
+    reference: str
 
 
 def read_scores(data: Path) -> list[Score]:
-    path = data / "scores.parquet"
-    if not path.exists():
+    if not (data / SCORES).exists():
         return []
-    columns = ("task", "metric", "value", "standard_error", "n", "chance")
-    rows = pq.read_table(path, use_threads=False).to_pylist()
-    return [Score(*(row.get(column) for column in columns)) for row in rows]
+    rows = pq.read_table(data / SCORES, columns=list(Score.__dataclass_fields__), use_threads=False).to_pylist()
+    return [Score(**row) for row in rows]
 
 
-def read_samples(data: Path) -> list[dict[str, Any]]:
-    return list(storage.read_lines(data / "samples.jsonl"))
+def read_samples(data: Path, most: int) -> list[Sample]:
+    if not (data / SCORES).exists():
+        return []
+    rows: list[dict[str, str]] = []
+    for path in storage.files_under(data):
+        if path.suffix == ".parquet" and {"prompt", "completion"} <= set(pq.read_schema(path).names):
+            rows += pq.read_table(path, use_threads=False).slice(0, most).to_pylist()
+    texts = masked([(row.get(name) or "")[:LONGEST] for row in rows[:most] for name in Sample.__dataclass_fields__])
+    return [Sample(*three) for three in zip(texts[::3], texts[1::3], texts[2::3], strict=True)]

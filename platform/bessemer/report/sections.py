@@ -15,7 +15,7 @@ from bessemer.report.dropped import Example, examples
 from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import section, tile
-from bessemer.report.scores import read_samples, read_scores
+from bessemer.report.scores import Sample, Score, read_samples
 from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
 from bessemer.units import format_bytes, format_count, format_seconds
 
@@ -24,6 +24,7 @@ STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}
 MOST_RULES = 12
 EXAMPLES = 3
 MOST_CHARTS = 10
+MOST_SAMPLES = 8
 
 CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Loss (nats a token)", ("train/loss", "validation/loss"), False),
@@ -80,12 +81,10 @@ def key_figures(facts: Facts) -> Html | None:
         tiles.append(tile(format_count(resolved["num_parameters"]), "parameters"))
     if "validation/bits_per_byte" in metrics:
         tiles.append(tile(f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte, held-out"))
-    for stage in facts.finished:
-        for score in read_scores(stage.folder / "data")[:12]:
-            if score.chance is not None:
-                tiles.append(tile(f"{score.value:.1%}", f"{score.task}, chance {score.chance:.0%}"))
+    judged = {score.task: score for score in reversed(facts.scores) if score.chance is not None and score.group is None}
+    tiles += [tile(f"{s.value:.1%}", f"{s.task}: {s.metric}, chance {s.chance:.0%}") for s in judged.values()][:2]
     tiles.append(tile(format_seconds(facts.seconds), "of work in this run"))
-    return element("div", tiles[:8], class_="tiles")
+    return element("div", tiles, class_="tiles")
 
 
 def stages(facts: Facts) -> Html | None:
@@ -141,13 +140,20 @@ def data(facts: Facts) -> Html | None:
 def _removed(facts: Facts, stage: StageRecord) -> Html:
     by_rule = sorted(stage.manifest["counts"]["removed_by_rule"].items(), key=lambda item: (-item[1], item[0]))
     found = examples(stage.folder / "ledger", [i.folder / "data" for i in stage.inputs], EXAMPLES)
+    most = by_rule[0][1]
     shown = [
         element(
             "details",
-            element("summary", rule, element("span", format_count(count), class_="n")),
-            element("div", (_example(example) for example in found.get(rule, []))),
+            element(
+                "summary",
+                rule,
+                element("span", format_count(count), class_="n"),
+                element("span", class_="bar", style=f"width: {max(1, round(100 * count / most))}px"),
+            ),
+            element("div", [_example(example) for example in found.get(rule, [])] or "No example was looked at."),
+            open="" if index == 0 and rule in found else None,
         )
-        for rule, count in by_rule[:MOST_RULES]
+        for index, (rule, count) in enumerate(by_rule[:MOST_RULES])
     ]
     rest = by_rule[MOST_RULES:]
     if rest:
@@ -190,15 +196,16 @@ def training(facts: Facts) -> Html | None:
 
 def _charts(curves: dict[str, Curve]) -> Iterator[Html]:
     left = dict(curves)
+    last = max(step for curve in curves.values() for step, _ in curve)
     drawn = 0
     for title, names, zero in CHARTS:
         series = [series for name in names if name in left for series in _series(name, left.pop(name))]
         if series:
             drawn += 1
-            yield charts.line_chart(series, title=title, x_label="step", zero=zero)
+            yield charts.line_chart(series, title=title, x_label="step", x_range=(0, last), zero=zero)
     rest = [name for name in left if name not in UNDRAWN]
     for name in rest[: MOST_CHARTS - drawn]:
-        yield charts.line_chart(_series(name, left[name]), title=name, x_label="step")
+        yield charts.line_chart(_series(name, left[name]), title=name, x_label="step", x_range=(0, last))
     if missing := rest[MOST_CHARTS - drawn :]:
         yield element("p", f"also recorded: {', '.join(missing)}", class_="quiet")
 
@@ -207,46 +214,67 @@ def _series(name: str, curve: Curve) -> list[Series]:
     """A long noisy curve is drawn twice: as it is, faint, and its moving average."""
     if len(curve) < 60 or not name.startswith("train/") or name == "train/learning_rate":
         return [Series(name, curve)]
-    span = max(5, len(curve) // 30)
+    span = max(5, len(curve) // 30 | 1)
     return [
         Series(name, curve, faint=True),
-        Series(f"{name} (mean of about {span} points)", charts.smoothed(curve, span)),
+        Series(f"{name} (mean of {span} points)", charts.smoothed(curve, span)),
     ]
 
 
 def scores(facts: Facts) -> Html | None:
-    found = [score for stage in facts.finished for score in read_scores(stage.folder / "data")]
-    intervals = [Interval(f"{s.task} {s.metric}", s.value, s.standard_error, s.chance) for s in found if s.is_share]
+    whole = [score for score in facts.scores if score.group is None]
+    parts = [score for score in facts.scores if score.group is not None]
+    if not facts.scores:
+        return None
+    judged = [
+        Interval(f"{s.task} {s.metric}", s.value, s.standard_error, s.chance) for s in whole if s.chance is not None
+    ]
+    chart = [
+        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score."),
+        charts.interval_chart(judged),
+    ]
+    return section(
+        "scores",
+        "Scores",
+        chart if judged else None,
+        _score_table(whole),
+        _fold("By group", _score_table(parts)) if parts else None,
+    )
+
+
+def _score_table(found: list[Score]) -> Html:
     rows = [
         [
             s.task,
             s.metric,
+            s.group,
             f"{s.value:.4g}",
             f"± {s.standard_error:.2g}" if s.standard_error is not None else "",
             f"{s.chance:.4g}" if s.chance is not None else "",
-            f"{s.n:,}" if s.n is not None else "",
+            f"{s.n:,}",
         ]
         for s in found
     ]
-    if not rows:
-        return None
-    return section(
-        "scores",
-        "Scores",
-        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score.")
-        if intervals
-        else None,
-        charts.interval_chart(intervals) if intervals else None,
-        table(["task", "metric", "value", "standard error", "chance", "n"], rows, numeric=[2, 3, 4, 5]),
-    )
+    header_ = ["task", "metric", "group", "value", "standard error", "chance", "n"]
+    if not any(s.group for s in found):
+        header_, rows = header_[:2] + header_[3:], [row[:2] + row[3:] for row in rows]
+    return table(header_, rows, numeric=range(len(header_) - 4, len(header_)))
 
 
 def samples(facts: Facts) -> Html | None:
-    found = [sample for stage in facts.finished for sample in read_samples(stage.folder / "data")]
-    return section(
-        "samples",
-        "Samples",
-        (element("pre", element("b", s["prompt"]), s["completion"], class_="sample") for s in found[:12]),
+    found = [sample for stage in facts.finished for sample in read_samples(stage.folder / "data", MOST_SAMPLES)]
+    return section("samples", "Samples", (_sample(sample) for sample in found))
+
+
+def _sample(sample: Sample) -> Html:
+    reference = element("blockquote", element("b", "in the document: "), sample.reference)
+    return element(
+        "div",
+        element(
+            "p", element("span", sample.prompt, class_="prompt"), element("span", sample.completion), class_="sample"
+        ),
+        reference if sample.reference else None,
+        class_="example",
     )
 
 
@@ -256,7 +284,7 @@ def lineage(facts: Facts) -> Html | None:
     nodes, edges, rows = [], set(), []
     for index, stage in enumerate(made):
         manifest = stage.manifest
-        nodes.append((stage.name, manifest["kind"], stage.fingerprint))
+        nodes.append((stage.name, manifest["kind"], _origin(stage)))
         sources = [place.get((i["stage"], i["fingerprint"])) for i in manifest["inputs"].values()]
         edges |= {(source, index) for source in sources if source is not None}
         rows.append(
@@ -279,6 +307,11 @@ def lineage(facts: Facts) -> Html | None:
     )
 
 
+def _origin(stage: StageRecord) -> str:
+    size = format_bytes(sum(file["size"] for file in stage.manifest["files"]))
+    return f"{size}, reused" if stage.state == "reused" else f"{size}, made by this run"
+
+
 def cost(facts: Facts) -> Html | None:
     price = facts.price_per_hour
 
@@ -290,12 +323,12 @@ def cost(facts: Facts) -> Html | None:
         ["this run's own work", format_seconds(facts.seconds), money(facts.seconds)],
         ["everything it stands on, reused stages included", format_seconds(everything), money(everything)],
     ]
-    note = "Set `cost.price_per_hour` in the recipe to see what it cost." if price is None else None
+    note = markup("Set ", element("code", "cost.price_per_hour"), " in the recipe to see what it cost.")
     return section(
         "cost",
         "Time and cost",
         table(["", "time", "cost"], rows, numeric=[1, 2]),
-        element("p", note, class_="quiet") if note else None,
+        element("p", note, class_="quiet") if price is None else None,
     )
 
 
