@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from bessemer import storage
 from bessemer.artifacts.pages import Page, read_pages
 from bessemer.crawl.findings import Findings, Target
 from bessemer.crawl.host import Manners
+from bessemer.crawl.links import Links, find_links
 from bessemer.crawl.unit import Policy, crawl_unit
 from web import Answer, Site, Web, page, redirect
 
@@ -86,13 +89,15 @@ def test_rules_come_first_and_what_they_forbid_is_never_asked_for(unit: Any) -> 
         (redirect("/robots.txt"), "robots_unavailable"),
         (Answer("", status=403), "fetched"),
         (Answer("<html>Not a robots file", status=200), "fetched"),
+        (Answer("User-agent: *\nDisallow: /a\n" + "# long\n" * 100_000), "robots"),
+        (Answer("# long\n" * 100_000 + "User-agent: *\nDisallow: /a\n"), "fetched"),
     ],
 )
 def test_without_rules_nothing_is_fetched(unit: Any, answer: Answer, state: str) -> None:
     web, findings = unit({"/robots.txt": answer, "/a": page()}, "/a")
     assert states(findings) == {"/a": state}
     assert web.paths() == (["/a"] if state == "fetched" else [])
-    if state != "fetched":
+    if state not in ("fetched", "robots"):
         assert "robots.txt" in (findings.outcomes[0].evidence or "")
 
 
@@ -288,3 +293,18 @@ def test_out_of_time_it_leaves_the_rest_but_always_gets_on(unit: Any) -> None:
     site = {f"/{n}": page() for n in range(5)}
     _, findings = unit(site, *site, seconds=0.0)
     assert states(findings) == {"/0": "fetched"}
+
+
+def killing_parser(payload: bytes, url: str, **settings: Any) -> Links:
+    """Stands for a parser with a fatal defect; at the top of the module, so that a child process finds it."""
+    if b"deadly" in payload:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return find_links(payload, url, **settings)
+
+
+def test_a_page_that_kills_its_parser_costs_only_itself(unit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bessemer.crawl.host.find_links", killing_parser)
+    site = {"/a": page("/x"), "/b": page("/y", text="deadly"), "/c": page("/z")}
+    _, findings = unit(site, "/a", "/b", "/c", careful=True)
+    assert states(findings) == {"/a": "fetched", "/b": "crashed", "/c": "fetched"}
+    assert set(discovered(findings)) == {"/x", "/z"}

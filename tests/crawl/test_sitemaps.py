@@ -72,9 +72,9 @@ def test_an_index_is_followed_once_and_not_for_ever() -> None:
     }
     asked = []
 
-    async def get(url: str) -> bytes | None:
+    async def get(url: str) -> sitemaps.Sitemap | None:
         asked.append(url)
-        return files.get(url)
+        return parse_sitemap(files[url], url) if url in files else None
 
     pages, read = asyncio.run(collect_urls(["http://docs.test/s0", "http://docs.test/s9"], get))
     assert pages == ["http://docs.test/b", "http://docs.test/a"]

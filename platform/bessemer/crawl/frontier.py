@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from bessemer.artifacts.documents import read_parquet, write_parquet
-from bessemer.artifacts.ledger import KEPT, REMOVED, Counts, ledger_table
+from bessemer.artifacts.ledger import CRASHED, KEPT, REMOVED, Counts, ledger_table
 from bessemer.artifacts.pages import INDEX
 from bessemer.crawl.findings import FETCHED, NOFOLLOW, OUTCOMES, Target
 from bessemer.crawl.scope import EXCLUDED, FILE_TYPE, OUT_OF_SCOPE, TRAP
@@ -147,7 +147,7 @@ class Frontier:
         ledger = ledger_table(
             [origin_id(url) for url in table["url"].to_pylist()],
             table["url"],
-            pc.if_else(fetched, KEPT, REMOVED),
+            pc.if_else(fetched, KEPT, pc.if_else(pc.equal(table["state"], CRASHED), CRASHED, REMOVED)),
             rules=pc.if_else(fetched, nothing, table["state"]),
             values=table["value"].to_numpy(),
             thresholds=table["threshold"].to_numpy(),

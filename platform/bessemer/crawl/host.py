@@ -19,12 +19,15 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from bessemer import storage
+from bessemer.artifacts.ledger import CRASHED
 from bessemer.crawl import robots, sitemaps
+from bessemer.crawl.apart import Caller, call_here
 from bessemer.crawl.fetch import Failure, Fetcher, Response
 from bessemer.crawl.findings import NOFOLLOW, Findings, Outcome, Target
 from bessemer.crawl.links import Links, find_links, robots_directives
 from bessemer.crawl.robots import Robots
 from bessemer.crawl.scope import Scope
+from bessemer.crawl.sitemaps import Sitemap
 from bessemer.crawl.urls import canonical_url, origin_of
 from bessemer.fingerprint import origin_id
 
@@ -60,7 +63,14 @@ class HostCrawl:
     """Crawls some URLs of one host. `robots_folder` keeps robots.txt answers between units."""
 
     def __init__(
-        self, fetcher: Fetcher, manners: Manners, scope: Scope, findings: Findings, keep: Keep, robots_folder: Path
+        self,
+        fetcher: Fetcher,
+        manners: Manners,
+        scope: Scope,
+        findings: Findings,
+        keep: Keep,
+        robots_folder: Path,
+        call: Caller = call_here,
     ) -> None:
         self._fetcher = fetcher
         self._manners = manners
@@ -68,6 +78,7 @@ class HostCrawl:
         self._findings = findings
         self._keep = keep
         self._robots_folder = robots_folder
+        self._call = call
         self._base_delay = manners.delay_seconds
         self._delay = manners.delay_seconds
         self._free_at = 0.0
@@ -127,7 +138,7 @@ class HostCrawl:
                 return rules
 
         async def get(url: str) -> Response | Failure:
-            return await self._get(url, max_bytes=robots.MAX_BYTES, any_type=True)
+            return await self._get(url, max_bytes=robots.MAX_FETCHED_BYTES, any_type=True)
 
         rules = await robots.fetch_robots(origin, self._manners.token, get)
         storage.write_json(path, rules.to_json())
@@ -138,7 +149,7 @@ class HostCrawl:
         named = [canonical_url(url, f"{origin}/robots.txt") for url in rules.sitemaps]
         roots = [url for url in named if url] or ([default] if rules.allows(default) else [])
 
-        async def get(url: str) -> bytes | None:
+        async def get(url: str) -> Sitemap | None:
             for _ in range(robots.MAX_REDIRECTS + 1):
                 if not self._scope.has_host(url):
                     return None
@@ -146,7 +157,7 @@ class HostCrawl:
                 if isinstance(answer, Failure):
                     return None
                 if not answer.location:
-                    return answer.payload
+                    return self._call(sitemaps.parse_sitemap, answer.payload, url)
                 url = canonical_url(answer.location, url) or ""
             return None
 
@@ -169,12 +180,9 @@ class HostCrawl:
             self._findings.add(self._page(target, answer))
 
     def _page(self, target: Target, page: Response) -> Outcome:
-        if page.content_type in HTML:
-            links = find_links(
-                page.payload, target.url, charset=page.charset, token=self._manners.token, headers=page.headers
-            )
-        else:
-            links = Links([], [], noindex="noindex" in robots_directives(page.headers, self._manners.token))
+        links = self._links(target, page)
+        if links is None:
+            return Outcome(target.url, CRASHED, "the parser died of it")
         for url in links.followed:
             self._discover(url, target)
         for url in links.not_followed:
@@ -184,6 +192,12 @@ class HostCrawl:
         if links.noindex:
             return Outcome(target.url, "noindex")
         return self._keep(target, page)
+
+    def _links(self, target: Target, page: Response) -> Links | None:
+        token = self._manners.token
+        if page.content_type not in HTML:
+            return Links([], [], noindex="noindex" in robots_directives(page.headers, token))
+        return self._call(find_links, page.payload, target.url, charset=page.charset, token=token, headers=page.headers)
 
     def _redirected(self, target: Target, location: str) -> None:
         url = canonical_url(location, target.url)

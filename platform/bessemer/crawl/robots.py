@@ -2,8 +2,8 @@
 
 Protego matches the rules (longest match wins, `Allow` wins a tie, `*` and `$`). This module decides what the file is:
 fetched with up to five redirects across hosts, read up to 500 KiB, kept for at most 24 hours. A file that is missing
-(4xx) allows everything. One that cannot be had (5xx, 429, timeout, network error, endless redirects) forbids
-everything, where many crawlers go on as if nothing stood there.
+(4xx) allows everything. One that cannot be had (5xx, 429, timeout, network error, endless redirects, endless length)
+forbids everything, where many crawlers go on as if nothing stood there.
 
 The group for our product token is chosen here, by equality as the RFC asks; Protego alone would also take a group for
 a prefix of the token, and end a group at a line it does not know.
@@ -25,6 +25,7 @@ from bessemer.crawl.fetch import Failure, Response
 from bessemer.crawl.urls import canonical_url
 
 MAX_BYTES = 500 * 1024
+MAX_FETCHED_BYTES = 8 << 20
 MAX_REDIRECTS = 5
 MAX_AGE_SECONDS = 24 * 3600
 

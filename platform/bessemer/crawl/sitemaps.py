@@ -31,7 +31,7 @@ class Sitemap:
 
 
 async def collect_urls(
-    roots: Iterable[str], get: Callable[[str], Awaitable[bytes | None]]
+    roots: Iterable[str], get: Callable[[str], Awaitable[Sitemap | None]]
 ) -> tuple[list[str], list[str]]:
     """(pages, sitemaps read) of a site, from its sitemaps and those that they name, level by level."""
     pages: dict[str, None] = {}
@@ -42,11 +42,10 @@ async def collect_urls(
         for url in level:
             if url in read or len(read) >= MAX_FILES or len(pages) >= MAX_URLS:
                 continue
-            content = await get(url)
-            if content is None:
+            sitemap = await get(url)
+            if sitemap is None:
                 continue
             read[url] = None
-            sitemap = parse_sitemap(content, url)
             pages.update(dict.fromkeys(sitemap.pages))
             following.update(dict.fromkeys(sitemap.sitemaps))
         level = list(following)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bessemer import __version__, storage
 from bessemer.artifacts.pages import PageWriter, payload_digest
+from bessemer.crawl.apart import Apart, call_here
 from bessemer.crawl.connect import connector, without_tls
 from bessemer.crawl.fetch import Fetcher, Response, session
 from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
-from bessemer.crawl.host import HostCrawl, Keep, Manners
+from bessemer.crawl.host import HostCrawl, Manners
 from bessemer.crawl.scope import Scope
 from bessemer.crawl.urls import authority_of
 
@@ -55,26 +57,32 @@ def crawl_unit(
     seconds: float,
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[], None] = lambda: None,
+    careful: bool = False,
 ) -> Findings:
-    """Crawls `targets`; leaves the pages in `warc` (no file if there are none). Calls `report` after each page."""
+    """Crawls `targets`; leaves the pages in `warc` (no file if there are none). Calls `report` after each page.
+
+    If `careful`, pages are parsed in a child process.
+    """
     findings = Findings()
     warc.unlink(missing_ok=True)  # of an attempt that died before its receipt
-    with storage.atomic_path(warc) as temporary, _writer(temporary, policy) as writer:
+    with (
+        storage.atomic_path(warc) as temporary,
+        PageWriter(temporary, software=f"Bessemer/{__version__}", user_agent=policy.user_agent) as writer,
+        Apart() if careful else nullcontext(call_here) as call,
+    ):
 
         def keep(target: Target, page: Response) -> Outcome:
             place = writer.write(target.url, page.status, page.reason, page.headers, page.payload, page.fetched_at)
             report()
             return _fetched(target, page, warc.name, *place)
 
-        crawl = _crawl(targets, frozenset(new_origins), policy, findings, keep, robots_folder, seconds, should_stop)
-        asyncio.run(crawl)
+        def crawler(fetcher: Fetcher, scope: Scope) -> HostCrawl:
+            return HostCrawl(fetcher, policy.manners, scope, findings, keep, robots_folder, call)
+
+        asyncio.run(_crawl(targets, frozenset(new_origins), policy, crawler, seconds, should_stop))
     if not any(outcome.state == FETCHED for outcome in findings.outcomes):
         warc.unlink()
     return findings
-
-
-def _writer(path: Path, policy: Policy) -> PageWriter:
-    return PageWriter(path, software=f"Bessemer/{__version__}", user_agent=policy.user_agent)
 
 
 def _fetched(target: Target, page: Response, file: str, offset: int, length: int) -> Outcome:
@@ -96,9 +104,7 @@ async def _crawl(
     targets: Iterable[Target],
     new_origins: Collection[str],
     policy: Policy,
-    findings: Findings,
-    keep: Keep,
-    robots_folder: Path,
+    crawler: Callable[[Fetcher, Scope], HostCrawl],
     seconds: float,
     should_stop: Callable[[], bool],
 ) -> None:
@@ -120,9 +126,7 @@ async def _crawl(
         )
         hosts = asyncio.gather(
             *(
-                HostCrawl(fetcher, policy.manners, scope, findings, keep, robots_folder).run(
-                    its_targets, new_origins, lambda: time.monotonic() >= deadline
-                )
+                crawler(fetcher, scope).run(its_targets, new_origins, lambda: time.monotonic() >= deadline)
                 for its_targets in by_host.values()
             )
         )

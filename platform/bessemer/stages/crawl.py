@@ -308,6 +308,7 @@ class _Worker:
             seconds=UNIT_SECONDS,
             should_stop=self.should_stop,
             report=self.report,
+            careful=careful,
         )
         outcomes = findings.outcomes_table()
         write_parquet(findings.discoveries_table(), self.work / "discoveries" / f"{unit.name}.parquet")
