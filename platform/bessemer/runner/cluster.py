@@ -6,8 +6,11 @@ when the first stage asks for it, so a run whose stages are all reused, or that 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from bessemer import environment
@@ -15,6 +18,20 @@ from bessemer.errors import ClusterUnreachable
 from bessemer.recipe.recipe import ClusterSettings
 
 NO_PROGRESS_SECONDS = 600
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Puts back the signal handlers that Ray replaces: its own ends the driver without a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Cluster:
@@ -35,7 +52,8 @@ class Cluster:
         """The `ray` module, initialised. Raises ClusterUnreachable if the address does not answer."""
         with self._lock:
             if self._ray is None:
-                self._ray = self._start()
+                with _handlers_kept():
+                    self._ray = self._start()
         return self._ray
 
     def _start(self) -> Any:
