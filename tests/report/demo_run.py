@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,18 @@ METRICS: dict[str, dict[str, float]] = {
 }
 
 
-def build_demo_run(root: Path, *, steps: int = 576) -> Path:
-    """Writes the run under `root` and returns its folder."""
+def build_demo_run(root: Path, *, steps: int = 576, rename: Mapping[str, str] | None = None) -> Path:
+    """Writes the run under `root` and returns its folder. `rename` gives stages other names than their kinds."""
+    names = {name: name for name, _, _ in STAGES} | dict(rename or {})
     folder = root / "quickstart-20270115-080000-7a3c"
     prints = {name: fingerprint(["demo", name]) for name, _, _ in STAGES}
-    _plan(folder, prints)
+    _plan(folder, prints, names)
     clock = BEGIN + 2
     for name, produces, inputs in STAGES:
         reused = name in ("crawl", "extract")
         artifact = root / "artifacts" / name / prints[name]
         (artifact / "data").mkdir(parents=True)
-        facts = {"stage": name, "kind": name, "fingerprint": prints[name]}
+        facts = {"stage": names[name], "kind": name, "fingerprint": prints[name]}
         began = clock
         clock = began if reused else began + SECONDS[name]
         if not reused:
@@ -76,14 +78,14 @@ def build_demo_run(root: Path, *, steps: int = 576) -> Path:
     return folder
 
 
-def _plan(folder: Path, prints: dict[str, str]) -> None:
+def _plan(folder: Path, prints: dict[str, str], names: dict[str, str]) -> None:
     stages = [
         {
-            "name": name,
+            "name": names[name],
             "kind": name,
             "produces": produces,
             "fingerprint": prints[name],
-            "inputs": inputs,
+            "inputs": {kind: names[source] for kind, source in inputs.items()},
             "config": {"vocab_size": 8192} if name == "tokenizer" else {},
         }
         for name, produces, inputs in STAGES

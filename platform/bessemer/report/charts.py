@@ -81,7 +81,7 @@ def line_chart(
 
 def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
     """For each stage a bar as long as what came in or was created: what went out, and hatched what was removed."""
-    width, left, right, row_height, bar = 900, 120, 190, 38, 20
+    width, left, right, row_height, bar = 900, _label_width([r.name for r in rows]), 190, 38, 20
     largest = max((row.documents_in + row.created for row in rows), default=1) or 1
     x = Scale(0, largest, left, width - right)
     marks = []
@@ -103,7 +103,7 @@ def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
 
 def interval_chart(rows: Sequence[Interval]) -> Html:
     """A dot for each value with a bar of 1.96 standard errors to both sides, and a dashed mark for chance."""
-    width, left, right, row_height = 900, 250, 110, 30
+    width, left, right, row_height = 900, _label_width([r.name for r in rows]), 110, 30
     ends = [v + sign * 1.96 * (r.error or 0) for r in rows for v in (r.value,) for sign in (-1, 1)]
     x = padded_scale([*ends, *(r.chance for r in rows if r.chance is not None)], left, width - right, zero=True)
     height = len(rows) * row_height + 34
@@ -129,7 +129,7 @@ def interval_chart(rows: Sequence[Interval]) -> Html:
 
 def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float) -> Html:
     """(name, began, ended, note) in seconds since the run began, one bar a row."""
-    width, left, right, row_height, bar = 900, 120, 100, 28, 14
+    width, left, right, row_height, bar = 900, _label_width([name for name, *_ in rows]), 100, 28, 14
     x = Scale(0, max(seconds, 1e-9), left, width - right)
     height = len(rows) * row_height + 26
     marks = []
@@ -152,7 +152,7 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
 
 def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Html:
     """Nodes (name, kind, note) from top to bottom; an arc on the left from what was read to what read it."""
-    row_height, middle = 34, 120
+    row_height, middle, second = 34, 120, _label_width([name for name, *_ in nodes]) + 30
     marks = []
     for source, target in edges:
         y1, y2 = source * row_height + 17, target * row_height + 17
@@ -163,8 +163,8 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
         y = index * row_height + 17
         marks.append(element("circle", cx=middle, cy=y, r=6, class_="dot s1"))
         marks.append(element("text", name, x=middle + 16, y=y + 5, class_="label strong"))
-        marks.append(element("text", kind, x=middle + 150, y=y + 5, class_="label"))
-        marks.append(element("text", note, x=middle + 270, y=y + 5, class_="label quiet"))
+        marks.append(element("text", kind, x=middle + second, y=y + 5, class_="label"))
+        marks.append(element("text", note, x=middle + second + 120, y=y + 5, class_="label quiet"))
     arrow = element(
         "marker",
         element("path", d="M0 0 L8 4 L0 8 z", class_="head"),
@@ -264,6 +264,11 @@ def _sample(number: int) -> Html:
 def _hatching() -> Html:
     line = element("path", d="M-1 1 L1 -1 M0 6 L6 0 M5 7 L7 5", class_="hatch")
     return element("defs", element("pattern", line, id="hatching", width=6, height=6, patternUnits="userSpaceOnUse"))
+
+
+def _label_width(labels: Sequence[str]) -> float:
+    """Room for the longest label: a character is at most about 8.2 pixels wide in the fonts in use."""
+    return max([110.0, *(8.2 * len(label) + 14 for label in labels)])
 
 
 def _describe(title: str, series: Sequence[Series]) -> str:

@@ -46,7 +46,8 @@ figure { margin: 0; } figure.wide { margin: 8px 0 14px; } figcaption { font-weig
   margin-bottom: 4px; display: flex; flex-wrap: wrap; gap: 2px 16px; align-items: baseline; }
 .key { font-weight: 400; font-size: 13px; color: var(--quiet); display: inline-flex; gap: 6px; align-items: center; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 26px 30px; }
-figure > svg { display: block; width: 100%; height: auto; } .wide > svg { max-width: 900px; }
+figure > svg { display: block; width: 100%; height: auto; } .wide { overflow-x: auto; }
+.wide > svg { max-width: 900px; min-width: 620px; }
 .grid { stroke: var(--grid); } .axis { stroke: var(--quiet); }
 .tick { font-size: 11.5px; fill: var(--quiet); font-variant-numeric: tabular-nums; }
 .label { font-size: 13px; fill: var(--ink); } .label.quiet { fill: var(--quiet); } .label.strong { font-weight: 600; }

@@ -34,12 +34,14 @@ def padded_scale(values: Sequence[float], start: float, end: float, *, zero: boo
 
 
 def ticks(scale: Scale, count: int) -> list[float]:
-    """About `count` round numbers (1, 2 or 5 times a power of ten apart) within the scale."""
-    rough = (scale.high - scale.low) / max(1, count)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-    first = math.ceil(scale.low / step - 1e-9)
-    last = math.floor(scale.high / step + 1e-9)
+    """Round numbers within the scale, 1, 2 or 5 times a power of ten apart; as near to `count` of them as can be."""
+    power = 10.0 ** math.floor(math.log10((scale.high - scale.low) / max(1, count)))
+    choices = [_multiples(factor * power, scale) for factor in (1, 2, 5, 10)]
+    return min(choices, key=lambda found: (not found, abs(len(found) - count)))
+
+
+def _multiples(step: float, scale: Scale) -> list[float]:
+    first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
 
 
@@ -48,7 +50,7 @@ def time_ticks(scale: Scale, count: int) -> list[float]:
     rough = (scale.high - scale.low) / max(1, count)
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
     step = next((step for step in steps if step >= rough * 0.999), 86_400 * math.ceil(rough / 86_400))
-    return [index * step for index in range(math.ceil(scale.low / step), math.floor(scale.high / step + 1e-9) + 1)]
+    return _multiples(step, scale)
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:

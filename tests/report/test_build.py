@@ -1,0 +1,133 @@
+"""The report says what happened, works without anything else, and cannot be broken by what it quotes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from demo_run import NASTY, build_demo_run
+
+from bessemer import storage
+from bessemer.report.build import build
+
+VOID = {"meta", "br", "hr"}
+
+
+class Outline(HTMLParser):
+    """The text and the tags of a document; fails where tags are not closed in order."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(document)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.pieces).split())
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_demo_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def outline(run_folder: Path) -> Outline:
+    return Outline(build(run_folder))
+
+
+def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
+    for said in (
+        "A little Python documentation assistant",
+        "✓ finished",
+        "= reused",
+        "874 out, 247 removed",
+        "gopher_quality/mean_word_length",
+        "measured 2.731; limit 3",
+        "Bits per byte on held-out text",
+        "0.394 ± 0.022",
+        "The statistics module",
+        "bessemer run pipelines/quickstart/recipe.yaml pretrain.learning_rate=2e-2",
+        "0.02 USD",
+        "6.3M",
+    ):
+        assert said in outline.text
+    targets = {str(attributes["href"])[1:] for tag, attributes in outline.tags if tag == "a"}
+    assert targets == {attributes["id"] for tag, attributes in outline.tags if tag == "section"}
+
+
+def test_nothing_is_fetched_and_nothing_runs(outline: Outline, run_folder: Path) -> None:
+    assert not {tag for tag, _ in outline.tags} & {"script", "link", "img", "iframe", "object", "form"}
+    for _, attributes in outline.tags:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "xlink:href")]
+        assert str(attributes.get("href", "#")).startswith("#")
+    style = build(run_folder).split("<style>")[1].split("</style>")[0]
+    assert "@import" not in style
+    assert set(re.findall(r"url\((.*?)\)", style)) == {"#hatching"}
+
+
+def test_what_it_quotes_is_text_and_names_nobody(outline: Outline) -> None:
+    assert NASTY in outline.text
+    assert "jane.doe" not in outline.text
+    assert "555-2671" not in outline.text
+    assert "write to <EMAIL> or call <PHONE>" in outline.text
+
+
+def test_every_chart_says_what_it_shows(run_folder: Path) -> None:
+    document = build(run_folder)
+    charts = re.findall(r'<svg viewBox="[^"]*" role="img"[^>]*><title>([^<]+)</title>', document)
+    assert any(title.startswith("Loss (nats a token): train/loss (mean of 19 points) from") for title in charts)
+    assert any("clean: 1121 in, 0 created, 874 out, 247 removed" in title for title in charts)
+    assert len(charts) == document.count('role="img"')
+    assert "nan" not in re.sub(r"<title>.*?</title>", "", document.split("</style>")[1]).lower().split()
+
+
+def test_equal_files_make_an_equal_report(run_folder: Path) -> None:
+    assert build(run_folder) == build(run_folder)
+
+
+def test_a_run_that_only_began_has_a_report(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    shutil.rmtree(tmp_path / "artifacts")
+    events = list(storage.read_lines(folder / "events.jsonl"))
+    (folder / "events.jsonl").unlink()
+    storage.append_line(folder / "events.jsonl", events[0])
+    text = Outline(build(folder)).text
+    assert "‖ stopped" in text
+    assert "· not run" in text
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    lines = list(storage.read_lines(folder / "events.jsonl"))
+    (folder / "events.jsonl").unlink()
+    for line in lines[:-2]:
+        storage.append_line(folder / "events.jsonl", line)
+    ending = {"time": lines[-1]["time"], "error": "training diverged at step 7"}
+    storage.append_line(folder / "events.jsonl", {**lines[-2], **ending, "event": "stage_failed"})
+    storage.append_line(folder / "events.jsonl", {**ending, "event": "run_failed"})
+    text = Outline(build(folder)).text
+    assert "✗ failed" in text
+    assert "training diverged at step 7" in text
+
+
+def test_a_long_training_makes_no_long_report(tmp_path: Path) -> None:
+    assert len(build(build_demo_run(tmp_path, steps=6000))) < 200_000

@@ -1,0 +1,39 @@
+"""Markup: whatever is put in comes out as text."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.report.markup import Html, element, markup
+
+
+class Read(HTMLParser):
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.feed(document)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_any_text_survives_as_content_and_as_attribute(text: str) -> None:
+    read = Read(element("p", text, title=text))
+    assert (read.tags, read.text, read.attributes) == (["p"], text, [("title", text)])
+
+
+def test_markup_is_not_escaped_twice_and_none_is_nothing() -> None:
+    assert markup("<", Html("<b>"), None, ["&", [1, 2.5]]) == "&lt;<b>&amp;12.5"
+    assert element("br") == "<br>"
+    assert element("rect", class_="a", text_anchor="end", id=None) == '<rect class="a" text-anchor="end"></rect>'
