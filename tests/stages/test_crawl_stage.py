@@ -322,10 +322,15 @@ def test_a_site_artifact_is_served_for_the_crawl(make_draft: Any, make_context: 
 def test_workers_find_the_same_pages(
     make_draft: Any, make_context: Any, ray_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Web(LIBRARY) as web:
+    """The seeds fit into one unit and are crawled in this process; what they link to is one unit for each worker."""
+    site: Site = {
+        f"{host}.test/{n or ''}": page(*map(str, range(6))) for host in ("library", "guide") for n in range(6)
+    }
+    monkeypatch.setattr(crawl, "UNIT_URLS", 6)
+    with Web(site) as web:
         here = run(web, make_draft("here"), make_context())
-        monkeypatch.setattr(crawl, "UNIT_URLS", 2)
         there = run(web, make_draft("there"), make_context(num_workers=2, start_ray=lambda: ray_session))
+    assert len([path for path in there.data.iterdir() if path.name.startswith("00001-0000-")]) == 2
     assert pages(here) == pages(there)
     assert verdicts(here) == verdicts(there)
 
