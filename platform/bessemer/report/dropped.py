@@ -6,6 +6,7 @@ looked at, up to a bounded number of bytes, so making a report takes seconds wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ LEDGER_BYTES = 64 << 20
 TEXT_BYTES = 256 << 20
 CANDIDATES = 200
 """Rows of one ledger file looked at for each rule."""
-EXCERPT = 420
+EXCERPT = 360
 _COLUMNS = ["id", "url", "verdict", "rule", "value", "threshold", "evidence"]
 
 
@@ -89,6 +90,7 @@ def _masked(found: list[Example]) -> list[Example]:
 
 
 def _cut(text: str) -> str:
+    text = re.sub(r"\s*\n\s*\n\s*", "\n", text).strip()
     return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(None, 1)[0] + " …"
 
 

@@ -32,6 +32,7 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Learning rate", ("train/learning_rate",), True),
     ("Gradient norm", ("train/grad_norm",), True),
     ("Tokens per second", ("throughput/tokens_per_second",), True),
+    ("Share of the time spent waiting for data", ("throughput/data_wait_ratio",), True),
 ]
 """Title, metrics in one chart, and whether its axis begins at zero. Other metrics follow, one chart each."""
 UNDRAWN = {"train/tokens", "train/skipped_steps"}
