@@ -12,7 +12,7 @@ citation leaves at the ends of a line go with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -71,11 +71,11 @@ class C4(Rule):
             tally.drop("unfinished_lines", ~_finished(texts.codes, lines))
         if self.min_words_per_line is not None:
             tally.drop("short_lines", after - first < self.min_words_per_line)
-        lowered = texts.joined.replace("İ", "ı").lower()  # the only letter whose lower case has another length
-        lorem = tally.alive & _lines_with(["lorem ipsum"], lowered, lines)
-        tally.drop("javascript_lines", _lines_with(self.javascript_phrases, lowered, lines))
-        curly = tally.alive & _lines_with(["{"], lowered, lines)
-        tally.drop("policy_lines", _lines_with(self.policy_phrases, lowered, lines))
+        lines_with = _PhraseSearch(texts, lines)
+        lorem = tally.alive & lines_with("lorem ipsum")
+        tally.drop("javascript_lines", lines_with(*self.javascript_phrases))
+        curly = tally.alive & lines_with("{")
+        tally.drop("policy_lines", lines_with(*self.policy_phrases))
 
         kept = lines.select(tally.alive)
         signals = {
@@ -141,20 +141,28 @@ def _finished(codes: Array, lines: Spans) -> Array:
     return finished
 
 
-def _lines_with(phrases: Iterable[str], lowered: str, lines: Spans) -> Array:
-    """Which lines have one of the phrases; no phrase has a line end in it."""
-    places = [match for phrase in phrases for match in _find_all(phrase.lower(), lowered)]
-    found = np.zeros(len(lines.starts), bool)
-    if places:
-        found[np.searchsorted(lines.starts, np.array(places), "right") - 1] = True
-    return found
+class _PhraseSearch:
+    """Finds lines with a phrase, in any case. ASCII phrases are looked for in bytes, which is ten times as quick."""
 
+    def __init__(self, texts: Texts, lines: Spans) -> None:
+        self._texts, self._lines = texts, lines
+        self._bytes = np.minimum(texts.codes, 0x7F).astype(np.uint8).tobytes().lower()
 
-def _find_all(phrase: str, text: str) -> Iterator[int]:
-    place = text.find(phrase)
-    while place >= 0:
-        yield place
-        place = text.find(phrase, place + len(phrase))
+    def __call__(self, *phrases: str) -> Array:
+        places = np.array([place for phrase in phrases for place in self._places(phrase)], np.int64)
+        found = np.zeros(len(self._lines.starts), bool)
+        found[np.searchsorted(self._lines.starts, places, "right") - 1] = True
+        return found
+
+    def _places(self, phrase: str) -> Iterator[int]:
+        if not phrase.isascii():
+            yield from (match.start() for match in re.finditer(re.escape(phrase), self._texts.joined, re.IGNORECASE))
+            return
+        wanted = phrase.lower().encode()
+        place = self._bytes.find(wanted)
+        while place >= 0:
+            yield place
+            place = self._bytes.find(wanted, place + len(wanted))
 
 
 def _first_lines(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:

@@ -6,6 +6,7 @@ Pure and deterministic; a document's outcome does not depend on what stands besi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -56,9 +57,10 @@ def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Ta
     return left, ledger
 
 
-def signal_names(rules: Sequence[Rule]) -> list[str]:
+@cache
+def signal_names(rules: tuple[Rule, ...]) -> list[str]:
     """What the ledger records of every document, in order."""
-    return [f"{rule.label}/{name}" for rule in rules for name in rule.signal_names()]
+    return [f"{rule.label}/{name}" for rule in rules for name in rule.apply(Texts([])).signals]
 
 
 def _apply(rules: Sequence[Rule], strings: Sequence[str], rows: Array, verdicts: _Verdicts) -> list[str]:

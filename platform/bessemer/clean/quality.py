@@ -46,7 +46,7 @@ class GopherQuality(Rule):
 
     def apply(self, texts: Texts) -> Findings:
         words = texts.words
-        num_words = texts.counts(words)
+        num_words = texts.num_words
         proper = words.select(any_in(~texts.flags & SYMBOL, words))
         alphabetic = any_in(texts.flags & LETTER, words)
         hashes, ellipses = (
@@ -55,10 +55,11 @@ class GopherQuality(Rule):
         )
         lines = texts.split_lines
         bullets, trailing_off = _bullets(texts, lines)
+        num_proper = texts.counts(proper)
         return Findings(
             {
-                "words": texts.counts(proper),
-                "mean_word_length": ratio(texts.totals(proper, proper.lengths), texts.counts(proper)),
+                "words": num_proper,
+                "mean_word_length": ratio(texts.totals(proper, proper.lengths), num_proper),
                 "hashes_per_word": ratio(hashes, num_words),
                 "ellipses_per_word": ratio(ellipses, num_words),
                 "bullet_line_ratio": ratio(texts.counts(lines, bullets), texts.counts(lines)),
@@ -69,10 +70,11 @@ class GopherQuality(Rule):
         )
 
     def _stop_words(self, texts: Texts) -> Array:
-        found = np.zeros(len(texts))
-        for word in set(self.stop_words):
-            found[np.unique(texts.words.owners[texts.word_hashes == np.uint64(hash_of(word))])] += 1
-        return found
+        found = np.zeros((len(set(self.stop_words)), len(texts)), bool)
+        for row, word in zip(found, set(self.stop_words), strict=True):
+            row[texts.words.owners[texts.word_hashes == np.uint64(hash_of(word))]] = True
+        number: Array = found.sum(axis=0, dtype=np.float64)
+        return number
 
 
 def any_in(bits: Array, spans: Spans) -> Array:

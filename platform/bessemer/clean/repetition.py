@@ -167,7 +167,7 @@ def _most_frequent(texts: Texts, repeated: _Repeated, n: int) -> tuple[Array, Ar
     """For each text the first place of its most frequent n-gram, the earliest of equals, and how often it occurs."""
     owners, low = texts.words.owners, (1 << 32) - 1
     first_word = np.searchsorted(owners, np.arange(len(texts)))
-    score = np.where(texts.counts(texts.words) >= n, 1 << 32 | (low - first_word), 0)
+    score = np.where(texts.num_words >= n, 1 << 32 | (low - first_word), 0)
     order = np.argsort(repeated.names, kind="stable")
     names, places = repeated.names[order], repeated.places[order]
     begins = np.flatnonzero(np.diff(names, prepend=0))

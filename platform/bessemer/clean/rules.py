@@ -50,9 +50,6 @@ class Rule(Settings):
         """Measures every text, on its own: what stands beside it in the batch makes no difference."""
         raise NotImplementedError
 
-    def signal_names(self) -> list[str]:
-        return list(self.apply(Texts([])).signals)
-
     def broken(self, signals: Mapping[str, Array]) -> list[Broken]:
         """The limits in the order in which they decide."""
         found = []

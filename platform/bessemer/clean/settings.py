@@ -80,7 +80,7 @@ class CleanSettings(Settings):
     rules: tuple[AnyRule, ...] = FINEWEB
     """The rules in their order; FineWeb's if unset."""
     max_characters: int = Field(5_000_000, ge=1)
-    """A longer document is removed unseen; memory grows by about 100 bytes for each of its characters."""
+    """A longer document is removed unseen; memory grows by up to 200 bytes for each of its characters."""
 
     @field_validator("rules")
     @classmethod

@@ -49,6 +49,7 @@ class PieceHashes:
         return mix((self._prefix[ends] - self._prefix[starts]) * self._inverse[starts])
 
 
+@cache
 def hash_of(text: str) -> int:
     """The hash of a piece wherever it stands."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)

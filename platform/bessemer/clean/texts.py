@@ -18,7 +18,7 @@ from bessemer.clean.characters import LINE_END, SPACE, flags
 from bessemer.clean.spans import Array, PieceHashes, Spans
 from bessemer.clean.words import find_words
 
-BATCH_CHARACTERS = 1 << 18
+BATCH_CHARACTERS = 1 << 16
 """So many that a call of numpy costs little beside its work, so few that the arrays stay in the CPU's cache."""
 
 
@@ -75,6 +75,11 @@ class Texts:
     def words(self) -> Spans:
         """What `find_words` gives."""
         return self._owned(*find_words(self.codes, self.flags, self.chunks, self.hashes))
+
+    @cached_property
+    def num_words(self) -> Array:
+        """float64: words of each text."""
+        return self.counts(self.words)
 
     @cached_property
     def word_hashes(self) -> Array:
