@@ -63,7 +63,9 @@ def readme_to_html(text: str) -> str:
 
 def summary_of(doc: str) -> str:
     """The first sentence of a docstring as plain text, as it stands on the page; empty where it begins otherwise."""
-    first = next(iter(_blocks(doc.expandtabs().split("\n")[:_LEAD_LINES])), "")
+    lines = doc.expandtabs().split("\n")[:_LEAD_LINES]
+    end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
+    first = next(iter(_blocks(lines[:end]) or _blocks(lines)), "")
     if not first.startswith("<p>"):
         return ""
     text = unescape(re.sub(r"<[^<>]*>", "", first))

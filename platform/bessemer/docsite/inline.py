@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html import escape
 
+_MARKUP = re.compile(r"[`*\[\\]")
+"""Any markup has one of these; most lines have none."""
 _INLINE = re.compile(
     r"``(?P<code>.+?)``"
     r"|(?<!\w):(?:[\w+-]+:){1,2}`(?P<role>[^`]+)`"
@@ -22,6 +24,8 @@ _INLINE = re.compile(
 def inline(text: str) -> str:
     """One line of HTML, its white space as in the rendered page."""
     text = " ".join(text.split())
+    if not _MARKUP.search(text):
+        return escape(text, quote=False)
     parts, end = [], 0
     for match in _INLINE.finditer(text):
         parts += [escape(text[end : match.start()], quote=False), _styled(match)]
