@@ -24,11 +24,12 @@ def masked(text: str, **settings: str | None) -> str:
         "Fon «+49 (30) 901820»PHONE,",
         "«(+44) 20 7946 0958»PHONE / «+14155552671»PHONE",
         "call «(415) 555-2671»PHONE or «1-415-555-2671»PHONE x12; fax «415.555.2671»PHONE.",
+        "«415-555-2671»PHONE «415-555-2672»PHONE 2024, «4111-1111-1111-1111»CARD_NUMBER 123 12/27",
         "«+33 1 23 45 67 89»PHONE\n«+971 50 123 4567»PHONE",
         "«8.8.8.8»IP_ADDRESS and «93.184.216.34»IP_ADDRESS:8080, «52.1.2.3»IP_ADDRESS/24",
         "«93.184.216.34»IP_ADDRESS - - [10/Oct/2000:13:55:36] GET /",
         "[«2001:4860:4860::8888»IP_ADDRESS]:53 «2606:2800:220:1:248:1893:25c8:1946»IP_ADDRESS: ok",
-        "card «4111 1111 1111 1111»CARD_NUMBER «378282246310005»CARD_NUMBER, «5555-5555-5555-4444»CARD_NUMBER.",
+        "card «4111 1111 1111 1111»CARD_NUMBER «378282246310005»CARD_NUMBER 12/27 «5555-5555-5555-4444»CARD_NUMBER.",
     ],
 )
 def test_it_is_masked(text: str) -> None:
@@ -46,6 +47,7 @@ def test_it_is_masked(text: str) -> None:
     "text",
     [
         "version 1.2.3.4, v1.2.3.4, foo-1.2.3.4.tar.gz, see section 4.2.1.3",
+        "~= 1.4.5.0, >=1.4.5.0, kernel 2.6.18.6; in 2006:: on 224.0.0.0/4",
         "1.2.3.4 Heading\n  2.10.1.1 Heading",
         "192.168.1.1 10.0.0.1 127.0.0.1 203.0.113.5 198.51.100.2 192.0.2.1 256.300.1.2 1.3.6.1.4.1.311.2",
         "2001:db8::1 fe80::1 ::1 std::vector cafe::babe 12:34:56:78 00:1A:2B:3C:4D:5E",
