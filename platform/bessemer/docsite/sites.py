@@ -6,7 +6,7 @@
 
 The same installation gives the same bytes: nothing depends on the clock, the machine's paths or the order of a set.
 About one page in fifteen is a copy, an older version or a print view of another, as on real sites.
-Cost: about 8 s of one core for the default size, half of it parsing 35 MB of source; 220 MiB.
+Cost: about 8 s of one core for the default size, most of it parsing 45 MB of source; 220 MiB.
 """
 
 from __future__ import annotations
