@@ -1,0 +1,102 @@
+"""What a recipe's `paths` stand for: files, their names, and the identity of their content.
+
+A path is a file, a folder (everything below it, hidden files left out) or a pattern (`*`, `?`, `[...]`, `**`). A file's
+name is its path relative to the folder, or to the part of the pattern before the first wildcard, so it does not depend
+on where the folder lies.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.errors import InputError
+from bessemer.extract.formats import known_suffixes
+from bessemer.fingerprint import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file by the name that goes into its documents' ids, and where it lies now."""
+
+    relative: str
+    path: str
+    size: int
+
+
+def find_files(paths: Sequence[str]) -> list[InputFile]:
+    """Every file that `paths` name, in the order of their names. Raises InputError for what is not there."""
+    found: dict[str, InputFile] = {}
+    for pattern in paths:
+        files = _matching(pattern)
+        if not files:
+            raise InputError(
+                f"`{pattern}` matches no file" if _is_pattern(pattern) else f"`{pattern}` holds no file",
+                hint=f"check `paths`; files are read by their names: {known_suffixes()}, also compressed",
+            )
+        for name, path in files:
+            relative = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name need not be text
+            known = found.setdefault(relative, InputFile(relative, path, _size(path)))
+            if known.path != path and not Path(known.path).samefile(path):
+                raise InputError(
+                    f"two input files are both called `{relative}`: `{known.path}` and `{path}`",
+                    hint="name the folder that holds both, or read them in two stages with different `source`",
+                )
+    return [found[relative] for relative in sorted(found)]
+
+
+def describe(files: Sequence[InputFile]) -> list[tuple[str, int, str]]:
+    """(name, size, SHA-256) of every file: what the inputs are, wherever they lie."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        hashes = list(pool.map(lambda file: file_sha256(Path(file.path)), files))
+    return [(file.relative, file.size, sha256) for file, sha256 in zip(files, hashes, strict=True)]
+
+
+def _matching(pattern: str) -> list[tuple[str, str]]:
+    """(name, path) of the files behind one entry of `paths`."""
+    if "://" in pattern:
+        raise InputError(
+            f"`{pattern}` is no local path", hint="copy it to a folder that the machine can read, and name that"
+        )
+    path = Path(pattern)
+    if path.is_dir():
+        return [(file.relative_to(path).as_posix(), str(file)) for file in _walk(path)]
+    if path.is_file():
+        return [(path.name, str(path))]
+    if not _is_pattern(pattern):
+        raise InputError(
+            f"`{pattern}` does not exist", hint="check `paths`; they are relative to the folder of the recipe"
+        )
+    fixed = list(itertools.takewhile(lambda part: not _is_pattern(part), path.parts))
+    rest = [*path.parts[len(fixed) :], *(["*"] if path.name == "**" else [])]
+    matches = [(match.relative_to(Path(*fixed)), match) for match in Path(*fixed).glob("/".join(rest))]
+    return [(name.as_posix(), str(match)) for name, match in matches if match.is_file() and not _is_hidden(name)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (
+            Path(root, name) for name in sorted(names) if not name.startswith(".") and Path(root, name).is_file()
+        )
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _size(path: str) -> int:
+    try:
+        with Path(path).open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except PermissionError:
+        raise InputError(f"`{path}` may not be read", hint=f"allow it with `chmod u+r {path}`") from None

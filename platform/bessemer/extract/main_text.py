@@ -1,0 +1,104 @@
+"""The main text of a page: trafilatura decides what it is, this module prepares the page and keeps the caches small.
+
+Before: code blocks are flattened to plain text without line numbers, so that highlighting markup does not break them
+apart; links that only point at their own heading are removed, because a heading that is all link looks like navigation.
+After: trafilatura's caches hold the last thousand strings it has looked at, whole pages among them. They are emptied
+after each page; they never change a result, and neither does anything else that was extracted before.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+
+from lxml import etree
+
+from bessemer.extract.verdict import Refused
+
+# What a library may raise on hostile HTML; anything else is our own mistake and must not be hidden.
+_FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+_LINKS_TO_THEMSELVES = etree.XPath("//a[starts-with(@href, '#')][contains('¶ # § ', concat(normalize-space(), ' '))]")
+_LINE_NUMBERS = etree.XPath(
+    "//*[@class][ancestor::table or ancestor::pre][contains(@class, 'lineno') or contains(@class, 'gutter') or "
+    "contains(@class, 'line-number') or contains(@class, 'linenumber') or contains(@class, 'blob-num')]"
+)
+_SPANS = etree.XPath("//*[self::td or self::th][@colspan or @rowspan]")
+MAX_SPANNED_CELLS = 10_000
+_CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
+
+
+def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include_comments: bool) -> Any:
+    """The body of the main text of a prepared page, in trafilatura's elements (`p`, `head`, `list`, `code`, ...).
+
+    Raises Refused where there is no main text.
+    """
+    try:
+        document = _extractor()(
+            tree,
+            output_format="xml",  # the tree is rendered here, `python` would render it there too
+            favor_precision=favor_precision,
+            include_tables=include_tables,
+            include_comments=include_comments,
+            include_formatting=False,
+        )
+    except (*_FAULTS, etree.LxmlError) as error:
+        raise Refused("parser_error", evidence=f"{type(error).__name__}: {error}"[:200]) from error
+    finally:
+        _empty_caches()
+    if document is None:
+        raise Refused("empty_text", evidence="no main text found")
+    if include_comments and len(document.commentsbody):
+        document.body.extend(document.commentsbody)
+    return document.body
+
+
+def prepare(tree: Any) -> None:
+    """Changes the page in place: plain code blocks, headings without links to themselves, tables of bounded size."""
+    spanning = _SPANS(tree)
+    if sum(_span(cell, "colspan") * _span(cell, "rowspan") for cell in spanning) > MAX_SPANNED_CELLS:
+        for cell in spanning:  # trafilatura writes out each cell that another one covers
+            cell.attrib.pop("colspan", None)
+            cell.attrib.pop("rowspan", None)
+    for link in _LINKS_TO_THEMSELVES(tree):
+        link.drop_tree()
+    for number in _LINE_NUMBERS(tree):
+        number.drop_tree()
+    for block in _CODE_BLOCKS(tree):
+        _flatten(block)
+
+
+def _flatten(block: Any) -> None:
+    """Makes a `<pre>` hold one `<code>` without markup, and takes it out of a table that holds nothing else."""
+    for line_break in list(block.iter("br")):
+        line_break.tail = "\n" + (line_break.tail or "")
+    text, tail = block.text_content(), block.tail
+    block.clear()
+    block.tail = tail
+    etree.SubElement(block, "code").text = text
+    table = next(block.iterancestors("table"), None)
+    if table is not None and table.getparent() is not None and table.text_content().strip() == text.strip():
+        block.tail = table.tail
+        table.getparent().replace(table, block)
+
+
+def _span(cell: Any, name: str) -> int:
+    value = cell.get(name, "1").strip()[:4]
+    return int(value) if value.isascii() and value.isdecimal() else 1
+
+
+@cache
+def _extractor() -> Any:
+    for noisy in ("trafilatura", "justext", "htmldate", "readability"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    from trafilatura.core import bare_extraction
+
+    return bare_extraction
+
+
+def _empty_caches() -> None:
+    from trafilatura.utils import line_processing, trim
+
+    trim.cache_clear()
+    line_processing.cache_clear()

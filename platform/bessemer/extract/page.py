@@ -1,0 +1,110 @@
+"""One page or file to one text: what kind of content it is, its characters, its main text.
+
+Pure functions of their arguments. Whatever the bytes are, the outcome is an `Extracted` or a `Refused`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from bessemer.extract import charset as charsets
+from bessemer.extract import html, main_text, plain
+from bessemer.extract.page_metadata import page_metadata
+from bessemer.extract.render import render
+from bessemer.extract.settings import TextSettings
+from bessemer.extract.verdict import Refused
+
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_MAYBE_HTML = frozenset({"", "application/xml", "text/xml", "application/octet-stream", "unknown", "no-type"})
+_TEXT_TYPES = frozenset({"text/plain", "text/markdown", "text/x-markdown", "text/x-rst", "text/prs.fallenstein.rst"})
+_LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|h1|div|p)\b", re.IGNORECASE)
+_MAGIC = (
+    (b"%PDF-", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"\x89PNG", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"{\\rtf", "application/rtf"),
+    (b"\xd0\xcf\x11\xe0", "application/x-ole-storage"),
+    (b"%!PS", "application/postscript"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text of a document, what it states about itself, and the size of its tree if it had one."""
+
+    text: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    html_nodes: int | None = None
+
+
+def extract_page(content: bytes, media_type: str, charset: str | None, url: str, settings: TextSettings) -> Extracted:
+    """The main text of an HTML page, or a plain text as it is. Raises Refused for everything else."""
+    kind = _kind_of(content, media_type)
+    if kind == "text":
+        return extract_text(content, charset)
+    if kind != "html":
+        raise Refused("unsupported_content_type", evidence=kind)
+    if len(content) > settings.max_page_bytes:
+        raise Refused("too_large", value=len(content), threshold=settings.max_page_bytes)
+    tree = html.parse(_to_utf8(content, charset), max_nodes=settings.max_html_nodes)
+    nodes = html.count_nodes(tree)
+    main_text.prepare(tree)
+    metadata = page_metadata(tree, url)
+    body = main_text.main_body(
+        tree,
+        favor_precision=settings.favor_precision,
+        include_tables=settings.include_tables,
+        include_comments=settings.include_comments,
+    )
+    text = render(body, markdown=settings.output_format == "markdown")
+    if not text:
+        raise Refused("empty_text", evidence="no main text found")
+    return Extracted(plain.well_formed(text), metadata, nodes)
+
+
+def extract_text(content: bytes, charset: str | None = None, *, strip_gutenberg: bool = False) -> Extracted:
+    """The characters of a text file. Raises Refused for what is no text."""
+    if not content:
+        raise Refused("empty_text", evidence="nothing in it")
+    if magic := _magic(content):
+        raise Refused("binary", evidence=magic)
+    decoded = charsets.decode(content, charset)
+    if decoded is None:
+        raise Refused("undecodable", evidence=f"declared {charset}" if charset else None)
+    return extract_unicode(decoded.text, strip_gutenberg=strip_gutenberg)
+
+
+def extract_unicode(text: str, *, strip_gutenberg: bool = False) -> Extracted:
+    """A text whose characters are known. Raises Refused for what is no text."""
+    text = plain.plain_text(text)
+    return Extracted(plain.well_formed(plain.strip_gutenberg(text) if strip_gutenberg else text))
+
+
+def _kind_of(content: bytes, media_type: str) -> str:
+    """`html`, `text`, or the media type of what cannot be used."""
+    if magic := _magic(content):
+        return magic
+    if media_type in _HTML_TYPES:
+        return "html"
+    if media_type in _TEXT_TYPES:
+        return "text"
+    if media_type in _MAYBE_HTML and _LOOKS_LIKE_HTML.search(content, 0, 2048):
+        return "html"
+    return media_type or "unknown"
+
+
+def _magic(content: bytes) -> str | None:
+    return next((name for magic, name in _MAGIC if content.startswith(magic)), None)
+
+
+def _to_utf8(content: bytes, charset: str | None) -> bytes:
+    decoded = charsets.decode(content, charset, markup=True)
+    if decoded is None:
+        raise Refused("undecodable", evidence=f"declared {charset or charsets.declared_in(content)}")
+    if decoded.encoding == "utf-8" and not decoded.broken:
+        return content.removeprefix(b"\xef\xbb\xbf")
+    return decoded.text.encode("utf-8", "replace")

@@ -1,0 +1,34 @@
+"""Readers, one file a format: from a piece of a file to records. None raises for what is in a file.
+
+`Piece` is a file, or the part of a large one that a unit of work reads alone. A record's id is made of the source,
+the file's relative path and the record's number in the file (a line, a row, a byte offset in an archive), so it is the
+same wherever the folder lies and however the file was cut, and the copies that real archives hold keep ids apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bessemer.extract.readers.archive import read_archive
+from bessemer.extract.readers.base import Piece
+from bessemer.extract.readers.file import read_file
+from bessemer.extract.readers.lines import read_lines
+from bessemer.extract.readers.parquet import read_parquet
+from bessemer.extract.records import Record
+from bessemer.extract.settings import ReaderSettings
+
+__all__ = ["Piece", "read"]
+
+_READERS = {
+    "html": read_file,
+    "text": read_file,
+    "jsonl": read_lines,
+    "parquet": read_parquet,
+    "warc": read_archive,
+    None: read_file,
+}
+
+
+def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+    """The records of a piece, in order; memory is bounded by `max_document_bytes`."""
+    return _READERS[piece.format](piece, settings)

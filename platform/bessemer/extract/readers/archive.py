@@ -1,0 +1,47 @@
+"""WARC, ARC and WET files, from any crawler: one record a page, and one for each place that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from bessemer.artifacts.pages import Damage, Page, read_pages
+from bessemer.extract.plain import well_formed
+from bessemer.extract.readers.base import Piece
+from bessemer.extract.records import Record
+from bessemer.extract.settings import ReaderSettings
+
+
+def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+    """The pages of an archive; a record's number is its byte offset, and what follows it where several share one."""
+    last, repeats = -1, 0
+    for item in read_pages(piece.checked_path(), max_payload_bytes=settings.max_document_bytes):
+        repeats = repeats + 1 if item.offset == last else 0
+        last = item.offset
+        place = f"{item.offset}.{repeats}" if repeats else str(item.offset)
+        if isinstance(item, Damage):
+            named = {"url": item.url} if item.url else {}
+            yield piece.record(settings, place, rule="damaged_record", evidence=item.reason[:200], **named)
+            continue
+        yield piece.record(settings, place, **page_values(item, settings.source))
+
+
+def page_values(page: Page, source: str | None) -> dict[str, Any]:
+    """The fields of a page's record; its source is the host, unless one is given."""
+    return {
+        "url": well_formed(page.url),
+        "source": source or host_of(page.url) or "archive",
+        "content": page.payload,
+        "media_type": page.content_type,
+        "charset": page.charset,
+        "status": page.status,
+        "fetched_at": page.fetched_at,
+    }
+
+
+def host_of(url: str) -> str:
+    try:
+        return well_formed(urlsplit(url).hostname or "")
+    except ValueError:
+        return ""

@@ -1,0 +1,107 @@
+"""JSON lines: one record a line. A malformed line is one removed record, the rest of the file goes on.
+
+A line longer than the limit is skipped without being held. A plain file may be read in ranges that begin and end at
+line ends (`split_lines`); a compressed one only as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bessemer.extract.formats import BROKEN_STREAM, compression_of, open_decompressed
+from bessemer.extract.readers.base import Piece, record_of_fields
+from bessemer.extract.records import Record
+from bessemer.extract.settings import ReaderSettings
+from bessemer.extract.verdict import Refused
+
+_CHUNK = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+    """The records of a range of lines; a record's number is that of its line in the file, from 1."""
+    number = piece.first_record - 1
+    try:
+        with open_decompressed(piece.checked_path()) as file:
+            if piece.start:
+                file.seek(piece.start)
+            for line, size in _lines(file, piece, settings.max_document_bytes):
+                number += 1
+                if size > settings.max_document_bytes:
+                    threshold = settings.max_document_bytes
+                    yield piece.record(settings, number, rule="too_large", value=size, threshold=threshold)
+                elif line and not line.isspace():
+                    yield _record(piece, settings, number, line)
+    except BROKEN_STREAM as error:
+        if compression_of(piece.relative) is None:
+            raise
+        evidence = f"after line {number}: {error}"[:200]
+        yield piece.record(settings, f"{number + 1}-", rule="damaged_record", evidence=evidence)
+
+
+def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
+    """(start, end, number of the first line) of ranges of whole lines of about `target_bytes`. One pass."""
+    ranges: list[tuple[int, int, int]] = []
+    start = position = 0
+    first = number = 1
+    with path.open("rb") as file:
+        while chunk := file.read(min(_CHUNK, target_bytes)):
+            if position + len(chunk) - start >= target_bytes and (cut := chunk.find(b"\n") + 1):
+                ranges.append((start, position + cut, first))
+                start, first = position + cut, number + 1
+            number += chunk.count(b"\n")
+            position += len(chunk)
+    if position > start:
+        ranges.append((start, position, first))
+    return ranges
+
+
+def _lines(file: IO[bytes], piece: Piece, limit: int) -> Iterator[tuple[bytes, int]]:
+    """(line, its size); the line is empty where the size is beyond the limit."""
+    position = piece.start
+    while piece.end is None or position < piece.end:
+        line = file.readline(limit + 1)
+        if not line:
+            return
+        size = len(line)
+        if position == 0:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if size > limit and not line.endswith(b"\n"):
+            while rest := file.readline(_CHUNK):
+                size += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+            line = b""
+        position += size
+        yield line, size
+
+
+def _record(piece: Piece, settings: ReaderSettings, number: int, line: bytes) -> Record:
+    try:
+        values = _parse(line)
+        text = values.get(settings.fields.text)
+        if not isinstance(text, str):
+            raise Refused("missing_text", evidence=_lacks(settings.fields.text, values))
+    except Refused as refused:
+        evidence = f"line {number}: {refused.evidence}"
+        return piece.record(settings, number, rule=refused.rule, evidence=evidence)
+    return record_of_fields(piece, settings, number, text.encode("utf-8", "surrogatepass"), values)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed_json", evidence=str(error)[:120]) from error
+    if not isinstance(values, dict):
+        raise Refused("malformed_json", evidence=f"a {type(values).__name__}, not an object")
+    return values
+
+
+def _lacks(name: str, values: dict[str, Any]) -> str:
+    if name in values:
+        return f"`{name}` is a {type(values[name]).__name__}, not a text"
+    return f"no `{name}` among {', '.join(f'`{key}`' for key in list(values)[:10])}"[:200]

@@ -1,0 +1,84 @@
+"""Settings that the stages `extract` and `ingest` share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from bessemer.recipe.settings import Settings
+from bessemer.units import parse_bytes
+
+Size = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
+"""A number of bytes, or text like `8MiB`."""
+
+SplitBy = Literal["page", "directory", "host"]
+
+
+class SplitFractions(Settings):
+    """The shares of page groups that are held back; the rest is `train`."""
+
+    tune: float = Field(0.0, ge=0, le=1)
+    """The share that fine-tuning and alignment read."""
+    validation: float = Field(0.01, ge=0, le=1)
+    """The share that pre-training measures its progress on."""
+    test: float = Field(0.01, ge=0, le=1)
+    """The share that evaluation reads."""
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.tune + self.validation + self.test >= 1:
+            raise ValueError("`tune`, `validation` and `test` together must be less than 1, the rest is `train`")
+        return self
+
+    def shares(self) -> dict[str, float]:
+        return {"tune": self.tune, "validation": self.validation, "test": self.test}
+
+
+class TextSettings(Settings):
+    """How pages and files become text."""
+
+    output_format: Literal["txt", "markdown"] = "txt"
+    """`txt` for plain text, `markdown` to keep headings, lists, tables and code blocks marked as such."""
+    favor_precision: bool = True
+    """Whether a doubtful part of a page is left out rather than taken in, as web corpora usually do."""
+    include_tables: bool = True
+    """Whether tables are part of a page's text."""
+    include_comments: bool = False
+    """Whether readers' comments under an article are part of its text."""
+    max_page_bytes: Size = 8 << 20
+    """An HTML page with more bytes is removed (`too_large`)."""
+    max_html_nodes: int = Field(100_000, gt=0)
+    """An HTML page with more elements is removed (`too_many_nodes`)."""
+    license: str | None = None
+    """The SPDX identifier of the licence of documents that do not state their own."""
+    split: SplitFractions = SplitFractions()
+    """The shares of `tune`, `validation` and `test`."""
+    split_by: SplitBy = "page"
+    """What stays together on one side of the split: a page under all its queries, a directory, or a host."""
+
+
+class Fields(Settings):
+    """The names of the fields of JSON lines and Parquet columns. Of the others, short plain values become metadata."""
+
+    text: str = "text"
+    """The document's text; a record without it is removed (`missing_text`)."""
+    url: str = "url"
+    """The document's URL, where the record has one."""
+    source: str = "source"
+    """The document's source, where the record has one and the recipe names none."""
+    license: str = "license"
+    """The document's SPDX licence identifier, where the record has one."""
+    language: str = "language"
+    """The document's language, where the record has one."""
+
+
+class ReaderSettings(Settings):
+    """How files are read."""
+
+    source: str | None = None
+    """The name of the collection; unset: what a record says, else its host, its top folder or its file's name."""
+    fields: Fields = Fields()
+    """The names of the fields in JSON lines and Parquet files."""
+    max_document_bytes: Size = 32 << 20
+    """A file, line or row with more bytes than this is removed (`too_large`)."""

@@ -1,0 +1,159 @@
+"""extract: the main text of crawled pages, and one verdict for every page.
+
+Units are ranges of the pages' index, about 16 MiB of stored pages each. A page's id is made of its source (the host,
+unless the recipe names one), its URL and the digest of its bytes. A page that the index holds twice is removed the
+second time (`duplicate_record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bessemer.extract.settings import TextSettings
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.ingest import LIBRARIES, finish
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bessemer.extract.records import Record
+
+UNIT_BYTES = 16 << 20
+UNIT_PAGES = 4096
+FEWEST_UNITS = 8  # so that a small crawl is work for several processes too
+
+
+class Config(StageConfig, TextSettings):
+    source: str | None = None
+    """The name of the collection; unset, every page's source is its host."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of rows of the pages' index, and those in it that repeat an earlier page."""
+
+    start: int
+    end: int
+    repeats: frozenset[int]
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.stages.units import Unit, document_units
+
+    pages = inputs["pages"].data
+    draft.counts = document_units(
+        [Unit(f"{number:05d}", span) for number, span in enumerate(spans(pages / "index.parquet"))],
+        partial(ExtractWorker, config, pages),
+        context,
+        data=draft.data,
+        ledger=draft.ledger,
+        receipts=draft.work / "receipts",
+        unit_name="units",
+    )
+    finish(draft, config, context)
+
+
+def spans(index: Path) -> list[Span]:
+    """Ranges of about `UNIT_BYTES` of stored pages each. Memory: 16 bytes a page."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    import xxhash
+
+    lengths, keys = [], []
+    for batch in pq.ParquetFile(index).iter_batches(columns=["url", "digest", "length"], use_threads=False):
+        pairs = zip(batch["url"].to_pylist(), batch["digest"].to_pylist(), strict=True)
+        keys.append(
+            np.array([xxhash.xxh3_64_intdigest(f"{url}\0{digest}".encode()) for url, digest in pairs], np.uint64)
+        )
+        lengths.append(batch["length"].to_numpy())
+    if not keys:
+        return []
+    key = np.concatenate(keys)
+    _, first_rows = np.unique(key, return_index=True)
+    repeats = np.setdiff1d(np.arange(len(key)), first_rows)
+    return [
+        Span(start, end, frozenset(repeats[(repeats >= start) & (repeats < end)].tolist()))
+        for start, end in cut(np.concatenate(lengths).tolist())
+    ]
+
+
+def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """(start, end) of ranges whose lengths add up to about `UNIT_BYTES` or an eighth, of at most `UNIT_PAGES`."""
+    unit_bytes = min(UNIT_BYTES, -(-sum(lengths) // FEWEST_UNITS))
+    ranges: list[tuple[int, int]] = []
+    start = size = 0
+    for row, length in enumerate(lengths):
+        if row > start and (size + length > unit_bytes or row - start >= UNIT_PAGES):
+            ranges.append((start, row))
+            start, size = row, 0
+        size += length
+    return [*ranges, (start, len(lengths))] if lengths else []
+
+
+@dataclass
+class ExtractWorker:
+    """Reads pages by their index entries and makes documents of them."""
+
+    config: Config
+    pages: Path
+    signals: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        from bessemer.extract.records import SIGNALS
+
+        self.signals = SIGNALS
+
+    def read(self, payload: Span) -> Iterator[pa.Table]:
+        from bessemer.extract.records import record_tables
+
+        yield from record_tables(self._records(payload))
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        from bessemer.extract.records import documents_of
+
+        return documents_of(batch, self.config, created=False)
+
+    def _records(self, span: Span) -> Iterator[Record]:
+        from bessemer.artifacts.pages import read_page
+        from bessemer.extract.readers.archive import page_values
+        from bessemer.extract.records import Record
+        from bessemer.fingerprint import origin_id
+
+        for row, entry in enumerate(read_rows(self.pages / "index.parquet", span.start, span.end), span.start):
+            page = read_page(self.pages / entry["file"], entry["offset"], entry["length"])
+            values = page_values(page, self.config.source)
+            name = origin_id(values["source"], page.url, page.payload_digest)
+            if row in span.repeats:
+                copy = origin_id(values["source"], page.url, page.payload_digest, entry["file"], str(entry["offset"]))
+                yield Record(copy, values["url"], values["source"], rule="duplicate_record", evidence=name)
+            else:
+                yield Record(name, **values)
+
+
+def read_rows(index: Path, start: int, end: int) -> Iterator[dict[str, Any]]:
+    """The rows from `start` to `end` of the index; only the row groups that hold them are read."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(index) as file:
+        first = 0
+        for group in range(file.metadata.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            if first < end and last > start:
+                rows = file.read_row_group(group, columns=["file", "offset", "length"], use_threads=False)
+                yield from rows.slice(max(0, start - first), min(last, end) - max(first, start)).to_pylist()
+            first = last
+
+
+STAGE = Stage(
+    kind="extract",
+    version=1,
+    config=Config,
+    consumes=("pages",),
+    produces="documents",
+    run=run,
+    libraries=LIBRARIES,
+)

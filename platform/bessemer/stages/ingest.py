@@ -1,0 +1,109 @@
+"""ingest: reads local files (HTML, text, Markdown, JSON lines, Parquet, WARC) into documents.
+
+Every file, line, row and archive record gets a verdict. The stage's outside input is the content of the files; where
+they lie is not part of the fingerprint. A file that can be read only in part gives what could be read and one removed
+record for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from bessemer.extract.settings import ReaderSettings, TextSettings
+from bessemer.recipe.settings import execution
+from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bessemer.extract.readers import Piece
+
+
+LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura")
+"""What decides the text that is found in a page or file."""
+
+
+class Config(StageConfig, TextSettings, ReaderSettings):
+    paths: list[RecipePath] = execution(..., min_length=1)
+    """Files, folders and patterns (`books/**/*.txt`) to read; hidden files below a folder are left out."""
+    format: Literal["auto", "html", "text", "jsonl", "parquet", "warc"] = "auto"
+    """The format of all files; `auto` tells by their names."""
+    strip_gutenberg: bool = False
+    """Whether the licence header and footer of Project Gutenberg's books are cut off."""
+
+
+def outside(config: Config) -> Any:
+    """The names, sizes and hashes of the files."""
+    from bessemer.extract.inputs import describe, find_files
+
+    return describe(find_files(config.paths))
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.extract.cut import cut_into_units
+    from bessemer.extract.inputs import find_files
+    from bessemer.stages.units import Unit, document_units
+
+    units = cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
+    draft.counts = document_units(
+        [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(units)],
+        partial(IngestWorker, config),
+        context,
+        data=draft.data,
+        ledger=draft.ledger,
+        receipts=draft.work / "receipts",
+        unit_name="units",
+        created=True,
+    )
+    finish(draft, config, context)
+
+
+def finish(draft: Draft, config: TextSettings, context: Context) -> None:
+    """The metrics of a stage that makes documents, and a warning for every split that came out empty."""
+    from bessemer.extract.split import empty_splits
+    from bessemer.storage import files_under
+
+    assert draft.counts is not None
+    draft.metrics["data/documents_out"] = draft.counts.documents_out
+    draft.metrics["data/text_bytes"] = draft.counts.bytes_out
+    draft.metrics["data/removed"] = draft.counts.removed
+    for name in empty_splits(files_under(draft.data), config.split):
+        context.log.warning("no document fell into the split `%s`; raise its share in `split`", name)
+
+
+@dataclass
+class IngestWorker:
+    """Reads the pieces of a unit and makes documents of their records."""
+
+    config: Config
+    signals: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        from bessemer.extract.records import SIGNALS
+
+        self.signals = SIGNALS
+
+    def read(self, payload: list[Piece]) -> Iterator[pa.Table]:
+        from bessemer.extract.readers import read
+        from bessemer.extract.records import record_tables
+
+        yield from record_tables(record for piece in payload for record in read(piece, self.config))
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        from bessemer.extract.records import documents_of
+
+        return documents_of(batch, self.config, created=True, strip_gutenberg=self.config.strip_gutenberg)
+
+
+STAGE = Stage(
+    kind="ingest",
+    version=1,
+    config=Config,
+    produces="documents",
+    run=run,
+    libraries=LIBRARIES,
+    outside=outside,
+)

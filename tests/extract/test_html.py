@@ -1,0 +1,53 @@
+"""html: a page is parsed whole or refused with a reason, within limits that do not depend on the clock."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bessemer.extract import html
+from bessemer.extract.verdict import Refused
+
+
+def parse(content: bytes, max_nodes: int = 10_000) -> str:
+    return str(html.parse(content, max_nodes=max_nodes).text_content())
+
+
+def refusal(content: bytes, max_nodes: int = 10_000) -> str:
+    with pytest.raises(Refused) as refused:
+        html.parse(content, max_nodes=max_nodes)
+    return refused.value.rule
+
+
+def test_text_below_256_elements_and_after_ten_megabytes_is_not_lost() -> None:
+    """libxml2 stops there without a word unless it is told not to."""
+    assert parse(b"<body>" + b"<div>" * 400 + b"deep" + b"</div>" * 400 + b"<p>after</p>") == "deepafter"
+    assert parse(b"<body><p>" + b"a " * 6_000_000 + b"</p><p>after</p>").endswith("after")
+
+
+def test_limits_have_their_verdicts() -> None:
+    assert refusal(b"<p>a</p>" * 200, max_nodes=100) == "too_many_nodes"
+    assert refusal(b"<div>" * 1000 + b"x") == "too_deep"
+    assert refusal(b"<div>" * 5000 + b"x", max_nodes=1000) in ("too_deep", "too_many_nodes")
+    assert refusal(b"no markup at all, 1 < 2") == "not_html"
+    assert refusal(b" \n\t") == "empty_text"
+    assert refusal(b"<?xml version='1.0'?>") == "empty_text"
+
+
+def test_a_root_that_closes_itself_does_not_hide_the_page() -> None:
+    assert parse(b'<!doctype html>\n<html lang="en" />\n<body><p>text</p></body>').strip() == "text"
+
+
+def test_control_characters_are_not_in_the_way() -> None:
+    assert parse(b"\x00<p>a\x00b\x1f</p>") == "ab"
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"", b"<html><body>", b"<table><tr><td", b"<!--", b"<script>"]))
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_bytes_the_outcome_is_a_tree_or_a_reason(content: bytes, beginning: bytes) -> None:
+    try:
+        assert html.count_nodes(html.parse(beginning + content, max_nodes=1000)) >= 1
+    except Refused as refused:
+        rule = refused.rule
+        assert rule in {"empty_text", "not_html", "parser_error", "too_many_nodes", "too_deep"}  # noqa: PT017
