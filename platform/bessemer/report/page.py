@@ -22,6 +22,7 @@ h2 { font-size: 21px; margin: 52px 0 14px; padding-top: 10px; border-top: 1px so
 h3 { font-size: 15px; margin: 26px 0 8px; }
 p { margin: 0 0 12px; max-width: 76ch; }
 a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: 3px; }
+.whole { white-space: nowrap; }
 .quiet, .lead { color: var(--quiet); } .lead { font-size: 17px; margin: 0 0 14px; }
 .facts { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 0; padding: 0; list-style: none; font-size: 14px;
   color: var(--quiet); } .facts b { color: var(--ink); font-weight: 600; }

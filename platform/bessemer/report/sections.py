@@ -97,7 +97,7 @@ def stages(facts: Facts) -> Html | None:
         rows.append(
             [
                 element("b", stage.name),
-                STATES[stage.state],
+                element("span", STATES[stage.state], class_="whole"),
                 format_seconds(took) if took is not None else "",
                 format_bytes(sum(file["size"] for file in manifest["files"])) if manifest else "",
                 stage.error or _outcome(manifest),

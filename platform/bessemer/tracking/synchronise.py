@@ -116,7 +116,8 @@ class RunMirror:
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
             location = artifact_location(self._uri, self._root, self._experiment)
-            self._experiment_id = self._client.create_experiment(self._experiment, artifact_location=location)
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for training, not for agents
+            self._experiment_id = self._client.create_experiment(self._experiment, location, tags)
             return
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
@@ -137,7 +138,10 @@ class RunMirror:
         tags |= {PARENT_TAG: self._below} if self._below else {}
         parent = self._create(("", 0), self._folder.name, record.started, tags)
         if not parent.prepared:
-            self._params(parent, record.settings())
+            settings = record.settings()
+            self._params(parent, settings)
+            if settings.get("description"):
+                self._client.set_tag(parent.run_id, "mlflow.note.content", settings["description"])
             for name in ("recipe.yaml", "resolved.yaml", "plan.json"):
                 self._file(parent, self._folder / name)
             parent.prepared = True
