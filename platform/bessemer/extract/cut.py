@@ -42,8 +42,7 @@ def _pieces(file: InputFile, format: Format | None, unit_bytes: int) -> Iterator
     elif piece.format == "jsonl" and compression_of(file.relative) is None:
         for start, end, first in split_lines(Path(file.path), unit_bytes):
             yield replace(piece, start=start, end=end, first_record=first, weight=end - start)
-    elif piece.format == "parquet":
-        ranges = split_row_groups(file.path, unit_bytes)
+    elif piece.format == "parquet" and len(ranges := split_row_groups(file.path, unit_bytes)) > 1:
         for first_group, end_group in ranges:
             yield replace(piece, start=first_group, end=end_group, weight=file.size // len(ranges))
     else:

@@ -30,5 +30,10 @@ _READERS = {
 
 
 def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a piece, in order; memory is bounded by `max_document_bytes`."""
-    return _READERS[piece.format](piece, settings)
+    """The records of a piece in order, at least one if it is a whole file; memory follows `max_document_bytes`."""
+    empty = True
+    for record in _READERS[piece.format](piece, settings):
+        empty = False
+        yield record
+    if empty and piece.is_whole:
+        yield piece.record(settings, rule="empty_text", evidence="a file without records")

@@ -37,6 +37,10 @@ class Piece:
     end: int | None = None
     first_record: int = 1
 
+    @property
+    def is_whole(self) -> bool:
+        return self.start == 0 and self.end is None
+
     def record(self, settings: ReaderSettings, number: int | str | None = None, **values: Any) -> Record:
         """A record of this file: `number` is its place in it, None where the file is one document."""
         place = "" if number is None else str(number)

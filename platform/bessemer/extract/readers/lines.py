@@ -48,11 +48,14 @@ def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
     start = position = 0
     first = number = 1
     with path.open("rb") as file:
-        while chunk := file.read(min(_CHUNK, target_bytes)):
-            if position + len(chunk) - start >= target_bytes and (cut := chunk.find(b"\n") + 1):
+        while chunk := file.read(_CHUNK):
+            counted = 0
+            while cut := chunk.find(b"\n", max(0, start + target_bytes - position - 1)) + 1:
+                number += chunk.count(b"\n", counted, cut)
+                counted = cut
                 ranges.append((start, position + cut, first))
-                start, first = position + cut, number + 1
-            number += chunk.count(b"\n")
+                start, first = position + cut, number
+            number += chunk.count(b"\n", counted)
             position += len(chunk)
     if position > start:
         ranges.append((start, position, first))
