@@ -1,0 +1,120 @@
+"""How well a model predicts held-out text: bits per byte, which does not depend on the tokenizer, and perplexity.
+
+The split's tokens are one stream, document after document. A window of L inputs (L is the model's context)
+predicts the L tokens after each; windows begin every `stride` tokens and score their last `stride` predictions, the
+first window all of its own. So every token but the stream's first is predicted once: with windows end to end
+(`stride` = L, the default and what validation does while training) from 1 to L tokens of text before it, L / 2 on
+average; with a smaller stride from at least L - stride.
+
+bits per byte = sum of nats / ln 2 / sum of UTF-8 bytes, perplexity = exp(mean nats), both over the targets that
+stand for text: special tokens, as the one that ends a document, have no bytes and are left out of every sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate.scores import Numbers, Result, Score, exponential, ratio_score
+from bessemer.evaluate.subject import Subject
+from bessemer.evaluate.tasks import BitsPerByte
+from bessemer.tokens.store import TokenStore
+
+BATCH_TOKENS = 8192
+"""Tokens computed at once."""
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("nats", pa.float64(), nullable=False),
+        pa.field("num_tokens", pa.int64(), nullable=False),
+        pa.field("num_bytes", pa.int64(), nullable=False),
+    ]
+)
+
+
+def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
+    """The scores, in all and by source, and one row for each document with predicted text."""
+    if not np.array_equal(store.token_bytes, subject.tokenizer.token_bytes):
+        raise UsageError(
+            "the tokens were made with another tokenizer than the model's",
+            hint="put `tokenize` with the model's tokenizer before `evaluate`",
+        )
+    stride = task.stride or subject.context
+    if stride > subject.context:
+        raise UsageError(
+            f"`stride` is {stride}, and the model's context holds {subject.context} tokens",
+            hint="a longer stride would leave tokens out; choose at most the context",
+        )
+    items = _by_document(task, subject, store, stride)
+    if not len(items):
+        raise NothingLeft(
+            f"the split `{task.split}` of the tokens holds no text to predict",
+            hint=f"give the split `{task.split}` a larger share of the documents, or evaluate another split",
+        )
+    sources = np.array(items["source"].to_pylist())
+    scores = _scores(items, None)
+    for source in dict.fromkeys(sorted(sources.tolist())):
+        scores += _scores(items.filter(pa.array(sources == source)), source)
+    return Result(scores, items)
+
+
+def _scores(items: pa.Table, group: str | None) -> list[Score]:
+    nats, tokens, sizes = (items[name].to_numpy().astype(np.float64) for name in ("nats", "num_tokens", "num_bytes"))
+    per_token = ratio_score("nats_per_token", nats, tokens, group=group)
+    return [ratio_score("bits_per_byte", nats / math.log(2), sizes, group=group), exponential("perplexity", per_token)]
+
+
+def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, stride: int) -> pa.Table:
+    """Sums of nats, tokens and bytes over the predicted targets of each document that has any."""
+    index = pa.concat_tables(
+        [ITEMS_SCHEMA.empty_table().select(["id", "url", "source"])]
+        + [rows.select(["id", "url", "source"]) for rows in store.iter_rows(task.split)]
+    )
+    starts = np.concatenate(
+        [np.empty(0, np.int64), *(rows["start"].to_numpy() for rows in store.iter_rows(task.split))]
+    )
+    nats: Numbers = np.zeros(len(index))
+    tokens, sizes = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
+    for places, targets, values in _predictions(task, subject, store, stride):
+        document = np.searchsorted(starts, places, side="right") - 1
+        counted = store.token_bytes[targets] > 0
+        for sums, amounts in ((nats, values), (tokens, 1), (sizes, store.token_bytes[targets])):
+            np.add.at(sums, document, amounts * counted)
+    columns = {"nats": nats, "num_tokens": tokens, "num_bytes": sizes}
+    for name, column in columns.items():
+        index = index.append_column(ITEMS_SCHEMA.field(name), pa.array(column))
+    return index.filter(pa.array(tokens > 0))
+
+
+@torch.inference_mode()
+def _predictions(
+    task: BitsPerByte, subject: Subject, store: TokenStore, stride: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Numbers]]:
+    """(places in the split, targets, nats) of the scored targets, batch by batch."""
+    total, length = store.num_tokens(task.split), subject.context
+    available = 1 + -(-max(0, total - 1 - length) // stride) if total > 1 else 0
+    chosen = min(available, max(1, task.num_tokens // stride))
+    numbers = [number * available // chosen for number in range(chosen)]
+    rows = max(1, BATCH_TOKENS // length)
+    for first in range(0, chosen, rows):
+        batch = numbers[first : first + rows]
+        found = np.zeros((len(batch), length + 1), np.int64)
+        scored = np.zeros((len(batch), length), bool)
+        for row, number in enumerate(batch):
+            start = number * stride
+            count = min(length + 1, total - start)
+            found[row, :count] = store.read(task.split, start, count)
+            scored[row, 0 if number == 0 else length - stride : count - 1] = True
+        places = np.array(batch)[:, None] * stride + np.arange(1, length + 1)
+        window = torch.from_numpy(found).to(subject.device)
+        nats = subject.model(window[:, :-1], targets=window[:, 1:], reduction="none").double().cpu().numpy()
+        yield places[scored], found[:, 1:][scored], nats[scored]

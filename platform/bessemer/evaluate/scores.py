@@ -1,0 +1,95 @@
+"""Scores: one row a task, metric and group, with its standard error; and how standard errors are estimated.
+
+| column | meaning |
+|---|---|
+| `task`, `metric` | what was measured |
+| `group` | the part of the items it was measured on (a source); null for all of them |
+| `value` | the measurement |
+| `standard_error` | of the value, over a new draw of items; null where one item cannot tell |
+| `n` | items: documents or questions |
+| `chance` | what guessing gives, where that is known |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bessemer import storage
+from bessemer.artifacts.documents import write_parquet
+
+Numbers = npt.NDArray[np.float64]
+
+SCORES_SCHEMA = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("standard_error", pa.float64()),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("chance", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measurement of one task."""
+
+    metric: str
+    value: float
+    standard_error: float | None
+    n: int
+    group: str | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task gave: its scores, and a table of one row an item."""
+
+    scores: list[Score]
+    items: pa.Table
+
+
+def mean_score(metric: str, values: Numbers, *, chance: float | None = None, group: str | None = None) -> Score:
+    """The mean of one number an item; its standard error is the sample deviation / sqrt(n), as in lm-eval."""
+    n = len(values)
+    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
+    return Score(metric, float(values.mean()), error, n, group, chance)
+
+
+def ratio_score(metric: str, above: Numbers, below: Numbers, *, group: str | None = None) -> Score:
+    """sum(above) / sum(below) over items; its standard error by the delta method.
+
+    Items are the clusters: tokens of one document are alike, so documents are what varies. With r the ratio,
+    var(r) = n / (n - 1) sum((above_i - r below_i)^2) / sum(below)^2 (Cochran, Sampling Techniques, section 6.4).
+    """
+    n, total = len(above), float(below.sum())
+    ratio = float(above.sum()) / total
+    error = math.sqrt(n / (n - 1) * float(((above - ratio * below) ** 2).sum())) / total if n > 1 else None
+    return Score(metric, ratio, error, n, group)
+
+
+def exponential(metric: str, score: Score) -> Score:
+    """exp(score); the standard error by the delta method."""
+    value = math.exp(min(score.value, 700.0))
+    error = None if score.standard_error is None else value * score.standard_error
+    return Score(metric, value, error, score.n, score.group)
+
+
+def write_scores(folder: Path, scores: Sequence[tuple[str, Score]]) -> None:
+    """Writes (task, score) pairs to `scores.parquet` and `scores.json`, in the given order."""
+    rows: list[dict[str, Any]] = [{"task": task} | asdict(score) for task, score in scores]
+    write_parquet(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), folder / "scores.parquet")
+    ordered = [{name: row[name] for name in SCORES_SCHEMA.names} for row in rows]
+    storage.write_text(folder / "scores.json", json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")

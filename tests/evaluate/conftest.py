@@ -1,0 +1,78 @@
+"""A small random model with a tokenizer and a token store of a dozen documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bessemer.evaluate.subject import Subject
+from bessemer.model.config import ModelShape
+from bessemer.model.hub import export_model
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.tokens.training import train_tokenizer
+from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
+
+TEXTS = [
+    f"{a} {b} {c}"
+    for a, b, c in [
+        ("The reader opens", "a file and", "returns one line."),
+        ("The writer closes", "the file and", "flushes what is left, naïvely — 日本."),
+        ("A queue holds", "items until", "somebody takes them."),
+    ]
+    * 4
+]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evaluated")
+    tokenizer = TokenizerFolder.trained(train_tokenizer(TEXTS, vocab_size=320))
+    tokenizer.save(path)
+    shape = ModelShape(size="nano", num_hidden_layers=2, hidden_size=64, num_attention_heads=4)
+    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=24))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.15, generator=generator)
+    export_model(model, path, end_of_text_id=tokenizer.end_of_text_id)
+    return path
+
+
+@pytest.fixture(scope="session")
+def subject(model_folder: Path) -> Subject:
+    return Subject.load(model_folder, dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def store_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The split `test`: the texts in two shards, of the sources `a` and `b` in turn."""
+    tokenizer, path = TokenizerFolder.open(model_folder), tmp_path_factory.mktemp("tokens") / "data"
+    shards = []
+    for number, texts in enumerate((TEXTS[:5], TEXTS[5:])):
+        encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in texts]
+        names = [f"{number}-{i}" for i in range(len(texts))]
+        rows = index_rows(
+            names,
+            [f"file:{name}" for name in names],
+            ["ab"[i % 2] for i in range(len(texts))],
+            np.array([len(ids) for ids in encoded]),
+            np.array([len(text.encode()) for text in texts]),
+        )
+        shards.append(write_shard(path, "test", number, [Tokenized(np.concatenate(encoded).astype("<u2"), rows)]))
+    write_meta(
+        path,
+        shards,
+        vocab_size=tokenizer.vocab_size,
+        end_of_text_id=tokenizer.end_of_text_id,
+        token_bytes=tokenizer.token_bytes,
+    )
+    return path
+
+
+@pytest.fixture
+def store(store_folder: Path) -> TokenStore:
+    return TokenStore.open(store_folder)

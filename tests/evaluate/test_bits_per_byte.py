@@ -1,0 +1,110 @@
+"""Bits per byte and perplexity equal a direct computation with `transformers`, token by token."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate import bits_per_byte as module
+from bessemer.evaluate.bits_per_byte import bits_per_byte
+from bessemer.evaluate.scores import Score
+from bessemer.evaluate.subject import Subject
+from bessemer.evaluate.tasks import BitsPerByte
+from bessemer.tokens.store import TokenStore
+
+CONTEXT = 24
+
+
+def direct(folder: Path, store: TokenStore, stride: int) -> np.ndarray:
+    """Nats of every token but the first, each from the window that scores it."""
+    stock = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    tokens = torch.from_numpy(store.read("test", 0, store.num_tokens("test")).astype(np.int64))
+    nats = np.full(len(tokens), np.nan)
+    scored = 1
+    for start in range(0, len(tokens), stride):
+        window = tokens[start : start + CONTEXT + 1]
+        if scored >= start + len(window):
+            break
+        with torch.no_grad():
+            logs = torch.log_softmax(stock(window[None, :-1]).logits[0].double(), -1)
+        for place in range(scored, start + len(window)):
+            nats[place] = -logs[place - start - 1, tokens[place]]
+        scored = start + len(window)
+    assert not np.isnan(nats[1:]).any()
+    return nats
+
+
+def score(scores: list[Score], metric: str, group: str | None = None) -> Score:
+    (found,) = [s for s in scores if s.metric == metric and s.group == group]
+    return found
+
+
+@pytest.mark.parametrize("stride", [None, 7, CONTEXT], ids=["end to end", "overlapping", "end to end, said"])
+@pytest.mark.parametrize("batch", [1, 100, 8192])
+def test_every_token_is_predicted_once_as_transformers_predicts_it(
+    monkeypatch: pytest.MonkeyPatch,
+    model_folder: Path,
+    subject: Subject,
+    store: TokenStore,
+    stride: int | None,
+    batch: int,
+) -> None:
+    monkeypatch.setattr(module, "BATCH_TOKENS", batch)
+    result = bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=stride), subject, store)
+
+    nats = direct(model_folder, store, stride or CONTEXT)
+    tokens = store.read("test", 0, store.num_tokens("test"))
+    sizes = store.token_bytes[tokens]
+    counted = (sizes > 0) & (np.arange(len(tokens)) > 0)
+    whole = score(result.scores, "bits_per_byte")
+    assert whole.value == pytest.approx(nats[counted].sum() / math.log(2) / sizes[counted].sum(), rel=1e-5)
+    assert score(result.scores, "perplexity").value == pytest.approx(math.exp(nats[counted].mean()), rel=1e-5)
+
+    rows = result.items.to_pylist()
+    assert len(rows) == whole.n == store.num_documents("test")
+    starts = np.concatenate([t["start"].to_numpy() for t in store.iter_rows("test")])
+    for row, start, end in zip(rows, starts, [*starts[1:], len(tokens)], strict=True):
+        inside = counted[start:end]
+        assert row["nats"] == pytest.approx(nats[start:end][inside].sum(), rel=1e-4)
+        assert (row["num_tokens"], row["num_bytes"]) == (inside.sum(), sizes[start:end][inside].sum())
+
+
+def test_sources_are_scored_apart(subject: Subject, store: TokenStore) -> None:
+    result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, store)
+    for source in ("a", "b"):
+        rows = [row for row in result.items.to_pylist() if row["source"] == source]
+        found = score(result.scores, "bits_per_byte", source)
+        expected = sum(r["nats"] for r in rows) / math.log(2) / sum(r["num_bytes"] for r in rows)
+        assert (found.value, found.n) == (pytest.approx(expected), len(rows))
+
+
+def test_a_limit_takes_evenly_spread_windows(subject: Subject, store: TokenStore) -> None:
+    result = bits_per_byte(BitsPerByte(kind="bits_per_byte", num_tokens=3 * CONTEXT), subject, store)
+    assert 2 * CONTEXT < sum(result.items["num_tokens"].to_pylist()) <= 3 * CONTEXT
+    assert len(result.items) > 3
+
+
+def test_the_standard_error_is_that_of_drawing_documents_anew(subject: Subject, store: TokenStore) -> None:
+    """The delta method agrees with a bootstrap over documents."""
+    result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, store)
+    bits = result.items["nats"].to_numpy() / math.log(2)
+    sizes = result.items["num_bytes"].to_numpy()
+    draws = np.random.default_rng(0).integers(0, len(bits), (4000, len(bits)))
+    bootstrap = (bits[draws].sum(1) / sizes[draws].sum(1)).std() * math.sqrt(len(bits) / (len(bits) - 1))
+    assert score(result.scores, "bits_per_byte").standard_error == pytest.approx(bootstrap, rel=0.1)
+
+
+def test_what_cannot_be_measured_is_an_error(subject: Subject, store: TokenStore) -> None:
+    with pytest.raises(NothingLeft, match="`validation` of the tokens holds no text"):
+        bits_per_byte(BitsPerByte(kind="bits_per_byte", split="validation"), subject, store)
+    with pytest.raises(UsageError, match="`stride` is 25"):
+        bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=25), subject, store)
+    store.__dict__["token_bytes"] = store.token_bytes + 1
+    with pytest.raises(UsageError, match="another tokenizer"):
+        bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, store)

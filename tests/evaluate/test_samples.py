@@ -1,0 +1,46 @@
+"""Samples begin held-out documents, or the prompts they are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from bessemer.errors import NothingLeft
+from bessemer.evaluate.samples import samples
+from bessemer.evaluate.subject import Subject
+from bessemer.evaluate.tasks import Samples
+from bessemer.generate.settings import GenerationSettings
+from bessemer.tokens.store import TokenStore
+
+TASK = Samples(
+    kind="samples", num_samples=3, prompt_tokens=4, generation=GenerationSettings(max_new_tokens=5, temperature=0)
+)
+
+
+def test_a_document_is_begun_and_its_own_continuation_stands_beside(subject: Subject, store: TokenStore) -> None:
+    rows = samples(TASK, subject, store).items.to_pylist()
+    assert [row["url"] for row in rows] == ["file:0-0", "file:1-0", "file:1-6"]
+    documents = {row["url"]: row for table in store.iter_rows("test") for row in table.to_pylist()}
+    for row in rows:
+        document = documents[row["url"]]
+        text = subject.tokenizer.decode(store.read("test", document["start"], document["length"]))
+        assert text.startswith(row["prompt"] + row["reference"])
+        assert row["completion"] == subject.generator.generate([row["prompt"]], TASK.generation)[0].text
+
+
+def test_prompts_can_be_given(subject: Subject, store: TokenStore) -> None:
+    rows = samples(TASK.model_copy(update={"prompts": ("The", "A queue")}), subject, store).items.to_pylist()
+    assert [(row["prompt"], row["url"], row["reference"]) for row in rows] == [
+        ("The", None, None),
+        ("A queue", None, None),
+    ]
+
+
+def test_short_documents_are_begun_in_their_middle(subject: Subject, store: TokenStore) -> None:
+    (row,) = samples(TASK.model_copy(update={"prompt_tokens": 500, "num_samples": 1}), subject, store).items.to_pylist()
+    assert row["prompt"]
+    assert row["reference"]
+
+
+def test_a_split_without_documents_is_an_error(subject: Subject, store: TokenStore) -> None:
+    with pytest.raises(NothingLeft, match="`validation` of the tokens has no document"):
+        samples(TASK.model_copy(update={"split": "validation"}), subject, store)
