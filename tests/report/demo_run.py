@@ -184,13 +184,13 @@ def _scores(data: Path) -> None:
     types = dict(zip(columns, (pa.string(),) * 3 + (pa.float64(),) * 2 + (pa.int64(), pa.float64()), strict=True))
     table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=pa.schema(types))
     pq.write_table(table, data / "scores.parquet")
-    samples = {
-        "prompt": ["The statistics module", "To open a file,"],
-        "completion": [" provides functions for the mean of data.", f" use open() {NASTY} and close it afterwards."],
-        "reference": [" offers functions for mathematical statistics of numeric data.", None],
-    }
-    (data / "items").mkdir()
-    pq.write_table(pa.table(samples), data / "items" / "samples.parquet")
+    samples = [
+        ("The statistics module", " provides functions for the mean of data.", " offers functions for numeric data."),
+        ("To open a file,", f" use open() {NASTY} and close it afterwards.", None),
+    ]
+    for sample in samples:
+        line = dict(zip(("prompt", "completion", "reference"), sample, strict=True))
+        storage.append_line(data / "samples.jsonl", {"task": "samples", **line})
 
 
 def _manifest(

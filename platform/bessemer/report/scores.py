@@ -1,13 +1,13 @@
 """Scores and samples of an evaluation, as its artifact holds them.
 
-`data/scores.parquet` has one row a task, metric and group (`evaluate/scores.py` has its columns). A table below `data`
-with the columns `prompt` and `completion` holds samples, one a row, perhaps with the `reference`: the text that stood
-there.
+`data/scores.parquet` has one row a task, metric and group (`evaluate/scores.py` has its columns); `data/samples.jsonl`
+one object a sample: its `prompt`, the `completion`, and perhaps the `reference`, the text that stood there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -45,11 +45,6 @@ def read_scores(data: Path) -> list[Score]:
 
 
 def read_samples(data: Path, most: int) -> list[Sample]:
-    if not (data / SCORES).exists():
-        return []
-    rows: list[dict[str, str]] = []
-    for path in storage.files_under(data):
-        if path.suffix == ".parquet" and {"prompt", "completion"} <= set(pq.read_schema(path).names):
-            rows += pq.read_table(path, use_threads=False).slice(0, most).to_pylist()
-    texts = masked([(row.get(name) or "")[:LONGEST] for row in rows[:most] for name in Sample.__dataclass_fields__])
+    rows = list(islice(storage.read_lines(data / "samples.jsonl"), most))
+    texts = masked([(row.get(name) or "")[:LONGEST] for row in rows for name in Sample.__dataclass_fields__])
     return [Sample(*three) for three in zip(texts[::3], texts[1::3], texts[2::3], strict=True)]
