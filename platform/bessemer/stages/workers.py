@@ -20,6 +20,7 @@ import pickle
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +131,31 @@ def _on_ray(
     )
     with _followed(log_file, draft.metrics_file, context.log, on_step):
         try:
-            kind, value = trainer.fit().return_value
+            kind, value = _in_thread(trainer.fit).return_value
         except TrainingFailedError as error:
             raise _unwrapped(error) from error
     if kind == "error":
         raise value
     return value
+
+
+def _in_thread(function: Callable[[], Any]) -> Any:
+    """What `function` returns or raises, from another thread.
+
+    In the main thread Ray Train would replace the run's handler of Ctrl-C by one that ends the process.
+    """
+    outcome: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            outcome.set_exception(error)
+
+    threading.Thread(target=call, daemon=True, name="ray-train").start()
+    while not outcome.done():  # in short waits, between which Python runs the signal handlers
+        wait([outcome], timeout=0.2)
+    return outcome.result()
 
 
 def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
