@@ -27,6 +27,8 @@ class NoMirror:
 
     def finish(self) -> None: ...
 
+    def leave(self) -> None: ...
+
 
 @pytest.fixture
 def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -147,7 +147,7 @@ def native_errors_to(path: Path) -> Iterator[None]:
 
     Ray's C++ parts write there past Python's logging, at every actor pool and at every process that ends.
     """
-    if sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
+    if sys.__stderr__ is None or sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
         yield  # someone else has redirected it already
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,9 +71,9 @@ def _accelerators() -> Iterator[Finding]:
             properties = torch.cuda.get_device_properties(index)
             yield Finding("ok", f"GPU {index}", f"{properties.name}, {format_bytes(properties.total_memory)}")
         return
-    from bessemer.train.hardware import has_fast_bfloat16
+    from bessemer.train.hardware import choose_dtype
 
-    fast = has_fast_bfloat16(torch.device("cpu"))
+    fast = choose_dtype("auto", torch.device("cpu")) == torch.bfloat16
     yield Finding("ok", "accelerator", f"none; CPU {'with' if fast else 'without'} fast bfloat16 products")
 
 

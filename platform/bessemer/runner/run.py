@@ -62,7 +62,7 @@ def run_recipe(
     run: Run | None = None,
     cluster: Cluster | None = None,
     track: bool = True,
-    conclude: Callable[[Run], None] = lambda run: None,
+    conclude: Callable[[Run], object] = lambda run: None,
 ) -> Run:
     """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it.
 
@@ -98,7 +98,8 @@ def run_recipe(
         run.record("run_finished")
         conclude(run)
         if mirror:
-            mirror.finish()
+            made = any(event["event"] == "stage_started" for event in run.events())
+            mirror.finish() if made else mirror.leave()  # of a run that only reused, nothing is worth a wait
     return run
 
 

@@ -60,6 +60,11 @@ class Mirror:
         """Records the rest; says so if that is not possible in time."""
         self._end(LAST_SECONDS)
 
+    def leave(self) -> None:
+        """Waits for nothing: what is not recorded yet, the next run or `bessemer ui` records."""
+        self._ending.set()
+        self._wake.set()
+
     def __exit__(self, *error: object) -> None:
         self._end(STOPPED_SECONDS)
 
