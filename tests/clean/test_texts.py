@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,20 +45,6 @@ def test_pieces_have_equal_hashes_exactly_if_they_are_equal(batch: list[str]) ->
     words = [word for found in strings(texts, texts.words) for word in found]
     assert len(set(zip(words, texts.word_hashes.tolist(), strict=True))) == len(set(words))
     assert len(set(texts.word_hashes.tolist())) == len(set(words))
-
-
-@settings(deadline=None)
-@given(BATCH, st.randoms(use_true_random=False))
-def test_texts_of_some_lines_carry_their_words_over(batch: list[str], random: object) -> None:
-    texts = Texts(batch)
-    first, after = texts.chunk_range(texts.lines)
-    chosen = np.array([bool(hash((a, b, repr(random))) % 2) for a, b in zip(first, after, strict=True)], bool)
-    lines = texts.lines.select(chosen)
-    some = texts.of_lines(lines)
-    assert some.strings == ["\n".join(found) for found in strings(texts, lines)]
-    fresh = Texts(some.strings)
-    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(some.words, fresh.words, strict=True))
-    assert np.array_equal(some.word_hashes, fresh.word_hashes)
 
 
 @settings(deadline=None)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 from bessemer.clean.characters import SPACE, TERMINAL
-from bessemer.clean.quality import any_in
 from bessemer.clean.repetition import duplicates
 from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.spans import any_in
 from bessemer.clean.texts import Texts, ratio
 
 

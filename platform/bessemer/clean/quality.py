@@ -13,7 +13,7 @@ import numpy as np
 
 from bessemer.clean.characters import LETTER, SYMBOL
 from bessemer.clean.rules import Findings, Rule
-from bessemer.clean.spans import Array, Spans, hash_of
+from bessemer.clean.spans import Array, Spans, any_in, hash_of
 from bessemer.clean.texts import Texts, ratio
 
 
@@ -75,16 +75,6 @@ class GopherQuality(Rule):
             row[texts.words.owners[texts.word_hashes == np.uint64(hash_of(word))]] = True
         number: Array = found.sum(axis=0, dtype=np.float64)
         return number
-
-
-def any_in(bits: Array, spans: Spans) -> Array:
-    """Which spans hold a character with a bit set; none of them is empty. Most are decided by their first character."""
-    found: Array = bits[spans.starts] != 0
-    rest = np.flatnonzero(~found & (spans.lengths > 1))
-    edges = np.stack([spans.starts[rest], spans.ends[rest]], axis=1).ravel()
-    if len(rest):
-        found[rest] = np.bitwise_or.reduceat(bits, edges)[::2] != 0
-    return found
 
 
 def _bullets(texts: Texts, lines: Spans) -> tuple[Array, Array]:

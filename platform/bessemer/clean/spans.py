@@ -35,6 +35,16 @@ class Spans(NamedTuple):
         return Spans(self.starts[chosen], self.ends[chosen], self.owners[chosen])
 
 
+def any_in(bits: Array, spans: Spans) -> Array:
+    """Which spans hold a character with a bit set; none of them is empty. Most are decided by their first character."""
+    found: Array = bits[spans.starts] != 0
+    rest = np.flatnonzero(~found & (spans.lengths > 1))
+    edges = np.stack([spans.starts[rest], spans.ends[rest]], axis=1).ravel()
+    if len(rest):
+        found[rest] = np.bitwise_or.reduceat(bits, edges)[::2] != 0
+    return found
+
+
 class PieceHashes:
     """Hashes of pieces of one array of code points."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -117,32 +116,6 @@ class Texts:
         """For each line the index of its first chunk, and of the one after its last."""
         starts = self.chunks.starts
         return np.searchsorted(starts, lines.starts), np.searchsorted(starts, lines.ends)
-
-    def words_of(self, lines: Spans) -> tuple[Array, Array]:
-        """The indices of the words in some lines, and for each the index of its line."""
-        first, after = np.searchsorted(self.words.starts, lines.starts), np.searchsorted(self.words.starts, lines.ends)
-        numbers = after - first
-        line = np.repeat(np.arange(len(numbers)), numbers)
-        return np.arange(len(line)) + (first - np.cumsum(numbers) + numbers)[line], line
-
-    def of_lines(self, lines: Spans) -> Texts:
-        """The texts made of some of their lines. White space around the lines may be left out, nothing else.
-
-        Words and their hashes are carried over: none reaches across a line.
-        """
-        lengths = lines.lengths + 1
-        pieces = [self.joined[start:end] for start, end in zip(lines.starts.tolist(), lines.ends.tolist(), strict=True)]
-        bounds = np.searchsorted(lines.owners, np.arange(len(self) + 1)).tolist()
-        texts = Texts(["\n".join(pieces[a:b]) for a, b in pairwise(bounds)])
-        empty = texts.counts(lines) == 0
-        moved_to = np.cumsum(lengths) - lengths + np.cumsum(empty)[lines.owners]
-
-        kept, line = self.words_of(lines)
-        shift = (moved_to - lines.starts)[line]
-        words = self.words.select(kept)
-        texts.words = Spans(words.starts + shift, words.ends + shift, words.owners)
-        texts.word_hashes = self.word_hashes[kept]
-        return texts
 
     def _cut(self, ends: Array) -> Spans:
         starts = np.zeros_like(ends)
