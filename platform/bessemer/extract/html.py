@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from lxml import etree
-from lxml.html import HTMLParser, document_fromstring
+from lxml.html import HtmlElement, HTMLParser, document_fromstring
 
 from bessemer.extract.verdict import Refused
 
@@ -26,7 +26,7 @@ _BEGINNING = 4096
 
 @cache
 def _parser() -> Any:
-    return HTMLParser(
+    parser = HTMLParser(
         encoding="utf-8",
         collect_ids=False,
         default_doctype=False,
@@ -34,6 +34,9 @@ def _parser() -> Any:
         remove_pis=True,
         huge_tree=True,
     )
+    # One class for all elements: a tenth of the whole time went into asking for each whether it is a form or an input.
+    parser.set_element_class_lookup(etree.ElementDefaultClassLookup(element=HtmlElement))
+    return parser
 
 
 def parse(content: bytes, *, max_nodes: int) -> Any:

@@ -21,10 +21,10 @@ _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, Runtime
 
 _LINKS_TO_THEMSELVES = etree.XPath("//a[starts-with(@href, '#')][contains('¶ # § ', concat(normalize-space(), ' '))]")
 _LINE_NUMBERS = etree.XPath(
-    "//*[@class][ancestor::table or ancestor::pre][contains(@class, 'lineno') or contains(@class, 'gutter') or "
-    "contains(@class, 'line-number') or contains(@class, 'linenumber') or contains(@class, 'blob-num')]"
+    "(//table//*|//pre//*)[contains(@class, 'lineno') or contains(@class, 'line-number') or "
+    "contains(@class, 'linenumber') or contains(@class, 'gutter') or contains(@class, 'blob-num')]"
 )
-_SPANS = etree.XPath("//*[self::td or self::th][@colspan or @rowspan]")
+_SPANS = etree.XPath("//td[@colspan or @rowspan] | //th[@colspan or @rowspan]")
 MAX_SPANNED_CELLS = 10_000
 _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
 

@@ -22,13 +22,11 @@ MAX_LENGTH = 500
 _META = etree.XPath("//meta[@content]")
 _JSON_LD = etree.XPath("//script[@type='application/ld+json']")
 _TIMES = etree.XPath("//time[@datetime][not(ancestor::*[self::aside or self::footer or self::nav])]")
-_LICENSES = etree.XPath(
-    "//*[self::a or self::link][@href][contains(concat(' ', normalize-space(@rel), ' '), ' license ')]"
-)
+_LICENSES = etree.XPath("(//a|//link)[contains(@rel, 'license')][@href]")
 _AUTHORS = etree.XPath(
-    "//a[@rel='author'] | //*[@itemprop='author']//*[@itemprop='name'] | //*[@itemprop='author'] | "
-    "//*[contains(concat(' ', @class, ' '), ' author ')] | //*[contains(concat(' ', @class, ' '), ' byline ')]"
+    "//*[@rel = 'author' or @itemprop = 'author' or contains(@class, 'author') or contains(@class, 'byline')]"
 )
+_AUTHOR_CLASSES = frozenset({"author", "byline"})
 
 _TITLE_NAMES = ("og:title", "citation_title", "dc.title", "dcterms.title", "headline", "twitter:title", "title")
 _AUTHOR_NAMES = (
@@ -161,9 +159,15 @@ def _author(tree: Any, meta: dict[str, str], article: dict[str, Any]) -> str:
     stated = _first(meta, _AUTHOR_NAMES)
     author = named or ("" if "://" in stated else stated)
     if not author:
-        texts = (" ".join(element.text_content().split()) for element in _AUTHORS(tree)[:5])
+        places = [element for element in _AUTHORS(tree) if _names_an_author(element)][:5]
+        texts = (" ".join(element.text_content().split()) for element in places)
         author = next((text for text in texts if 2 < len(text) < 80), "")
     return re.sub(r"^(?:by|von|par|por|di|written by)[:\s]+", "", _TAG.sub("", author), flags=re.IGNORECASE)
+
+
+def _names_an_author(element: Any) -> bool:
+    marked = element.tag == "a" if element.get("rel") == "author" else element.get("itemprop") == "author"
+    return marked or not _AUTHOR_CLASSES.isdisjoint(element.get("class", "").split())
 
 
 def _date(tree: Any, meta: dict[str, str], article: dict[str, Any], url: str) -> str:
