@@ -16,7 +16,7 @@ def prepare() -> None:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin at barriers made training 5 times slower beside one busy process
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning at barriers made training 5 times slower beside a busy process
         "RAY_worker_niceness": "0",  # 15 otherwise: a second program on the machine would starve the training
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
