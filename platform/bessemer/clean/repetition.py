@@ -123,12 +123,16 @@ def _edges(texts: Texts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class _Repeated:
-    """The n-grams that occur twice or more in their text."""
+    """The n-grams that occur twice or more in their text, by the places of their first words."""
 
     places: Array
-    """The first words of all their occurrences, in the order of the text."""
+    """All places, in the order of the text."""
     names: Array
-    """For each place a number that is the same where the n-gram is."""
+    """For each place the number of its n-gram."""
+    firsts: Array
+    """For each n-gram the place of its first occurrence, in no order."""
+    counts: Array
+    """For each n-gram, in the same order, how often it occurs."""
 
 
 def _repeated_n_grams(texts: Texts) -> Iterator[tuple[int, _Repeated]]:
@@ -140,14 +144,24 @@ def _repeated_n_grams(texts: Texts) -> Iterator[tuple[int, _Repeated]]:
     name_at = np.zeros(len(words.starts) + 1, np.int64)
     for n in range(2, 11):
         order = np.argsort(keys)
-        same = keys[order[1:]] == keys[order[:-1]]
-        member = np.append(same, False)[: len(keys)]
-        member[1:] |= same
-        name_at[places[order]] = np.cumsum(np.append(True, ~same)[: len(keys)])
-        places = np.sort(places[order[member]])
-        yield n, _Repeated(places, name_at[places])
-        places = places[:-1][np.diff(places) == 1]
+        keys = keys[order]
+        counts = _run_lengths(keys)
+        again = counts > 1
+        places = places[order[np.repeat(again, counts)]]
+        counts = counts[again]
+        names = np.repeat(np.arange(len(counts)), counts)
+        firsts = np.minimum.reduceat(places, np.cumsum(counts) - counts) if len(counts) else places
+        name_at[places] = names
+        places = np.sort(places)
+        yield n, _Repeated(places, name_at[places], firsts, counts)
+        places = places[:-1][places[1:] - places[:-1] == 1]
         keys = name_at[places] << 32 | name_at[places + 1]
+
+
+def _run_lengths(values: Array) -> Array:
+    """How many equal values stand side by side, for each run of them."""
+    edges = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.diff(np.concatenate([[0], edges, [len(values)]])) if len(values) else edges
 
 
 def _n_gram_characters(texts: Texts) -> Iterator[Array]:
@@ -168,24 +182,20 @@ def _most_frequent(texts: Texts, repeated: _Repeated, n: int) -> tuple[Array, Ar
     owners, low = texts.words.owners, (1 << 32) - 1
     first_word = np.searchsorted(owners, np.arange(len(texts)))
     score = np.where(texts.num_words >= n, 1 << 32 | (low - first_word), 0)
-    order = np.argsort(repeated.names, kind="stable")
-    names, places = repeated.names[order], repeated.places[order]
-    begins = np.flatnonzero(np.diff(names, prepend=0))
-    counts, firsts = np.diff(begins, append=len(names)), places[begins]
-    np.maximum.at(score, owners[firsts], counts << 32 | (low - firsts))
+    np.maximum.at(score, owners[repeated.firsts], repeated.counts << 32 | (low - repeated.firsts))
     return np.where(score > 0, low - (score & low), 0), score >> 32
 
 
 def _walk(repeated: _Repeated, n: int) -> Array:
     """The places at which a walk through the words meets an n-gram again; it steps over each that it meets."""
-    met: set[int] = set()
+    met = bytearray(len(repeated.counts))
     copies: list[int] = []
     free = 0
     for place, name in zip(repeated.places.tolist(), repeated.names.tolist(), strict=True):
         if place >= free:
-            if name in met:
+            if met[name]:
                 copies.append(place)
                 free = place + n
             else:
-                met.add(name)
+                met[name] = 1
     return np.array(copies, np.int64)

@@ -17,7 +17,7 @@ from bessemer.clean.characters import LINE_END, SPACE, flags
 from bessemer.clean.spans import Array, PieceHashes, Spans
 from bessemer.clean.words import find_words
 
-BATCH_CHARACTERS = 1 << 16
+BATCH_CHARACTERS = 1 << 17
 """So many that a call of numpy costs little beside its work, so few that the arrays stay in the CPU's cache."""
 
 

@@ -35,9 +35,7 @@ def find_words(codes: Array, flags: Array, chunks: Spans, hashes: PieceHashes) -
     """Where every word starts and ends, in order. The last character must be a line feed."""
     starts, ends = _marks(codes, flags)
     code, flag, before, after = codes[starts], flags[starts], flags[starts - 1], flags[ends]
-    begins = np.zeros(len(codes) + 1, bool)
-    begins[chunks.starts] = True
-    chunk = np.cumsum(begins, dtype=np.int32)[starts] - 1
+    chunk = np.searchsorted(chunks.starts, starts, "right") - 1
     ellipsis = (code == ord("…")) | ((code == ord(".")) & (ends - starts > 1))
     plus = code == ord("+")
 
@@ -55,6 +53,8 @@ def find_words(codes: Array, flags: Array, chunks: Spans, hashes: PieceHashes) -
     inside = _joints(codes, flags, starts, ends) | (flag & ICON != 0) | ellipsis
     alone = ~inner | (inside & ~_in_address(codes, starts, ends, chunk, inner))
 
+    begins = np.zeros(len(codes) + 1, bool)
+    begins[chunks.starts] = True
     begins[starts[alone]] = True
     begins[ends[alone]] = True
     begins[_contractions(codes, starts, heads[chunk], tails[chunk])] = True
@@ -88,14 +88,18 @@ def _reached(good: Array, edge: Array, adjacent: Array) -> Array:
 
 def _full_stops(codes: Array, flags: Array, hashes: PieceHashes, starts: Array, ends: Array, heads: Array) -> Array:
     """Whether a full stop at the end of a chunk is a word of its own: not in `e.g.`, `U.S.`, `J.`, `b.`."""
-    before = flags[starts - 1]
-    stop: Array = before & (LOWER | DIGIT | PEEL) != 0
-    stop |= _one_of(codes[starts - 1], "%²-+")
-    stop |= (before & UPPER != 0) & (flags[starts - 2] & UPPER != 0)
-    stop &= (codes[starts] == ord(".")) & (ends - starts == 1)
-    stop &= ~((starts - heads == 1) & (before & LOWER != 0) & (codes[starts - 1] < 128))
-    found = np.flatnonzero(stop & (starts > heads))
-    stop[found[np.isin(hashes(heads[found], starts[found]), _abbreviations())]] = False
+    stop = np.zeros(len(starts), bool)
+    dots = np.flatnonzero((codes[starts] == ord(".")) & (ends - starts == 1))
+    starts, heads = starts[dots], heads[dots]
+    last, before = codes[starts - 1], flags[starts - 1]
+    alone = before & (LOWER | DIGIT | PEEL) != 0
+    alone |= _one_of(last, "%²-+")
+    alone |= (before & UPPER != 0) & (flags[starts - 2] & UPPER != 0)
+    alone &= ~((starts - heads == 1) & (before & LOWER != 0) & (last < 128))
+    stems = hashes(np.minimum(heads, starts), starts)
+    known = _abbreviations()
+    alone &= known[np.searchsorted(known[:-1], stems)] != stems
+    stop[dots] = alone
     return stop
 
 
