@@ -17,32 +17,43 @@ from bessemer.extract.readers.lines import split_lines
 from bessemer.extract.readers.parquet import split_row_groups
 
 UNIT_BYTES = 32 << 20
+FEWEST_UNITS = 8  # so that a small corpus is work for several processes too
 UNIT_PIECES = 2048
+_WORK: dict[Format | None, int] = {"html": 8, "warc": 8}
+"""A byte of a page is about as much work as this many bytes of text (compressed archives aside)."""
 
 
 def cut_into_units(
-    files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int = UNIT_BYTES
+    files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int | None = None
 ) -> list[list[Piece]]:
-    """Pieces of files, grouped into units of about `unit_bytes`; `format` is for all files, else by their names."""
+    """Pieces of files in units of like size; `format` is for all files, else it is told by their names.
+
+    A unit is `unit_bytes` of text or an eighth of that of pages; by default 32 MiB, or an eighth of what there is.
+    """
+    formats = [format or format_of(file.relative) for file in files]
+    if unit_bytes is None:
+        total = sum(file.size * _WORK.get(kind, 1) for file, kind in zip(files, formats, strict=True))
+        unit_bytes = max(1 << 20, min(UNIT_BYTES, -(-total // FEWEST_UNITS)))
     units: list[list[Piece]] = []
     size = 0
-    for piece in (piece for file in files for piece in _pieces(file, format, unit_bytes)):
-        if not units or size + piece.weight > unit_bytes or len(units[-1]) >= UNIT_PIECES:
-            units.append([])
-            size = 0
-        units[-1].append(piece)
-        size += piece.weight
+    for file, kind in zip(files, formats, strict=True):
+        for piece in _pieces(file, kind, unit_bytes):
+            if not units or size + piece.weight > unit_bytes or len(units[-1]) >= UNIT_PIECES:
+                units.append([])
+                size = 0
+            units[-1].append(piece)
+            size += piece.weight
     return units
 
 
 def _pieces(file: InputFile, format: Format | None, unit_bytes: int) -> Iterator[Piece]:
-    piece = Piece(file.relative, file.path, format or format_of(file.relative), file.size, file.size)
+    piece = Piece(file.relative, file.path, format, file.size, file.size * _WORK.get(format, 1))
     if file.size <= unit_bytes:
         yield piece
-    elif piece.format == "jsonl" and compression_of(file.relative) is None:
+    elif format == "jsonl" and compression_of(file.relative) is None:
         for start, end, first in split_lines(Path(file.path), unit_bytes):
             yield replace(piece, start=start, end=end, first_record=first, weight=end - start)
-    elif piece.format == "parquet" and len(ranges := split_row_groups(file.path, unit_bytes)) > 1:
+    elif format == "parquet" and len(ranges := split_row_groups(file.path, unit_bytes)) > 1:
         for first_group, end_group in ranges:
             yield replace(piece, start=first_group, end=end_group, weight=file.size // len(ranges))
     else:
