@@ -28,7 +28,7 @@ def strings_of(texts: Texts, spans: Spans) -> list[str]:
 def ends_a_sentence(texts: Texts, lines: Spans) -> Array:
     """Which lines end with `.`, `?`, `!` or a straight quote, but not with three full stops."""
     codes, last = texts.codes, lines.ends - 1
-    dots = np.all([codes[last - back] == ord(".") for back in range(3)], axis=0)
+    dots = np.all([codes[np.maximum(last - back, 0)] == ord(".") for back in range(3)], axis=0)
     found: Array = np.any([codes[last] == ord(mark) for mark in ".?!\"'"], axis=0)
     found &= (lines.lengths > 0) & ~(dots & (lines.lengths > 2))
     return found
