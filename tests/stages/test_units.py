@@ -17,7 +17,7 @@ from bessemer.artifacts.documents import SCHEMA, read_parquet
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.errors import CountMismatch, InputError, Stopped
 from bessemer.fingerprint import content_hash
-from bessemer.stages.units import Unit, document_units, run_units, split_batch
+from bessemer.stages.units import Unit, document_units, run_units
 
 
 @pytest.fixture
@@ -182,10 +182,3 @@ def test_receipts_come_back_in_the_order_of_the_units(tmp_path: Path, make_conte
 
     units = [Unit(name, None) for name in ("b", "a", "c")]
     assert [r["unit"] for r in run_units(units, Echo, tmp_path, make_context())] == ["b", "a", "c"]
-
-
-def test_batches_are_bounded_in_bytes() -> None:
-    table = documents(["x" * 9_000_000, "y" * 9_000_000, "z"])
-    parts = list(split_batch(table))
-    assert pa.concat_tables(parts).equals(table)
-    assert [len(part) for part in parts] == [1, 1, 1]

@@ -82,8 +82,8 @@ def key_figures(facts: Facts) -> Html | None:
         tiles.append(tile(format_count(resolved["num_parameters"]), "parameters"))
     if "validation/bits_per_byte" in metrics:
         tiles.append(tile(f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte, held-out"))
-    judged = {score.task: score for score in reversed(facts.scores) if score.chance is not None and score.group is None}
-    tiles += [tile(f"{s.value:.1%}", f"{s.task}: {s.metric}, chance {s.chance:.0%}") for s in judged.values()][:2]
+    judged = [score for score in facts.scores if score.chance is not None and score.group is None]
+    tiles += [tile(f"{s.value:.1%}", f"{s.task}: {s.metric}, chance {s.chance:.0%}") for s in judged[:3]]
     tiles.append(tile(format_seconds(facts.seconds), "of work in this run"))
     return element("div", tiles, class_="tiles")
 

@@ -71,7 +71,7 @@ class CleanWorker:
         self.signals: Sequence[str] = signal_names(config.rules)
 
     def read(self, payload: Path) -> Iterator[pa.Table]:
-        from bessemer.stages.units import document_parts
+        from bessemer.artifacts.tables import document_parts
 
         return document_parts(payload)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.artifacts.ledger import Counts, ledger_schema
+from bessemer.artifacts.tables import TableWriter, document_parts
 from bessemer.errors import NothingLeft
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.units import TableWriter, Unit, document_parts, run_units
+from bessemer.stages.units import Unit, run_units
 
 if TYPE_CHECKING:
     from bessemer.tokens.writer import Tokenized

@@ -61,7 +61,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def _train(config: Config, inputs: Inputs, context: Context) -> TokenizerFolder:
-    from bessemer.stages.units import document_parts
+    from bessemer.artifacts.tables import document_parts
     from bessemer.tokens.tokenizer import TokenizerFolder
     from bessemer.tokens.training import sample_texts, train_tokenizer
 

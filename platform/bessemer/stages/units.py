@@ -24,16 +24,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import CRASHED, Counts, ledger_schema, ledger_table
+from bessemer.artifacts.tables import TableWriter
 from bessemer.errors import BessemerError
 from bessemer.stages.base import Context
 
 DEATHS_BEFORE_CARE = 2
-BATCH_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -249,66 +248,6 @@ def _crashed(row: pa.Table, evidence: str, created: bool) -> tuple[pa.Table, pa.
 def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
     documents, verdicts = zip(*outcomes, strict=True)
     return pa.concat_tables(documents), pa.concat_tables(verdicts, promote_options="default")
-
-
-class TableWriter:
-    """A Parquet file written batch by batch and renamed into place at the end; equal rows give equal bytes.
-
-    Rows are regrouped into row groups of `ROWS`, so the file does not depend on how the batches were cut. Columns
-    that a batch lacks are null.
-    """
-
-    ROWS = 8192
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._waiting: list[pa.Table] = [schema.empty_table()]
-        self._rows = 0
-        self._path = path
-        self._atomic = storage.atomic_path(path)
-
-    def __enter__(self) -> TableWriter:
-        self._writer = pq.ParquetWriter(self._atomic.__enter__(), self._schema, compression="zstd")
-        return self
-
-    def write(self, table: pa.Table) -> None:
-        lacking = [f for f in self._schema if f.name not in table.column_names]
-        for missing in lacking:
-            table = table.append_column(missing, pa.nulls(len(table), missing.type))
-        self._waiting.append(table.select(self._schema.names).cast(self._schema))
-        self._rows += len(table)
-        while self._rows >= self.ROWS:
-            self._flush(self.ROWS)
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            self._flush(self._rows)
-        with storage.explained(self._path):
-            self._writer.close()
-        self._atomic.__exit__(kind, error, trace)
-
-    def _flush(self, rows: int) -> None:
-        table = pa.concat_tables(self._waiting)
-        if rows:
-            self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=self.ROWS)
-        self._waiting, self._rows = [table.slice(rows)], len(table) - rows
-
-
-def document_parts(part: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """A documents file in batches of at most about `BATCH_BYTES`, in order."""
-    for batch in pq.ParquetFile(part, memory_map=True).iter_batches(1024, columns=columns, use_threads=False):
-        yield from split_batch(pa.Table.from_batches([batch]))
-
-
-def split_batch(table: pa.Table) -> Iterator[pa.Table]:
-    """Cuts a table into slices of at most about `BATCH_BYTES`, but of at least one row."""
-    if len(table) <= 1 or table.nbytes <= BATCH_BYTES:
-        if len(table):
-            yield table
-        return
-    half = len(table) // 2
-    yield from split_batch(table.slice(0, half))
-    yield from split_batch(table.slice(half))
 
 
 def _process_carefully(
