@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bessemer import environment
 
 environment.prepare()
+settings.register_profile("shared", deadline=None)  # the machines are shared: time says nothing about the law
+settings.load_profile("shared")
 REPOSITORY = Path(__file__).parents[1]
 
 

@@ -47,7 +47,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def run(page: Path, *options: str) -> str:
         command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio"]
-        command += [f"--user-data-dir={profile}", "--virtual-time-budget=4000", *options, page.as_uri()]
+        command += [f"--user-data-dir={profile}", *options, page.as_uri()]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     return run
@@ -65,8 +65,13 @@ def test_everything_is_visible(chromium: Any, report: str, tmp_path: Path, width
     style = f"border:0;width:{width}px;height:2400px"
     page = tmp_path / "page.html"
     page.write_text(f'<!doctype html>{LISTENER}<iframe style="{style}" {sandbox} srcdoc="{probed}"></iframe>')
-    printed = chromium(page, "--dump-dom")
-    found = json.loads(unescape(printed.split('<pre id="found">')[1].split("</pre>")[0]))
+    message = ""
+    for budget in (4_000, 20_000, 60_000):  # a browser on a busy machine may print before the frame has spoken
+        printed = chromium(page, "--dump-dom", f"--virtual-time-budget={budget}")
+        message = unescape(printed.split('<pre id="found">')[1].split("</pre>")[0])
+        if message:
+            break
+    found = json.loads(message)
     for said in ("quickstart", "874 out, 247 removed", "Bits per byte on held-out text", "0.394 ± 0.022", NASTY):
         assert said in found["text"]
     assert found["labels"] > 80

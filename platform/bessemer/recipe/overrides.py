@@ -20,7 +20,8 @@ def apply(
 ) -> tuple[dict[yaml.Path, str], list[Problem]]:
     """Changes `raw` in place. Returns the assignment behind each changed path, and what could not be applied.
 
-    `clean.languages=[en]` reaches into the stage `clean`; a first name that is no stage is a field of the recipe.
+    `clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list; a first name
+    that is no stage is a field of the recipe.
     """
     origins: dict[yaml.Path, str] = {}
     problems: list[Problem] = []
@@ -45,10 +46,18 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
     for depth, key in enumerate(path):
         last = depth == len(path) - 1
         if isinstance(place, list):
-            if not isinstance(key, int) or key >= len(place):
+            index = _index(place, key)
+            if index is None:
                 return f"`{'.'.join(map(str, path[: depth + 1]))}` is not an entry of a list of {len(place)}"
-            place[key] = value if last else place[key]
-            place = place[key]
+            if last:
+                place[index] = value
+            elif isinstance(key, str):  # `rules.c4.min_sentences`: the entry is `c4` or `{c4: {...}}`
+                if not isinstance(place[index], dict):
+                    place[index] = {key: {}}
+                place[index][key] = place[index][key] or {}
+                place = place[index][key]
+            else:
+                place = place[index]
         elif isinstance(place, dict):
             if last:
                 place[key] = value
@@ -58,6 +67,14 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
         else:
             return f"`{'.'.join(map(str, path[:depth]))}` is a value, so `{key}` cannot be set in it"
     return None
+
+
+def _index(entries: list[Any], key: str | int) -> int | None:
+    """Where `key` stands in a list: its number, or the entry of that name (`c4`, `{c4: {...}}`)."""
+    if isinstance(key, int):
+        return key if key < len(entries) else None
+    named = (i for i, entry in enumerate(entries) if entry == key or (isinstance(entry, dict) and list(entry) == [key]))
+    return next(named, None)
 
 
 def _marked(value: Any) -> Any:

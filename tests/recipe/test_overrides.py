@@ -1,0 +1,58 @@
+"""`field=value` reaches any value of a recipe, also inside lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bessemer.recipe import overrides
+
+
+def recipe() -> dict[str, Any]:
+    return {"seed": 1, "stages": {"clean": {"rules": ["normalise", "c4", {"pii": {"mask": True}}]}, "train": None}}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "value"),
+    [
+        ("seed=2", ["seed"], 2),
+        ("train.learning_rate=1e-3", ["stages", "train", "learning_rate"], 0.001),
+        ("clean.rules=[]", ["stages", "clean", "rules"], []),
+        ("clean.rules.0=pii", ["stages", "clean", "rules", 0], "pii"),
+        ("clean.rules.c4.min_sentences=3", ["stages", "clean", "rules", 1], {"c4": {"min_sentences": 3}}),
+        ("clean.rules.pii.mask=false", ["stages", "clean", "rules", 2, "pii", "mask"], False),
+        ("cluster.address=http://h:1", ["cluster", "address"], "http://h:1"),
+    ],
+)
+def test_an_assignment_sets_one_value(assignment: str, path: list[Any], value: Any) -> None:
+    raw = recipe()
+    _, problems = overrides.apply(raw, [assignment], ["clean", "train"])
+    assert problems == []
+    place: Any = raw
+    for key in path:
+        place = place[key]
+    assert place == value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("seed", "`seed` is not of the form `field=value`"),
+        ("clean.rules.7=x", "is not an entry of a list of 3"),
+        ("clean.rules.fineweb.x=1", "is not an entry of a list of 3"),
+        ("seed.x=1", "`seed` is a value, so `x` cannot be set in it"),
+    ],
+)
+def test_what_cannot_be_set_is_a_problem(assignment: str, message: str) -> None:
+    _, (problem,) = overrides.apply(recipe(), [assignment], ["clean", "train"])
+    assert message in problem.message
+
+
+def test_strings_remember_that_they_are_the_command_lines() -> None:
+    """So that a relative path in them is relative to the working folder."""
+    raw = recipe()
+    overrides.apply(raw, ["train.paths=[a, {b: c}]"], ["train"])
+    paths = raw["stages"]["train"]["paths"]
+    assert isinstance(paths[0], overrides.FromCommandLine)
+    assert isinstance(paths[1]["b"], overrides.FromCommandLine)
