@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from bessemer import storage
 from bessemer.errors import UsageError
+from bessemer.generate.decoder import Decoder
 from bessemer.generate.sampling import Sampler
 from bessemer.generate.settings import GenerationSettings
 from bessemer.generate.text import TextStream
@@ -45,6 +46,7 @@ class Generator:
 
     def __init__(self, model: Transformer, tokenizer: TokenizerFolder, stop_tokens: frozenset[int]) -> None:
         self.model = model.eval()
+        self.decoder = Decoder(model)
         self.tokenizer = tokenizer
         self.stop_tokens = stop_tokens
 
@@ -61,7 +63,7 @@ class Generator:
         """The continuation of `prompt` in pieces, as it comes. Raises UsageError for a prompt that is too long."""
         settings = settings or GenerationSettings()
         text = TextStream(self.tokenizer.tokenizer, settings.stop)
-        batch = Batch(self.model, [self.encode(prompt)], [settings])
+        batch = Batch(self.model, [self.encode(prompt)], [settings], self.decoder)
         while batch.requests:
             [(_, token)] = batch.step()
             if token in self.stop_tokens:
@@ -98,7 +100,7 @@ class Generator:
         texts: list[list[str]] = [[] for _ in prompts]
         tokens: list[list[int]] = [[] for _ in prompts]
         stopped = [False] * len(prompts)
-        batch = Batch(self.model, prompts, settings)
+        batch = Batch(self.model, prompts, settings, self.decoder)
         while batch.requests:
             for request, token in batch.step():
                 stopped[request] = token in self.stop_tokens
@@ -117,7 +119,11 @@ class Batch:
     """Requests that are continued together. `requests` are the numbers of those not ended yet."""
 
     def __init__(
-        self, model: Transformer, prompts: Sequence[Sequence[int]], settings: Sequence[GenerationSettings]
+        self,
+        model: Transformer,
+        prompts: Sequence[Sequence[int]],
+        settings: Sequence[GenerationSettings],
+        decoder: Decoder | None = None,
     ) -> None:
         context = model.config.max_position_embeddings
         for prompt in prompts:
@@ -127,7 +133,7 @@ class Batch:
                     f"the prompt has {len(prompt)} tokens, and the model's context holds {context}",
                     hint=f"shorten it to fewer than {context} tokens",
                 )
-        self._model = model
+        self._model, self._decoder = model, decoder or Decoder(model)
         self._device = model.embed_tokens.device
         self._limits = [min(s.max_new_tokens, context - len(p)) for p, s in zip(prompts, settings, strict=True)]
         self._rows = list(range(len(prompts)))  # the request of each row of the cache, ended ones included
@@ -147,12 +153,15 @@ class Batch:
     @torch.inference_mode()
     def step(self) -> list[tuple[int, int]]:
         """(request, its next token) for every request; those at their limit end with it."""
-        hidden = self._model.hidden_states(self._inputs, cache=self._cache)
+        if self._step == 0:
+            hidden = self._model.hidden_states(self._inputs, cache=self._cache)
+            last = hidden[torch.arange(len(hidden), device=self._device), self._counts - 1]
+            logits = F.linear(last, self._model.head().to(last.dtype))
+        else:
+            logits = self._decoder.step(self._inputs, self._cache)
         self._cache.advance(self._counts)
-        last = hidden[torch.arange(len(hidden), device=self._device), self._counts - 1]
-        logits = F.linear(last, self._model.head().to(last.dtype))
         tokens = self._sampler.draw(logits, self._numbers[:, self._step])
-        self._inputs = tokens[:, None]
+        self._inputs = tokens
         self._step += 1
         drawn = [(r, t) for r, t in zip(self._rows, tokens.tolist(), strict=True) if r in self.requests]
         self.end({request for request in self.requests if self._step >= self._limits[request]})
