@@ -37,8 +37,8 @@ def main() -> None:
     for parameter in model.parameters():
         parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.05, generator=generator)
     print(
-        f"{model.config.num_parameters() / 1e6:.2f}M parameters, {arguments.max_new_tokens} tokens after {PROMPT_TOKENS},"
-        f" {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{model.config.num_parameters() / 1e6:.2f}M parameters, {arguments.max_new_tokens} tokens after "
+        f"{PROMPT_TOKENS}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"transformers {metadata.version('transformers')}"
     )
     with tempfile.TemporaryDirectory() as folder:
