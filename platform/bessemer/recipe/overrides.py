@@ -20,8 +20,8 @@ def apply(
 ) -> tuple[dict[yaml.Path, str], list[Problem]]:
     """Changes `raw` in place. Returns the assignment behind each changed path, and what could not be applied.
 
-    `clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list; a first name
-    that is no stage is a field of the recipe.
+    `clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list; a first
+    name that is no stage is a field of the recipe.
     """
     origins: dict[yaml.Path, str] = {}
     problems: list[Problem] = []
