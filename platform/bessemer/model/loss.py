@@ -43,17 +43,18 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
         weight = head.to(x.dtype)
-        wanted = any(ctx.needs_input_grad)
-        x_gradient, head_gradient = _gradient_buffers(x, weight) if wanted else (None, None)
         total = torch.zeros((), dtype=torch.float32, device=x.device)
-        for rows, logits, scratch in _chunks(x, weight):
-            if x_gradient is None or head_gradient is None:
-                total += _losses(logits, targets[rows]).sum()
-            else:
-                losses, logit_gradient = _losses_and_gradient(logits, targets[rows], scratch)
-                total += losses.sum()
-                torch.mm(logit_gradient, weight, out=x_gradient[rows])
-                head_gradient += logit_gradient.T @ x[rows]
+        if not any(ctx.needs_input_grad):
+            for rows, logits, scratch in _chunks(x, weight, torch.float32):
+                total += _losses(torch.softmax(logits, -1, torch.float32, out=scratch), targets[rows]).sum()
+            return total
+        x_gradient, head_gradient = _gradient_buffers(x, weight)
+        for rows, logits, scratch in _chunks(x, weight, x.dtype):
+            probabilities = torch.softmax(logits, -1, out=scratch)
+            total += _losses(probabilities, targets[rows]).sum()
+            logit_gradient = _logit_gradient(probabilities, targets[rows])
+            torch.mm(logit_gradient, weight, out=x_gradient[rows])
+            head_gradient += logit_gradient.T @ x[rows]
         ctx.save_for_backward(x_gradient, head_gradient)
         ctx.head_dtype = head.dtype
         return total
@@ -69,8 +70,8 @@ class _LossPerPosition(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
         ctx.save_for_backward(x, head, targets)
         losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
-        for rows, logits, _ in _chunks(x, head.to(x.dtype)):
-            losses[rows] = _losses(logits, targets[rows])
+        for rows, logits, scratch in _chunks(x, head.to(x.dtype), torch.float32):
+            losses[rows] = _losses(torch.softmax(logits, -1, torch.float32, out=scratch), targets[rows])
         return losses
 
     @staticmethod
@@ -78,8 +79,8 @@ class _LossPerPosition(torch.autograd.Function):
         x, head, targets = ctx.saved_tensors
         weight = head.to(x.dtype)
         x_gradient, head_gradient = _gradient_buffers(x, weight)
-        for rows, logits, scratch in _chunks(x, weight):
-            _, logit_gradient = _losses_and_gradient(logits, targets[rows], scratch)
+        for rows, logits, scratch in _chunks(x, weight, x.dtype):
+            logit_gradient = _logit_gradient(torch.softmax(logits, -1, out=scratch), targets[rows])
             logit_gradient *= upstream[rows, None].to(x.dtype)
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
             head_gradient += logit_gradient.T @ x[rows]
@@ -90,36 +91,37 @@ def _gradient_buffers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
 
 
-def _chunks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """(positions, their logits, a buffer of the same size); both buffers live until the next chunk."""
+def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """(positions, their logits, a buffer of the same shape); both buffers live until the next chunk."""
     size = min(len(x), max(1, CHUNK_NUMBERS // len(weight)))
-    buffer, scratch = (torch.empty(size, len(weight), dtype=x.dtype, device=x.device) for _ in range(2))
+    buffer = torch.empty(size, len(weight), dtype=x.dtype, device=x.device)
+    scratch = torch.empty(size, len(weight), dtype=scratch_dtype, device=x.device)
     for start in range(0, len(x), size):
         rows = slice(start, min(start + size, len(x)))
         logits = torch.mm(x[rows], weight.T, out=buffer[: rows.stop - start])
         yield rows, logits, scratch[: rows.stop - start]
 
 
-def _losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Losses [n] in fp32, 0 where ignored."""
-    logits = logits.float()
-    chosen = logits.gather(1, targets.clamp_min(0)[:, None]).squeeze(1)
-    return (torch.logsumexp(logits, dim=-1) - chosen).masked_fill_(targets == IGNORED, 0.0)
+def _losses(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Losses [n] in fp32, 0 where ignored.
 
-
-def _losses_and_gradient(logits: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses [n] in fp32 and d loss / d logits [n, V], which is softmax(logits) - onehot(target), in `out`.
-
-    The losses are read off the probabilities: in bf16 each is off by up to 2^-8 nats, evenly to both sides (the
-    logits' own rounding weighs ten times more), and none is above 87 (the smallest normal number).
+    Where they are read off probabilities in bf16 (training), each is off by up to 2^-8 nats, evenly to both sides;
+    the rounding of the logits weighs ten times more. None is above 87 (the smallest normal number).
     """
+    chosen = probabilities[_places(targets)].float()
+    losses = chosen.clamp_min(torch.finfo(torch.float32).tiny).log_().neg_()
+    return losses.masked_fill_(targets == IGNORED, 0.0)
+
+
+def _logit_gradient(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """d loss / d logits [n, V], which is softmax(logits) - onehot(target), 0 where ignored; written over softmax."""
+    places = _places(targets)
+    probabilities[places] -= 1.0  # `scatter_` would copy the whole chunk where it is bf16 on a CPU
     ignored = targets == IGNORED
-    places = torch.arange(len(targets), device=targets.device), targets.clamp_min(0)
-    probabilities = torch.softmax(logits, dim=-1, out=out)
-    chosen = probabilities[places]
-    losses = chosen.float().clamp_min(torch.finfo(torch.float32).tiny).log_().neg_()
-    probabilities[places] = chosen - 1.0  # `scatter_` would copy the whole chunk where it is bf16 on a CPU
     if ignored.any():
-        losses.masked_fill_(ignored, 0.0)
         probabilities.masked_fill_(ignored[:, None], 0.0)
-    return losses, probabilities
+    return probabilities
+
+
+def _places(targets: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.arange(len(targets), device=targets.device), targets.clamp_min(0)
