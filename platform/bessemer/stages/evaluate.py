@@ -117,9 +117,11 @@ class _Evaluate:
 
     def __post_init__(self) -> None:
         from bessemer.evaluate.subject import Subject
+        from bessemer.model.memory import keep_freed_memory
         from bessemer.tokens.store import TokenStore
         from bessemer.train.hardware import choose_device
 
+        keep_freed_memory()
         self.subject = Subject.load(self.model, dtype=self.dtype, device=choose_device())
         self.store = TokenStore.open(self.tokens)
 
