@@ -77,7 +77,9 @@ def test_no_text_around_an_article_is_taken_for_text(rendered: Sites) -> None:
     pages = html_pages(rendered)
     for url in sorted({url for url, _ in rendered.entries})[::12]:
         text = trafilatura.extract(pages[url], favor_precision=True)
-        assert not re.search(r"uses no cookies|On this site|^(Home|About|Contact|Search)( ›|$)", text, re.MULTILINE), url
+        assert not re.search(r"uses no cookies|On this site|^(Home|About|Contact|Search)( ›|$)", text, re.MULTILINE), (
+            url
+        )
 
 
 def test_links_lead_to_pages_and_only_two_addresses_a_site_are_dead(rendered: Sites, site_folder: Path) -> None:

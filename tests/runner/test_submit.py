@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +39,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def head() -> Iterator[str]:
     """A Ray head of its own with a dashboard, ended by its process group."""
-    port = free_port()
+    port, folder = free_port(), tempfile.mkdtemp(prefix="ray")  # a short path: sockets lie below it
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={free_port()}",
         f"--dashboard-port={port}", "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
-        "--ray-client-server-port=0", f"--temp-dir={tmp_path_factory.mktemp('r')}",
+        f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
@@ -56,6 +58,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     os.killpg(process.pid, 15)
     process.wait(timeout=60)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def bessemer(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,7 +39,10 @@ def samples(task: Samples, subject: Subject, store: TokenStore) -> Result:
 
 
 def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict[str, Any]]:
-    """Evenly spread documents of the split, each cut after `prompt_tokens`, or in its middle if that comes first."""
+    """Evenly spread documents of the split, each cut after `prompt_tokens`, or in its middle if that comes first.
+
+    A prompt leaves half of the model's context for what follows.
+    """
     found = [
         (url, start, length)
         for rows in store.iter_rows(task.split)
@@ -54,7 +57,7 @@ def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict
     rows = []
     for place in np.linspace(0, len(found) - 1, min(task.num_samples, len(found))).astype(int):
         url, start, length = found[place]
-        known = min(task.prompt_tokens, length // 2)
+        known = min(task.prompt_tokens, length // 2, subject.context // 2)
         wanted = min(length - 1, known + task.generation.max_new_tokens)
         tokens = store.read(task.split, start, wanted).tolist()
         prompt = subject.tokenizer.decode(tokens[:known]).rstrip("\ufffd")

@@ -21,7 +21,7 @@ from bessemer.artifacts import lease
 from bessemer.artifacts.lease import Owner
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
-from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped
+from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped, StorageError
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
@@ -70,8 +70,13 @@ def run_recipe(
     `cluster` are given by a sweep, which also records its trials in MLflow itself (`track=False`).
     """
     store = Store(storage_root(recipe))
-    with storage.explained(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with storage.explained(store.root):
+            store.root.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        raise StorageError(
+            f"`{store.root}` cannot be made: {error.strerror}", hint="set `storage_path` to a folder you may write to"
+        ) from None
     run = run or runs.find_unfinished(store.root, plan) or runs.create(store.root, recipe, plan)
     attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
     with ExitStack() as stack:

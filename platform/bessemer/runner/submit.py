@@ -8,9 +8,11 @@ below `cluster.shared_paths`. The rest is refused before anything is sent.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import shlex
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,17 +51,25 @@ def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), co
         "-m", "bessemer", command, recipe.path.name, *recipe.assignments,
         f"storage_path={storage_root(recipe)}", "cluster.address=auto", *arguments,
     ]  # fmt: skip
+    here = is_this_machine(urlsplit(address).hostname or "")
+    python = sys.executable if here else "python"
+    folder = recipe.path.parent.resolve()
     client.submit_job(
-        entrypoint=f"${{BESSEMER_PYTHON:-python}} {shlex.join(entrypoint)}",
+        entrypoint=f"${{BESSEMER_PYTHON:-{python}}} {shlex.join(entrypoint)}",
         submission_id=name,
         runtime_env={
-            "working_dir": str(recipe.path.parent.resolve()),
+            "working_dir": str(folder),
             "py_modules": [str(Path(bessemer.__file__).parent)],
-            "excludes": ["__pycache__"],
+            "excludes": ["__pycache__", *_inside(storage_root(recipe), folder)],
         },
         metadata={TAG: recipe.settings.name},
     )
     return name
+
+
+def _inside(path: Path, folder: Path) -> list[str]:
+    """`path` as a pattern relative to `folder`, if it lies there: artifacts are not sent with a job."""
+    return [f"/{path.relative_to(folder)}"] if path.is_relative_to(folder) and path != folder else []
 
 
 def connect(address: str) -> Any:
@@ -68,6 +78,8 @@ def connect(address: str) -> Any:
     from ray.job_submission import JobSubmissionClient
 
     try:
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("ray")]:
+            logging.getLogger(name).setLevel(logging.ERROR)
         client = JobSubmissionClient(address)
         client.get_version()
     except (ConnectionError, RuntimeError, ValueError) as error:
