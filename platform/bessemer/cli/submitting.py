@@ -86,7 +86,8 @@ def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -
     best = result.best
     click.echo(f"\nbest: {best.name}, {metric} {_value(best.metric)}\n")
     for name in names:
-        click.echo(f"- {name}: {_value(result.before[name])}\n+ {name}: {_value(best.assignments[name])}")
+        if result.before[name] != best.assignments[name]:
+            click.echo(f"- {name}: {_value(result.before[name])}\n+ {name}: {_value(best.assignments[name])}")
     chosen = [f"{name}={_value(best.assignments[name])}" for name in names]
     say(f"\nnext: {shlex.join(['bessemer', 'run', str(recipe), *assignments, *chosen])}")
 
