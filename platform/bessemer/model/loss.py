@@ -22,6 +22,8 @@ IGNORED = -100
 
 CHUNK_NUMBERS = 2**22
 """Logits in a chunk; 4 M in bf16 are 8 MiB, which stays near the processor."""
+ACCELERATOR_CHUNK_NUMBERS = 2**27
+"""Logits in a chunk on an accelerator, which wants large products."""
 
 
 def cross_entropy(
@@ -93,7 +95,8 @@ def _gradient_buffers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(positions, their logits, a buffer of the same shape); both buffers live until the next chunk."""
-    size = min(len(x), max(1, CHUNK_NUMBERS // len(weight)))
+    numbers = CHUNK_NUMBERS if x.device.type == "cpu" else ACCELERATOR_CHUNK_NUMBERS
+    size = min(len(x), max(1, numbers // len(weight)))
     buffer = torch.empty(size, len(weight), dtype=x.dtype, device=x.device)
     scratch = torch.empty(size, len(weight), dtype=scratch_dtype, device=x.device)
     for start in range(0, len(x), size):
@@ -118,7 +121,7 @@ def _logit_gradient(probabilities: Tensor, targets: Tensor) -> Tensor:
     places = _places(targets)
     probabilities[places] -= 1.0  # `scatter_` would copy the whole chunk where it is bf16 on a CPU
     ignored = targets == IGNORED
-    if ignored.any():
+    if ignored.device.type != "cpu" or ignored.any():
         probabilities.masked_fill_(ignored[:, None], 0.0)
     return probabilities
 
