@@ -17,7 +17,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -234,7 +234,7 @@ class Trainer:
     def _save(self) -> None:
         facts = {
             "plan": self._settled(),
-            "progress": vars(self.progress).copy(),
+            "progress": asdict(self.progress),  # a copy: it is written while training goes on
             "spikes": self.spikes.state_dict() if self.spikes else None,
             "objective": self.objective.state_dict(),
             "num_workers": self.workers.size,
