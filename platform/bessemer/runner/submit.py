@@ -13,6 +13,7 @@ import secrets
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.locations import storage_root
 
 UPLOAD_LIMIT_BYTES = 100 << 20
+AGENT_SECONDS = 60.0
 TAG = "bessemer.recipe"
 
 
@@ -54,7 +56,9 @@ def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), co
     here = is_this_machine(urlsplit(address).hostname or "")
     python = sys.executable if here else "python"
     folder = recipe.path.parent.resolve()
-    client.submit_job(
+    _patiently(
+        client,
+        address,
         entrypoint=f"${{BESSEMER_PYTHON:-{python}}} {shlex.join(entrypoint)}",
         submission_id=name,
         runtime_env={
@@ -65,6 +69,23 @@ def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), co
         metadata={TAG: recipe.settings.name},
     )
     return name
+
+
+def _patiently(client: Any, address: str, **job: Any) -> None:
+    """Submits; a head that has only just started has no agent to take jobs yet, so it is given some time."""
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            client.submit_job(**job)
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise ClusterUnreachable(
+                    f"the cluster at `{address}` does not take the job: {str(error).splitlines()[0]}",
+                    hint="look at the cluster with `ray status`, and try again",
+                ) from error
+            time.sleep(1.0)
+        else:
+            return
 
 
 def _inside(path: Path, folder: Path) -> list[str]:

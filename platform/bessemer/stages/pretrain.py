@@ -97,6 +97,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
     import torch
 
+    from bessemer.model.memory import keep_freed_memory
     from bessemer.tokens.store import TokenStore
     from bessemer.train.checkpoint import Checkpoints
     from bessemer.train.hardware import choose_device, choose_dtype
@@ -105,6 +106,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     from bessemer.train.objectives.causal import Causal
     from bessemer.train.workers import Workers
 
+    keep_freed_memory()
     settings, plan = job.settings, job.plan
     device = choose_device()
     workers = Workers.of_process_group(device)
