@@ -39,7 +39,7 @@ format: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-drill: $(READY)  ## kill things for some minutes and see that nothing is lost
+drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing is lost
 	$(BIN)/python -m pytest -m drill --timeout 3600
 
 bench: $(READY)  ## the figures: ours, the peer's, the ratio

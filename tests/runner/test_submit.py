@@ -67,6 +67,7 @@ def bessemer(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.drill
 def test_a_job_runs_the_recipe_and_can_be_followed(folder: Path, head: str) -> None:
     sent = bessemer(folder, "submit", "recipe.yaml", "--address", head, "--follow")
     assert sent.returncode == 0, sent.stderr + sent.stdout
