@@ -3,29 +3,36 @@
     python -m tests.benchmarks.bench_train [--rounds 3] [--hidden-size 256] [--layers 4]
 
 Ours: the whole `Trainer`, data and optimizer included, as `pretrain` runs it. The peer: `Qwen3ForCausalLM` of the
-same shape with a plain AdamW loop, in fp32 as it comes and in bf16. The rounds are interleaved, because a machine is
-seldom alone; the best round of each counts. Tokens are random: speed does not depend on them.
+same shape with a plain AdamW loop, in fp32 as it comes and in bf16. Each has a process of its own, ours with the
+settings that Bessemer's processes have, the peer as it comes. The rounds are interleaved, because a machine is seldom
+alone; the best round of each counts. Tokens are random: speed does not depend on them.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from bessemer import environment
 from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.model.memory import keep_freed_memory
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
 from bessemer.train.hardware import choose_dtype
+from bessemer.train.lanes import num_lanes
 from bessemer.train.loop import Pace, Trainer
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.settings import TrainSettings, resolve
@@ -46,17 +53,19 @@ def main() -> None:
     config = shape.resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
     dtype = choose_dtype("auto", CPU)
     with tempfile.TemporaryDirectory() as folder:
-        store = random_store(Path(folder) / "tokens")
-        contestants: dict[str, Callable[[int], float]] = {
-            f"bessemer, Muon, {name(dtype)}": ours(config, store, Path(folder), dtype, "muon"),
-            f"bessemer, AdamW, {name(dtype)}": ours(config, store, Path(folder), dtype, "adamw"),
-            "transformers, AdamW, float32": peer(config, torch.float32),
-            "transformers, AdamW, bfloat16": peer(config, torch.bfloat16),
+        random_store(Path(folder) / "tokens")
+        contestants = {
+            f"bessemer, Muon, {name(dtype)}": Contestant(ours, config, Path(folder), dtype, "muon"),
+            f"bessemer, AdamW, {name(dtype)}": Contestant(ours, config, Path(folder), dtype, "adamw"),
+            "transformers, AdamW, float32": Contestant(peer, config, torch.float32),
+            "transformers, AdamW, bfloat16": Contestant(peer, config, torch.bfloat16),
         }
         best = dict.fromkeys(contestants, float("inf"))
         for _ in range(arguments.rounds):
-            for title, run in contestants.items():
-                best[title] = min(best[title], run(arguments.steps))
+            for title, contestant in contestants.items():
+                best[title] = min(best[title], contestant.run(arguments.steps))
+        for contestant in contestants.values():
+            contestant.end()
     print(
         f"{config.num_parameters() / 1e6:.2f}M parameters, {LENGTH} tokens x {ROWS} rows, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {metadata.version('transformers')}"
@@ -68,49 +77,87 @@ def main() -> None:
         print(f"{title:32} {speed:9.0f} tokens/s  {flops:6.0f} GFLOP/s  ours is {first / speed:.2f}x")
 
 
+class Contestant:
+    """A process that has prepared `make(*arguments)` and times steps of it when asked."""
+
+    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        outside = dict(os.environ)
+        if make is ours:
+            environment.prepare()  # a spawned process has it from its first instruction, as ours do
+        try:
+            self._process = context.Process(target=serve, args=(theirs, make, arguments), daemon=True)
+            self._process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(outside)
+        self._pipe.recv()
+
+    def run(self, steps: int) -> float:
+        """Seconds for so many steps."""
+        self._pipe.send(steps)
+        seconds: float = self._pipe.recv()
+        return seconds
+
+    def end(self) -> None:
+        self._pipe.send(0)
+        self._process.join()
+
+
+def serve(pipe: Connection, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]) -> None:
+    step = make(*arguments)
+    step()
+    step()
+    pipe.send("ready")
+    while steps := pipe.recv():
+        started = time.perf_counter()
+        for _ in range(steps):
+            step()
+        pipe.send(time.perf_counter() - started)
+
+
 def name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def random_store(folder: Path) -> TokenStore:
+def random_store(folder: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, 2_000_000).astype("<u2")
     lengths = np.array([len(tokens)])
     rows = index_rows(["0"], ["0"], ["random"], lengths, lengths)
     shard = write_shard(folder, "train", 0, [Tokenized(tokens, rows)])
     sizes = np.ones(VOCABULARY, dtype=np.int32)
     write_meta(folder, [shard], vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=sizes)
-    return TokenStore.open(folder)
 
 
-def ours(
-    config: ModelConfig, store: TokenStore, folder: Path, dtype: torch.dtype, optimizer: str
-) -> Callable[[int], float]:
+def ours(config: ModelConfig, folder: Path, dtype: torch.dtype, optimizer: str) -> Callable[[], object]:
+    keep_freed_memory()
+    store = TokenStore.open(folder / "tokens")
     model = Transformer(config, compute_dtype=dtype)
     model.initialise(0)
     settings = TrainSettings.model_validate({"global_batch_size": ROWS, "max_steps": 10**6, "optimizer": optimizer})
     workers = Workers(0, 1, CPU)
+    lanes = num_lanes(CPU, threads=torch.get_num_threads(), rows=ROWS, num_parameters=config.num_parameters())
     log = logging.getLogger("bench")
     trainer = Trainer(
         model,
         Causal(store, length=LENGTH, seed=0, validation_tokens=1),
         resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-        Pace(micro_batch_size=ROWS, validation_interval=10**6, log_interval=10**6, checkpoint_interval_seconds=1e9),
+        Pace(
+            micro_batch_size=ROWS,
+            num_lanes=lanes,
+            validation_interval=10**6,
+            log_interval=10**6,
+            checkpoint_interval_seconds=1e9,
+        ),
         workers=workers,
         checkpoints=Checkpoints(folder / optimizer, workers, log),
         log=log,
     )
-    trainer.step()
-
-    def run(steps: int) -> float:
-        started = time.perf_counter()
-        for _ in range(steps):
-            trainer.step()
-        return time.perf_counter() - started
-
-    return run
+    return trainer.step
 
 
-def peer(config: ModelConfig, dtype: torch.dtype) -> Callable[[int], float]:
+def peer(config: ModelConfig, dtype: torch.dtype) -> Callable[[], object]:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     model = Qwen3ForCausalLM(
@@ -135,15 +182,7 @@ def peer(config: ModelConfig, dtype: torch.dtype) -> Callable[[int], float]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    step()
-
-    def run(steps: int) -> float:
-        started = time.perf_counter()
-        for _ in range(steps):
-            step()
-        return time.perf_counter() - started
-
-    return run
+    return step
 
 
 if __name__ == "__main__":

@@ -94,13 +94,23 @@ def test_a_stop_saves_and_a_stopped_run_continues(trainer, tmp_path):
     assert_equal_weights(weights(last), weights(whole))
 
 
-def test_micro_batches_change_rounding_only(trainer, tmp_path):
-    for size in (1, 2, 8):
-        trainer(str(size), micro_batch_size=size).run()
-    for other in (1, 2):
-        one, two = recorded(tmp_path / "8"), recorded(tmp_path / str(other))
-        assert one.keys() == two.keys()
-        assert all(two[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4) for key in one)
+@pytest.mark.parametrize(("size", "lanes"), [(1, 1), (2, 1), (8, 2), (1, 3), (8, 8)])
+def test_micro_batches_and_lanes_change_rounding_only(trainer, tmp_path, size, lanes):
+    trainer("one").run()
+    trainer("other", micro_batch_size=size, num_lanes=lanes).run()
+    one, other = recorded(tmp_path / "one"), recorded(tmp_path / "other")
+    assert one.keys() == other.keys()
+    assert all(other[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4) for key in one)
+
+
+def test_lanes_end_in_any_order_and_add_up_in_theirs(trainer, tmp_path):
+    """However the threads race, a run is equal to the bit to the one before."""
+    first = trainer("first", num_lanes=4, micro_batch_size=1)
+    first.run()
+    for attempt in range(3):
+        again = trainer(f"again-{attempt}", num_lanes=4, micro_batch_size=1)
+        again.run()
+        assert_equal_weights(weights(again), weights(first))
 
 
 def test_the_loss_falls_and_is_that_of_torch(trainer, tmp_path, store):

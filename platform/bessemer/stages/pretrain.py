@@ -101,6 +101,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     from bessemer.tokens.store import TokenStore
     from bessemer.train.checkpoint import Checkpoints
     from bessemer.train.hardware import choose_device, choose_dtype
+    from bessemer.train.lanes import num_lanes
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog
     from bessemer.train.objectives.causal import Causal
@@ -115,8 +116,11 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     dtype = torch.bfloat16 if bf16 else torch.float32
     length, held_out = plan.max_seq_length, settings.validation_tokens
     objective = Causal(store, length=length, seed=plan.seed, validation_tokens=held_out)
+    rows = plan.global_batch_size // workers.size
+    lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=job.model.num_parameters())
     pace = Pace(
-        micro_batch_size=job.micro_batch_size,
+        micro_batch_size=max(1, job.micro_batch_size // lanes),
+        num_lanes=lanes,
         validation_interval=validation_interval(settings, plan, objective.num_validation_rows * length),
         log_interval=settings.log_interval,
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,

@@ -22,14 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bessemer.errors import Stopped, TrainingDiverged, UsageError
 from bessemer.model.transformer import Transformer
 from bessemer.train.checkpoint import Checkpoint, Checkpoints
+from bessemer.train.lanes import Lanes, share_out
 from bessemer.train.meter import Meter
 from bessemer.train.metrics import MetricsLog
-from bessemer.train.objectives.base import Batch, Objective
+from bessemer.train.objectives.base import Batch, Measures, Objective
 from bessemer.train.optimizers import build_optimizers, set_learning_rates
 from bessemer.train.sampler import Sampler
 from bessemer.train.schedule import Schedule
@@ -45,6 +46,9 @@ class Pace:
     """How a plan is carried out: what may change between two attempts without changing the result."""
 
     micro_batch_size: int
+    """Rows that go forward and back together, in each lane."""
+    num_lanes: int = 1
+    """Micro batches at a time; see `train.lanes`."""
     validation_interval: int
     log_interval: int
     checkpoint_interval_seconds: float
@@ -110,6 +114,7 @@ class Trainer:
         self.spikes = SpikeWindow(plan.spike_sigmas) if plan.spike_sigmas else None
         self.progress = _Progress()
         self.meter = Meter()
+        self.lanes = Lanes(pace.num_lanes, threads=torch.get_num_threads())
 
     def run(self) -> Outcome:
         """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""
@@ -144,7 +149,6 @@ class Trainer:
             validation = self.validate()
         return Outcome(done.step, done.num_tokens, done.skipped_steps, validation)
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """The objective's figures over all held-out rows, by name; the rows are shared out among the workers."""
         rows, workers = self.objective.num_validation_rows, self.workers
@@ -152,12 +156,18 @@ class Trainer:
             return {}
         first, end = rows * workers.rank // workers.size, rows * (workers.rank + 1) // workers.size
         totals = Totals(workers)
-        for start in range(first, end, self.pace.micro_batch_size):
-            batch = self.objective.validation_batch(start, min(start + self.pace.micro_batch_size, end))
-            totals.add(self.objective.measure(self.model, self._to_device(batch)))
+        parts = share_out(end - first, self.lanes.count, self.pace.micro_batch_size)
+        rows_of = [slice(first + part.start, first + part.stop) for share in parts for part in share]
+        for measures in self.lanes.map(self._measure, rows_of):
+            totals.add(measures)
         if first == end:  # more workers than rows: this one only joins the reduction
-            totals.add(self.objective.measure(self.model, self._to_device(self.objective.validation_batch(0, 1))), 0.0)
+            totals.add(self._measure(slice(0, 1)), 0.0)
         return totals.ratios()
+
+    @torch.no_grad()  # a thread has its own switch
+    def _measure(self, rows: slice) -> Measures:
+        batch = self.objective.validation_batch(rows.start, rows.stop)
+        return self.objective.measure(self.model, self._to_device(batch))
 
     def step(self, *, stop: bool = False, save: bool = False) -> tuple[dict[str, float], bool, bool]:
         """The next update; returns its figures, and whether worker 0 asked (`stop`, `save`) to stop and to save."""
@@ -172,11 +182,8 @@ class Trainer:
         totals.add_number("tokens", batch["tokens"].numel())
         totals.add_number("stop", stop and self.workers.rank == 0)
         totals.add_number("save", save and self.workers.rank == 0)
-        for first in range(0, len(rows), self.pace.micro_batch_size):
-            chosen = slice(first, first + self.pace.micro_batch_size)
-            loss = self.objective.loss(self.model, {name: value[chosen] for name, value in batch.items()})
-            loss.sum.backward()  # type: ignore[no-untyped-call]
-            totals.add({"loss": (loss.sum, loss.weight), **{f"train/{n}": m for n, m in loss.measures.items()}})
+        for measures in self._forward_and_back(batch, len(rows)):
+            totals.add(measures)
         self.workers.sum_gradients(self.parameters)
         sums = totals.sums()
         figures = self._update(step, *sums["loss"])
@@ -189,6 +196,32 @@ class Trainer:
         figures |= {name: total / weight for name, (total, weight) in sums.items() if name.startswith("train/")}
         figures["train/tokens"] = float(self.progress.num_tokens)
         return figures, sums["stop"][0] > 0, sums["save"][0] > 0
+
+    def _forward_and_back(self, batch: Batch, rows: int) -> list[Measures]:
+        """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
+        parts = share_out(rows, self.lanes.count, self.pace.micro_batch_size)
+        if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
+            return [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
+
+        def in_lane(share: list[slice]) -> tuple[list[Tensor | None], list[Measures]]:
+            gradients: list[Tensor | None] = [None] * len(self.parameters)
+
+            def backward(loss: Tensor) -> None:
+                found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+                gradients[:] = map(_added, gradients, found)
+
+            return gradients, [self._forward(batch, part, backward) for part in share]
+
+        results = self.lanes.map(in_lane, parts)
+        for gradients, _ in results:
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.grad = _added(parameter.grad, gradient)
+        return [measures for _, found in results for measures in found]
+
+    def _forward(self, batch: Batch, part: slice, backward: Callable[[Tensor], Any]) -> Measures:
+        loss = self.objective.loss(self.model, {name: value[part] for name, value in batch.items()})
+        backward(loss.sum)
+        return {"loss": (loss.sum.detach(), loss.weight), **{f"train/{n}": m for n, m in loss.measures.items()}}
 
     def _update(self, step: int, loss_sum: float, weight: float) -> dict[str, float]:
         """Divides the summed gradients by the global weight, clips them and takes the step, or skips it."""
@@ -257,6 +290,10 @@ class Trainer:
 
     def _settled(self) -> dict[str, Any]:
         return self.plan.to_json() | {"dtype": str(self.model.compute_dtype).removeprefix("torch.")}
+
+
+def _added(total: Tensor | None, more: Tensor | None) -> Tensor | None:
+    return more if total is None else total if more is None else total.add_(more)
 
 
 def _seed_of(*numbers: int) -> int:
