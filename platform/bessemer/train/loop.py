@@ -106,7 +106,10 @@ class Trainer:
         self.on_step = on_step
         self.module = nn.ModuleDict({"model": model, "objective": objective.modules})
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimizers = build_optimizers(self.module, parameter_roles(self.module), plan, model.compute_dtype)
+        self.lanes = Lanes(pace.num_lanes, threads=torch.get_num_threads())
+        self.optimizers = build_optimizers(
+            self.module, parameter_roles(self.module), plan, model.compute_dtype, self.lanes
+        )
         self.sampler = Sampler(objective.num_rows, plan.global_batch_size, plan.seed)
         self.schedule = Schedule(
             plan.lr_scheduler, plan.num_steps, plan.warmup_steps, plan.decay_ratio, plan.final_learning_rate_ratio
@@ -114,7 +117,6 @@ class Trainer:
         self.spikes = SpikeWindow(plan.spike_sigmas) if plan.spike_sigmas else None
         self.progress = _Progress()
         self.meter = Meter()
-        self.lanes = Lanes(pace.num_lanes, threads=torch.get_num_threads())
 
     def run(self) -> Outcome:
         """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""

@@ -12,13 +12,16 @@ one matrix (queries, keys and values) each by itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bessemer.model.transformer import ParameterRole
+from bessemer.train.lanes import Lanes
 from bessemer.train.settings import Plan
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -30,11 +33,12 @@ _MOST_NUMBERS = 2**26
 
 
 def build_optimizers(
-    module: nn.Module, roles: Mapping[str, ParameterRole], plan: Plan, dtype: torch.dtype
+    module: nn.Module, roles: Mapping[str, ParameterRole], plan: Plan, dtype: torch.dtype, lanes: Lanes | None = None
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of every parameter of `module` that learns; `roles` by parameter name.
 
-    Each group remembers its rate as `initial_lr`, for the schedule to multiply. `dtype` is that of Muon's products.
+    Each group remembers its rate as `initial_lr`, for the schedule to multiply. `dtype` is that of Muon's products,
+    which are computed on `lanes` (on the calling thread if None).
     """
     adamw: list[dict[str, Any]] = []
     muon: list[dict[str, Any]] = []
@@ -59,7 +63,7 @@ def build_optimizers(
             muon.append(group | {"weight_decay": plan.weight_decay, "rows": role.rows})
     built: list[torch.optim.Optimizer] = []
     if muon:
-        built.append(Muon(muon, momentum=plan.momentum, dtype=dtype))
+        built.append(Muon(muon, momentum=plan.momentum, dtype=dtype, lanes=lanes))
     if adamw:
         built.append(torch.optim.AdamW(adamw, betas=(plan.beta1, plan.beta2), eps=1e-10, fused=True))
     return built
@@ -71,10 +75,19 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
             group["lr"] = group["initial_lr"] * factor
 
 
+class _Map(NamedTuple):
+    """A linear map [m, n] inside a parameter, with what belongs to it; views all."""
+
+    weight: Tensor
+    gradient: Tensor
+    momentum: Tensor
+
+
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)), with decoupled weight decay.
 
-    A group's `rows` say how its matrices [sum(rows), n] are cut into maps; `dtype` is that of the iterations.
+    A group's `rows` say how its matrices [sum(rows), n] are cut into maps; `dtype` is that of the iterations, and
+    `lanes` compute side by side.
     """
 
     def __init__(
@@ -85,29 +98,41 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.bfloat16,
+        lanes: Lanes | None = None,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "rows": ()})
         self.dtype = dtype
+        self.lanes = lanes or Lanes(1, threads=1)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters:
-                self._update(parameters, group)
+            maps: dict[torch.Size, list[_Map]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    rows = list(group["rows"] or parameter.shape[:1])
+                    cuts = (x.detach().split(rows) for x in (parameter, parameter.grad, self._momentum(parameter)))
+                    for found in itertools.starmap(_Map, zip(*cuts, strict=True)):
+                        maps.setdefault(found.weight.shape, []).append(found)
+            bundles = [bundle for alike in maps.values() for bundle in self._bundles(alike)]
+            self.lanes.map(partial(self._update, group), bundles)
 
-    def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        momenta = [self._momentum(p) for p in parameters]
+    @torch.no_grad()  # a thread has its own switch
+    def _update(self, group: dict[str, Any], maps: list[_Map]) -> None:
+        gradients, momenta = [m.gradient for m in maps], [m.momentum for m in maps]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        ahead = list(torch._foreach_lerp(gradients, momenta, group["momentum"]))
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        for targets, directions in _by_shape(parameters, ahead, group["rows"]):
-            rows, columns = targets[0].shape
-            scale = max(1.0, rows / columns) ** 0.5
-            updates = orthogonalise(torch.stack(directions).to(self.dtype)).to(targets[0].dtype)
-            torch._foreach_add_(targets, list(updates.unbind()), alpha=-group["lr"] * scale)
+        ahead = torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"]))
+        rows, columns = maps[0].weight.shape
+        scale = max(1.0, rows / columns) ** 0.5
+        updates = orthogonalise(ahead.to(self.dtype)).to(ahead.dtype)
+        weights = [m.weight for m in maps]
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * scale)
+
+    def _bundles(self, maps: list[_Map]) -> list[list[_Map]]:
+        """Maps of one shape in lists of bounded size, at least one for each lane."""
+        size = min(max(1, _MOST_NUMBERS // maps[0].weight.numel()), -(-len(maps) // self.lanes.count))
+        return [maps[start : start + size] for start in range(0, len(maps), size)]
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -127,21 +152,3 @@ def orthogonalise(matrices: Tensor) -> Tensor:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
-
-
-def _by_shape(
-    parameters: list[Tensor], directions: list[Tensor], rows: tuple[int, ...]
-) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The maps inside `parameters` and their directions, in lists of one shape and bounded size."""
-    found: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-    for parameter, direction in zip(parameters, directions, strict=True):
-        cuts = rows or (parameter.shape[0],)
-        for target, update in zip(torch.split(parameter, list(cuts)), torch.split(direction, list(cuts)), strict=True):
-            found.setdefault(target.shape, []).append((target, update))
-    batches = []
-    for shape, pairs in found.items():
-        most = max(1, _MOST_NUMBERS // shape.numel())
-        for start in range(0, len(pairs), most):
-            targets, updates = zip(*pairs[start : start + most], strict=True)
-            batches.append((list(targets), list(updates)))
-    return batches
