@@ -20,6 +20,11 @@ from bessemer.errors import StorageError
 TEMPORARY = ".tmp-"
 
 
+def cache_folder() -> Path:
+    """What may be deleted at any time, for this user: `$XDG_CACHE_HOME/bessemer`, or `~/.cache/bessemer`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bessemer"
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success flushes it to disk and renames it to `path`."""

@@ -38,7 +38,9 @@ def never(*arguments: Any) -> None:
 STAGES = {
     "read": Stage("read", 1, Reader, "documents", never),
     "clean": Stage("clean", 1, StageConfig, "documents", never, consumes=("documents",)),
-    "train": Stage("train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",)),
+    "train": Stage(
+        "train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",), named=("model",)
+    ),
 }
 
 
@@ -71,6 +73,14 @@ def test_stages_take_what_they_consume_from_the_nearest_stage_above(load: Any) -
 def test_from_names_another_stage(load: Any) -> None:
     loaded = load(GOOD.replace("{learning_rate: 1e-3}", "{from: read}"))
     assert loaded.stage("train").sources == {"documents": "read"}
+
+
+def test_a_named_input_is_taken_only_where_from_names_it(load: Any) -> None:
+    """Two models of one recipe are two models: the second is no continuation of the first by accident."""
+    ladder = GOOD + "  larger: {stage: train}\n"
+    assert load(ladder).stage("larger").sources == {"documents": "clean"}
+    further = load(ladder.replace("{stage: train}", "{stage: train, from: train}"))
+    assert further.stage("larger").sources == {"documents": "clean", "model": "train"}
 
 
 def test_a_stage_may_have_another_name_than_its_kind(load: Any) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from toy import HOOKS
 
+from bessemer import storage
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest
-from bessemer.errors import ArtifactDamaged, InputError, NothingLeft, Stopped, UsageError
-from bessemer.runner import runs
+from bessemer.errors import ArtifactDamaged, InputError, NothingLeft, Stopped, TrackingUnreachable, UsageError
+from bessemer.runner import garbage, runs
 from bessemer.runner.garbage import collect
 
 
@@ -187,3 +188,21 @@ def test_gc_keeps_what_the_newest_run_needs(execute: Any) -> None:
     assert kept > 0
     assert not any(stage.runs for stage in execute.plan("double.letter=b")[1].stages)
     assert new.artifact_folder("write").exists()
+
+
+def test_gc_keeps_registered_models_and_what_they_were_made_from(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, _ = execute()
+    execute("write.letter=b")
+    champion = next(stage.fingerprint for stage in execute.plan()[1].stages if stage.name == "double")
+    monkeypatch.setattr(garbage, "aliased_models", lambda root: {champion})
+    removed, _ = collect(execute.root, 0)
+    assert {folder for folder, _ in removed} == {old.artifact_folder("join")}
+
+
+def test_gc_deletes_nothing_while_the_registry_cannot_be_asked(execute: Any) -> None:
+    run, _ = execute()
+    execute("write.letter=b")
+    storage.write_json(run.folder / "tracking.json", {"uri": "http://127.0.0.1:9", "experiment": "toy"})
+    with pytest.raises(TrackingUnreachable, match="cannot be asked"):
+        collect(execute.root, 0)
+    assert run.artifact_folder("join").exists()

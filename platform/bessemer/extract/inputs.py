@@ -11,13 +11,12 @@ import glob
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.errors import InputError
 from bessemer.extract.formats import known_suffixes
-from bessemer.fingerprint import file_sha256
+from bessemer.hashes import sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ def find_files(paths: Sequence[str]) -> list[InputFile]:
 
 def describe(files: Sequence[InputFile]) -> list[tuple[str, int, str]]:
     """(name, size, SHA-256) of every file: what the inputs are, wherever they lie."""
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        hashes = list(pool.map(lambda file: file_sha256(Path(file.path)), files))
+    hashes = sha256_of([Path(file.path) for file in files])
     return [(file.relative, file.size, sha256) for file, sha256 in zip(files, hashes, strict=True)]
 
 

@@ -254,7 +254,7 @@ class _Check:
                 )
                 continue
             kind = self.load_stage(by_name[source].kind).produces
-            if kind not in (*stage.consumes, *stage.optional):
+            if kind not in (*stage.consumes, *stage.optional, *stage.named):
                 self.problem(place, f"`{name}` does not consume {kind}, which `{source}` makes")
             elif kind in wired:
                 self.problem(place, f"`{name}` takes {kind} from both `{wired[kind]}` and `{source}`")

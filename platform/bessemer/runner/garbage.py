@@ -1,7 +1,8 @@
 """`bessemer gc`: keeps a disk budget.
 
-Pinned are the artifacts of runs that live or can be resumed, of the newest finished run of each recipe, and everything
-that those were made from (so that `explain` can tell a document's whole story). Unfinished work of no such run goes
+Pinned are the artifacts of runs that live or can be resumed, of the newest finished run of each recipe, registered
+models that an alias points to (`champion`, `candidate`, `previous`), and everything that those were made from (so that
+`explain` can tell a document's whole story). Unfinished work of no such run goes
 first, then the artifacts that were made longest ago.
 """
 
@@ -12,12 +13,14 @@ from pathlib import Path
 from bessemer.artifacts import lease
 from bessemer.artifacts.store import Store
 from bessemer.runner import runs
+from bessemer.tracking.mirror import aliased_models
 
 
 def collect(root: Path, budget_bytes: int, *, dry_run: bool = False) -> tuple[list[tuple[Path, int]], int]:
     """Deletes what is not pinned, oldest first, until at most `budget_bytes` are left.
 
-    Returns (folder, bytes) of what went and the bytes that stay.
+    Returns (folder, bytes) of what went and the bytes that stay. Raises TrackingUnreachable where registered models
+    cannot be asked for.
     """
     store = Store(root)
     pinned = _pinned(root)
@@ -47,6 +50,19 @@ def _pinned(root: Path) -> set[Path]:
         if finished:
             newest.add(recipe)
         needed |= {run.artifact_folder(stage["name"]) for stage in run.plan()["stages"]}
+    return needed | _registered(root)
+
+
+def _registered(root: Path) -> set[Path]:
+    """The artifacts of the models with an alias and of all that they were made from."""
+    by_fingerprint = {artifact.manifest.fingerprint: artifact for artifact in Store(root).all()}
+    needed: set[Path] = set()
+    wanted = aliased_models(root)
+    while wanted:
+        artifact = by_fingerprint.get(wanted.pop())
+        if artifact and artifact.path not in needed:
+            needed.add(artifact.path)
+            wanted |= {source["fingerprint"] for source in artifact.manifest.inputs.values()}
     return needed
 
 

@@ -122,7 +122,7 @@ Run = Callable[[Any, Inputs, Draft, Context], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of stage. `consumes` are the kinds it needs, `optional` those it takes if the recipe offers them."""
+    """One kind of stage. `consumes` are the kinds it needs, `optional` those it takes if a stage above makes them."""
 
     kind: str
     version: int
@@ -131,6 +131,8 @@ class Stage:
     run: Run
     consumes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    """Kinds that it takes only if `from` names their stage, because to take them by accident would be bad."""
     libraries: tuple[str, ...] = ()
     """Distributions whose versions decide the output."""
     seeded: bool = False

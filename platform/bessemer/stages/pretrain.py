@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 class Config(TrainSettings, StageConfig):
     model: ModelShape = ModelShape()
-    """Shape of a new model; taken from the model where the recipe offers one to continue from."""
+    """Shape of a new model; left out where `from` names a stage whose model is trained further."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -206,8 +206,8 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 
     if "model" in config.model_fields_set:
         raise UsageError(
-            "`model` describes a new model, and the recipe offers one to continue from",
-            hint="leave `model` out of `pretrain`",
+            "`model` describes a new model, and `from` names one to continue from",
+            hint="leave `model` out, or the model's stage out of `from`",
         )
     shape = load_config(start)
     if shape.vocab_size != store.vocab_size:
@@ -242,7 +242,7 @@ STAGE = Stage(
     version=1,
     config=Config,
     consumes=("tokens", "tokenizer"),
-    optional=("model",),
+    named=("model",),
     produces="model",
     run=run,
     libraries=("torch",),

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.errors import TrackingUnreachable
 from bessemer.recipe.recipe import TrackingSettings
+from bessemer.tracking import registry
 from bessemer.tracking.records import read_run, version
 from bessemer.tracking.store import connect, locked, resolve_uri, unreachable
 from bessemer.tracking.synchronise import MIRRORED_TAG, RUN_TAG, RunMirror
@@ -137,6 +139,23 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
                 _run_mirror(client, path.parent, wanted).synchronise()
                 caught += 1
     return caught
+
+
+def aliased_models(root: Path) -> set[str]:
+    """The fingerprints of the registered models with an alias, wherever the runs under `root` are recorded.
+
+    Raises TrackingUnreachable where that cannot be asked.
+    """
+    found: set[str] = set()
+    for uri in sorted({wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}):
+        try:
+            found |= registry.aliased(connect(uri))
+        except unreachable() as error:
+            raise TrackingUnreachable(
+                f"which models are registered at `{uri}` cannot be asked: {_first_line(error)}",
+                hint="start the tracking server",
+            ) from error
+    return found
 
 
 def _wanted(folder: Path, settings: TrackingSettings, tags: Mapping[str, str]) -> dict[str, Any]:

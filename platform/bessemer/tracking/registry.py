@@ -60,6 +60,20 @@ def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
     return str(version.version)
 
 
+def aliased(client: MlflowClient) -> set[str]:
+    """The fingerprints of the artifacts that any alias points to."""
+    found, token = set(), None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        for model in page:
+            for alias in model.aliases:
+                version = client.get_model_version_by_alias(model.name, alias)
+                found.add(version.tags.get(FINGERPRINT_TAG, ""))
+        token = page.token
+        if not token:
+            return found - {""}
+
+
 def _find(client: MlflowClient, name: str, fingerprint: str) -> ModelVersion | None:
     found = client.search_model_versions(f"name = '{name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'")
     return found[0] if found else None

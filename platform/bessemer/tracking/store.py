@@ -129,5 +129,4 @@ def _close(uri: str) -> None:
 def _template() -> Path:
     from mlflow.version import VERSION
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "bessemer" / f"mlflow-{VERSION}.db"
+    return storage.cache_folder() / f"mlflow-{VERSION}.db"

@@ -1,0 +1,75 @@
+"""SHA-256 of files that are asked for again and again, remembered in the user's cache.
+
+A file is known by its real path, inode, size and times of modification and change, as git's index knows it. One that
+was changed within the last seconds is hashed again, for it might still change without a new time. The cache may be
+deleted at any time; where it cannot be used, files are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bessemer import storage
+from bessemer.fingerprint import file_sha256
+
+SETTLED_SECONDS = 2.0
+"""Age at which a file's times are trusted: file systems keep them by the second at worst."""
+_THREADS = 4
+_TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL)"
+
+
+def sha256_of(paths: Sequence[Path]) -> list[str]:
+    """The SHA-256 of each file in hexadecimal; those that have not changed are not read."""
+    states = {path: _state(path) for path in paths}
+    with _cache() as cache:
+        known = {path: _look_up(cache, path, state) for path, state in states.items()}
+        missing = [path for path, sha256 in known.items() if sha256 is None]
+        with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+            found = dict(zip(missing, pool.map(file_sha256, missing), strict=True))
+        rows = [(str(path.resolve()), states[path], sha256) for path, sha256 in found.items() if _settled(path)]
+        if cache is not None and rows:
+            with contextlib.suppress(sqlite3.Error), cache:
+                cache.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
+    return [known[path] or found[path] for path in paths]
+
+
+def _state(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _settled(path: Path) -> bool:
+    return time.time() - max(path.stat().st_mtime, path.stat().st_ctime) > SETTLED_SECONDS
+
+
+def _look_up(cache: sqlite3.Connection | None, path: Path, state: str) -> str | None:
+    with contextlib.suppress(sqlite3.Error):
+        row = (
+            cache
+            and cache.execute(
+                "SELECT sha256 FROM hashes WHERE path = ? AND state = ?", (str(path.resolve()), state)
+            ).fetchone()
+        )
+        return str(row[0]) if row else None
+    return None
+
+
+@contextlib.contextmanager
+def _cache() -> Iterator[sqlite3.Connection | None]:
+    """The cache, or None where there can be none."""
+    file = storage.cache_folder() / "hashes.sqlite"
+    connection = None
+    with contextlib.suppress(OSError, sqlite3.Error):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file, timeout=10.0)
+        connection.execute(_TABLE)
+    try:
+        yield connection
+    finally:
+        if connection is not None:
+            connection.close()
