@@ -6,71 +6,14 @@ What a user sees is checked, not what functions return: exit codes, what is prin
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-RECIPE = """
-name: stories
-num_workers: 0
-stages:
-  ingest: {paths: [documents], split: {validation: 0.15, test: 0.15}}
-  clean: {rules: [normalise, pii]}
-  dedup:
-  tokenizer: {vocab_size: 512}
-  tokenize:
-  pretrain:
-    model:
-      {hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 64}
-    max_seq_length: 32
-    num_tokens: 4096
-    global_batch_size: 4
-    validation_tokens: 1024
-  evaluate:
-"""
-ANIMALS = ("cat", "dog", "owl", "fox", "hen", "bat", "ant", "bee", "cow", "eel")
-
-
-@dataclass
-class Home:
-    """A folder with a recipe and documents, where commands are called."""
-
-    folder: Path
-
-    def __call__(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "bessemer", *arguments],
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-
-def make_home(folder: Path) -> Home:
-    documents = folder / "documents"
-    documents.mkdir(parents=True)
-    for number in range(60):
-        animal, friend = ANIMALS[number % 10], ANIMALS[number // 10]
-        story = f"Story {number}. The {animal} met the {friend} at the river. " * 3
-        story += " ".join(f"Then the {ANIMALS[(number * k) % 10]} counted to {number * k}." for k in range(2, 30))
-        (documents / f"{number:02d}.txt").write_text(story + f"\nWrite to {animal}@example.org for more.\n")
-    (documents / "copy.txt").write_text((documents / "07.txt").read_text())
-    (documents / "empty.txt").write_text("")
-    (documents / "binary.txt").write_bytes(bytes(range(256)) * 20)
-    (folder / "recipe.yaml").write_text(RECIPE)
-    return Home(folder)
+from home import Home, make_home
 
 
 @pytest.fixture(scope="module")
@@ -145,54 +88,6 @@ def test_the_report_is_written_with_the_run(home: Home) -> None:
 def test_a_changed_setting_runs_only_what_it_can_change(home: Home) -> None:
     plan = json.loads(home("plan", "recipe.yaml", "pretrain.learning_rate=1e-3", "--json").stdout)
     assert [stage["name"] for stage in plan["stages"] if stage["runs"]] == ["pretrain", "evaluate"]
-
-
-BAD: dict[str, tuple[list[str], int, str]] = {
-    "heads that do not divide": (["pretrain.model.num_attention_heads=3"], 2, "num_attention_heads"),
-    "a sequence longer than the corpus": (["pretrain.max_seq_length=1000000"], 2, "max_seq_length"),
-    "every document filtered away": (["clean.rules=[gopher_quality]"], 1, "the rules removed all"),
-    "no such input": (["ingest.paths=[nowhere]"], 1, "does not exist"),
-    "an unknown field": (["ingest.pahts=[documents]"], 2, "did you mean `paths`?"),
-    "a wrong type": (["tokenizer.vocab_size=many"], 2, "valid integer"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_ends_in_one_clear_error_with_a_hint(home: Home, name: str) -> None:
-    assignments, code, words = BAD[name]
-    done = home("run", "recipe.yaml", *assignments, code=code)
-    assert words in done.stderr
-    assert "hint: " in done.stderr
-
-
-def test_mlflow_out_of_reach_does_not_stop_a_run_and_is_caught_up_later(tmp_path: Path) -> None:
-    home = make_home(tmp_path)
-    done = home("run", "recipe.yaml", "--until", "dedup", "tracking.uri=http://127.0.0.1:9")
-    assert "the run goes on" in done.stderr
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    home = make_home(tmp_path)
-    (tmp_path / "file").write_text("")
-    done = home("run", "recipe.yaml", "storage_path=/proc/bessemer", code=1)
-    assert "storage_path" in done.stderr
-
-
-def test_a_full_disk_ends_in_one_error_and_the_rest_continues(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """On a file system of one megabyte; needs the right to mount it."""
-    home = make_home(tmp_path)
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a file system cannot be mounted here")
-    request.addfinalizer(lambda: subprocess.run(["umount", "-l", small], check=True))
-    (small / "ballast").write_bytes(b"0" * 980_000)
-    arguments = ("run", "recipe.yaml", "--until", "ingest", f"storage_path={small}")
-    done = home(*arguments, code=1)
-    assert "no space left" in done.stderr
-    (small / "ballast").unlink()
-    home(*arguments)
 
 
 @pytest.fixture

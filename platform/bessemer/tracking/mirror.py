@@ -49,6 +49,7 @@ class Mirror:
         self._wanted = _wanted(folder, settings, tags)
         self._wake = threading.Event()
         self._ending = threading.Event()
+        self._leaving = threading.Event()
         self._said = False
         self._recorded = False
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -64,6 +65,7 @@ class Mirror:
 
     def leave(self) -> None:
         """Waits for nothing: what is not recorded yet, the next run or `bessemer ui` records."""
+        self._leaving.set()
         self._ending.set()
         self._wake.set()
 
@@ -75,6 +77,7 @@ class Mirror:
             self._ending.set()
             self._wake.set()
             self._thread.join(seconds)
+            self._leaving.set()
             if not self._recorded and not self._said:
                 self._complain("is slow" if self._thread.is_alive() else "could not be told")
 
@@ -90,8 +93,8 @@ class Mirror:
                 with locked(self._folder / LOCK):
                     mirror.synchronise()
                 self._recorded = ending
-                if not others_done and not ending:
-                    catch_up(client, self._folder.parent, self._wanted["uri"], stop=self._ending)
+                if not others_done:
+                    catch_up(client, self._folder.parent, self._wanted["uri"], stop=self._leaving)
                     others_done = True
             except unreachable() as error:
                 mirror = None

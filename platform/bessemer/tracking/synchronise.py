@@ -14,6 +14,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,7 +252,8 @@ class RunMirror:
         from mlflow.entities import Metric
 
         new = []
-        for name, value, timestamp, step in points:
+        for given, value, timestamp, step in points:
+            name = key(given)
             if name not in recorded.names and len(recorded.names) >= MOST_KEYS:
                 recorded.left_out.add(name)
                 continue
@@ -268,7 +270,8 @@ class RunMirror:
         from mlflow.entities import Param
 
         new = []
-        for name, value in flatten(settings).items():
+        for setting, value in flatten(settings).items():
+            name = key(setting)
             if name in recorded.params:
                 continue
             if len(value) > LONGEST_PARAM:
@@ -289,6 +292,11 @@ class RunMirror:
         if size is not None and recorded.sizes.get(path) != size:
             self._client.log_artifact(recorded.run_id, str(path))
             recorded.sizes[path] = size
+
+
+def key(name: str) -> str:
+    """`name` as MLflow takes it for a parameter or a metric: at most 250 letters, digits and `_-. :/`."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
