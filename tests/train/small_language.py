@@ -13,6 +13,8 @@ import torch
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.store import TokenStore
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
 from bessemer.train.loop import Pace, Trainer
@@ -24,6 +26,9 @@ from bessemer.train.workers import Workers
 VOCABULARY = 61
 LENGTH = 16
 PLAN = Plan(
+    objectives={"causal": 1.0},
+    masking_ratio=0.3,
+    document_mask=False,
     max_seq_length=LENGTH,
     global_batch_size=8,
     num_steps=12,
@@ -64,6 +69,31 @@ def write_store(folder: Path, *, tokens: dict[str, int]) -> TokenStore:
     token_bytes[0] = 0
     write_meta(folder, shards, vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=token_bytes)
     return TokenStore.open(folder)
+
+
+STORIES = [
+    f"The {animal} saw {count} {thing}s by the {place}. Then the {animal} ran to the {place} and slept. "
+    for animal in ("cat", "owl", "fox", "hen")
+    for count in ("two", "six", "nine")
+    for thing in ("tree", "stone", "boat")
+    for place in ("river", "hill", "house", "road")
+]
+
+
+def write_stories(folder: Path) -> tuple[TokenStore, TokenizerFolder]:
+    """A store of real text with its tokenizer; every fourth story is held out."""
+    tokenizer = TokenizerFolder.trained(train_tokenizer(STORIES, 320))
+    shards = []
+    for split in ("train", "validation"):
+        chosen = [text for number, text in enumerate(STORIES) if (number % 4 == 3) == (split == "validation")]
+        ids = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in chosen]
+        lengths = np.array([len(tokens) for tokens in ids])
+        names = [f"{split}-{number}" for number in range(len(ids))]
+        rows = index_rows(names, names, [split] * len(ids), lengths, np.array([len(text) for text in chosen]))
+        shards.append(write_shard(folder, split, 0, [Tokenized(np.concatenate(ids).astype("<u2"), rows)]))
+    sizes = {"vocab_size": tokenizer.vocab_size, "end_of_text_id": tokenizer.end_of_text_id}
+    write_meta(folder, shards, token_bytes=tokenizer.token_bytes, **sizes)
+    return TokenStore.open(folder), tokenizer
 
 
 def make_model(dtype: torch.dtype = torch.float32) -> Transformer:

@@ -65,6 +65,7 @@ class Transformer(nn.Module):
         *,
         targets: Tensor | None = None,
         reduction: Literal["sum", "none"] = "sum",
+        at: tuple[Tensor, Tensor] | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
         causal: bool = True,
@@ -72,11 +73,15 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
 
+        `at`, a row and a position for each of n places, asks for the logits [n, V] of those alone.
+
         The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
         The other arguments are those of `hidden_states`.
         """
         x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
+        if at is not None:
+            x = x[at]
         if targets is None:
             return F.linear(x, self.head().to(x.dtype))
         return cross_entropy(x, self.head(), targets, reduction=reduction)

@@ -99,12 +99,13 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
 
     from bessemer.model.memory import keep_freed_memory
     from bessemer.tokens.store import TokenStore
+    from bessemer.tokens.tokenizer import TokenizerFolder
     from bessemer.train.checkpoint import Checkpoints
     from bessemer.train.hardware import choose_device, choose_dtype
     from bessemer.train.lanes import num_lanes
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog
-    from bessemer.train.objectives.causal import Causal
+    from bessemer.train.objectives.build import build_objective
     from bessemer.train.workers import Workers
 
     keep_freed_memory()
@@ -114,14 +115,15 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     store = TokenStore.open(job.tokens)
     bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
     dtype = torch.bfloat16 if bf16 else torch.float32
-    length, held_out = plan.max_seq_length, settings.validation_tokens
-    objective = Causal(store, length=length, seed=plan.seed, validation_tokens=held_out)
+    objective = build_objective(
+        plan, store, TokenizerFolder.open(job.tokenizer), validation_tokens=settings.validation_tokens
+    )
     rows = plan.global_batch_size // workers.size
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=job.model.num_parameters())
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
         num_lanes=lanes,
-        validation_interval=validation_interval(settings, plan, objective.num_validation_rows * length),
+        validation_interval=validation_interval(settings, plan, objective.num_validation_rows * plan.max_seq_length),
         log_interval=settings.log_interval,
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
     )

@@ -164,7 +164,7 @@ class Trainer:
             totals.add(measures)
         if first == end:  # more workers than rows: this one only joins the reduction
             totals.add(self._measure(slice(0, 1)), 0.0)
-        return totals.ratios()
+        return self.objective.figures(totals.ratios())
 
     @torch.no_grad()  # a thread has its own switch
     def _measure(self, rows: slice) -> Measures:
@@ -195,7 +195,9 @@ class Trainer:
         self.progress.step = step
         self.progress.num_tokens += num_tokens
         self.meter.stop(num_tokens)
-        figures |= {name: total / weight for name, (total, weight) in sums.items() if name.startswith("train/")}
+        figures |= {
+            name: total / weight for name, (total, weight) in sums.items() if weight and name.startswith("train/")
+        }
         figures["train/tokens"] = float(self.progress.num_tokens)
         return figures, sums["stop"][0] > 0, sums["save"][0] > 0
 

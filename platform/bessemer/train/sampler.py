@@ -34,7 +34,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, chosen: slice) -> Rows:
+    def __getitem__(self, chosen: slice | npt.NDArray[np.bool_]) -> Rows:
         return Rows(self.epoch[chosen], self.index[chosen])
 
     def part(self, number: int, of: int) -> Rows:

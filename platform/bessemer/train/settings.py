@@ -18,9 +18,16 @@ from bessemer.recipe.settings import Settings, execution
 from bessemer.train.schedule import Shape
 
 Auto = Literal["auto"]
+ObjectiveName = Literal["causal", "masked", "fill_in_the_middle"]
 
 
 class TrainSettings(Settings):
+    objective: ObjectiveName | dict[ObjectiveName, PositiveFloat] = "causal"
+    """What the model learns: one objective, or several by their shares of rows (`{causal: 0.5, ...: 0.5}`)."""
+    masking_ratio: float = Field(0.3, gt=0, lt=1)
+    """Share of a row's tokens that `masked` hides."""
+    document_mask: bool = False
+    """Whether tokens see those of their own document only, with `causal`."""
     max_seq_length: PositiveInt = 512
     """Tokens a row: what the model sees at once."""
     global_batch_size: PositiveInt | Auto = "auto"
@@ -83,13 +90,24 @@ class TrainSettings(Settings):
         given = [name for name in ("num_tokens", "num_epochs", "max_steps") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(f'`{name}`' for name in given)} both say how long to train; set one")
+        if not self.objectives:
+            raise ValueError("`objective` names none")
         return self
+
+    @property
+    def objectives(self) -> dict[ObjectiveName, float]:
+        """The share of each objective; they sum to 1."""
+        shares = {self.objective: 1.0} if isinstance(self.objective, str) else self.objective
+        return {name: shares[name] / sum(shares.values()) for name in sorted(shares)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Every number that decides the result of a training run."""
 
+    objectives: dict[ObjectiveName, float]
+    masking_ratio: float
+    document_mask: bool
     max_seq_length: int
     global_batch_size: int
     num_steps: int
@@ -144,6 +162,9 @@ def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, s
     steps = settings.max_steps or max(1, round(budget / (batch * length)))
     rates = _auto_rates(settings.optimizer, model, batch * length)
     return Plan(
+        objectives=settings.objectives,
+        masking_ratio=settings.masking_ratio,
+        document_mask=settings.document_mask,
         max_seq_length=length,
         global_batch_size=batch,
         num_steps=steps,

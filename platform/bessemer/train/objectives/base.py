@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 
 from bessemer.train.sampler import Rows
@@ -38,6 +39,14 @@ class Loss:
 
 
 class Objective(Protocol):
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """The names that `measure` answers with."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a model trained for it can write from left to right."""
+
     num_rows: int
     """Rows of one epoch."""
     num_validation_rows: int
@@ -54,7 +63,10 @@ class Objective(Protocol):
         """Held-out rows `first` <= row < `last`."""
 
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
-        """Figures on a held-out batch, without gradients; recorded as `validation/<name>`."""
+        """Sums and weights on a held-out batch, without gradients."""
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        """What is recorded as `validation/<name>`: the ratios of the measures, and what follows from them."""
 
     def documents(self, rows: Rows) -> list[str]:
         """The ids of the documents in `rows`."""
@@ -63,3 +75,8 @@ class Objective(Protocol):
         """JSON values that a continued run needs; tensors belong in `modules`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def generator_of(what: str, *numbers: int) -> np.random.Generator:
+    """Random numbers that depend on what they are for and on `numbers` (seed, epoch, row, ...) alone."""
+    return np.random.default_rng([*what.encode(), *(int(number) for number in numbers)])

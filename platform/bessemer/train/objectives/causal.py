@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bessemer.model.transformer import IGNORED
+from bessemer.model.transformer import IGNORED, document_mask
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.base import Batch, Loss, Measures
 from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
@@ -20,14 +20,23 @@ from bessemer.train.sampler import Integers, Rows
 
 
 class Causal:
-    """Next-token prediction over a token store: trains on its split `train`, measures on `validation`."""
+    """Next-token prediction over a token store: trains on its split `train`, measures on `validation`.
 
-    def __init__(self, store: TokenStore, *, length: int, seed: int, validation_tokens: int) -> None:
+    With `document_mask`, tokens see those of their own document only.
+    """
+
+    measure_names = ("loss", "bits_per_byte")
+    causal = True
+
+    def __init__(
+        self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, document_mask: bool = False
+    ) -> None:
         self.windows = TrainingWindows(store, "train", length, seed)
         self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // length))
         self.num_rows = self.windows.num_rows
         self.num_validation_rows = self.held_out.num_rows
         self.modules = nn.ModuleDict()
+        self.document_mask, self.end_of_text_id = document_mask, store.end_of_text_id
         self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
 
     def batch(self, step: int, rows: Rows) -> Batch:
@@ -35,7 +44,7 @@ class Causal:
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         targets = batch["targets"]
-        total = model(batch["tokens"], targets=targets)
+        total = model(batch["tokens"], targets=targets, mask=self._mask(batch["tokens"]))
         return Loss(total, torch.tensor(float(targets.numel()), device=targets.device))
 
     def validation_batch(self, first: int, last: int) -> Batch:
@@ -43,13 +52,16 @@ class Causal:
 
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
         targets = batch["targets"]
-        nats = model(batch["tokens"], targets=targets, reduction="none").double()
+        nats = model(batch["tokens"], targets=targets, reduction="none", mask=self._mask(batch["tokens"])).double()
         counted = targets != IGNORED
         sizes = self.token_bytes.to(targets.device)[targets.clamp_min(0)] * counted
         return {
             "loss": (nats.sum(), counted.sum()),
             "bits_per_byte": ((nats * (sizes > 0)).sum() / math.log(2), sizes.sum()),
         }
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        return measured
 
     def documents(self, rows: Rows) -> list[str]:
         return self.windows.documents(rows)
@@ -59,6 +71,12 @@ class Causal:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         assert not state
+
+    def _mask(self, tokens: Tensor) -> Tensor | None:
+        if not self.document_mask:
+            return None
+        ends = (tokens == self.end_of_text_id).cumsum(1)
+        return document_mask(ends - (tokens == self.end_of_text_id).long())  # an end belongs to what it ends
 
 
 def _shifted(tokens: Integers) -> dict[str, Tensor]:

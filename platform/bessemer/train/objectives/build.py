@@ -1,0 +1,57 @@
+"""From the names in a recipe to an objective."""
+
+from __future__ import annotations
+
+from bessemer.errors import UsageError
+from bessemer.tokens.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, MASK
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.train.objectives.base import Objective
+from bessemer.train.objectives.causal import Causal
+from bessemer.train.objectives.infill import Infill, Sentinels
+from bessemer.train.objectives.masked import Masked
+from bessemer.train.objectives.mixture import Mixture
+from bessemer.train.settings import ObjectiveName, Plan
+
+
+def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *, validation_tokens: int) -> Objective:
+    """The plan's objective. Raises UsageError where the tokenizer lacks the special tokens that it needs."""
+    parts: dict[str, Objective] = {
+        name: _part(name, plan, store, tokenizer, validation_tokens) for name in plan.objectives
+    }
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return Mixture(parts, {str(name): share for name, share in plan.objectives.items()}, plan.seed)
+
+
+def _part(
+    name: ObjectiveName, plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, validation_tokens: int
+) -> Objective:
+    length, seed = plan.max_seq_length, plan.seed
+    if name == "causal":
+        return Causal(
+            store, length=length, seed=seed, validation_tokens=validation_tokens, document_mask=plan.document_mask
+        )
+    if name == "masked":
+        mask_id = tokenizer.special_id(MASK)
+        if mask_id is None:
+            raise _lacking(name, MASK)
+        return Masked(
+            store,
+            length=length,
+            seed=seed,
+            validation_tokens=validation_tokens,
+            mask_id=mask_id,
+            masking_ratio=plan.masking_ratio,
+        )
+    sentinels = Sentinels.of(tokenizer)
+    if sentinels is None:
+        raise _lacking(name, f"{FIM_PREFIX} {FIM_MIDDLE} {FIM_SUFFIX}")
+    return Infill(store, tokenizer, sentinels, length=length, seed=seed, validation_tokens=validation_tokens)
+
+
+def _lacking(name: str, tokens: str) -> UsageError:
+    return UsageError(
+        f"`objective` is `{name}`, and the tokenizer has no special token {tokens}",
+        hint="train a tokenizer with the stage `tokenizer`, or add the tokens to the one you bring",
+    )

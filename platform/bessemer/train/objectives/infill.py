@@ -1,0 +1,200 @@
+"""Fill in the middle (Bavarian et al. 2022, arXiv 2207.14255): a left-to-right model learns to write between texts.
+
+Each document of a row is cut at two characters into prefix, middle and suffix, and told in another order:
+
+    prefix-suffix-middle   <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M
+    suffix-prefix-middle   <|fim_prefix|> <|fim_suffix|> S <|fim_middle|> P M
+
+Cuts fall between any two characters, so that a model learns to begin and end inside a word. The parts are tokenized
+apart, and the loss is that of every token. A row that grows beyond its length is cut, one that shrinks is padded with
+what is not trained on. Mixed into causal training at a rate of a half it costs left-to-right loss nothing; rows are
+told which objective they belong to by `mixture.py`.
+
+Held out, the measure is exact infill: the share of short middles that greedy decoding would give to the last token and
+its end. Greedy decoding gives them exactly if the likeliest token is right at every place when the true ones before it
+are given, so one pass is enough.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bessemer.model.transformer import IGNORED
+from bessemer.tokens.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
+from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.sampler import Rows
+
+LONGEST_MIDDLE = 16
+"""Characters of a held-out middle, at most."""
+SPM_RATE = 0.5
+"""Share of documents told in suffix-prefix-middle order."""
+SHORTEST = 8
+"""Characters of a document that is cut; a shorter one stays as it is."""
+
+
+@dataclass(frozen=True)
+class Sentinels:
+    """Ids of the tokens that say which part of a text follows."""
+
+    prefix: int
+    middle: int
+    suffix: int
+    end: int
+
+    @classmethod
+    def of(cls, tokenizer: TokenizerFolder) -> Sentinels | None:
+        """The tokenizer's sentinels, or None if it lacks one."""
+        prefix, middle, suffix = (tokenizer.special_id(name) for name in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX))
+        if prefix is None or middle is None or suffix is None:
+            return None
+        return cls(prefix, middle, suffix, tokenizer.end_of_text_id)
+
+
+def infill_prompt(tokenizer: TokenizerFolder, sentinels: Sentinels, before: str, after: str) -> list[int]:
+    """The tokens after which a model writes what stands between `before` and `after`."""
+    return [
+        sentinels.prefix, *tokenizer.encode(before), sentinels.suffix, *tokenizer.encode(after), sentinels.middle,
+    ]  # fmt: skip
+
+
+class Infill:
+    """Fill in the middle over a token store: trains on its split `train`, measures on `validation`."""
+
+    measure_names = ("exact_infill", "infill_loss", "infill_bits_per_byte")
+    causal = True
+
+    def __init__(
+        self,
+        store: TokenStore,
+        tokenizer: TokenizerFolder,
+        sentinels: Sentinels,
+        *,
+        length: int,
+        seed: int,
+        validation_tokens: int,
+    ) -> None:
+        self.tokenizer, self.sentinels = tokenizer, sentinels
+        self.length, self.seed = length, seed
+        self.windows = TrainingWindows(store, "train", length, seed)
+        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // length))
+        self.num_rows = self.windows.num_rows
+        self.num_validation_rows = self.held_out.num_rows
+        self.modules = nn.ModuleDict()
+        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        read = self.windows.read(rows)
+        places = zip(rows.epoch, rows.index, strict=True)
+        return self._rows(
+            [
+                self._transformed(tokens, generator_of("infill", self.seed, epoch, index))
+                for tokens, (epoch, index) in zip(read.tolist(), places, strict=True)
+            ]
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        targets = batch["targets"]
+        total = model(batch["tokens"], targets=targets)
+        return Loss(total, (targets != IGNORED).sum())
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        read = self.held_out.read(first, last, padding=self.sentinels.end)
+        found, counted = [], []
+        for number, tokens in enumerate(read.tolist(), start=first):
+            prompt, answer = self._question(tokens, generator_of("held out", self.seed, 0, number))
+            found.append([*prompt, *answer])
+            counted.append((len(prompt), len(prompt) + len(answer)))
+        batch = self._rows(found)
+        targets = torch.full_like(batch["targets"], IGNORED)
+        for row, (start, end) in enumerate(counted):  # a target stands one place before its token
+            targets[row, start - 1 : end - 1] = batch["targets"][row, start - 1 : end - 1]
+        return {**batch, "targets": targets}
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        targets = batch["targets"]
+        rows, places = torch.nonzero(targets != IGNORED, as_tuple=True)
+        wanted = targets[rows, places]
+        logits = model(batch["tokens"], at=(rows, places)).double()
+        nats = nn.functional.cross_entropy(logits, wanted, reduction="sum")
+        wrong = torch.zeros(len(targets), dtype=torch.double, device=targets.device)
+        wrong.index_add_(0, rows, (logits.argmax(-1) != wanted).double())
+        asked = (targets != IGNORED).any(1)
+        sizes = self.token_bytes.to(targets.device)[wanted]
+        return {
+            "exact_infill": (((wrong == 0) & asked).sum(), asked.sum()),
+            "infill_loss": (nats, torch.tensor(len(wanted))),
+            "infill_bits_per_byte": (nats / math.log(2), sizes.sum()),
+        }
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        return measured
+
+    def documents(self, rows: Rows) -> list[str]:
+        return self.windows.documents(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
+
+    def _transformed(self, tokens: list[int], random: np.random.Generator) -> list[int]:
+        """A row's documents, each told in one of the two orders."""
+        found: list[int] = []
+        for document, ended in _documents(tokens, self.sentinels.end):
+            found += self._told(self._text(document), random)
+            if ended:
+                found.append(self.sentinels.end)
+        return found
+
+    def _told(self, text: str, random: np.random.Generator) -> list[int]:
+        encode, s = self.tokenizer.encode, self.sentinels
+        if len(text) < SHORTEST:
+            return encode(text)
+        first, last = sorted(random.integers(0, len(text) + 1, size=2).tolist())
+        prefix, middle, suffix = text[:first], text[first:last], text[last:]
+        if random.random() < SPM_RATE:
+            return [s.prefix, s.suffix, *encode(suffix), s.middle, *encode(prefix), *encode(middle)]
+        return [s.prefix, *encode(prefix), s.suffix, *encode(suffix), s.middle, *encode(middle)]
+
+    def _question(self, tokens: list[int], random: np.random.Generator) -> tuple[list[int], list[int]]:
+        """A window's longest document with a short middle taken out, and that middle with its end."""
+        text = self._text(max((d for d, _ in _documents(tokens, self.sentinels.end)), key=len))
+        text = text[: 2 * self.length]  # about half a row: it fits for any tokenizer that is worth having
+        size = min(int(random.integers(1, LONGEST_MIDDLE + 1)), max(1, len(text) // 3))
+        start = int(random.integers(0, max(1, len(text) - size)))
+        prompt = infill_prompt(self.tokenizer, self.sentinels, text[:start], text[start + size :])
+        answer = [*self.tokenizer.encode(text[start : start + size]), self.sentinels.end]
+        room = self.length - len(answer)
+        return (prompt if len(prompt) <= room else [self.sentinels.prefix, *prompt[-(room - 1) :]]), answer
+
+    def _text(self, tokens: list[int]) -> str:
+        """The text of a document's tokens; half a character where the window cut one is left out."""
+        return self.tokenizer.decode(tokens).strip("\ufffd")
+
+    def _rows(self, found: list[list[int]]) -> dict[str, Tensor]:
+        tokens = np.full((len(found), self.length + 1), IGNORED, dtype=np.int64)
+        for row, numbers in enumerate(found):
+            tokens[row, : len(numbers)] = numbers[: self.length + 1]
+        rows = torch.from_numpy(tokens)
+        return {"tokens": rows[:, :-1].clamp_min(0), "targets": rows[:, 1:]}
+
+
+def _documents(tokens: list[int], end: int) -> list[tuple[list[int], bool]]:
+    """The documents in a row, and whether their end is in it."""
+    found: list[tuple[list[int], bool]] = []
+    start = 0
+    for place, token in enumerate(tokens):
+        if token == end:
+            found.append((tokens[start:place], True))
+            start = place + 1
+    return [*found, (tokens[start:], False)]

@@ -1,0 +1,103 @@
+"""Masked language modelling (cloze): hidden tokens are told from the text on both sides.
+
+A share of each row's tokens (`masking_ratio`; 0.3 in recent encoders, 0.15 in BERT) is replaced by the mask token, all
+of them, and the loss is the cross entropy of what was there. Attention sees both directions, so a model trained on
+nothing else is no left-to-right model, and its export says so.
+
+Held out, the measure is pseudo-perplexity (Salazar et al. 2020, arXiv 1910.14659): each token's likelihood given all
+others. One token at a time would cost a pass each; here every eighth token is hidden in each of eight passes, so a
+token is told from seven eighths of the rest, and the figure is a little above theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bessemer.model.transformer import IGNORED
+from bessemer.tokens.store import TokenStore
+from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
+from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.sampler import Integers, Rows
+
+PASSES = 8
+"""Passes over a held-out window, each hiding every eighth token."""
+
+
+class Masked:
+    """Cloze over a token store: trains on its split `train`, measures on `validation`."""
+
+    measure_names = ("pseudo_loss", "pseudo_bits_per_byte")
+    causal = False
+
+    def __init__(
+        self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, mask_id: int, masking_ratio: float
+    ) -> None:
+        self.windows = TrainingWindows(store, "train", length, seed)
+        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // (length * PASSES)))
+        self.num_rows = self.windows.num_rows
+        self.num_validation_rows = self.held_out.num_rows * PASSES
+        self.modules = nn.ModuleDict()
+        self.mask_id, self.masking_ratio, self.seed = mask_id, masking_ratio, seed
+        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        tokens = self.windows.read(rows)[:, :-1]
+        hidden = np.zeros(tokens.shape, dtype=bool)
+        for row, (epoch, index) in enumerate(zip(rows.epoch, rows.index, strict=True)):
+            places = np.flatnonzero(self._is_text(tokens[row]))
+            count = max(1, round(self.masking_ratio * len(places)))
+            chosen = generator_of("masked", self.seed, epoch, index).permutation(places)[:count]
+            hidden[row, chosen] = True
+        return self._cloze(tokens, hidden)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        targets = batch["targets"]
+        chosen = torch.nonzero(targets != IGNORED, as_tuple=True)  # the head reads the hidden ones alone
+        total = model(batch["tokens"], targets=targets[chosen], at=chosen, causal=False)
+        return Loss(total, torch.tensor(float(len(chosen[0])), device=targets.device))
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        numbers = np.arange(first, last)
+        windows, passes = np.divmod(numbers, PASSES)
+        read = self.held_out.read(int(windows[0]), int(windows[-1]) + 1, padding=-1)[:, :-1]
+        tokens = read[windows - windows[0]]
+        places = np.arange(tokens.shape[1])
+        hidden = (places % PASSES == passes[:, None]) & self._is_text(tokens)
+        return self._cloze(tokens, hidden)
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        targets = batch["targets"]
+        nats = model(batch["tokens"], targets=targets, reduction="none", causal=False).double()
+        counted = targets != IGNORED
+        sizes = self.token_bytes.to(targets.device)[targets.clamp_min(0)] * counted
+        return {
+            "pseudo_loss": (nats.sum(), counted.sum()),
+            "pseudo_bits_per_byte": (nats.sum() / math.log(2), sizes.sum()),
+        }
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        if "pseudo_loss" not in measured:
+            return measured
+        return measured | {"pseudo_perplexity": math.exp(min(measured["pseudo_loss"], 700.0))}
+
+    def documents(self, rows: Rows) -> list[str]:
+        return self.windows.documents(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
+
+    def _is_text(self, tokens: Integers) -> Any:
+        return (tokens >= 0) & (self.token_bytes.numpy()[np.maximum(tokens, 0)] > 0)
+
+    def _cloze(self, tokens: Integers, hidden: Any) -> dict[str, Tensor]:
+        targets = np.where(hidden, tokens, IGNORED)
+        seen = np.where(hidden, self.mask_id, np.maximum(tokens, 0))
+        return {"tokens": torch.from_numpy(seen), "targets": torch.from_numpy(targets)}
