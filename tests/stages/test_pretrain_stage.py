@@ -15,6 +15,7 @@ from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import BessemerError, Stopped, UsageError
 from bessemer.fingerprint import content_hash, origin_id
+from bessemer.generate import GenerationSettings, fill_in, load
 from bessemer.stages import pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
 
@@ -78,6 +79,36 @@ def train(
 def losses(draft: Any) -> dict[int, float]:
     files = sorted((draft.path / "metrics").glob("*.jsonl"))
     return {line["step"]: line["metrics"]["train/loss"] for file in files for line in storage.read_lines(file)}
+
+
+def test_a_masked_model_fills_in_and_is_taken_for_no_other(train: Callable[..., Any]) -> None:
+    transformers = pytest.importorskip("transformers")
+    draft, _ = train("model", objective="masked", max_steps=150, max_seq_length=32)
+    assert losses(draft)[150] < 0.7 * losses(draft)[1]
+    assert 1 < draft.metrics["validation/pseudo_perplexity"] < 100
+    filled = fill_in(draft.data, "12 and 13___25.", GenerationSettings())
+    assert filled.startswith("12 and 13")
+    assert filled.endswith("25.")
+    assert len(filled) > len("12 and 1325.")
+    assert filled == fill_in(draft.data, "12 and 13___25.", GenerationSettings())
+    with pytest.raises(ValueError, match="bessemer_masked_lm"):
+        transformers.AutoModelForCausalLM.from_pretrained(draft.data)
+    with pytest.raises(UsageError, match="fill in masked tokens"):
+        load(draft.data)
+    with pytest.raises(UsageError, match="2 blanks"):
+        fill_in(draft.data, "___ and ___", GenerationSettings())
+
+
+def test_a_model_of_a_mixture_writes_on_and_fills_in(train: Callable[..., Any]) -> None:
+    mixture = {"causal": 1, "fill_in_the_middle": 1}
+    draft, seal = train("model", objective=mixture, max_steps=40, max_seq_length=48)
+    assert draft.metrics.keys() >= {"validation/bits_per_byte", "validation/exact_infill"}
+    assert draft.resolved["objectives"] == {"causal": 0.5, "fill_in_the_middle": 0.5}
+    greedy = GenerationSettings(temperature=0, max_new_tokens=8)
+    assert fill_in(draft.data, "12 and ___ are 25.", greedy).endswith(" are 25.")
+    assert load(draft.data).generate(["12 and"], greedy)[0].tokens
+    further, _ = train("further", start=seal(), model=None, objective={"masked": 1, "causal": 3}, max_steps=2)
+    assert further.metrics.keys() >= {"validation/bits_per_byte", "validation/pseudo_perplexity"}
 
 
 def test_a_model_folder_that_transformers_loads(train: Callable[..., Any], inputs: dict[str, Artifact]) -> None:

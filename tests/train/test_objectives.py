@@ -13,9 +13,10 @@ from small_language import PLAN, VOCABULARY, make_model, write_stories
 from bessemer.errors import UsageError
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import IGNORED, Transformer
+from bessemer.tokens.infill import Sentinels
 from bessemer.train.objectives.build import build_objective
 from bessemer.train.objectives.causal import Causal
-from bessemer.train.objectives.infill import Infill, Sentinels
+from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import PASSES, Masked
 from bessemer.train.objectives.mixture import WHICH, Mixture
 from bessemer.train.sampler import Rows, Sampler

@@ -12,7 +12,8 @@ from bessemer.cli.common import say, storage_option
 
 @click.command()
 @click.argument("model")
-@click.argument("prompt")
+@click.argument("prompt", required=False)
+@click.option("--fill", help="Fill in the blank `___` in this text instead.")
 @click.option("--max-new-tokens", default=128, show_default=True)
 @click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token every time.")
 @click.option("--top-p", default=0.95, show_default=True)
@@ -22,7 +23,8 @@ from bessemer.cli.common import say, storage_option
 @storage_option
 def generate(
     model: str,
-    prompt: str,
+    prompt: str | None,
+    fill: str | None,
     max_new_tokens: int,
     temperature: float,
     top_p: float,
@@ -32,11 +34,13 @@ def generate(
     root: Path,
 ) -> None:
     """Continue PROMPT with MODEL: a Hugging Face folder, a run's name, or `@last`."""
+    from bessemer.errors import UsageError
     from bessemer.generate import load
     from bessemer.generate.settings import GenerationSettings
     from bessemer.runner.models import find_model
 
-    generator = load(find_model(root, model))
+    if (prompt is None) == (fill is None):
+        raise UsageError("give a PROMPT to continue, or a text to `--fill`", hint="bessemer generate --help")
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -45,7 +49,14 @@ def generate(
         stop=stop,
         seed=seed,
     )
-    for piece in generator.stream(prompt, settings):
+    folder = find_model(root, model)
+    if fill is not None:
+        from bessemer.generate import fill_in
+
+        click.echo(fill_in(folder, fill, settings))
+        return
+    assert prompt is not None
+    for piece in load(folder).stream(prompt, settings):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")

@@ -18,7 +18,7 @@ from bessemer.generate.settings import GenerationSettings
 if TYPE_CHECKING:
     from bessemer.generate.engine import Generator
 
-__all__ = ["GenerationSettings", "load"]
+__all__ = ["GenerationSettings", "fill_in", "load"]
 
 
 def load(folder: Path) -> Generator:
@@ -26,3 +26,10 @@ def load(folder: Path) -> Generator:
     from bessemer.generate.engine import Generator
 
     return Generator.load(folder)
+
+
+def fill_in(folder: Path, text: str, settings: GenerationSettings) -> str:
+    """`text` with its blank (`___`) filled in by the model in a Hugging Face folder."""
+    from bessemer.generate.fill import fill
+
+    return fill(folder, text, settings)

@@ -56,6 +56,11 @@ class Generator:
         tokenizer = TokenizerFolder.open(folder)
         ends = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        if not hub.load_config(folder).is_causal:
+            raise UsageError(
+                f"the model in `{folder}` was trained to fill in masked tokens and cannot continue a text",
+                hint="fill in a blank: bessemer generate MODEL --fill 'The ___ is blue.'",
+            )
         model = hub.load_model(folder, dtype=dtype or hub.stored_dtype(folder), device=device)
         return cls(model, tokenizer, frozenset(ends) or frozenset([tokenizer.end_of_text_id]))
 
@@ -87,7 +92,7 @@ class Generator:
         completions: dict[int, Completion] = {}
         for start in range(0, len(order), MAX_BATCH_SIZE):
             chosen = order[start : start + MAX_BATCH_SIZE]
-            answers = self._complete([encoded[i] for i in chosen], [each[i] for i in chosen])
+            answers = self.complete([encoded[i] for i in chosen], [each[i] for i in chosen])
             completions |= dict(zip(chosen, answers, strict=True))
         return [completions[i] for i in range(len(prompts))]
 
@@ -95,7 +100,8 @@ class Generator:
         """A prompt's tokens; an empty one is the end of another text, after which a new one begins."""
         return self.tokenizer.encode(prompt) or [self.tokenizer.end_of_text_id]
 
-    def _complete(self, prompts: list[list[int]], settings: list[GenerationSettings]) -> list[Completion]:
+    def complete(self, prompts: list[list[int]], settings: list[GenerationSettings]) -> list[Completion]:
+        """The completions of prompts in tokens, all in one batch."""
         streams = [TextStream(self.tokenizer.tokenizer, s.stop) for s in settings]
         texts: list[list[str]] = [[] for _ in prompts]
         tokens: list[list[int]] = [[] for _ in prompts]

@@ -89,6 +89,8 @@ class ModelConfig(Settings):
     """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
     initializer_range: float = Field(0.02, gt=0)
     """Standard deviation of the embedding and of an untied head at the start."""
+    is_causal: bool = True
+    """Whether the model writes from left to right; one trained on masked tokens alone does not."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

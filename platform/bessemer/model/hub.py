@@ -31,6 +31,8 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
+MASKED = "BessemerForMaskedLM"
+"""The architecture of a model that sees both directions: ours alone, for a causal class would load it wrongly."""
 _SAME_NAME = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
@@ -83,10 +85,10 @@ def load_config(folder: Path) -> ModelConfig:
             f"`{folder}` is no model folder: it has no `config.json`", hint="name a Hugging Face model folder"
         )
     architecture = (raw.get("architectures") or ["none"])[0]
-    if architecture not in FAMILIES:
+    if architecture not in (*FAMILIES, MASKED):
         raise InputError(
             f"`{folder}` holds a model of architecture `{architecture}`",
-            hint=f"the architectures that can be read are {', '.join(FAMILIES)}",
+            hint=f"the architectures that can be read are {', '.join((*FAMILIES, MASKED))}",
         )
     for key, value in _REQUIRED_VALUES.items():
         if raw.get(key, value) != value:
@@ -100,7 +102,8 @@ def load_config(folder: Path) -> ModelConfig:
     fields.setdefault("head_dim", fields.get("hidden_size", 0) // heads)
     fields.setdefault("tie_word_embeddings", False)
     try:
-        return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=FAMILIES[architecture])
+        qk_norm = FAMILIES.get(architecture, raw.get("qk_norm"))
+        return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=qk_norm, is_causal=architecture != MASKED)
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise InputError(f"`{folder}/config.json` is not usable: {problems}", hint="mend the file") from None
@@ -210,16 +213,24 @@ def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int
     if config.rope_scaling is not None:
         rope |= {"rope_type": "llama3"} | json.loads(config.rope_scaling.model_dump_json())
     architecture = next(name for name, qk_norm in FAMILIES.items() if qk_norm == config.qk_norm)
-    return {key: getattr(config, key) for key in _SAME_NAME} | {
-        "architectures": [architecture],
-        "model_type": "qwen3" if config.qk_norm else "llama",
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_cache": True,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": rope,
-        "dtype": str(dtype).removeprefix("torch."),
-        "bos_token_id": None,
-        "eos_token_id": end_of_text_id,
-    }
+    model_type = "qwen3" if config.qk_norm else "llama"
+    ours = {} if config.is_causal else {"qk_norm": config.qk_norm}
+    if not config.is_causal:
+        architecture, model_type = MASKED, "bessemer_masked_lm"
+    return (
+        {key: getattr(config, key) for key in _SAME_NAME}
+        | ours
+        | {
+            "architectures": [architecture],
+            "model_type": model_type,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "use_cache": True,
+            "rope_theta": config.rope_theta,
+            "rope_parameters": rope,
+            "dtype": str(dtype).removeprefix("torch."),
+            "bos_token_id": None,
+            "eos_token_id": end_of_text_id,
+        }
+    )

@@ -196,9 +196,11 @@ def _export(model: Any, job: Job, end_of_text_id: int) -> None:
 
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:
     """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
+    is_causal = config.objectives.keys() != {"masked"}
     if start is None:
         try:
-            return config.model.resolve(vocab_size=store.vocab_size, max_seq_length=config.max_seq_length)
+            shape = config.model.resolve(vocab_size=store.vocab_size, max_seq_length=config.max_seq_length)
+            return shape.model_copy(update={"is_causal": is_causal})
         except ValidationError as error:
             raise UsageError(
                 f"the model cannot be built: {'; '.join(problem['msg'] for problem in error.errors())}",
@@ -223,13 +225,15 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
             f"{config.max_seq_length}",
             hint=f"set `max_seq_length` to at most {shape.max_position_embeddings}",
         )
-    return shape
+    return shape.model_copy(update={"is_causal": is_causal})
 
 
 def facts(config: Config) -> dict[str, Any]:
     """For `plan`: what is known before the vocabulary and the corpus are."""
     blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
     found: dict[str, Any] = {"parameters_in_blocks": blocks.num_parameters(embedding=False)}
+    if config.objective != "causal":
+        found["objectives"] = {name: round(share, 3) for name, share in config.objectives.items()}
     if config.num_tokens is not None:
         batch = config.global_batch_size
         found["num_tokens"] = config.num_tokens

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bessemer.errors import UsageError
+from bessemer.tokens.infill import Sentinels
 from bessemer.tokens.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, MASK
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.base import Objective
 from bessemer.train.objectives.causal import Causal
-from bessemer.train.objectives.infill import Infill, Sentinels
+from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import Masked
 from bessemer.train.objectives.mixture import Mixture
 from bessemer.train.settings import ObjectiveName, Plan

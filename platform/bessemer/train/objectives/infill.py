@@ -18,7 +18,6 @@ are given, so one pass is enough.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.model.transformer import IGNORED
-from bessemer.tokens.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+from bessemer.tokens.infill import Sentinels, infill_prompt
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
@@ -39,31 +38,6 @@ SPM_RATE = 0.5
 """Share of documents told in suffix-prefix-middle order."""
 SHORTEST = 8
 """Characters of a document that is cut; a shorter one stays as it is."""
-
-
-@dataclass(frozen=True)
-class Sentinels:
-    """Ids of the tokens that say which part of a text follows."""
-
-    prefix: int
-    middle: int
-    suffix: int
-    end: int
-
-    @classmethod
-    def of(cls, tokenizer: TokenizerFolder) -> Sentinels | None:
-        """The tokenizer's sentinels, or None if it lacks one."""
-        prefix, middle, suffix = (tokenizer.special_id(name) for name in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX))
-        if prefix is None or middle is None or suffix is None:
-            return None
-        return cls(prefix, middle, suffix, tokenizer.end_of_text_id)
-
-
-def infill_prompt(tokenizer: TokenizerFolder, sentinels: Sentinels, before: str, after: str) -> list[int]:
-    """The tokens after which a model writes what stands between `before` and `after`."""
-    return [
-        sentinels.prefix, *tokenizer.encode(before), sentinels.suffix, *tokenizer.encode(after), sentinels.middle,
-    ]  # fmt: skip
 
 
 class Infill:

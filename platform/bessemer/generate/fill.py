@@ -1,0 +1,85 @@
+"""Fills in a blank: a masked model by its masks, a left-to-right model by prefix, suffix and middle.
+
+A masked model does not know how many tokens are missing. Every length up to `LONGEST_BLANK` is tried; the masks of one
+length are filled one by one, the surest first, each seen by the next (mask-predict with one token a pass), and the
+length with the best mean log-likelihood wins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bessemer.errors import UsageError
+from bessemer.generate.engine import Generator
+from bessemer.generate.settings import GenerationSettings
+from bessemer.model import hub
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.infill import Sentinels, infill_prompt
+from bessemer.tokens.special import MASK
+from bessemer.tokens.tokenizer import TokenizerFolder
+
+BLANK = "___"
+LONGEST_BLANK = 8
+"""Tokens that a masked model puts into a blank, at most."""
+
+
+def fill(folder: Path, text: str, settings: GenerationSettings) -> str:
+    """`text` with its one blank (`___`) filled in by the model in a Hugging Face folder.
+
+    Raises UsageError for another number of blanks, a text that is too long, or a model that lacks the special tokens.
+    """
+    before, *rest = text.split(BLANK)
+    if len(rest) != 1:
+        raise UsageError(
+            f"the text has {len(rest)} blanks, and one is filled in at a time",
+            hint=f"write `{BLANK}` where the missing text belongs",
+        )
+    after = rest[0]
+    if hub.load_config(folder).is_causal:
+        return before + _middle(Generator.load(folder), before, after, settings) + after
+    tokenizer = TokenizerFolder.open(folder)
+    model = hub.load_model(folder, dtype=hub.stored_dtype(folder)).eval()
+    return before + _masked(model, tokenizer, before, after) + after
+
+
+def _middle(generator: Generator, before: str, after: str, settings: GenerationSettings) -> str:
+    sentinels = Sentinels.of(generator.tokenizer)
+    if sentinels is None:
+        raise UsageError(
+            "the model's tokenizer has no tokens for filling in the middle",
+            hint="train with `objective: {causal: 0.5, fill_in_the_middle: 0.5}` and a tokenizer of Bessemer's",
+        )
+    prompt = infill_prompt(generator.tokenizer, sentinels, before, after)
+    return generator.complete([prompt], [settings])[0].text
+
+
+@torch.inference_mode()
+def _masked(model: Transformer, tokenizer: TokenizerFolder, before: str, after: str) -> str:
+    mask = tokenizer.special_id(MASK)
+    assert mask is not None, "a masked model was trained with a mask token"
+    left, right = tokenizer.encode(before), tokenizer.encode(after)
+    room = model.config.max_position_embeddings - len(left) - len(right)
+    if room < 1:
+        raise UsageError(
+            f"the text has {len(left) + len(right)} tokens, and the model sees {model.config.max_position_embeddings}",
+            hint="shorten it on both sides of the blank",
+        )
+    special = torch.tensor([index for index, size in enumerate(tokenizer.token_bytes) if size == 0])
+    best, answer = -torch.inf, ""
+    for count in range(1, min(room, LONGEST_BLANK) + 1):
+        tokens = torch.tensor([*left, *[mask] * count, *right])
+        open_places = list(range(len(left), len(left) + count))
+        total = 0.0
+        while open_places:
+            places = torch.tensor(open_places)
+            logits = model(tokens[None], at=(torch.zeros_like(places), places), causal=False).float()
+            logits[:, special] = -torch.inf
+            likelihoods, likeliest = logits.log_softmax(-1).max(-1)
+            surest = int(likelihoods.argmax())
+            total += likelihoods[surest].item()
+            tokens[open_places.pop(surest)] = likeliest[surest]
+        if total / count > best:
+            best, answer = total / count, tokenizer.decode(tokens[len(left) : len(left) + count].tolist())
+    return answer
