@@ -45,6 +45,15 @@ def test_explain_tells_the_story_of_a_document(home: Home) -> None:
     assert home("explain", kept["url"]).stdout.startswith(kept["url"])
 
 
+def test_trace_leads_from_a_step_to_its_documents_and_back(home: Home) -> None:
+    documents = json.loads(home("trace", "@last", "--step", "3", "--json").stdout)["documents"]
+    assert documents
+    for name in (documents[0]["id"], documents[-1]["url"]):
+        assert 3 in json.loads(home("trace", "@last", "--document", name, "--json").stdout)["steps"]
+    assert "hint: " in home("trace", "@last", "--document", "file:nowhere", code=2).stderr
+    assert "steps are counted from 1" in home("trace", "@last", "--step", "10000", code=2).stderr
+
+
 def test_the_second_run_reuses_everything_and_says_so(home: Home) -> None:
     done = home("run", "recipe.yaml")
     assert "nothing to do: all 7 stages are reused" in done.stderr

@@ -14,7 +14,7 @@ from small_language import write_store
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
 from bessemer.train.sampler import Rows, Sampler
-from bessemer.train.trace import documents_of_step, steps_of_document
+from bessemer.train.trace import Trace
 
 WITHOUT_DEADLINE = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -71,16 +71,20 @@ def test_padding_is_never_a_target(store):
     )
 
 
+def trace_of(store, *, length, num_steps):
+    plan = {"max_seq_length": length, "global_batch_size": 8, "seed": 3, "num_steps": num_steps}
+    return Trace.of(store, plan)
+
+
 @pytest.mark.parametrize("length", [7, 16, 100])
 def test_documents_and_steps_lead_to_each_other(store, length):
-    settings = {"batch_size": 8, "length": length, "seed": 3}
     num_steps = 2 * (1500 // length) // 8 + 1
-    steps = {step: set(documents_of_step(store, step=step, **settings)) for step in range(1, num_steps + 1)}
+    trace = trace_of(store, length=length, num_steps=num_steps)
+    steps = {step: {row["id"] for row in trace.documents_of(step)} for step in range(1, num_steps + 1)}
     assert set().union(*steps.values()) == {f"train-{number}" for number in range(38)}
     for document in ("train-0", "train-17", "train-37"):
-        expected = [step for step in steps if document in steps[step]]
-        assert steps_of_document(store, document, num_steps=num_steps, **settings) == expected
-    assert steps_of_document(store, "unheard-of", num_steps=num_steps, **settings) == []
+        assert trace.steps_of(document) == [step for step in steps if document in steps[step]]
+    assert trace.steps_of("unheard-of") == []
 
 
 def test_the_documents_of_a_step_are_those_of_its_tokens(store):
@@ -94,4 +98,4 @@ def test_the_documents_of_a_step_are_those_of_its_tokens(store):
         assert starts
         if len(starts) == 1:
             owners |= {f"train-{(starts[0] + k) % 1500 // 40}" for k in range(17)}
-    assert owners <= set(documents_of_step(store, step=2, batch_size=8, length=16, seed=3))
+    assert owners <= {row["id"] for row in trace_of(store, length=16, num_steps=9).documents_of(2)}

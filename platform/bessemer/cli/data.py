@@ -1,4 +1,4 @@
-"""`show` and `explain`: look at the documents, and at what became of each."""
+"""`show`, `explain` and `trace`: look at the documents, at what became of each, and at what learned from it."""
 
 from __future__ import annotations
 
@@ -79,6 +79,46 @@ def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> 
                 click.echo(f"  {'':<14} {name} = {value:.4g}")
         return
     raise UsageError(f"no run knows `{url_or_id}`", hint="give a URL as it was crawled, or an id from `bessemer show`")
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN")
+@click.option("--step", type=click.IntRange(min=1), help="Name the documents of this step.")
+@click.option("--document", metavar="URL-OR-ID", help="Name the steps that saw this document.")
+@click.option("--stage", help="Which training, where the recipe has several.")
+@storage_option
+@JSON
+def trace(run_name: str, step: int | None, document: str | None, stage: str | None, root: Path, as_json: bool) -> None:
+    """Name the documents that a training step was made of, or the steps that a document was in."""
+    from bessemer.errors import UsageError
+    from bessemer.runner.runs import find
+    from bessemer.runner.tracing import trace as trace_of
+
+    if (step is None) == (document is None):
+        raise UsageError("give either `--step` or `--document`", hint="bessemer trace --help")
+    found = trace_of(find(root, run_name), stage)
+    if step is not None:
+        if step > found.num_steps:
+            raise UsageError(f"the training has {found.num_steps} steps", hint="steps are counted from 1")
+        documents = found.documents_of(step)
+        if as_json:
+            print_json({"step": step, "documents": documents})
+        else:
+            print_table(["id", "source", "url"], [[row["id"], row["source"], row["url"]] for row in documents])
+            say(f"next: bessemer explain {documents[0]['id']}")
+        return
+    assert document is not None
+    steps = found.steps_of(document)
+    if not steps:
+        raise UsageError(
+            f"no step of `{run_name}` was trained on `{document}`",
+            hint=f"bessemer explain {document} tells whether it was dropped or held out",
+        )
+    if as_json:
+        print_json({"document": document, "steps": steps})
+        return
+    click.echo("\n".join(str(number) for number in steps))
+    say(f"{len(steps)} of {found.num_steps} steps; next: bessemer trace {run_name} --step {steps[0]}")
 
 
 def _reason(chapter: Any) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from bessemer import storage
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model.config import ModelConfig, ModelShape
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
@@ -50,6 +51,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     start = inputs["model"].data if "model" in inputs else None
     shape = _model_config(config, store, start)
     plan = resolve(config, shape, train_tokens=store.num_tokens("train"), seed=context.seed)
+    storage.write_json(draft.work / "plan.json", plan.to_json())  # for `trace`, until the manifest has it
     num_workers = resolve_training_workers(context)
     job = Job(
         tokens=inputs["tokens"].data,

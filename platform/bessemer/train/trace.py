@@ -5,29 +5,55 @@ Nothing is recorded for this: which rows form a step is a function of the plan, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
 
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.windows import TrainingWindows
 from bessemer.train.sampler import Sampler
 
 
-def documents_of_step(store: TokenStore, *, step: int, batch_size: int, length: int, seed: int) -> list[str]:
-    """The ids of the documents that step `step` was trained on."""
-    windows = TrainingWindows(store, "train", length, seed)
-    return windows.documents(Sampler(windows.num_rows, batch_size, seed).rows(step))
+@dataclass(frozen=True)
+class Trace:
+    """The order in which a training run sees a token store."""
+
+    store: TokenStore
+    windows: TrainingWindows
+    sampler: Sampler
+    num_steps: int
+
+    @classmethod
+    def of(cls, store: TokenStore, plan: Mapping[str, Any]) -> Trace:
+        """`plan` is `train.settings.Plan`, as JSON."""
+        windows = TrainingWindows(store, "train", plan["max_seq_length"], plan["seed"])
+        return cls(
+            store, windows, Sampler(windows.num_rows, plan["global_batch_size"], plan["seed"]), plan["num_steps"]
+        )
+
+    def documents_of(self, step: int) -> list[dict[str, Any]]:
+        """`id`, `url` and `source` of the documents that step `step` (from 1) was trained on, in order, each once."""
+        found: dict[str, dict[str, Any]] = {}
+        for table in self.windows.rows_of_index(self.sampler.rows(step)):
+            for row in table.select(["id", "url", "source"]).to_pylist():
+                found.setdefault(row["id"], row)
+        return list(found.values())
+
+    def steps_of(self, document: str) -> list[int]:
+        """The steps whose rows held tokens of a document, by its id or URL; none if the split `train` lacks it."""
+        found: set[int] = set()
+        epochs = -(-self.num_steps * self.sampler.batch_size // self.windows.num_rows)
+        for table in self.store.iter_rows("train"):
+            for place in np.flatnonzero(_named(table, document)):
+                start, count = table["start"][place].as_py(), table["length"][place].as_py()
+                for epoch in range(epochs):
+                    rows = self.windows.rows_holding(epoch, start, count)
+                    found.update(self.sampler.steps_of(rows).tolist())
+        return sorted(step for step in found if step <= self.num_steps)
 
 
-def steps_of_document(
-    store: TokenStore, document: str, *, num_steps: int, batch_size: int, length: int, seed: int
-) -> list[int]:
-    """The steps up to `num_steps` whose rows held tokens of `document`; none if the split `train` lacks it."""
-    windows = TrainingWindows(store, "train", length, seed)
-    sampler = Sampler(windows.num_rows, batch_size, seed)
-    found: set[int] = set()
-    for table in store.iter_rows("train"):
-        for place in np.flatnonzero(table["id"].to_numpy() == document):
-            start, count = table["start"][place].as_py(), table["length"][place].as_py()
-            for epoch in range(-(-num_steps * batch_size // windows.num_rows)):
-                found.update(sampler.steps_of(windows.rows_holding(epoch, start, count)).tolist())
-    return sorted(step for step in found if step <= num_steps)
+def _named(table: pa.Table, document: str) -> Any:
+    return (table["id"].to_numpy() == document) | (table["url"].to_numpy() == document)

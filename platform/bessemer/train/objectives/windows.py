@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 
 from bessemer.tokens.store import TokenStore
 from bessemer.train.sampler import Integers, Rows
@@ -47,10 +48,15 @@ class TrainingWindows:
     def documents(self, rows: Rows) -> list[str]:
         """The ids of the documents that `rows` hold tokens of, in order, each once."""
         found: dict[str, None] = {}
+        for table in self.rows_of_index(rows):
+            found.update(dict.fromkeys(table["id"].to_pylist()))
+        return list(found)
+
+    def rows_of_index(self, rows: Rows) -> Iterator[pa.Table]:
+        """What the store's index says of the documents that `rows` hold tokens of, in order."""
         for start in self._starts(rows):
             for begin, count in self._spans(start):
-                found.update(dict.fromkeys(self.store.documents_at(self.split, begin, count)))
-        return list(found)
+                yield self.store.rows_at(self.split, begin, count)
 
     def rows_holding(self, epoch: int, start: int, count: int) -> Rows:
         """The rows of an epoch whose windows hold any of the tokens `start .. start + count` of the split."""

@@ -1,0 +1,37 @@
+"""Finds what a run trained on which tokens, for `bessemer trace`."""
+
+from __future__ import annotations
+
+from bessemer import storage
+from bessemer.errors import UsageError
+from bessemer.runner.runs import Run
+from bessemer.tokens.store import TokenStore
+from bessemer.train.trace import Trace
+
+
+def trace(run: Run, stage: str | None) -> Trace:
+    """The order in which `stage` (the only one that trains on tokens, if None) saw its tokens.
+
+    Raises UsageError where the run has no such stage, several, or one that has not begun.
+    """
+    training = {
+        planned["name"]: planned["inputs"]["tokens"]
+        for planned in run.plan()["stages"]
+        if planned["produces"] == "model" and "tokens" in planned["inputs"]
+    }
+    if stage is None and len(training) == 1:
+        stage = next(iter(training))
+    if stage is None or stage not in training:
+        names = ", ".join(f"`{name}`" for name in training) or "none"
+        raise UsageError(
+            f"`{run.name}` has no stage `{stage}` that trains on tokens"
+            if stage
+            else f"`{run.name}` has {len(training)} stages that train on tokens",
+            hint=f"name one with `--stage`: {names}",
+        )
+    folder = run.artifact_folder(stage)
+    plan = (storage.read_json(folder / "manifest.json") or {}).get("resolved")
+    plan = plan or storage.read_json(folder / "work" / "plan.json")
+    if not plan:
+        raise UsageError(f"`{stage}` of `{run.name}` has not begun", hint=f"bessemer status {run.name}")
+    return Trace.of(TokenStore.open(run.artifact_folder(training[stage])), plan)
