@@ -26,12 +26,12 @@ import torch
 
 from bessemer import environment
 from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.model.hardware import choose_dtype
 from bessemer.model.memory import keep_freed_memory
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
-from bessemer.train.hardware import choose_dtype
 from bessemer.train.lanes import num_lanes
 from bessemer.train.loop import Pace, Trainer
 from bessemer.train.objectives.causal import Causal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def recorded(folder: Path) -> dict[tuple[int, str], float]:
             for name, value in line["metrics"].items():
                 assert (line["step"], name) not in found
                 found[line["step"], name] = value
-    return {key: value for key, value in found.items() if not key[1].startswith("throughput/")}
+    measured = ("throughput/", "memory/", "energy/")
+    return {key: value for key, value in found.items() if not key[1].startswith(measured)}
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -138,6 +140,8 @@ def test_losses_are_those_they_always_were(trainer, tmp_path):
 class Bad(Causal):
     """Spoils the loss of some steps."""
 
+    prefetch = False
+
     def __init__(self, store, spoil):
         super().__init__(store, length=PLAN.max_seq_length, seed=PLAN.seed, validation_tokens=100)
         self.spoil = spoil
@@ -151,6 +155,19 @@ class Bad(Causal):
         loss = super().loss(model, batch)
         factor = self.spoil.get(self.step, 1.0)
         return Loss(loss.sum * factor, loss.weight)
+
+
+def test_the_next_batch_is_made_while_a_step_is_trained_on_and_no_other(trainer, store):
+    asked = []
+
+    class Watched(Causal):
+        def batch(self, step, rows):
+            asked.append((step, threading.current_thread() is threading.main_thread()))
+            return super().batch(step, rows)
+
+    objective = Watched(store, length=PLAN.max_seq_length, seed=PLAN.seed, validation_tokens=100)
+    trainer("run", objective=objective, num_steps=4).run()
+    assert asked == [(1, True), (2, False), (3, False), (4, False)]
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_last_good_checkpoint(trainer, store, tmp_path):

@@ -71,7 +71,7 @@ def _accelerators() -> Iterator[Finding]:
             properties = torch.cuda.get_device_properties(index)
             yield Finding("ok", f"GPU {index}", f"{properties.name}, {format_bytes(properties.total_memory)}")
         return
-    from bessemer.train.hardware import choose_dtype
+    from bessemer.model.hardware import choose_dtype
 
     fast = choose_dtype("auto", torch.device("cpu")) == torch.bfloat16
     yield Finding("ok", "accelerator", f"none; CPU {'with' if fast else 'without'} fast bfloat16 products")

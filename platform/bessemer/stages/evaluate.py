@@ -67,7 +67,7 @@ def outside(config: Config) -> Any:
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.evaluate.scores import Score, write_scores
-    from bessemer.train.hardware import choose_device, choose_dtype
+    from bessemer.model.hardware import choose_device, choose_dtype
 
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
@@ -117,9 +117,9 @@ class _Evaluate:
 
     def __post_init__(self) -> None:
         from bessemer.evaluate.subject import Subject
+        from bessemer.model.hardware import choose_device
         from bessemer.model.memory import keep_freed_memory
         from bessemer.tokens.store import TokenStore
-        from bessemer.train.hardware import choose_device
 
         keep_freed_memory()
         self.subject = Subject.load(self.model, dtype=self.dtype, device=choose_device())

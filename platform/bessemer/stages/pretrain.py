@@ -99,11 +99,11 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
     import torch
 
+    from bessemer.model.hardware import choose_device, choose_dtype
     from bessemer.model.memory import keep_freed_memory
     from bessemer.tokens.store import TokenStore
     from bessemer.tokens.tokenizer import TokenizerFolder
     from bessemer.train.checkpoint import Checkpoints
-    from bessemer.train.hardware import choose_device, choose_dtype
     from bessemer.train.lanes import num_lanes
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog

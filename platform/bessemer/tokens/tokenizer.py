@@ -127,7 +127,8 @@ class TokenizerFolder:
 
     def encode(self, text: str, *, recognise_special: bool = False) -> list[int]:
         """The ids of a text. Special tokens written in it are recognised only if asked for."""
-        self.tokenizer.encode_special_tokens = not recognise_special
+        if self.tokenizer.encode_special_tokens == recognise_special:  # it cannot be set while another thread encodes
+            self.tokenizer.encode_special_tokens = not recognise_special
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:

@@ -25,7 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.errors import Stopped, TrainingDiverged, UsageError
+from bessemer.model.hardware import peak_flops
 from bessemer.model.transformer import Transformer
+from bessemer.train.ahead import Ahead
 from bessemer.train.checkpoint import Checkpoint, Checkpoints
 from bessemer.train.lanes import Lanes, share_out
 from bessemer.train.meter import Meter
@@ -116,7 +118,12 @@ class Trainer:
         )
         self.spikes = SpikeWindow(plan.spike_sigmas) if plan.spike_sigmas else None
         self.progress = _Progress()
-        self.meter = Meter()
+        self.meter = Meter(
+            workers,
+            model.config.flops_per_token(plan.max_seq_length),
+            peak_flops(workers.device, model.compute_dtype),
+        )
+        self.ahead = Ahead(objective, self.sampler, workers)
 
     def run(self) -> Outcome:
         """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""
@@ -177,14 +184,13 @@ class Trainer:
         step = self.progress.step + 1
         # Seeded anew each step: no random state has to be saved, and a step does not depend on those before it.
         torch.manual_seed(_seed_of(self.plan.seed, step, self.workers.rank))
-        rows = self.sampler.rows(step).part(self.workers.rank, self.workers.size)
-        batch = self._to_device(self.objective.batch(step, rows))
+        batch = self._to_device(self.ahead.batch(step, last=step == self.plan.num_steps))
         self.meter.waited()
         totals = Totals(self.workers)
         totals.add_number("tokens", batch["tokens"].numel())
         totals.add_number("stop", stop and self.workers.rank == 0)
         totals.add_number("save", save and self.workers.rank == 0)
-        for measures in self._forward_and_back(batch, len(rows)):
+        for measures in self._forward_and_back(batch):
             totals.add(measures)
         self.workers.sum_gradients(self.parameters)
         sums = totals.sums()
@@ -201,9 +207,9 @@ class Trainer:
         figures["train/tokens"] = float(self.progress.num_tokens)
         return figures, sums["stop"][0] > 0, sums["save"][0] > 0
 
-    def _forward_and_back(self, batch: Batch, rows: int) -> list[Measures]:
+    def _forward_and_back(self, batch: Batch) -> list[Measures]:
         """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
-        parts = share_out(rows, self.lanes.count, self.pace.micro_batch_size)
+        parts = share_out(len(batch["tokens"]), self.lanes.count, self.pace.micro_batch_size)
         if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
             return [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
 
@@ -277,7 +283,9 @@ class Trainer:
             "num_workers": self.workers.size,
             "num_threads": torch.get_num_threads(),
         }
+        began = time.perf_counter()
         self.checkpoints.save(self.progress.step, tensors(self.module, self.optimizers), facts)
+        self.meter.saved(time.perf_counter() - began)
 
     def _restore(self) -> None:
         checkpoint = self.checkpoints.newest()

@@ -1,16 +1,33 @@
-"""How fast does training go, and how much of the time does it wait for data?"""
+"""How fast does training go, how near to what the hardware could do, and what else does the time go to?
+
+Model-flops utilisation is the model's operations a token (`ModelConfig.flops_per_token`: 6 N + 12 L H d T, forward and
+back, recomputation not counted), times tokens a second, over the peak of all workers. Without a known peak there is
+none.
+"""
 
 from __future__ import annotations
 
 import time
 
+import torch
+
+from bessemer.model.hardware import peak_memory
+from bessemer.train.energy import EnergyMeter
+from bessemer.train.workers import Workers
+
 
 class Meter:
-    """Adds up the steps between two readings; time outside of steps (validation, saving) does not count."""
+    """Adds up the steps between two readings; time outside of steps (validation, saving) does not count as theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Workers, flops_per_token: int, peak_flops: float | None) -> None:
+        self._flops_per_token = flops_per_token
+        self._peak = peak_flops * workers.size if peak_flops else None
+        self._device = workers.device
+        self._energy = EnergyMeter(workers.device)
         self._seconds = self._waiting = self._began = 0.0
         self._tokens = 0
+        self._since = time.perf_counter()
+        self._saving = 0.0
 
     def start(self) -> None:
         """A step begins, with waiting for its batch."""
@@ -22,15 +39,30 @@ class Meter:
 
     def stop(self, num_tokens: int) -> None:
         """The step is done; `num_tokens` over all workers."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         self._seconds += time.perf_counter() - self._began
         self._tokens += num_tokens
 
+    def saved(self, seconds: float) -> None:
+        """Training stood still for `seconds` to save."""
+        self._saving += seconds
+
     def read(self) -> dict[str, float]:
         """The figures since the last reading."""
+        now = time.perf_counter()
+        speed = self._tokens / self._seconds
         figures = {
-            "throughput/tokens_per_second": self._tokens / self._seconds,
+            "throughput/tokens_per_second": speed,
+            "throughput/teraflops": speed * self._flops_per_token / 1e12,
             "throughput/data_wait_ratio": self._waiting / self._seconds,
+            "throughput/checkpoint_ratio": self._saving / (now - self._since),
+            "memory/peak_gib": peak_memory(self._device) / 2**30,
         }
-        self._seconds = self._waiting = 0.0
-        self._tokens = 0
+        if self._peak:
+            figures["throughput/model_flops_utilisation"] = speed * self._flops_per_token / self._peak
+        if (energy := self._energy.kilowatt_hours()) is not None:
+            figures["energy/kilowatt_hours"] = energy
+        self._seconds = self._waiting = self._saving = 0.0
+        self._tokens, self._since = 0, now
         return figures

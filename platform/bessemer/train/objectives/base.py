@@ -47,6 +47,10 @@ class Objective(Protocol):
     def causal(self) -> bool:
         """Whether a model trained for it can write from left to right."""
 
+    @property
+    def prefetch(self) -> bool:
+        """Whether a step's batch may be made before the step before it is done."""
+
     num_rows: int
     """Rows of one epoch."""
     num_validation_rows: int

@@ -27,6 +27,7 @@ class Causal:
 
     measure_names = ("loss", "bits_per_byte")
     causal = True
+    prefetch = True
 
     def __init__(
         self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, document_mask: bool = False

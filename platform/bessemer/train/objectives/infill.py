@@ -45,6 +45,7 @@ class Infill:
 
     measure_names = ("exact_infill", "infill_loss", "infill_bits_per_byte")
     causal = True
+    prefetch = True
 
     def __init__(
         self,

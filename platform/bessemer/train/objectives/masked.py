@@ -33,6 +33,7 @@ class Masked:
 
     measure_names = ("pseudo_loss", "pseudo_bits_per_byte")
     causal = False
+    prefetch = True
 
     def __init__(
         self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, mask_id: int, masking_ratio: float

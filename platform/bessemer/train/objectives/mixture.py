@@ -34,6 +34,7 @@ class Mixture:
         self.measure_names = tuple(name for part in self.parts for name in part.measure_names)
         assert len(set(self.measure_names)) == len(self.measure_names), "measures have names of their own"
         self.causal = any(part.causal for part in self.parts)
+        self.prefetch = all(part.prefetch for part in self.parts)
 
     def batch(self, step: int, rows: Rows) -> Batch:
         which = self._which(rows)

@@ -1,0 +1,36 @@
+"""Makes the next step's batch while this one is trained on, so that training does not wait for data."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from bessemer.train.objectives.base import Batch, Objective
+from bessemer.train.sampler import Sampler
+from bessemer.train.workers import Workers
+
+
+class Ahead:
+    """This worker's batches. A batch is a function of its step, so which thread makes it when changes nothing.
+
+    An objective whose batches depend on the model (`prefetch` false) has each made when it is asked for.
+    """
+
+    def __init__(self, objective: Objective, sampler: Sampler, workers: Workers) -> None:
+        self._objective = objective
+        self._sampler = sampler
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(1, "batch") if objective.prefetch else None
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def batch(self, step: int, *, last: bool) -> Batch:
+        """The batch of `step`; begins with the one after it unless it is the `last`. Raises what making it raised."""
+        made = self._next[1] if self._next and self._next[0] == step else None
+        batch = made.result() if made else self._make(step)
+        self._next = None
+        if self._pool and not last:
+            self._next = step + 1, self._pool.submit(self._make, step + 1)
+        return batch
+
+    def _make(self, step: int) -> Batch:
+        rows = self._sampler.rows(step).part(self._workers.rank, self._workers.size)
+        return self._objective.batch(step, rows)
