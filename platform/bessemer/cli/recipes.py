@@ -59,17 +59,25 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
             "run" if stage.runs else "reuse",
             ", ".join(f"{kind} of {source}" for kind, source in stage.inputs.items()) or "-",
             stage.fingerprint[:12],
-            stage.why + _facts(stage.facts),
+            stage.why,
         ]
         for stage in planned.stages
     ]
     print_table(["stage", "", "reads", "fingerprint", "why"], rows)
+    for stage in planned.stages:
+        if stage.facts:
+            click.echo()
+            print_table([stage.name, "value", "by"], _facts(stage.facts))
     say(f"\nnext: bessemer run {shlex.join([str(recipe), *assignments])}")
 
 
-def _facts(facts: dict[str, Any]) -> str:
-    shown = [f"{key} {format_count(v) if isinstance(v, int | float) else v}" for key, v in facts.items()]
-    return f" ({', '.join(shown)})" if shown else ""
+def _facts(facts: dict[str, Any]) -> list[list[str]]:
+    """Rows of name, value and rule."""
+    return [[f"  {name}", _shown(fact["value"]), fact.get("by", "")] for name, fact in facts.items()]
+
+
+def _shown(value: Any) -> str:
+    return format_count(value) if isinstance(value, int | float) else str(value)
 
 
 @click.command()

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from bessemer.recipe.settings import Settings
 
-SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b"]
+SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b", "4b", "8b"]
 
 
 class NamedSize(NamedTuple):
@@ -26,6 +26,8 @@ class NamedSize(NamedTuple):
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
+    intermediate_size: int | None = None
+    """8/3 of the width if None."""
 
 
 NAMED_SIZES: dict[SizeName, NamedSize] = {
@@ -36,6 +38,8 @@ NAMED_SIZES: dict[SizeName, NamedSize] = {
     "medium": NamedSize(24, 1024, 8, 4, 128),
     "large": NamedSize(28, 1536, 12, 6, 128),
     "1b": NamedSize(28, 2048, 16, 8, 128),
+    "4b": NamedSize(36, 2560, 32, 8, 128, 9728),
+    "8b": NamedSize(36, 4096, 32, 8, 128, 12288),
 }
 
 
@@ -135,7 +139,7 @@ class ModelShape(Settings):
     """A model as a recipe describes it: a named size, and whatever differs from it."""
 
     size: SizeName = "tiny"
-    """Named size that gives the fields left out: `nano` (0.9M parameters in its blocks) to `1b`."""
+    """Named size that gives the fields left out: `nano` (0.9M parameters in its blocks) to `8b` (Qwen3-8B's shape)."""
     hidden_size: PositiveInt | None = None
     """Width of the residual stream; the size's if left out."""
     intermediate_size: PositiveInt | None = None
@@ -145,7 +149,7 @@ class ModelShape(Settings):
     num_attention_heads: PositiveInt | None = None
     """Number of query heads; the size's, or `hidden_size` / `head_dim` if the width was set, if left out."""
     num_key_value_heads: PositiveInt | None = None
-    """Number of key and value heads; half the query heads where that is whole, else all, if left out."""
+    """Number of key and value heads; the size's, or half the query heads where that is whole, else all, if left out."""
     head_dim: PositiveInt | None = None
     """Width of one head; `hidden_size` / `num_attention_heads` if the heads were set, else the size's."""
     rope_theta: float = Field(10_000.0, gt=1)
@@ -173,18 +177,25 @@ class ModelShape(Settings):
         hidden_size = self.hidden_size or named.hidden_size
         heads, head_dim = self._heads(hidden_size)
         half = heads // 2 if heads % 2 == 0 else heads
+        groups = named.num_key_value_heads if heads == named.num_attention_heads else half
         given = self.model_dump(exclude={"size"}, exclude_none=True)
         derived: dict[str, Any] = {
             "hidden_size": hidden_size,
-            "intermediate_size": -(-hidden_size * 8 // (3 * 64)) * 64,
+            "intermediate_size": self._intermediate_size(hidden_size),
             "num_hidden_layers": named.num_hidden_layers,
             "num_attention_heads": heads,
-            "num_key_value_heads": half,
+            "num_key_value_heads": groups,
             "head_dim": head_dim,
             "vocab_size": vocab_size,
             "max_position_embeddings": max_seq_length,
         }
         return ModelConfig(**derived | given)
+
+    def _intermediate_size(self, hidden_size: int) -> int:
+        named = NAMED_SIZES[self.size]
+        if named.intermediate_size and self.hidden_size is None:
+            return named.intermediate_size
+        return -(-hidden_size * 8 // (3 * 64)) * 64
 
     def _heads(self, hidden_size: int) -> tuple[int, int]:
         named = NAMED_SIZES[self.size]

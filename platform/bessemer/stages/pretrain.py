@@ -20,7 +20,7 @@ from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.train.settings import (
     Plan,
     TrainSettings,
-    auto_batch_size,
+    derivation,
     micro_batch_size,
     resolve,
     validation_interval,
@@ -233,16 +233,12 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 def facts(config: Config) -> dict[str, Any]:
     """For `plan`: what is known before the vocabulary and the corpus are."""
     blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
-    found: dict[str, Any] = {"parameters_in_blocks": blocks.num_parameters(embedding=False)}
-    if config.objective != "causal":
-        found["objectives"] = {name: round(share, 3) for name, share in config.objectives.items()}
-    if config.num_tokens is not None:
-        batch = config.global_batch_size
-        found["num_tokens"] = config.num_tokens
-        found["global_batch_size"] = (
-            auto_batch_size(config.num_tokens, config.max_seq_length) if batch == "auto" else batch
-        )
-    return found
+    objectives = ", ".join(f"{name} {share:.3g}" for name, share in config.objectives.items() if share < 1)
+    return {
+        "parameters in blocks": {"value": blocks.num_parameters(embedding=False)},
+        "objective": {"value": objectives or next(iter(config.objectives))},
+        **derivation(config, blocks),
+    }
 
 
 STAGE = Stage(

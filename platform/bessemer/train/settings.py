@@ -142,6 +142,14 @@ class Plan:
 
 TOKENS_PER_PARAMETER = 20
 """Compute-optimal budget (Hoffmann et al. 2022), over the parameters that multiply every token."""
+
+RULES = {
+    "num_tokens": "20 for each parameter that multiplies every token (Hoffmann et al. 2022, arXiv 2203.15556)",
+    "global_batch_size": "2048 x 160 x (num_tokens / 20 / 108e6)^(2/3) tokens, to a power of two (OLMo-core's ladder)",
+    "muon": "tuned on documentation at 5M parameters and 4096 tokens a step",
+    "adamw": "0.5 x 0.0047 x (parameters / 108e6)^(-1/3) (OLMo-core's ladder)",
+}
+"""How settings left to `auto` are derived."""
 MOST_TOKENS_AT_ONCE = 16_384
 """Of a micro batch left to `auto`: enough to fill the processor, and bounded in memory."""
 
@@ -185,6 +193,26 @@ def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, s
         spike_sigmas=settings.spike_sigmas,
         seed=seed,
     )
+
+
+def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[str, Any]]:
+    """The sizes and rates of a plan before the corpus is known: each `value`, and the rule it is `by`."""
+    given = settings.num_tokens
+    budget = given or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
+    batch = settings.global_batch_size
+    rows = auto_batch_size(budget, settings.max_seq_length) if batch == "auto" else batch
+    found: dict[str, dict[str, Any]] = {}
+    if settings.num_epochs is None and settings.max_steps is None:
+        found["num_tokens"] = {"value": budget, "by": "the recipe" if given else RULES["num_tokens"]}
+    if batch != "auto" or "num_tokens" in found:
+        by = RULES["global_batch_size"] if batch == "auto" else "the recipe"
+        found["global_batch_size"] = {"value": rows, "by": by}
+    rates = _auto_rates(settings.optimizer, model, rows * settings.max_seq_length)
+    for name, derived in (("learning_rate", rates.matrix), ("embedding_learning_rate", rates.embedding)):
+        setting = getattr(settings, name)
+        by = RULES[settings.optimizer] if setting == "auto" else "the recipe"
+        found[name] = {"value": _given(setting, derived), "by": by}
+    return found
 
 
 def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int) -> int:
@@ -232,4 +260,4 @@ def _auto_rates(optimizer: Literal["muon", "adamw"], model: ModelConfig, batch_t
     adamw = 0.5 * 0.0047 * (model.num_parameters(embedding=False) / 108e6) ** (-1 / 3)
     if optimizer == "adamw":
         return _Rates(adamw, adamw, adamw, adamw, 0.1)
-    return _Rates(matrix=0.02, embedding=0.01, head=0.004, vector=0.01, weight_decay=0.05)
+    return _Rates(matrix=0.01, embedding=0.03, head=0.004, vector=0.01, weight_decay=0.05)
