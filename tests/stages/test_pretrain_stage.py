@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA, write_parquet
@@ -16,6 +17,7 @@ from bessemer.artifacts.store import Artifact
 from bessemer.errors import BessemerError, Stopped, UsageError
 from bessemer.fingerprint import content_hash, origin_id
 from bessemer.generate import GenerationSettings, fill_in, load
+from bessemer.model.hub import load_model
 from bessemer.stages import pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
 
@@ -196,3 +198,8 @@ def test_two_workers_on_ray_train_give_the_curve_of_one_process(
     assert losses(two) == pytest.approx(losses(alone), rel=1e-3)
     assert two.metrics == pytest.approx(alone.metrics, rel=1e-3)
     assert seen[-1] == 12
+    shards, _ = train("sharded", context=context, sharding="full")
+    assert shards.resolved["sharding"] == "full"
+    assert losses(shards) == pytest.approx(losses(alone), rel=1e-3)
+    one, other = (load_model(draft.data).state_dict() for draft in (alone, shards))
+    assert all(torch.allclose(one[name], other[name], atol=2e-2) for name in one)

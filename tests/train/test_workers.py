@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from small_language import make_trainer
+from small_language import make_model, make_trainer
 from test_loop import recorded
 
 from bessemer.errors import Stopped
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.causal import Causal
+from bessemer.train.sharding import shard, whole
 from bessemer.train.workers import Workers
 
 
@@ -27,31 +28,37 @@ class Unequal(Causal):
         return loss
 
 
-def train(rank: int, size: int, folder: Path, steps: int) -> None:
+def train(rank: int, size: int, folder: Path, steps: int, sharded: bool = False) -> None:
     """Trains until step `steps` is done and leaves weights and a measurement on a single row behind."""
     torch.set_num_threads(1)
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=size)
     store = TokenStore.open(folder / "tokens")
+    model = make_model()
+    workers = Workers.of_process_group(torch.device("cpu"))
+    if sharded:
+        shard(model, workers)
     trainer = make_trainer(
         store,
         folder / "run",
+        model=model,
         attempt=steps,
         objective=Unequal(store, length=16, seed=0, validation_tokens=10**6),
-        workers=Workers.of_process_group(torch.device("cpu")),
+        workers=workers,
         micro_batch_size=2,
         should_stop=lambda: trainer.progress.step == steps - 1,
     )
     with contextlib.nullcontext() if steps == trainer.plan.num_steps else pytest.raises(Stopped):
         trainer.run()
     trainer.objective = Unequal(store, length=16, seed=0, validation_tokens=1)
-    left = {n: p.detach() for n, p in trainer.model.named_parameters()} | {"validation": trainer.validate()}
+    left = {n: whole(p.detach()) for n, p in trainer.model.named_parameters()} | {"validation": trainer.validate()}
     torch.save(left, folder / f"left-{rank}-{steps}.pt")
     if size > 1:
         dist.destroy_process_group()
 
 
-def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path):
+@pytest.mark.parametrize("sharded", [False, True])
+def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path, sharded: bool):
     """Stopped and continued on another number of workers: the same rows, so the same figures but for rounding."""
     one, changed = tmp_path / "one", tmp_path / "changed"
     for folder in (one, changed):
@@ -59,12 +66,12 @@ def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_pa
         (folder / "tokens").symlink_to(store.folder)
     train(0, 1, one, steps=12)
     train(0, 1, changed, steps=4)
-    torch.multiprocessing.spawn(train, (2, changed, 8), nprocs=2)
+    torch.multiprocessing.spawn(train, (2, changed, 10, sharded), nprocs=2)
     train(0, 1, changed, steps=12)
     expected, found = recorded(one / "run"), recorded(changed / "run")
     assert found.keys() == expected.keys()
     assert all(found[key] == pytest.approx(expected[key], rel=1e-3, abs=1e-3) for key in expected)
-    first, second = (torch.load(changed / f"left-{rank}-8.pt") for rank in range(2))
+    first, second = (torch.load(changed / f"left-{rank}-10.pt") for rank in range(2))
     figures = [left.pop("validation") for left in (first, second)]
     assert figures[0] == figures[1]
     assert figures[0]["loss"] > 0

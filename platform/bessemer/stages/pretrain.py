@@ -108,6 +108,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog
     from bessemer.train.objectives.build import build_objective
+    from bessemer.train.sharding import is_sharded, shard, should_shard
     from bessemer.train.workers import Workers
 
     keep_freed_memory()
@@ -121,7 +122,15 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         plan, store, TokenizerFolder.open(job.tokenizer), validation_tokens=settings.validation_tokens
     )
     rows = plan.global_batch_size // workers.size
-    lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=job.model.num_parameters())
+    sharded = workers.size > 1 and (
+        settings.sharding == "full"
+        or (settings.sharding == "auto" and should_shard(job.model.num_parameters(), workers))
+    )
+    lanes = (
+        1
+        if sharded
+        else num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=job.model.num_parameters())
+    )
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
         num_lanes=lanes,
@@ -129,8 +138,11 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         log_interval=settings.log_interval,
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
     )
+    model = _model(job, dtype).to(device)
+    if sharded:
+        shard(model, workers)
     trainer = Trainer(
-        _model(job, dtype).to(device),
+        model,
         objective,
         plan,
         pace,
@@ -148,8 +160,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             f"the GPU's memory does not hold {job.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
             hint=f"set `micro_batch_size` to {max(1, job.micro_batch_size // 2)}; the global batch stays as it is",
         ) from error
-    if workers.rank == 0:
-        _export(trainer.model, job, store.end_of_text_id)
+    _export(trainer.model, job, store.end_of_text_id, workers)
     return {
         "metrics": {
             "train/tokens": outcome.num_tokens,
@@ -163,6 +174,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             "micro_batch_size": job.micro_batch_size,
             "num_threads": seat.num_threads,
             "num_workers": workers.size,
+            "sharding": "full" if is_sharded(model) else "none",
             "device": device.type,
             "model": job.model.model_dump(mode="json"),
             "num_parameters": job.model.num_parameters(),
@@ -184,12 +196,19 @@ def _model(job: Job, dtype: Any) -> Any:
     return model
 
 
-def _export(model: Any, job: Job, end_of_text_id: int) -> None:
-    """Writes the model folder and makes sure that what can be loaded from it is what was trained."""
+def _export(model: Any, job: Job, end_of_text_id: int, workers: Any) -> None:
+    """Writes the model folder and makes sure that what can be loaded from it is what was trained.
+
+    Every worker takes part where the model is sharded; worker 0 writes.
+    """
     import torch
 
     from bessemer.model.hub import export_model, load_model
+    from bessemer.train.sharding import gathered
 
+    model = gathered(model)
+    if workers.rank > 0:
+        return
     export_model(model, job.data, tokenizer=job.tokenizer, end_of_text_id=end_of_text_id)
     loaded = dict(load_model(job.data).named_parameters())
     for name, parameter in model.named_parameters():

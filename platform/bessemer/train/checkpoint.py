@@ -7,6 +7,8 @@ A checkpoint is written into a temporary folder, flushed, and renamed when its m
 `step-N` is whole unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the one before.
 The numbers of workers that wrote and read it need not be equal.
 
+Where parameters are sharded every worker writes its pieces, else worker 0 writes all.
+
 Saving stops training only for a copy of the tensors in memory; a thread writes them meanwhile. Saving again waits
 for the save before it, so at most one copy is held. The cost: one more model and optimizer state in main memory.
 """
@@ -23,14 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 
 from bessemer.errors import ArtifactDamaged
 from bessemer.fingerprint import file_sha256
 from bessemer.storage import TEMPORARY, explained, files_under, read_json, write_json
+from bessemer.train.sharding import copy_to_cpu
 from bessemer.train.workers import Workers
 
 MANIFEST = "manifest.json"
@@ -75,13 +81,17 @@ class Checkpoints:
     keep_last: int = 2
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _pending: Future[None] | None = None
+    _mesh: DeviceMesh | None = None
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Copies `tensors` and writes them in the background. Raises what the save before this one raised."""
         self.wait()
-        if self.workers.rank == 0:  # the others hold the same tensors
-            copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-            self._pending = self._writer.submit(self._write, step, copies, dict(facts))
+        sharded = any(isinstance(tensor, DTensor) for tensor in tensors.values())
+        if sharded and self._mesh is None:  # a group of the writers' own, for the workers' is in use meanwhile
+            self._mesh = DeviceMesh.from_group(dist.new_group(backend="gloo"), "cpu")
+        if sharded or self.workers.rank == 0:  # else the others hold the same tensors
+            copies = {name: copy_to_cpu(tensor, self._mesh) for name, tensor in tensors.items()}
+            self._pending = self._writer.submit(self._write, step, copies, dict(facts), sharded)
 
     def wait(self) -> None:
         """Returns when nothing is left to write. Raises what the last save raised."""
@@ -113,16 +123,22 @@ class Checkpoints:
         found = [path for path in self.folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
-    def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], sharded: bool) -> None:
         final = self.folder / f"step-{step}"
         temporary = self.folder / f"{TEMPORARY}{final.name}"
+        group = self._mesh.get_group() if sharded and self._mesh else None
         _quiet()
         with explained(final):
-            for leftover in self.folder.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(leftover)
-            temporary.mkdir(parents=True)
+            if self.workers.rank == 0:
+                for leftover in self.folder.glob(f"{TEMPORARY}*"):
+                    shutil.rmtree(leftover)
+                temporary.mkdir(parents=True)
+            if group is not None:
+                dist.barrier(group)
             writer = FileSystemWriter(temporary, sync_files=True)
-            save(tensors, storage_writer=writer, no_dist=True)
+            save(tensors, storage_writer=writer, process_group=group, no_dist=group is None)
+            if self.workers.rank > 0:
+                return
             files = {
                 path.relative_to(temporary).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)}
                 for path in files_under(temporary)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from bessemer.errors import Stopped, TrainingDiverged, UsageError
 from bessemer.model.hardware import peak_flops
@@ -37,6 +38,7 @@ from bessemer.train.optimizers import build_optimizers, set_learning_rates
 from bessemer.train.sampler import Sampler
 from bessemer.train.schedule import Schedule
 from bessemer.train.settings import Plan
+from bessemer.train.sharding import gradient_norm, let_go, local
 from bessemer.train.spikes import SpikeWindow
 from bessemer.train.state import create_optimizer_state, parameter_roles, tensors
 from bessemer.train.totals import Totals
@@ -165,13 +167,18 @@ class Trainer:
             return {}
         first, end = rows * workers.rank // workers.size, rows * (workers.rank + 1) // workers.size
         totals = Totals(workers)
-        parts = share_out(end - first, self.lanes.count, self.pace.micro_batch_size)
-        rows_of = [slice(first + part.start, first + part.stop) for share in parts for part in share]
-        for measures in self.lanes.map(self._measure, rows_of):
+        for measures in self.lanes.map(self._measure, self._cut(first, end)):
             totals.add(measures)
-        if first == end:  # more workers than rows: this one only joins the reduction
+        # As many passes on every worker, for a sharded model is gathered in each; those too many count nothing.
+        for _ in range(len(self._cut(0, -(-rows // workers.size))) - len(self._cut(first, end))):
             totals.add(self._measure(slice(0, 1)), 0.0)
+        let_go(self.model)
         return self.objective.figures(totals.ratios())
+
+    def _cut(self, first: int, end: int) -> list[slice]:
+        """Rows `first` to `end` in micro batches, for the lanes to take."""
+        shares = share_out(end - first, self.lanes.count, self.pace.micro_batch_size)
+        return [slice(first + part.start, first + part.stop) for share in shares for part in share]
 
     @torch.no_grad()  # a thread has its own switch
     def _measure(self, rows: slice) -> Measures:
@@ -192,7 +199,7 @@ class Trainer:
         totals.add_number("save", save and self.workers.rank == 0)
         for measures in self._forward_and_back(batch):
             totals.add(measures)
-        self.workers.sum_gradients(self.parameters)
+        self.workers.sum_gradients(p for p in self.parameters if not isinstance(p, DTensor))  # sharded ones are summed
         sums = totals.sums()
         figures = self._update(step, *sums["loss"])
         for optimizer in self.optimizers:
@@ -237,14 +244,14 @@ class Trainer:
         """Divides the summed gradients by the global weight, clips them and takes the step, or skips it."""
         loss = loss_sum / weight
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = self.workers.from_first(float(nn.utils.get_total_norm(gradients)) / weight)
+        norm = self.workers.from_first(gradient_norm(gradients, self.workers) / weight)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, loss, norm)
         rate = self.schedule.factor(step)
         if self.spikes is None or self.spikes.accepts(loss, norm):
             clip = self.plan.gradient_clip
             shrink = min(1.0, clip / norm) if clip and norm else 1.0
-            torch._foreach_mul_(gradients, shrink / weight)
+            torch._foreach_mul_([local(gradient) for gradient in gradients], shrink / weight)
             set_learning_rates(self.optimizers, rate)
             for optimizer in self.optimizers:
                 optimizer.step()

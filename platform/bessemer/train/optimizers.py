@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from bessemer.model.transformer import ParameterRole
 from bessemer.train.lanes import Lanes
 from bessemer.train.settings import Plan
+from bessemer.train.sharding import Exchange, local
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic x -> a x + b x^3 + c x^5 with the steepest slope at 0 that keeps [0, 1] near 1 (Jordan)."""
@@ -42,17 +44,17 @@ def build_optimizers(
     """
     adamw: list[dict[str, Any]] = []
     muon: list[dict[str, Any]] = []
-    grouped: dict[ParameterRole, list[nn.Parameter]] = {}
+    grouped: dict[tuple[ParameterRole, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            grouped.setdefault(roles[name], []).append(parameter)
+        if parameter.requires_grad:  # sharded parameters and others cannot share an update
+            grouped.setdefault((roles[name], isinstance(parameter, DTensor)), []).append(parameter)
     rates = {
         "matrix": plan.learning_rate,
         "embedding": plan.embedding_learning_rate,
         "head": plan.head_learning_rate,
         "vector": plan.vector_learning_rate,
     }
-    for role, parameters in grouped.items():
+    for (role, _), parameters in grouped.items():
         rate = rates[role.kind]
         group: dict[str, Any] = {"params": parameters, "lr": rate, "initial_lr": rate}
         if role.kind != "matrix":
@@ -108,26 +110,50 @@ class Muon(torch.optim.Optimizer):
         assert closure is None
         for group in self.param_groups:
             maps: dict[torch.Size, list[_Map]] = {}
+            sharded: dict[torch.Size, list[DTensor]] = {}
             for parameter in group["params"]:
-                if parameter.grad is not None:
+                if isinstance(parameter, DTensor):
+                    sharded.setdefault(parameter.shape, []).append(parameter)
+                elif parameter.grad is not None:
                     rows = list(group["rows"] or parameter.shape[:1])
                     cuts = (x.detach().split(rows) for x in (parameter, parameter.grad, self._momentum(parameter)))
                     for found in itertools.starmap(_Map, zip(*cuts, strict=True)):
                         maps.setdefault(found.weight.shape, []).append(found)
             bundles = [bundle for alike in maps.values() for bundle in self._bundles(alike)]
             self.lanes.map(partial(self._update, group), bundles)
+            for alike in sharded.values():
+                size = alike[0].device_mesh.size()
+                for start in range(0, len(alike), size):
+                    self._update_sharded(group, alike[start : start + size])
 
     @torch.no_grad()  # a thread has its own switch
     def _update(self, group: dict[str, Any], maps: list[_Map]) -> None:
         gradients, momenta = [m.gradient for m in maps], [m.momentum for m in maps]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"]))
-        rows, columns = maps[0].weight.shape
-        scale = max(1.0, rows / columns) ** 0.5
+        scale = _scale(maps[0].weight.shape)
         updates = orthogonalise(ahead.to(self.dtype)).to(ahead.dtype)
         weights = [m.weight for m in maps]
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * scale)
+
+    @torch.no_grad()
+    def _update_sharded(self, group: dict[str, Any], parameters: list[DTensor]) -> None:
+        """Each matrix is orthogonalised by one worker; momentum stays where its rows are."""
+        exchange = Exchange(parameters)
+        ahead = []
+        for parameter in parameters:
+            gradient = torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
+            momentum = local(self._momentum(parameter)).lerp_(gradient, 1 - group["momentum"])
+            ahead.append(gradient.lerp(momentum, group["momentum"]))
+        mine = exchange.gather(ahead)
+        update = None
+        if mine is not None:
+            maps = torch.split(mine, list(group["rows"] or mine.shape[:1]))
+            update = torch.cat([orthogonalise(m[None].to(self.dtype))[0].to(m.dtype) * _scale(m.shape) for m in maps])
+        weights = [local(parameter.data) for parameter in parameters]
+        for weight, piece in zip(weights, exchange.deal(update, weights), strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(piece, alpha=-group["lr"])
 
     def _bundles(self, maps: list[_Map]) -> list[list[_Map]]:
         """Maps of one shape in lists of bounded size, at least one for each lane."""
@@ -140,6 +166,11 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum"]
         return buffer
+
+
+def _scale(shape: torch.Size) -> float:
+    rows, columns = shape
+    return float(max(1.0, rows / columns) ** 0.5)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

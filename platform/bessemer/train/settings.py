@@ -80,6 +80,8 @@ class TrainSettings(Settings):
     """Time between checkpoints: what is done again after a death, at most."""
     keep_last: PositiveInt = execution(2)
     """Checkpoints kept."""
+    sharding: Literal["auto", "none", "full"] = execution("auto")
+    """Whether workers share out parameters and optimizer state (FSDP2); `auto`: if they fill half of a GPU's memory."""
     micro_batch_size: PositiveInt | Auto = execution("auto")
     """Rows a worker computes at once; bounds the memory and changes the result in its last bits only."""
     num_threads: PositiveInt | Auto = execution("auto")
