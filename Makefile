@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test lint check format drill bench clean
+.PHONY: help setup quickstart test lint check format drill bench bench-train clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing i
 
 bench: $(READY)  ## the figures: ours, the peer's, the ratio
 	$(BIN)/python -m tests.benchmarks
+
+bench-train: $(READY)  ## training: speed against transformers, and what ten minutes teach
+	$(BIN)/python -m tests.benchmarks train learning
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
