@@ -105,6 +105,14 @@ def test_micro_batches_and_lanes_change_rounding_only(trainer, tmp_path, size, l
     assert all(other[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4) for key in one)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_activations_computed_again_are_the_same_to_the_bit(trainer, lanes):
+    kept, again = (trainer(str(again), num_lanes=lanes, model=make_model()) for again in (False, True))
+    again.model.activation_checkpointing = True
+    assert kept.run() == again.run()
+    assert_equal_weights(weights(kept), weights(again))
+
+
 def test_lanes_end_in_any_order_and_add_up_in_theirs(trainer, tmp_path):
     """However the threads race, a run is equal to the bit to the one before."""
     first = trainer("first", num_lanes=4, micro_batch_size=1)

@@ -139,6 +139,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
     )
     model = _model(job, dtype).to(device)
+    model.activation_checkpointing = settings.activation_checkpointing
     if sharded:
         shard(model, workers)
     trainer = Trainer(
@@ -158,7 +159,8 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     except torch.OutOfMemoryError as error:
         raise BessemerError(
             f"the GPU's memory does not hold {job.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
-            hint=f"set `micro_batch_size` to {max(1, job.micro_batch_size // 2)}; the global batch stays as it is",
+            hint=f"set `micro_batch_size` to {max(1, job.micro_batch_size // 2)} (the global batch stays as it is), "
+            "or `activation_checkpointing: true`",
         ) from error
     _export(trainer.model, job, store.end_of_text_id, workers)
     return {

@@ -80,6 +80,8 @@ class TrainSettings(Settings):
     """Time between checkpoints: what is done again after a death, at most."""
     keep_last: PositiveInt = execution(2)
     """Checkpoints kept."""
+    activation_checkpointing: bool = execution(False)
+    """Whether blocks are computed again on the way back: less memory for a third more time."""
     sharding: Literal["auto", "none", "full"] = execution("auto")
     """Whether workers share out parameters and optimizer state (FSDP2); `auto`: if they fill half of a GPU's memory."""
     micro_batch_size: PositiveInt | Auto = execution("auto")
