@@ -7,7 +7,6 @@ targets that stand for text (special tokens have no bytes and are left out of bo
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from bessemer.model.transformer import IGNORED, document_mask
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.base import Batch, Loss, Measures
-from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Integers, Rows
 
 
-class Causal:
+class Causal(OverWindows):
     """Next-token prediction over a token store: trains on its split `train`, measures on `validation`.
 
     With `document_mask`, tokens see those of their own document only.
@@ -27,18 +26,12 @@ class Causal:
 
     measure_names = ("loss", "bits_per_byte")
     causal = True
-    prefetch = True
 
     def __init__(
         self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, document_mask: bool = False
     ) -> None:
-        self.windows = TrainingWindows(store, "train", length, seed)
-        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // length))
-        self.num_rows = self.windows.num_rows
-        self.num_validation_rows = self.held_out.num_rows
-        self.modules = nn.ModuleDict()
+        super().__init__(store, length=length, seed=seed, validation_windows=-(-validation_tokens // length))
         self.document_mask, self.end_of_text_id = document_mask, store.end_of_text_id
-        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
 
     def batch(self, step: int, rows: Rows) -> Batch:
         return _shifted(self.windows.read(rows))
@@ -60,18 +53,6 @@ class Causal:
             "loss": (nats.sum(), counted.sum()),
             "bits_per_byte": ((nats * (sizes > 0)).sum() / math.log(2), sizes.sum()),
         }
-
-    def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        return measured
-
-    def documents(self, rows: Rows) -> list[str]:
-        return self.windows.documents(rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state
 
     def _mask(self, tokens: Tensor) -> Tensor | None:
         if not self.document_mask:

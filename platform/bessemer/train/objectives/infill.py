@@ -18,7 +18,6 @@ are given, so one pass is enough.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from bessemer.tokens.infill import Sentinels, infill_prompt
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
-from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Rows
 
 LONGEST_MIDDLE = 16
@@ -40,12 +39,11 @@ SHORTEST = 8
 """Characters of a document that is cut; a shorter one stays as it is."""
 
 
-class Infill:
+class Infill(OverWindows):
     """Fill in the middle over a token store: trains on its split `train`, measures on `validation`."""
 
     measure_names = ("exact_infill", "infill_loss", "infill_bits_per_byte")
     causal = True
-    prefetch = True
 
     def __init__(
         self,
@@ -57,14 +55,8 @@ class Infill:
         seed: int,
         validation_tokens: int,
     ) -> None:
+        super().__init__(store, length=length, seed=seed, validation_windows=-(-validation_tokens // length))
         self.tokenizer, self.sentinels = tokenizer, sentinels
-        self.length, self.seed = length, seed
-        self.windows = TrainingWindows(store, "train", length, seed)
-        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // length))
-        self.num_rows = self.windows.num_rows
-        self.num_validation_rows = self.held_out.num_rows
-        self.modules = nn.ModuleDict()
-        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
 
     def batch(self, step: int, rows: Rows) -> Batch:
         read = self.windows.read(rows)
@@ -109,18 +101,6 @@ class Infill:
             "infill_loss": (nats, torch.tensor(len(wanted))),
             "infill_bits_per_byte": (nats / math.log(2), sizes.sum()),
         }
-
-    def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        return measured
-
-    def documents(self, rows: Rows) -> list[str]:
-        return self.windows.documents(rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state
 
     def _transformed(self, tokens: list[int], random: np.random.Generator) -> list[int]:
         """A row's documents, each told in one of the two orders."""

@@ -21,30 +21,26 @@ from torch import Tensor, nn
 from bessemer.model.transformer import IGNORED
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
-from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Integers, Rows
 
 PASSES = 8
 """Passes over a held-out window, each hiding every eighth token."""
 
 
-class Masked:
+class Masked(OverWindows):
     """Cloze over a token store: trains on its split `train`, measures on `validation`."""
 
     measure_names = ("pseudo_loss", "pseudo_bits_per_byte")
     causal = False
-    prefetch = True
 
     def __init__(
         self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, mask_id: int, masking_ratio: float
     ) -> None:
-        self.windows = TrainingWindows(store, "train", length, seed)
-        self.held_out = ValidationWindows(store, "validation", length, -(-validation_tokens // (length * PASSES)))
-        self.num_rows = self.windows.num_rows
-        self.num_validation_rows = self.held_out.num_rows * PASSES
-        self.modules = nn.ModuleDict()
-        self.mask_id, self.masking_ratio, self.seed = mask_id, masking_ratio, seed
-        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
+        windows = -(-validation_tokens // (length * PASSES))
+        super().__init__(store, length=length, seed=seed, validation_windows=windows)
+        self.num_validation_rows *= PASSES
+        self.mask_id, self.masking_ratio = mask_id, masking_ratio
 
     def batch(self, step: int, rows: Rows) -> Batch:
         tokens = self.windows.read(rows)[:, :-1]
@@ -85,15 +81,6 @@ class Masked:
         if "pseudo_loss" not in measured:
             return measured
         return measured | {"pseudo_perplexity": math.exp(min(measured["pseudo_loss"], 700.0))}
-
-    def documents(self, rows: Rows) -> list[str]:
-        return self.windows.documents(rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state
 
     def _is_text(self, tokens: Integers) -> Any:
         return (tokens >= 0) & (self.token_bytes.numpy()[np.maximum(tokens, 0)] > 0)

@@ -1,0 +1,39 @@
+"""What objectives over the windows of a token store have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from bessemer.tokens.store import TokenStore
+from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
+from bessemer.train.sampler import Rows
+
+
+class OverWindows:
+    """Rows and documents of the splits `train` and `validation`, and no state beside the model's."""
+
+    prefetch = True
+
+    def __init__(self, store: TokenStore, *, length: int, seed: int, validation_windows: int) -> None:
+        self.windows = TrainingWindows(store, "train", length, seed)
+        self.held_out = ValidationWindows(store, "validation", length, validation_windows)
+        self.num_rows = self.windows.num_rows
+        self.num_validation_rows = self.held_out.num_rows
+        self.length, self.seed = length, seed
+        self.modules = nn.ModuleDict()
+        self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        return measured
+
+    def documents(self, rows: Rows) -> list[str]:
+        return self.windows.documents(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
