@@ -51,7 +51,9 @@ def finish(recipe: Path, root: Path, log: Path) -> None:
 def strike(process: subprocess.Popen[bytes], target: str) -> str:
     """Kills the target; returns what died. A worker falls back to the driver where there is none."""
     family = psutil.Process(process.pid).children(recursive=True)
-    workers = [p for p in family if "ray::" in " ".join(p.cmdline()[:1])]
+    named = {p: " ".join(p.cmdline()[:1]) for p in family}
+    ours = [p for p, name in named.items() if name.startswith(("ray::MapWorker", "ray::RayTrainWorker"))]
+    workers = ours or [p for p, name in named.items() if name.startswith("ray::")]  # else Ray's own
     if target == "worker" and workers:
         victim = random.choice(workers)
         name = victim.cmdline()[0]
