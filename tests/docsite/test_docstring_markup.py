@@ -7,7 +7,7 @@ import textwrap
 from html import unescape
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bessemer.docsite.docstring import readme_to_html, summary_of, to_html
@@ -70,6 +70,7 @@ def test_what_a_docstring_says_never_becomes_a_tag_of_its_own(text: str) -> None
 
 
 @given(MARKUP)
+@example(["word", "   "])
 def test_the_summary_begins_the_page_text(lines: list[str]) -> None:
     summary = summary_of("\n".join(lines))
     if summary:

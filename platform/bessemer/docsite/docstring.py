@@ -49,7 +49,7 @@ _SENTENCE_END = re.compile(r"[.!?]['\")]?(?=\s+[^a-z\s]|\s*$)")
 
 def to_html(doc: str) -> str:
     """The blocks of a docstring (as `inspect.cleandoc` leaves it) as HTML."""
-    return "\n".join(_blocks(doc.expandtabs().split("\n")))
+    return "\n".join(_blocks([line.rstrip() for line in doc.expandtabs().split("\n")]))
 
 
 def readme_to_html(text: str) -> str:

@@ -62,4 +62,4 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     draft.metrics["data/entries"] = len(sites.entries)
 
 
-STAGE = Stage(kind="docsite", version=1, config=Config, produces="site", run=run, outside=outside)
+STAGE = Stage(kind="docsite", version=2, config=Config, produces="site", run=run, outside=outside)
