@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from bessemer.errors import InputError
+from bessemer.stages import workers
 from bessemer.stages.workers import Seat, run_on_workers
 
 
@@ -27,6 +29,35 @@ def task(folder: Path, seat: Seat) -> str:
         raise InputError("a problem of worker 1", hint="mend it")
     dist.barrier()
     return "never"
+
+
+def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.LogCaptureFixture) -> None:
+    """Ray Train takes it for an error of its controller and gives up."""
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    calls: list[Exception] = []
+
+    def failing(times: int, failure: Exception) -> Any:
+        def fit() -> str:
+            if len(calls) < times:
+                calls.append(failure)
+                raise ControllerError(failure)
+            return "trained"
+
+        return fit
+
+    log = logging.getLogger("test")
+    assert workers._forgiving(failing(workers.DEATHS_FORGIVEN, ActorDiedError()), log) == "trained"
+    assert len(calls) == caplog.text.count("started again") == workers.DEATHS_FORGIVEN
+    calls.clear()
+    with pytest.raises(ControllerError):
+        workers._forgiving(failing(100, ActorDiedError()), log)
+    assert len(calls) == workers.DEATHS_FORGIVEN + 1
+    calls.clear()
+    with pytest.raises(ControllerError):
+        workers._forgiving(failing(100, ValueError("a defect")), log)
+    assert len(calls) == 1
 
 
 @pytest.mark.drill

@@ -108,35 +108,57 @@ def _on_ray(
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
-    trainer = TorchTrainer(
-        _enter,
-        train_loop_config={
-            "task": task,
-            "stop_file": str(context.stop_file),
-            "log_file": str(log_file),
-            "error_file": str(draft.work / f"error-{draft.attempt:04d}"),
-            "num_threads": num_threads or max(1, cpus // num_workers),
-        },
-        scaling_config=ScalingConfig(
-            num_workers=num_workers,
-            use_gpu=gpus > 0,
-            placement_strategy="PACK" if gpus else "SPREAD",  # CPUs are best used on every node
-            resources_per_worker={"CPU": min(1.0, 0.5 * cpus / num_workers)} | ({"GPU": 1} if gpus else {}),
-        ),
-        run_config=RunConfig(
-            name=f"{draft.fingerprint[:12]}-{draft.attempt}-{secrets.token_hex(4)}",
-            storage_path=str(draft.work / "ray"),
-            failure_config=FailureConfig(max_failures=DEATHS_FORGIVEN),
-        ),
-    )
+
+    def fit() -> Any:
+        return TorchTrainer(
+            _enter,
+            train_loop_config={
+                "task": task,
+                "stop_file": str(context.stop_file),
+                "log_file": str(log_file),
+                "error_file": str(draft.work / f"error-{draft.attempt:04d}"),
+                "num_threads": num_threads or max(1, cpus // num_workers),
+            },
+            scaling_config=ScalingConfig(
+                num_workers=num_workers,
+                use_gpu=gpus > 0,
+                placement_strategy="PACK" if gpus else "SPREAD",  # CPUs are best used on every node
+                resources_per_worker={"CPU": min(1.0, 0.5 * cpus / num_workers)} | ({"GPU": 1} if gpus else {}),
+            ),
+            run_config=RunConfig(
+                name=f"{draft.fingerprint[:12]}-{draft.attempt}-{secrets.token_hex(4)}",
+                storage_path=str(draft.work / "ray"),
+                failure_config=FailureConfig(max_failures=DEATHS_FORGIVEN),
+            ),
+        ).fit()
+
     with _followed(log_file, draft.metrics_file, context.log, on_step):
         try:
-            kind, value = _in_thread(trainer.fit).return_value
+            kind, value = _forgiving(lambda: _in_thread(fit), context.log).return_value
         except TrainingFailedError as error:
             raise _unwrapped(error) from error
     if kind == "error":
         raise value
     return value
+
+
+def _forgiving(fit: Callable[[], Any], log: logging.Logger) -> Any:
+    """What `fit` returns, called anew after a death that Ray Train does not forgive.
+
+    A worker that dies while the task is being handed to the group is an error of the controller to Ray, and ends the
+    training at once, whatever `max_failures` says.
+    """
+    from ray.exceptions import RayActorError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    for forgiven in range(DEATHS_FORGIVEN + 1):
+        try:
+            return fit()
+        except ControllerError as error:
+            if not isinstance(error.controller_failure, RayActorError) or forgiven == DEATHS_FORGIVEN:
+                raise
+            log.warning("a training worker died while the workers were starting; they are started again")
+    raise AssertionError
 
 
 def _in_thread(function: Callable[[], Any]) -> Any:
