@@ -41,7 +41,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a stage that is not there": (["evaluate.from=[train]"], 2, "no stage above it"),
     "a loop": (["ingest.from=[dedup]"], 2, "so there is no loop"),
     "a loss that is no number": (["pretrain.learning_rate=1e30", "pretrain.gradient_clip=null"], 1, "diverged"),
-    "a model that another has taken the place of": (["pretrain.from=[ingest]"], 2, "does not consume documents"),
+    "an input of a kind that is not consumed": (["pretrain.from=[ingest]"], 2, "does not consume documents"),
 }
 
 

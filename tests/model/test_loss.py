@@ -57,3 +57,13 @@ def test_a_hopeless_prediction_is_large_and_not_infinite() -> None:
 def test_not_a_number_is_not_hidden() -> None:
     value = cross_entropy(torch.full((1, 1), torch.nan, requires_grad=True), torch.ones(2, 1), torch.tensor([1]))
     assert value.isnan()
+
+
+def test_no_position_at_all_is_a_loss_of_zero() -> None:
+    """A micro batch in which nothing is asked for, as masked rows without text are."""
+    head = torch.randn(11, 4, requires_grad=True)
+    loss = cross_entropy(torch.empty(0, 4, requires_grad=True), head, torch.empty(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+    assert head.grad is not None
+    assert not head.grad.any()

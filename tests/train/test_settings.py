@@ -80,3 +80,12 @@ def test_measuring_costs_a_twentieth_unless_that_would_be_too_seldom(num_steps, 
     assert 1 <= interval <= num_steps
     assert times <= 40
     assert times <= 7 or times * validation_tokens / 3 <= 0.1 * plan.num_tokens
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"document_mask": True, "objective": "masked"}, "document_mask"), ({"masking_ratio": 0.2}, "masking_ratio")],
+)
+def test_a_setting_of_another_objective_is_refused_and_not_ignored(settings, words):
+    with pytest.raises(ValueError, match=words):
+        TrainSettings.model_validate(settings)

@@ -96,7 +96,7 @@ def _gradient_buffers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """(positions, their logits, a buffer of the same shape); both buffers live until the next chunk."""
     numbers = CHUNK_NUMBERS if x.device.type == "cpu" else ACCELERATOR_CHUNK_NUMBERS
-    size = min(len(x), max(1, numbers // len(weight)))
+    size = max(1, min(len(x), numbers // len(weight)))
     buffer = torch.empty(size, len(weight), dtype=x.dtype, device=x.device)
     scratch = torch.empty(size, len(weight), dtype=scratch_dtype, device=x.device)
     for start in range(0, len(x), size):

@@ -122,15 +122,10 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         plan, store, TokenizerFolder.open(job.tokenizer), validation_tokens=settings.validation_tokens
     )
     rows = plan.global_batch_size // workers.size
-    sharded = workers.size > 1 and (
-        settings.sharding == "full"
-        or (settings.sharding == "auto" and should_shard(job.model.num_parameters(), workers))
-    )
-    lanes = (
-        1
-        if sharded
-        else num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=job.model.num_parameters())
-    )
+    num_parameters = job.model.num_parameters()
+    sharded = should_shard(settings.sharding, num_parameters, workers)
+    lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
+    lanes = 1 if sharded else lanes  # each lane would gather for itself
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
         num_lanes=lanes,

@@ -96,6 +96,9 @@ class TrainSettings(Settings):
             raise ValueError(f"{' and '.join(f'`{name}`' for name in given)} both say how long to train; set one")
         if not self.objectives:
             raise ValueError("`objective` names none")
+        for field, objective in (("document_mask", "causal"), ("masking_ratio", "masked")):
+            if field in self.model_fields_set and objective not in self.objectives:
+                raise ValueError(f"`{field}` is for the objective `{objective}`, which `objective` does not name")
         return self
 
     @property
@@ -148,7 +151,7 @@ TOKENS_PER_PARAMETER = 20
 """Compute-optimal budget (Hoffmann et al. 2022), over the parameters that multiply every token."""
 
 RULES = {
-    "num_tokens": "20 for each parameter that multiplies every token (Hoffmann et al. 2022, arXiv 2203.15556)",
+    "num_tokens": "20 for each parameter that multiplies every token, the head still to come (Hoffmann et al. 2022)",
     "global_batch_size": "2048 x 160 x (num_tokens / 20 / 108e6)^(2/3) tokens, to a power of two (OLMo-core's ladder)",
     "muon": "tuned on documentation at 5M parameters and 4096 tokens a step",
     "adamw": "0.5 x 0.0047 x (parameters / 108e6)^(-1/3) (OLMo-core's ladder)",

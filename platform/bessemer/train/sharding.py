@@ -11,6 +11,7 @@ in fp32, like those of `Workers.sum_gradients`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -26,9 +27,11 @@ STATE_BYTES = 16
 """Of a parameter: itself, its gradient and AdamW's two moments in fp32."""
 
 
-def should_shard(num_parameters: int, workers: Workers) -> bool:
-    """Whether a model's state would take more than half of a GPU's memory; on CPUs, never."""
-    if workers.size == 1 or workers.device.type != "cuda":
+def should_shard(wanted: Literal["auto", "none", "full"], num_parameters: int, workers: Workers) -> bool:
+    """Whether to shard a model; `auto`: if its state would take more than half of a GPU's memory, on CPUs never."""
+    if workers.size == 1 or wanted != "auto":
+        return workers.size > 1 and wanted == "full"
+    if workers.device.type != "cuda":
         return False
     return STATE_BYTES * num_parameters > torch.cuda.get_device_properties(workers.device).total_memory / 2
 

@@ -98,7 +98,7 @@ class Infill(OverWindows):
         sizes = self.token_bytes.to(targets.device)[wanted]
         return {
             "exact_infill": (((wrong == 0) & asked).sum(), asked.sum()),
-            "infill_loss": (nats, torch.tensor(len(wanted))),
+            "infill_loss": (nats, torch.tensor(len(wanted), device=nats.device)),
             "infill_bits_per_byte": (nats / math.log(2), sizes.sum()),
         }
 
