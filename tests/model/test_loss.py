@@ -34,6 +34,22 @@ def test_sum(inputs: tuple[torch.Tensor, ...]) -> None:
         torch.testing.assert_close(cross_entropy(hidden, head, targets), theirs)
 
 
+def test_sum_with_z_loss(inputs: tuple[torch.Tensor, ...]) -> None:
+    """The squared logarithm of the denominator counts where a target does, with its gradients."""
+    hidden, head, targets = inputs
+    ours = cross_entropy(hidden, head, targets, z_loss=0.1)
+    logits = (hidden @ head.T).flatten(0, 1)
+    theirs = F.cross_entropy(logits, targets.flatten(), reduction="sum")
+    theirs = theirs + 0.1 * logits.logsumexp(-1)[targets.flatten() != IGNORED].square().sum()
+    torch.testing.assert_close(ours, theirs)
+    for a, b in zip(
+        torch.autograd.grad(ours * 0.3, [hidden, head]), torch.autograd.grad(theirs * 0.3, [hidden, head]), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(cross_entropy(hidden, head, targets, z_loss=0.1), theirs)
+
+
 def test_loss_per_position(inputs: tuple[torch.Tensor, ...]) -> None:
     hidden, head, targets = inputs
     ours = cross_entropy(hidden, head, targets, reduction="none")

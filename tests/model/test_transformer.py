@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -71,6 +73,19 @@ def test_the_whole_gradient_equals_that_of_the_plain_formulas(monkeypatch: pytes
     model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for CPUs with g++, which is not here")
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_compiled_blocks_give_the_same_loss_and_gradients() -> None:
+    model, tokens = small(), some_tokens(2, 20)
+    model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
+    plainly = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    model.compile_blocks()
+    model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(plainly[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

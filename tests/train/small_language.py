@@ -47,6 +47,8 @@ PLAN = Plan(
     final_learning_rate_ratio=0.0,
     gradient_clip=1.0,
     spike_sigmas=6.0,
+    z_loss=0.0,
+    on_divergence="stop",
     seed=0,
 )
 PACE = Pace(micro_batch_size=4, validation_interval=5, log_interval=1, checkpoint_interval_seconds=1e9)

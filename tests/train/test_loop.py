@@ -186,6 +186,39 @@ def test_a_loss_that_is_no_number_stops_and_names_the_last_good_checkpoint(train
     assert not (tmp_path / "run" / "checkpoints" / "step-6").exists()
 
 
+def test_a_rewind_leaves_out_the_batches_since_the_last_checkpoint(trainer, store, caplog):
+    """Steps 4 and 5 were trained on after the checkpoint of step 3; step 6 is no number. None of them counts."""
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        trainer("run", on_divergence="rewind", should_stop=asked.__next__).run()
+    seen = {}
+    bad = Bad(store, {6: float("nan")})
+    run = trainer("run", on_divergence="rewind", attempt=2, objective=bad)
+    at_checkpoint = {}
+    restore = run._restore
+    run._restore = lambda: (restore(), at_checkpoint.update(weights(run)))
+    run.on_step = lambda step: seen.setdefault(step, weights(run))
+    outcome = run.run()
+    assert outcome.skipped_steps == [4, 5, 6]
+    assert list(seen) == [4, 5, 7, 8, 9, 10, 11, 12]
+    assert "step 6: loss nan" in caplog.text
+    assert "steps 4 to 6 are left out" in caplog.text
+    # step 7 went on from the weights of step 3: they differ by one step's update, which is no larger than step 4's
+    moved = max((seen[7][name] - at_checkpoint[name]).abs().max() for name in at_checkpoint)
+    assert 0 < moved <= 2 * max((seen[4][name] - at_checkpoint[name]).abs().max() for name in at_checkpoint)
+
+
+def test_what_diverges_again_and_again_stops(trainer, store):
+    run = trainer(
+        "run",
+        on_divergence="rewind",
+        objective=Bad(store, {step: float("nan") for step in range(4, 13)}),
+        checkpoint_interval_seconds=SAVE_EVERY_STEP,
+    )
+    with pytest.raises(TrainingDiverged, match="step 7"):
+        run.run()
+
+
 def test_a_spike_is_skipped_and_its_documents_are_noted(trainer, store, caplog):
     run = trainer("run", objective=Bad(store, {4: 50.0}), should_stop=lambda: run.progress.step == 3)
     run.spikes.load_state_dict({"losses": [4.0, 4.4] * 40, "norms": [0.5, 1.5] * 40})

@@ -1,18 +1,22 @@
 """What this machine computes with: device, number type, peak.
 
 bf16 pays where the processor multiplies it in hardware: on GPUs since Ampere, and on CPUs with AMX tiles, where
-matrix products run about ten times as fast as in fp32. The choice follows the processor's capabilities and not a
-stopwatch, so that it is the same each time on the same machine.
+matrix products run about ten times as fast as in fp32. `model.speed` measures it once a machine.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
+
+from bessemer.errors import UsageError
+from bessemer.model import speed
 
 
 def choose_device() -> torch.device:
@@ -23,15 +27,29 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(wanted: Literal["auto", "bfloat16", "float32"], device: torch.device) -> torch.dtype:
-    """The type that activations are computed in; `auto` is bf16 where the device multiplies it in hardware."""
+    """The type that activations are computed in; `auto` is bf16 where the device was measured to be faster with it."""
+    chosen = speed.faster(speed.measured(device)) if wanted == "auto" else wanted
+    return torch.bfloat16 if chosen == "bfloat16" else torch.float32
+
+
+def should_compile(wanted: bool | Literal["auto"], device: torch.device) -> bool:
+    """Whether to compile a model; `auto`: on GPUs for which torch came with its compiler.
+
+    Raises UsageError where it is wanted and there is no compiler.
+    """
+    compiler = "triton" if device.type == "cuda" else "a C++ compiler"
+    there = find_spec("triton") is not None if device.type == "cuda" else _has_cxx()
     if wanted == "auto":
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else torch.cpu.get_capabilities().get("amx_bf16", False)
+        return device.type == "cuda" and there
+    if wanted and not there:
+        raise UsageError(
+            f"`compile: true` needs {compiler}, and this machine has none", hint=f"install {compiler}, or leave it out"
         )
-        return torch.bfloat16 if fast else torch.float32
-    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    return wanted
+
+
+def _has_cxx() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
 
 
 PEAK_FLOPS = {

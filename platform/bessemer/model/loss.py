@@ -27,34 +27,51 @@ ACCELERATOR_CHUNK_NUMBERS = 2**27
 
 
 def cross_entropy(
-    hidden: Tensor, head: Tensor, targets: Tensor, *, reduction: Literal["sum", "none"] = "sum"
+    hidden: Tensor,
+    head: Tensor,
+    targets: Tensor,
+    *,
+    reduction: Literal["sum", "none"] = "sum",
+    z_loss: float = 0.0,
 ) -> Tensor:
     """-log softmax(hidden head^T)[target] in nats, fp32: summed, or one a position in the shape of `targets`.
 
-    `hidden` [..., D], `head` [V, D] in any floating type, `targets` [...] in 0 .. V - 1 or `IGNORED`.
+    `hidden` [..., D], `head` [V, D] in any floating type, `targets` [...] in 0 .. V - 1 or `IGNORED`. With `z_loss`
+    the sum has in it `z_loss` * (log sum exp(logits))^2 of every target, which keeps logits from drifting (PaLM,
+    arXiv 2204.02311, section 5).
     """
     x, flat = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
     if reduction == "sum":
-        total: Tensor = _SummedLoss.apply(x, head, flat)  # type: ignore[no-untyped-call]
+        total: Tensor = _SummedLoss.apply(x, head, flat, z_loss)  # type: ignore[no-untyped-call]
         return total
+    assert not z_loss, "a loss per position is a measure, and z-loss is none"
     losses: Tensor = _LossPerPosition.apply(x, head, flat)  # type: ignore[no-untyped-call]
     return losses.view(targets.shape)
 
 
 class _SummedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor, z_loss: float) -> Tensor:
         weight = head.to(x.dtype)
         total = torch.zeros((), dtype=torch.float32, device=x.device)
         if not any(ctx.needs_input_grad):
             for rows, logits, scratch in _chunks(x, weight, torch.float32):
                 total += _losses(torch.softmax(logits, -1, torch.float32, out=scratch), targets[rows]).sum()
+                if z_loss:
+                    total += z_loss * _log_sums(logits, targets[rows]).square().sum()
             return total
         x_gradient, head_gradient = _gradient_buffers(x, weight)
         for rows, logits, scratch in _chunks(x, weight, x.dtype):
             probabilities = torch.softmax(logits, -1, out=scratch)
             total += _losses(probabilities, targets[rows]).sum()
+            slope = None
+            if z_loss:
+                log_sums = _log_sums(logits, targets[rows])
+                total += z_loss * log_sums.square().sum()
+                slope = probabilities * (2 * z_loss * log_sums)[:, None].to(probabilities.dtype)
             logit_gradient = _logit_gradient(probabilities, targets[rows])
+            if slope is not None:
+                logit_gradient += slope
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
             head_gradient += logit_gradient.T @ x[rows]
         ctx.save_for_backward(x_gradient, head_gradient)
@@ -62,9 +79,9 @@ class _SummedLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x_gradient, head_gradient = ctx.saved_tensors
-        return x_gradient * upstream.to(x_gradient.dtype), (head_gradient * upstream).to(ctx.head_dtype), None
+        return x_gradient * upstream.to(x_gradient.dtype), (head_gradient * upstream).to(ctx.head_dtype), None, None
 
 
 class _LossPerPosition(torch.autograd.Function):
@@ -114,6 +131,11 @@ def _losses(probabilities: Tensor, targets: Tensor) -> Tensor:
     chosen = probabilities[_places(targets)].float()
     losses = chosen.clamp_min(torch.finfo(torch.float32).tiny).log_().neg_()
     return losses.masked_fill_(targets == IGNORED, 0.0)
+
+
+def _log_sums(logits: Tensor, targets: Tensor) -> Tensor:
+    """log sum exp(logits) [n] in fp32, 0 where ignored."""
+    return torch.logsumexp(logits.float(), -1).masked_fill_(targets == IGNORED, 0.0)
 
 
 def _logit_gradient(probabilities: Tensor, targets: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class Transformer(nn.Module):
         *,
         targets: Tensor | None = None,
         reduction: Literal["sum", "none"] = "sum",
+        z_loss: float = 0.0,
         at: tuple[Tensor, Tensor] | None = None,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
@@ -81,14 +82,15 @@ class Transformer(nn.Module):
 
         The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
-        The other arguments are those of `hidden_states`.
+        `z_loss` weighs the squared logarithm of the softmax's denominator in the sum. The other arguments are those
+        of `hidden_states`.
         """
         x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
         if at is not None:
             x = x[at]
         if targets is None:
             return F.linear(x, self.head().to(x.dtype))
-        return cross_entropy(x, self.head(), targets, reduction=reduction)
+        return cross_entropy(x, self.head(), targets, reduction=reduction, z_loss=z_loss)
 
     def hidden_states(
         self,
@@ -126,6 +128,16 @@ class Transformer(nn.Module):
     def blocks(self) -> list[Block]:
         """The blocks, first to last."""
         return cast(list[Block], list(self.layers))
+
+    def compile_blocks(self) -> None:
+        """Has torch compile the blocks, one graph for all; the first pass of each kind then takes some seconds more.
+
+        Blocks and not the whole model, so that compiling takes as long for 36 layers as for one, and sharding and
+        activation checkpointing work around them.
+        """
+        for block in self.blocks():
+            block.compiled = True
+            block.compile()
 
     def head(self) -> Tensor:
         """The output matrix [V, D]: its own, or the embedding."""
@@ -177,6 +189,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = c = config
+        self.compiled = False
         self.attention_norm = nn.Parameter(torch.ones(c.hidden_size))
         self.qkv = nn.Parameter(torch.empty(c.query_size + 2 * c.key_value_size, c.hidden_size))
         if c.qk_norm:
@@ -196,7 +209,9 @@ class Block(nn.Module):
         cache: tuple[KeyValueCache, int] | None,
     ) -> Tensor:
         """x [B, T, D] to [B, T, D]; `mask` [B, 1, T, S] is true where seen; the cache comes with the layer."""
-        c, operations = self.config, cpu if x.device.type == "cpu" and cache is None else plain
+        c = self.config
+        by_hand = x.device.type == "cpu" and cache is None and not self.compiled  # a compiler fuses formulas
+        operations = cpu if by_hand else plain
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
         qkv = operations.norm_linear(x, self.attention_norm, self.qkv, c.rms_norm_eps)
         if cache is None:

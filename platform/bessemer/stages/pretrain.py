@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from bessemer import storage
 from bessemer.errors import BessemerError, UsageError
+from bessemer.model import speed
 from bessemer.model.config import ModelConfig, ModelShape
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.train.settings import (
@@ -99,7 +100,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
     import torch
 
-    from bessemer.model.hardware import choose_device, choose_dtype
+    from bessemer.model.hardware import choose_device, choose_dtype, should_compile
     from bessemer.model.memory import keep_freed_memory
     from bessemer.tokens.store import TokenStore
     from bessemer.tokens.tokenizer import TokenizerFolder
@@ -125,7 +126,8 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     num_parameters = job.model.num_parameters()
     sharded = should_shard(settings.sharding, num_parameters, workers)
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
-    lanes = 1 if sharded else lanes  # each lane would gather for itself
+    compiled = should_compile(settings.compile, device)
+    lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
         num_lanes=lanes,
@@ -135,6 +137,8 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     )
     model = _model(job, dtype).to(device)
     model.activation_checkpointing = settings.activation_checkpointing
+    if compiled:
+        model.compile_blocks()
     if sharded:
         shard(model, workers)
     trainer = Trainer(
@@ -171,6 +175,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             "micro_batch_size": job.micro_batch_size,
             "num_threads": seat.num_threads,
             "num_workers": workers.size,
+            "compile": compiled,
             "sharding": "full" if is_sharded(model) else "none",
             "device": device.type,
             "model": job.model.model_dump(mode="json"),
@@ -254,7 +259,17 @@ def facts(config: Config) -> dict[str, Any]:
         "parameters in blocks": {"value": blocks.num_parameters(embedding=False)},
         "objective": {"value": objectives or next(iter(config.objectives))},
         **derivation(config, blocks),
+        "dtype": _dtype_facts(config),
     }
+
+
+def _dtype_facts(config: Config) -> dict[str, Any]:
+    if config.dtype != "auto":
+        return {"value": config.dtype, "by": "the recipe"}
+    if (speeds := speed.remembered()) is None:
+        return {"value": "auto", "by": "measured when training starts"}
+    each = " against ".join(f"{speeds[name] / 1e9:,.0f} GFLOP/s in {name}" for name in ("bfloat16", "float32"))
+    return {"value": speed.faster(speeds), "by": f"measured on this machine: {each}"}
 
 
 STAGE = Stage(

@@ -69,6 +69,10 @@ class Outcome:
     """The last measurement on held-out rows, by name; empty if there are none."""
 
 
+MOST_REWINDS = 3
+"""Of a run; what diverges more often has another cause than its batches."""
+
+
 @dataclass
 class _Progress:
     """What a checkpoint remembers beside the tensors."""
@@ -76,6 +80,7 @@ class _Progress:
     step: int = 0
     num_tokens: int = 0
     skipped_steps: list[int] = field(default_factory=list)
+    num_rewinds: int = 0
 
 
 class Trainer:
@@ -134,7 +139,11 @@ class Trainer:
         validation: dict[str, float] | None = None
         while self.progress.step < self.plan.num_steps:
             due = time.monotonic() - saved_at >= self.pace.checkpoint_interval_seconds
-            figures, stopping, saving = self.step(stop=self.should_stop(), save=due)
+            try:
+                figures, stopping, saving = self.step(stop=self.should_stop(), save=due)
+            except TrainingDiverged as error:
+                self._rewind(error)
+                continue
             step = self.progress.step
             last = step == self.plan.num_steps
             if last or step % self.pace.validation_interval == 0:
@@ -277,6 +286,28 @@ class Trainer:
             f"training diverged at step {step}: loss {loss:g}, gradient norm {norm:g}; {kept}",
             hint="lower `learning_rate` or set `gradient_clip`, and look at the step's documents with `bessemer trace`",
         )
+
+    def _rewind(self, error: TrainingDiverged) -> None:
+        """Back to the newest checkpoint and on after the step that failed: its batch and those since are left out.
+
+        (PaLM, arXiv 2204.02311, section 5.1.) Which those are depends on when the checkpoint was made. Raises `error`
+        where the plan does not say so, where there is no checkpoint, or after too many.
+        """
+        failed, rewinds = self.progress.step + 1, self.progress.num_rewinds + 1
+        checkpoint = self.checkpoints.newest()
+        if self.plan.on_divergence == "stop" or checkpoint is None or rewinds > MOST_REWINDS:
+            raise error
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self._restore()
+        left_out = range(self.progress.step + 1, failed + 1)
+        self.log.warning(
+            "%s; it goes on from there, and steps %d to %d are left out (`bessemer trace RUN --step N` names their "
+            "documents)",
+            error.message, left_out.start, failed,
+        )  # fmt: skip
+        self.progress.skipped_steps += left_out
+        self.progress.step, self.progress.num_rewinds = failed, rewinds
 
     def _to_device(self, batch: Batch) -> Batch:
         return {name: value.to(self.workers.device, non_blocking=True) for name, value in batch.items()}

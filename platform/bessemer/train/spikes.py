@@ -44,5 +44,5 @@ class SpikeWindow:
         return {"losses": list(self.losses), "norms": list(self.norms)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.losses.extend(state["losses"])
-        self.norms.extend(state["norms"])
+        self.losses = deque(state["losses"], maxlen=self.length)
+        self.norms = deque(state["norms"], maxlen=self.length)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bessemer.errors import UsageError
 from bessemer.tokens.infill import Sentinels
 from bessemer.tokens.special import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, MASK
@@ -28,27 +30,23 @@ def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *
 def _part(
     name: ObjectiveName, plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, validation_tokens: int
 ) -> Objective:
-    length, seed = plan.max_seq_length, plan.seed
+    common: dict[str, Any] = {
+        "length": plan.max_seq_length,
+        "seed": plan.seed,
+        "validation_tokens": validation_tokens,
+        "z_loss": plan.z_loss,
+    }
     if name == "causal":
-        return Causal(
-            store, length=length, seed=seed, validation_tokens=validation_tokens, document_mask=plan.document_mask
-        )
+        return Causal(store, document_mask=plan.document_mask, **common)
     if name == "masked":
         mask_id = tokenizer.special_id(MASK)
         if mask_id is None:
             raise _lacking(name, MASK)
-        return Masked(
-            store,
-            length=length,
-            seed=seed,
-            validation_tokens=validation_tokens,
-            mask_id=mask_id,
-            masking_ratio=plan.masking_ratio,
-        )
+        return Masked(store, mask_id=mask_id, masking_ratio=plan.masking_ratio, **common)
     sentinels = Sentinels.of(tokenizer)
     if sentinels is None:
         raise _lacking(name, f"{FIM_PREFIX} {FIM_MIDDLE} {FIM_SUFFIX}")
-    return Infill(store, tokenizer, sentinels, length=length, seed=seed, validation_tokens=validation_tokens)
+    return Infill(store, tokenizer, sentinels, **common)
 
 
 def _lacking(name: str, tokens: str) -> UsageError:

@@ -28,9 +28,17 @@ class Causal(OverWindows):
     causal = True
 
     def __init__(
-        self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, document_mask: bool = False
+        self,
+        store: TokenStore,
+        *,
+        length: int,
+        seed: int,
+        validation_tokens: int,
+        document_mask: bool = False,
+        z_loss: float = 0.0,
     ) -> None:
-        super().__init__(store, length=length, seed=seed, validation_windows=-(-validation_tokens // length))
+        windows = -(-validation_tokens // length)
+        super().__init__(store, length=length, seed=seed, validation_windows=windows, z_loss=z_loss)
         self.document_mask, self.end_of_text_id = document_mask, store.end_of_text_id
 
     def batch(self, step: int, rows: Rows) -> Batch:
@@ -38,7 +46,7 @@ class Causal(OverWindows):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         targets = batch["targets"]
-        total = model(batch["tokens"], targets=targets, mask=self._mask(batch["tokens"]))
+        total = model(batch["tokens"], targets=targets, mask=self._mask(batch["tokens"]), z_loss=self.z_loss)
         return Loss(total, torch.tensor(float(targets.numel()), device=targets.device))
 
     def validation_batch(self, first: int, last: int) -> Batch:

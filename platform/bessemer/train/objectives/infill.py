@@ -54,8 +54,10 @@ class Infill(OverWindows):
         length: int,
         seed: int,
         validation_tokens: int,
+        z_loss: float = 0.0,
     ) -> None:
-        super().__init__(store, length=length, seed=seed, validation_windows=-(-validation_tokens // length))
+        windows = -(-validation_tokens // length)
+        super().__init__(store, length=length, seed=seed, validation_windows=windows, z_loss=z_loss)
         self.tokenizer, self.sentinels = tokenizer, sentinels
 
     def batch(self, step: int, rows: Rows) -> Batch:
@@ -70,7 +72,7 @@ class Infill(OverWindows):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         targets = batch["targets"]
-        total = model(batch["tokens"], targets=targets)
+        total = model(batch["tokens"], targets=targets, z_loss=self.z_loss)
         return Loss(total, (targets != IGNORED).sum())
 
     def validation_batch(self, first: int, last: int) -> Batch:

@@ -35,10 +35,18 @@ class Masked(OverWindows):
     causal = False
 
     def __init__(
-        self, store: TokenStore, *, length: int, seed: int, validation_tokens: int, mask_id: int, masking_ratio: float
+        self,
+        store: TokenStore,
+        *,
+        length: int,
+        seed: int,
+        validation_tokens: int,
+        mask_id: int,
+        masking_ratio: float,
+        z_loss: float = 0.0,
     ) -> None:
         windows = -(-validation_tokens // (length * PASSES))
-        super().__init__(store, length=length, seed=seed, validation_windows=windows)
+        super().__init__(store, length=length, seed=seed, validation_windows=windows, z_loss=z_loss)
         self.num_validation_rows *= PASSES
         self.mask_id, self.masking_ratio = mask_id, masking_ratio
 
@@ -55,7 +63,7 @@ class Masked(OverWindows):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         targets = batch["targets"]
         chosen = torch.nonzero(targets != IGNORED, as_tuple=True)  # the head reads the hidden ones alone
-        total = model(batch["tokens"], targets=targets[chosen], at=chosen, causal=False)
+        total = model(batch["tokens"], targets=targets[chosen], at=chosen, causal=False, z_loss=self.z_loss)
         return Loss(total, torch.tensor(float(len(chosen[0])), device=targets.device))
 
     def validation_batch(self, first: int, last: int) -> Batch:

@@ -17,12 +17,14 @@ class OverWindows:
 
     prefetch = True
 
-    def __init__(self, store: TokenStore, *, length: int, seed: int, validation_windows: int) -> None:
+    def __init__(
+        self, store: TokenStore, *, length: int, seed: int, validation_windows: int, z_loss: float = 0.0
+    ) -> None:
         self.windows = TrainingWindows(store, "train", length, seed)
         self.held_out = ValidationWindows(store, "validation", length, validation_windows)
         self.num_rows = self.windows.num_rows
         self.num_validation_rows = self.held_out.num_rows
-        self.length, self.seed = length, seed
+        self.length, self.seed, self.z_loss = length, seed, z_loss
         self.modules = nn.ModuleDict()
         self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
 

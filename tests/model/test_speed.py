@@ -1,0 +1,41 @@
+"""bf16 or fp32 is decided by a measurement that is made once a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bessemer.model import speed
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(speed, "_gpu_name", lambda: None)
+    return tmp_path
+
+
+def test_it_is_measured_once_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert speed.remembered() is None
+    found = speed.measured(CPU)
+    assert found.keys() == {"bfloat16", "float32"}
+    assert all(value > 1e6 for value in found.values())
+    assert speed.remembered() == found
+    monkeypatch.setattr(speed, "_measure", lambda device, dtype: pytest.fail("measured again"))
+    assert speed.measured(CPU) == found
+
+
+def test_a_damaged_or_unwritable_cache_costs_a_measurement_only(empty_cache: Path) -> None:
+    (empty_cache / "bessemer").mkdir()
+    (empty_cache / "bessemer" / "speeds.json").write_text("{")
+    assert speed.remembered() is None
+    assert speed.measured(CPU)["float32"] > 0
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(10.0, "bfloat16"), (1.1, "float32"), (0.1, "float32")])
+def test_bf16_has_to_be_worthwhile(bf16: float, chosen: str) -> None:
+    assert speed.faster({"bfloat16": bf16, "float32": 1.0}) == chosen
