@@ -80,6 +80,31 @@ def test_sharded_stock_checkpoints_load_with_equal_logits(tmp_path: Path, family
         torch.testing.assert_close(model(tokens), stock(tokens).logits, atol=2e-5, rtol=1e-5)
 
 
+def test_sliding_layers_are_those_of_stock_transformers(tmp_path: Path) -> None:
+    """Out and in: a text of four windows, with a layer that sees all after each that does not."""
+    types = ("sliding_attention", "full_attention", "sliding_attention")
+    model = random_model(num_hidden_layers=3, sliding_window=7, layer_types=types)
+    export_model(model, tmp_path / "ours")
+    stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", attn_implementation="eager")
+    tokens = random_tokens(length=29)
+    with torch.no_grad():
+        expected = stock(tokens).logits
+        torch.testing.assert_close(model(tokens), expected, atol=2e-5, rtol=1e-5)
+    everything = random_model(num_hidden_layers=3)(tokens)
+    assert not torch.allclose(everything, expected, atol=1e-2), "the window should make a difference"
+    stock.save_pretrained(tmp_path / "theirs")
+    assert load_config(tmp_path / "theirs").layer_types == types
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(tmp_path / "theirs")(tokens), expected, atol=2e-5, rtol=1e-5)
+
+
+def test_a_window_that_is_not_used_is_none(tmp_path: Path) -> None:
+    export_model(random_model(), tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"use_sliding_window": False, "sliding_window": 4096}))
+    assert load_config(tmp_path).sliding_window is None
+
+
 def test_export_and_import_are_inverse(tmp_path: Path) -> None:
     model = random_model(rope_theta=5e4)
     export_model(model, tmp_path, end_of_text_id=7)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 import torch
 
-from bessemer.model import plain
+from bessemer.model import cpu, plain
 from bessemer.model.cache import KeyValueCache
 from bessemer.model.config import ModelConfig, ModelShape
 from bessemer.model.transformer import Transformer, document_mask
@@ -26,10 +27,13 @@ def some_tokens(rows: int, length: int) -> torch.Tensor:
     return torch.randint(0, 19, (rows, length), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("qk_norm", [True, False])
+WINDOWS = {"sliding_window": 5, "full_attention_interval": 2}
+
+
+@pytest.mark.parametrize("changes", [{}, {"qk_norm": False}, WINDOWS], ids=["qwen3", "llama", "sliding"])
 @torch.no_grad()
-def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(qk_norm: bool) -> None:
-    model, tokens = small(qk_norm=qk_norm), some_tokens(3, 14)
+def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(changes: dict[str, Any]) -> None:
+    model, tokens = small(**changes), some_tokens(3, 14)
     whole = model(tokens)
     cache = KeyValueCache(model.config, 3, 16, dtype=torch.float32)
     prompt = torch.tensor([3, 7, 5])
@@ -46,13 +50,42 @@ def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(q
 
 
 @torch.no_grad()
-def test_documents_in_a_row_do_not_see_each_other() -> None:
-    model, tokens = small(), some_tokens(1, 12)
+def test_a_cache_of_equally_long_rows_gives_the_logits_of_the_whole_text() -> None:
+    model, tokens = small(**WINDOWS), some_tokens(2, 12)
+    cache = KeyValueCache(model.config, 2, 12, dtype=torch.float32)
+    found = []
+    for first, last in ((0, 7), (7, 8), (8, 9), (9, 12)):
+        found.append(model(tokens[:, first:last], cache=cache))
+        cache.advance(last - first)
+    torch.testing.assert_close(torch.cat(found, dim=1), model(tokens), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, WINDOWS], ids=["all", "sliding"])
+@torch.no_grad()
+def test_documents_in_a_row_do_not_see_each_other(changes: dict[str, Any]) -> None:
+    model, tokens = small(**changes), some_tokens(1, 12)
     documents = torch.tensor([[0] * 5 + [1] * 7])
     positions = torch.cat((torch.arange(5), torch.arange(7)))[None]
     packed = model(tokens, mask=document_mask(documents), positions=positions)
     torch.testing.assert_close(packed[:, :5], model(tokens[:, :5]))
     torch.testing.assert_close(packed[:, 5:], model(tokens[:, 5:]))
+
+
+@torch.no_grad()
+def test_a_window_is_the_mask_of_what_is_near() -> None:
+    """Every way to say so is one: by blocks, by a mask, to both sides, with another layer that sees all."""
+    model, tokens = small(**WINDOWS), some_tokens(2, 13)
+    everything = torch.ones(2, 13, 13, dtype=torch.bool)
+    torch.testing.assert_close(model(tokens), model(tokens, mask=everything))
+    torch.testing.assert_close(model(tokens), model(tokens, positions=torch.arange(13)))
+    changed = tokens.clone()
+    changed[:, 0] = (changed[:, 0] + 1) % 19
+    alone = small(sliding_window=5, full_attention_interval=9)
+    reach = 2 * 4  # two layers, each four tokens back
+    assert torch.equal(alone(tokens)[:, reach + 1 :], alone(changed)[:, reach + 1 :])
+    assert not torch.allclose(alone(tokens)[:, reach], alone(changed)[:, reach], atol=1e-6)
+    both = alone(tokens, causal=False), alone(changed, causal=False)
+    assert torch.equal(both[0][:, reach + 1 :], both[1][:, reach + 1 :])
 
 
 @torch.no_grad()
@@ -64,8 +97,14 @@ def test_causal_looks_back_only_and_bidirectional_looks_ahead() -> None:
     assert not torch.allclose(model(tokens, causal=False)[:, 0], model(changed, causal=False)[:, 0])
 
 
-def test_the_whole_gradient_equals_that_of_the_plain_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokens = small(), some_tokens(2, 20)
+@pytest.mark.parametrize("changes", [{}, WINDOWS, WINDOWS | {"sliding_window": 1}], ids=["all", "sliding", "alone"])
+@pytest.mark.parametrize("block", [2**21, 1], ids=["one block", "blocks"])
+def test_the_whole_gradient_equals_that_of_the_plain_formulas(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], block: int
+) -> None:
+    monkeypatch.setattr(cpu, "BLOCK_NUMBERS", block)
+    monkeypatch.setattr(cpu, "MINIMUM_BLOCK", 6)
+    model, tokens = small(**changes), some_tokens(2, 20)
     model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
     ours = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()

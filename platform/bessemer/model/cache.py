@@ -30,7 +30,10 @@ class KeyValueCache:
         self._lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self._longest = self._size = 0
         self._even = True
+        self._banded: Tensor | None = None
         self._slots: slice | tuple[Tensor, Tensor] = slice(0, 0)
+        self._windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+        self._positions = self._lengths  # of the open slots, [1 or B, T]
 
     def open(self, count: int) -> tuple[Rotation, Tensor | None]:
         """Opens the next `count` slots of every row: their rotation, and which slots [B, 1, T, S] each may see.
@@ -38,18 +41,27 @@ class KeyValueCache:
         No mask (None) where a single token of equally long rows sees everything, or where nothing was seen before.
         """
         self._size = self._longest + count
+        self._banded = None
         if self._even:
+            self._positions = torch.arange(self._longest, self._size, device=self._lengths.device)[None]
             self._slots = slots = slice(self._longest, self._size)
             rotation = self._cosine[:, slots], self._sine[:, slots]
             if count == 1 or self._longest == 0:
                 return rotation, None
-            return rotation, self._mask(torch.arange(self._longest, self._size, device=self._lengths.device)[None])
-        positions = self._lengths[:, None] + torch.arange(count, device=self._lengths.device)
+            return rotation, self._mask(self._positions)
+        positions = self._positions = self._lengths[:, None] + torch.arange(count, device=self._lengths.device)
         self._slots = (torch.arange(len(positions), device=positions.device)[:, None], positions)
         return (self._cosine[0, positions], self._sine[0, positions]), self._mask(positions)
 
     def _mask(self, positions: Tensor) -> Tensor:
         return (torch.arange(self._size, device=positions.device) <= positions[:, :, None])[:, None]
+
+    def _band(self, window: int) -> Tensor:
+        """The mask of a layer with a window; the same for all of them while the slots are open."""
+        if self._banded is None:
+            slots = torch.arange(self._size, device=self._lengths.device)
+            self._banded = self._mask(self._positions) & (slots > self._positions[:, None, :, None] - window)
+        return self._banded
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Stores keys and values [B, G, T, d] in the open slots; attention over all slots, [B, T, H d]."""
@@ -59,6 +71,9 @@ class KeyValueCache:
             else:
                 rows, slots = self._slots
                 store[rows, :, slots] = new.transpose(1, 2)
+        window = self._windows[layer]
+        if window is not None and window < self._size:
+            mask = self._band(window)
         y = F.scaled_dot_product_attention(
             queries,
             self._keys[layer, :, :, : self._size],

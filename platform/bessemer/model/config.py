@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from bessemer.recipe.settings import Settings
 
+LayerType = Literal["full_attention", "sliding_attention"]
 SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b", "4b", "8b"]
 
 
@@ -91,6 +92,10 @@ class ModelConfig(Settings):
     """Whether the output head is the embedding matrix."""
     qk_norm: bool = True
     """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    sliding_window: PositiveInt | None = None
+    """Tokens that a layer with a window sees, its own included."""
+    layer_types: tuple[LayerType, ...] | None = None
+    """What each layer sees where `sliding_window` is set: all (`full_attention`), or its window alone."""
     initializer_range: float = Field(0.02, gt=0)
     """Standard deviation of the embedding and of an untied head at the start."""
     is_causal: bool = True
@@ -105,7 +110,18 @@ class ModelConfig(Settings):
             )
         if self.head_dim % 2:
             raise ValueError(f"`head_dim` must be even for rotary positions, and is {self.head_dim}")
+        if (self.sliding_window is None) != (self.layer_types is None):
+            raise ValueError("`sliding_window` and `layer_types` go together")
+        if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
+            raise ValueError(f"`layer_types` names {len(self.layer_types)} layers of {self.num_hidden_layers}")
+        if self.sliding_window and not self.qk_norm:
+            raise ValueError("`sliding_window` needs `qk_norm`: Qwen3 has sliding layers, Llama has none")
         return self
+
+    def window(self, layer: int) -> int | None:
+        """Tokens that a layer sees, its own included; None for all."""
+        sliding = self.layer_types is not None and self.layer_types[layer] == "sliding_attention"
+        return self.sliding_window if sliding else None
 
     @property
     def query_size(self) -> int:
@@ -128,11 +144,11 @@ class ModelConfig(Settings):
         """Floating-point operations of one training token, forward and backward: 6 N + 12 L H d T.
 
         N counts the parameters that multiply every token (the head, not the embedding lookup); the second term
-        is attention's two products over the whole T x T square, as in PaLM (arXiv 2204.02311, appendix B). A
-        forward pass alone is a third of it.
+        is attention's two products over the whole T x T square, as in PaLM (arXiv 2204.02311, appendix B); a layer
+        with a window counts with its window for T. A forward pass alone is a third of it.
         """
-        attention = 12 * self.num_hidden_layers * self.query_size * seq_len
-        return 6 * self.num_parameters(embedding=False) + attention
+        seen = sum(min(seq_len, self.window(layer) or seq_len) for layer in range(self.num_hidden_layers))
+        return 6 * self.num_parameters(embedding=False) + 12 * self.query_size * seen
 
 
 class ModelShape(Settings):
@@ -154,12 +170,18 @@ class ModelShape(Settings):
     """Width of one head; `hidden_size` / `num_attention_heads` if the heads were set, else the size's."""
     rope_theta: float = Field(10_000.0, gt=1)
     """Base of the rotary position frequencies."""
+    rope_scaling: RopeScaling | None = None
+    """Llama 3's frequency stretch, for a context longer than a model was first trained on."""
     rms_norm_eps: float = Field(1e-6, gt=0)
     """Added to the mean square before its root is taken."""
     tie_word_embeddings: bool = True
     """Whether the output head is the embedding matrix."""
     qk_norm: bool = True
     """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    sliding_window: PositiveInt | None = None
+    """Tokens that layers with a window see, their own included; all layers see all if left out."""
+    full_attention_interval: PositiveInt = 4
+    """With `sliding_window`, one layer in this many sees all: the last of each group."""
     initializer_range: float = Field(0.02, gt=0)
     """Standard deviation of the embedding and of an untied head at the start."""
 
@@ -178,7 +200,7 @@ class ModelShape(Settings):
         heads, head_dim = self._heads(hidden_size)
         half = heads // 2 if heads % 2 == 0 else heads
         groups = named.num_key_value_heads if heads == named.num_attention_heads else half
-        given = self.model_dump(exclude={"size"}, exclude_none=True)
+        given = self.model_dump(exclude={"size", "full_attention_interval"}, exclude_none=True)
         derived: dict[str, Any] = {
             "hidden_size": hidden_size,
             "intermediate_size": self._intermediate_size(hidden_size),
@@ -188,8 +210,15 @@ class ModelShape(Settings):
             "head_dim": head_dim,
             "vocab_size": vocab_size,
             "max_position_embeddings": max_seq_length,
+            "layer_types": self._layer_types(self.num_hidden_layers or named.num_hidden_layers),
         }
         return ModelConfig(**derived | given)
+
+    def _layer_types(self, count: int) -> tuple[LayerType, ...] | None:
+        if self.sliding_window is None:
+            return None
+        every = self.full_attention_interval
+        return tuple("sliding_attention" if number % every else "full_attention" for number in range(1, count + 1))
 
     def _intermediate_size(self, hidden_size: int) -> int:
         named = NAMED_SIZES[self.size]

@@ -44,6 +44,7 @@ def attend(
     *,
     causal: bool,
     mask: Tensor | None,
+    window: int | None = None,
 ) -> Tensor:
     """Attention's output [B, T, H d] from queries, keys and values [B, T, (H + 2 G) d]; see `plain.attend`."""
     heads = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
@@ -51,7 +52,7 @@ def attend(
     query_gain, key_gain = gains or (None, None)
     q = _NormRotate.apply(q, query_gain, rotation, config.head_dim**-0.5, config.rms_norm_eps)  # type: ignore[no-untyped-call]
     k = _NormRotate.apply(k, key_gain, rotation, 1.0, config.rms_norm_eps)  # type: ignore[no-untyped-call]
-    y: Tensor = _Attention.apply(q, k, v, causal, mask)  # type: ignore[no-untyped-call]
+    y: Tensor = _Attention.apply(q, k, v, causal, mask, window)  # type: ignore[no-untyped-call]
     return y.flatten(2)
 
 
@@ -137,24 +138,26 @@ class _Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None, window: int | None
+    ) -> Tensor:
         ctx.save_for_backward(q, k, v, mask)
-        ctx.causal = causal
+        ctx.causal, ctx.window = causal, window
         y = torch.empty_like(q)
         values = _by_head(v)
-        for queries, keys, _, weights in _blocks(q, k, causal, mask):
+        for queries, keys, _, weights in _blocks(q, k, causal, mask, window):
             _put(y, queries, weights @ values[:, keys], k.shape[2])
         return y
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask = ctx.saved_tensors
         groups = k.shape[2]
         keys_by_head, values_turned = _by_head(k), _by_head(v).mT.contiguous()
         q_gradient = torch.empty_like(q)
         k_gradient, v_gradient = torch.zeros_like(keys_by_head), torch.zeros_like(keys_by_head)
         buffer = torch.empty(0)
-        for queries, keys, rows, weights in _blocks(q, k, ctx.causal, mask):
+        for queries, keys, rows, weights in _blocks(q, k, ctx.causal, mask, ctx.window):
             buffer = torch.empty_like(weights) if buffer.numel() < weights.numel() else buffer
             change = buffer.flatten()[: weights.numel()].view(weights.shape)
             wanted = _take(upstream, queries, groups)
@@ -164,7 +167,8 @@ class _Attention(torch.autograd.Function):
             _put(q_gradient, queries, weights @ keys_by_head[:, keys], groups)
             k_gradient[:, keys].baddbmm_(weights.mT, rows)
         shape = (len(k), groups, *k_gradient.shape[1:])
-        return q_gradient, k_gradient.view(shape).transpose(1, 2), v_gradient.view(shape).transpose(1, 2), None, None
+        by_position = (gradient.view(shape).transpose(1, 2) for gradient in (k_gradient, v_gradient))
+        return q_gradient, *by_position, None, None, None
 
 
 def _by_head(x: Tensor) -> Tensor:
@@ -186,7 +190,9 @@ def _put(x: Tensor, queries: slice, taken: Tensor, groups: int) -> None:
     part.permute(0, 2, 3, 1, 4).copy_(taken.view(rows, groups, heads // groups, -1, size))
 
 
-def _blocks(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+def _blocks(
+    q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, window: int | None
+) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
     """(queries, keys they may see, rows of q as `_take` gives them, attention weights [B G, rows, keys]), by block.
 
     The weights live until the next block.
@@ -196,19 +202,23 @@ def _blocks(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None) -> Iterator
     size = min(length, max(MINIMUM_BLOCK, BLOCK_NUMBERS // (batch * heads * length)))
     scores, weights = (torch.empty(batch * heads * size * length, dtype=q.dtype) for _ in range(2))
     ahead = torch.full((size, size), -math.inf, dtype=q.dtype).triu_(1) if causal and mask is None else None
+    window = window if causal and mask is None else None
     for start in range(0, length, size):
         queries = slice(start, min(start + size, length))
-        keys = slice(0, queries.stop if causal else length)
+        keys = slice(max(0, start - window + 1) if window else 0, queries.stop if causal else length)
         count = queries.stop - start
         rows = _take(q, queries, groups)
-        shape = (*rows.shape[:2], keys.stop)
+        shape = (*rows.shape[:2], keys.stop - keys.start)
         block, result = scores[: math.prod(shape)].view(shape), weights[: math.prod(shape)].view(shape)
         torch.bmm(rows, keys_turned[:, :, keys], out=block)
-        by_query = block.view(batch, heads, count, keys.stop)
+        by_query = block.view(batch, heads, count, keys.stop - keys.start)
         if mask is not None:
             by_query.masked_fill_(~mask[:, :, queries, keys], -math.inf)
         elif ahead is not None:
-            by_query[..., start:].add_(ahead[:count, :count])
+            by_query[..., start - keys.start :].add_(ahead[:count, :count])
+        if window and keys.stop > window:
+            behind = torch.arange(keys.start, keys.stop) <= torch.arange(start, queries.stop)[:, None] - window
+            by_query.masked_fill_(behind, -math.inf)
         yield queries, keys, rows, torch.softmax(block, -1, out=result)
 
 

@@ -36,11 +36,10 @@ MASKED = "BessemerForMaskedLM"
 _SAME_NAME = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
-    "initializer_range",
+    "initializer_range", "sliding_window",
 )  # fmt: skip
 _REQUIRED_VALUES = {
-    "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False,
-    "quantization_config": None,
+    "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "quantization_config": None,
 }  # fmt: skip
 _NUM_NAMED_WEIGHTS = 8
 
@@ -94,13 +93,14 @@ def load_config(folder: Path) -> ModelConfig:
         if raw.get(key, value) != value:
             raise InputError(
                 f"`{folder}/config.json` sets `{key}` to `{raw[key]}`, which is not supported",
-                hint="use a checkpoint without biases, sliding windows and quantization",
+                hint="use a checkpoint without biases and quantization",
             )
     fields = {key: raw[key] for key in _SAME_NAME if raw.get(key) is not None}
     heads = fields.get("num_attention_heads", 1)
     fields.setdefault("num_key_value_heads", heads)
     fields.setdefault("head_dim", fields.get("hidden_size", 0) // heads)
     fields.setdefault("tie_word_embeddings", False)
+    fields |= _window_fields(raw)
     try:
         qk_norm = FAMILIES.get(architecture, raw.get("qk_norm"))
         return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=qk_norm, is_causal=architecture != MASKED)
@@ -109,9 +109,18 @@ def load_config(folder: Path) -> ModelConfig:
         raise InputError(f"`{folder}/config.json` is not usable: {problems}", hint="mend the file") from None
 
 
-def load_model(folder: Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Transformer:
-    """The model in a Hugging Face folder, with parameters and activations in `dtype`. Raises InputError."""
-    config = load_config(folder)
+def load_model(
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    config: ModelConfig | None = None,
+) -> Transformer:
+    """The model in a Hugging Face folder, with parameters and activations in `dtype`. Raises InputError.
+
+    `config` stands for the folder's own where it is to see more, or otherwise, than it was made for.
+    """
+    config = config or load_config(folder)
     with torch.device("meta"):
         model = Transformer(config, compute_dtype=dtype)
     model.to_empty(device=device).to(dtype)
@@ -208,15 +217,26 @@ def _rope_fields(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     return fields
 
 
+def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """`sliding_window` and `layer_types`; a window that is not used (`use_sliding_window`) is none."""
+    if not raw.get("use_sliding_window") or not raw.get("sliding_window"):
+        return {"sliding_window": None}
+    count, full = raw.get("num_hidden_layers", 0), raw.get("max_window_layers", 0)
+    types = raw.get("layer_types") or ["full_attention"] * min(full, count) + ["sliding_attention"] * (count - full)
+    return {"sliding_window": raw["sliding_window"], "layer_types": types}
+
+
 def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int | None) -> dict[str, Any]:
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.rope_scaling is not None:
         rope |= {"rope_type": "llama3"} | json.loads(config.rope_scaling.model_dump_json())
     architecture = next(name for name, qk_norm in FAMILIES.items() if qk_norm == config.qk_norm)
     model_type = "qwen3" if config.qk_norm else "llama"
-    ours = {} if config.is_causal else {"qk_norm": config.qk_norm}
+    ours: dict[str, Any] = {} if config.is_causal else {"qk_norm": config.qk_norm}
     if not config.is_causal:
         architecture, model_type = MASKED, "bessemer_masked_lm"
+    if config.layer_types is not None:
+        ours |= {"layer_types": config.layer_types, "max_window_layers": 0}
     return (
         {key: getattr(config, key) for key in _SAME_NAME}
         | ours
@@ -227,6 +247,7 @@ def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int
             "attention_bias": False,
             "attention_dropout": 0.0,
             "use_cache": True,
+            "use_sliding_window": config.sliding_window is not None,
             "rope_theta": config.rope_theta,
             "rope_parameters": rope,
             "dtype": str(dtype).removeprefix("torch."),

@@ -26,17 +26,51 @@ def attend(
     *,
     causal: bool,
     mask: Tensor | None,
+    window: int | None = None,
 ) -> Tensor:
     """Attention's output [B, T, H d] from queries, keys and values [B, T, (H + 2 G) d].
 
     `gains` are those of the norms of queries and keys; `mask` [B, 1, T, T] is true where a query sees a key
-    (and already causal, if it should be).
+    (and already causal, if it should be). A causal query without a mask sees `window` keys, its own included, if given.
     """
     q, k, v = queries_keys_values(qkv, gains, rotation, config)
+    if window is not None and mask is None and window < q.shape[2]:
+        return _windowed(q, k, v, window).transpose(1, 2).flatten(2)
     y = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=k.shape[1] != q.shape[1]
     )
     return y.transpose(1, 2).flatten(2)
+
+
+def _windowed(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Causal attention over `window` keys, [B, H, T, d]: blocks of as many queries, with their keys and those before.
+
+    T times 2 `window` products instead of T times T.
+    """
+    rows, _, length, _ = q.shape
+    count = -(-length // window)
+
+    def blocks(x: Tensor) -> Tensor:  # [B, heads, T, d] to [B count, heads, window, d]
+        padded = F.pad(x, (0, 0, 0, count * window - length))
+        return padded.view(rows, -1, count, window, x.shape[3]).transpose(1, 2)
+
+    def with_those_before(x: Tensor) -> Tensor:
+        here = blocks(x)
+        return torch.cat((F.pad(here, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1], here), dim=3).flatten(0, 1)
+
+    query = torch.arange(window, device=q.device)[:, None] + window
+    key = torch.arange(2 * window, device=q.device)
+    band = (key <= query) & (key > query - window)
+    first = band & (key >= window)  # nothing is before the first block
+    mask = torch.cat((first[None], band.expand(count - 1, -1, -1))).repeat(rows, 1, 1)[:, None]
+    y = F.scaled_dot_product_attention(
+        blocks(q).flatten(0, 1),
+        with_those_before(k),
+        with_those_before(v),
+        attn_mask=mask,
+        enable_gqa=k.shape[1] != q.shape[1],
+    )
+    return y.view(rows, count, *y.shape[1:]).transpose(1, 2).flatten(2, 3)[:, :, :length]
 
 
 def queries_keys_values(

@@ -57,7 +57,7 @@ class Transformer(nn.Module):
         """Whether a block's activations are computed again on the way back instead of kept: a third more products for
         a block's memory instead of all blocks'. Results stay the same to the bit."""
         self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Block(config, number) for number in range(config.num_hidden_layers))
         self.norm = nn.Parameter(torch.ones(config.hidden_size))
         self.lm_head = (
             None if config.tie_word_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
@@ -117,13 +117,26 @@ class Transformer(nn.Module):
             rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
             if mask is not None:
                 mask = (mask.tril() if causal else mask)[:, None]
+        near = mask
+        if self.config.sliding_window and cache is None and not (causal and mask is None and positions is None):
+            near = self._near(tokens.shape[1], positions, tokens.device)
+            near = near.tril() if causal else near
+            near = near if mask is None else near & mask
         x = F.embedding(tokens, self.embed_tokens).to(self.compute_dtype)
         for number, block in enumerate(self.blocks()):
+            seen = mask if block.window is None else near
             if self.activation_checkpointing and cache is None and torch.is_grad_enabled():
-                x = checkpoint(block, x, rotation, mask, causal, None, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, rotation, seen, causal, None, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, rotation, mask, causal, None if cache is None else (cache, number))
+                x = block(x, rotation, seen, causal, None if cache is None else (cache, number))
         return plain.rms_norm(x, self.norm, self.config.rms_norm_eps)
+
+    def _near(self, length: int, positions: Tensor | None, device: torch.device) -> Tensor:
+        """The mask [1 or B, 1, T, T] of what is within a layer's window, either way, by position."""
+        assert self.config.sliding_window is not None
+        where = torch.arange(length, device=device) if positions is None else positions.to(device)
+        where = where.reshape(-1, length)
+        return ((where[:, :, None] - where[:, None, :]).abs() < self.config.sliding_window)[:, None]
 
     def blocks(self) -> list[Block]:
         """The blocks, first to last."""
@@ -186,9 +199,10 @@ class Transformer(nn.Module):
 class Block(nn.Module):
     """Attention, then a gated feed-forward layer; each reads a normalised copy of x and adds to x."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, number: int) -> None:
         super().__init__()
         self.config = c = config
+        self.window = config.window(number)
         self.compiled = False
         self.attention_norm = nn.Parameter(torch.ones(c.hidden_size))
         self.qkv = nn.Parameter(torch.empty(c.query_size + 2 * c.key_value_size, c.hidden_size))
@@ -215,7 +229,7 @@ class Block(nn.Module):
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
         qkv = operations.norm_linear(x, self.attention_norm, self.qkv, c.rms_norm_eps)
         if cache is None:
-            y = operations.attend(qkv, gains, rotation, c, causal=causal, mask=mask)
+            y = operations.attend(qkv, gains, rotation, c, causal=causal, mask=mask, window=self.window)
         else:
             y = cache[0].attend(cache[1], *plain.queries_keys_values(qkv, gains, rotation, c), mask)
         x = x + F.linear(y, self.out.to(x.dtype))

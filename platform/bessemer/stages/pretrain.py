@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 class Config(TrainSettings, StageConfig):
     model: ModelShape = ModelShape()
-    """Shape of a new model; left out where `from` names a stage whose model is trained further."""
+    """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
+    only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -50,6 +51,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             hint="let `tokenize` and `pretrain` use the same tokenizer",
         )
     start = inputs["model"].data if "model" in inputs else None
+    if start is not None:
+        _check_tokenizer(start, store.vocab_size, inputs["tokenizer"].data)
     shape = _model_config(config, store, start)
     plan = resolve(config, shape, train_tokens=store.num_tokens("train"), seed=context.seed)
     storage.write_json(draft.work / "plan.json", plan.to_json())  # for `trace`, until the manifest has it
@@ -190,7 +193,7 @@ def _model(job: Job, dtype: Any) -> Any:
     from bessemer.model.transformer import Transformer
 
     if job.start is not None:
-        model = load_model(job.start)
+        model = load_model(job.start, config=job.model)
         model.compute_dtype = dtype
         return model
     model = Transformer(job.model, compute_dtype=dtype)
@@ -231,24 +234,44 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
             ) from None
     from bessemer.model.hub import load_config
 
-    if "model" in config.model_fields_set:
+    found = load_config(start)
+    changes = {name: getattr(config.model, name) for name in config.model.model_fields_set}
+    if "model" in config.model_fields_set and (not changes or changes.keys() - LENGTHENING):
         raise UsageError(
             "`model` describes a new model, and `from` names one to continue from",
-            hint="leave `model` out, or the model's stage out of `from`",
+            hint="set `rope_theta` or `rope_scaling` alone, or leave the model's stage out of `from`",
         )
-    shape = load_config(start)
-    if shape.vocab_size != store.vocab_size:
+    if not changes and found.max_position_embeddings < config.max_seq_length:
         raise UsageError(
-            f"the model to continue from has a vocabulary of {shape.vocab_size}, the tokens one of {store.vocab_size}",
+            f"the model to continue from sees {found.max_position_embeddings} tokens, and `max_seq_length` is "
+            f"{config.max_seq_length}",
+            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}, or `model.rope_theta` or "
+            "`model.rope_scaling` for a longer context",
+        )
+    length = max(found.max_position_embeddings, config.max_seq_length)
+    return found.model_copy(update=changes | {"is_causal": is_causal, "max_position_embeddings": length})
+
+
+LENGTHENING = {"rope_theta", "rope_scaling"}
+"""What of a model's shape may be changed when it is trained further."""
+
+
+def _check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
+    """Raises UsageError where a model to continue from was made with another tokenizer than the tokens."""
+    from bessemer.model.hub import load_config
+
+    found = load_config(start).vocab_size
+    if found < vocab_size:  # more rows than tokens are common: tables are padded
+        raise UsageError(
+            f"the model to continue from has a vocabulary of {found}, the tokens one of {vocab_size}",
             hint="tokenize with the model's own tokenizer",
         )
-    if shape.max_position_embeddings < config.max_seq_length:
+    theirs, ours = (storage.read_json(folder / "tokenizer.json") for folder in (start, tokenizer))
+    if theirs is not None and theirs["model"]["vocab"] != ours["model"]["vocab"]:
         raise UsageError(
-            f"the model to continue from sees {shape.max_position_embeddings} tokens, and `max_seq_length` is "
-            f"{config.max_seq_length}",
-            hint=f"set `max_seq_length` to at most {shape.max_position_embeddings}",
+            "the model to continue from was made with another tokenizer than the tokens",
+            hint="tokenize with the model's own tokenizer: `tokenizer: {path: ...}` takes a model's folder",
         )
-    return shape.model_copy(update={"is_causal": is_causal})
 
 
 def facts(config: Config) -> dict[str, Any]:
