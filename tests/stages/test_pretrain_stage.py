@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
-from bessemer.errors import BessemerError, Stopped, UsageError
+from bessemer.errors import BessemerError, InputError, Stopped, UsageError
 from bessemer.fingerprint import content_hash, origin_id
 from bessemer.generate import GenerationSettings, fill_in, load
-from bessemer.model.hub import load_model
-from bessemer.stages import pretrain, tokenize, tokenizer
+from bessemer.model.hub import copy_tokenizer, export_model, load_config, load_model
+from bessemer.model.transformer import Transformer
+from bessemer.stages import base_model, pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
 
 MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -157,6 +161,62 @@ def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:
     assert second.resolved["model"] == first.resolved["model"]
 
 
+def test_a_model_trained_further_can_be_given_a_longer_context(train: Callable[..., Any]) -> None:
+    _, seal = train("first", max_steps=2)
+    start = seal()
+    stretched, _ = train("longer", start=start, model={"rope_theta": 5e4}, max_seq_length=40, max_steps=2)
+    config = load_model(stretched.data).config
+    assert (config.rope_theta, config.max_position_embeddings) == (5e4, 40)
+    with pytest.raises(UsageError, match="`model` describes a new model"):
+        train("refused", start=start, model={"rope_theta": 5e4, "qk_norm": False})
+
+
+def test_an_open_checkpoint_in_shards_is_trained_further(
+    train: Callable[..., Any], inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, tmp_path: Path
+) -> None:
+    """Its table is padded beyond the tokenizer's vocabulary, as Qwen's is."""
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    stock = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=520, **shape))
+    folder = tmp_path / "open"
+    stock.save_pretrained(folder, max_shard_size="40KB")
+    copy_tokenizer(inputs["tokenizer"].data, folder)
+    config = base_model.Config.model_validate({"path": str(folder)})
+    assert len(base_model.outside(config)) >= 5
+    draft, seal = make_artifact("model", "open")
+    base_model.run(config, {}, draft, make_context())
+    trained, _ = train("trained", start=seal(), model=None, max_steps=3)
+    assert load_config(trained.data).qk_norm is False
+    weights = transformers.AutoModelForCausalLM.from_pretrained(trained.data).state_dict()
+    moved = {name for name, tensor in stock.state_dict().items() if not torch.equal(weights[name], tensor)}
+    assert "model.layers.0.self_attn.q_proj.weight" in moved
+    assert all((weights[name] - tensor).abs().max() < 0.2 for name, tensor in stock.state_dict().items())
+
+
+def test_an_open_checkpoint_that_is_not_whole_is_refused_before_anything_runs(
+    inputs: dict[str, Artifact], tmp_path: Path, make_artifact: Any, make_context: Any
+) -> None:
+    config = base_model.Config.model_validate({"path": str(tmp_path)})
+    with pytest.raises(InputError, match=r"it lacks `config\.json`"):
+        base_model.outside(config)
+    model = Transformer(pretrain.ModelShape(**MODEL).resolve(vocab_size=512, max_seq_length=16))
+    export_model(model, tmp_path, tokenizer=inputs["tokenizer"].data)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("model.norm.weight")
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"`model.norm.weight` is missing"):
+        base_model.run(config, {}, make_artifact("model", "open")[0], make_context())
+
+
+def test_a_model_of_another_tokenizer_is_not_trained_further(
+    train: Callable[..., Any], inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    draft, seal = train("first", max_steps=1)
+    path = draft.data / "tokenizer.json"
+    path.write_text(path.read_text().replace('"Ġand":', '"Ġzand":'))
+    with pytest.raises(UsageError, match="made with another tokenizer"):
+        train("refused", start=seal(), model=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -200,6 +260,9 @@ def test_two_workers_on_ray_train_give_the_curve_of_one_process(
     assert seen[-1] == 12
     shards, _ = train("sharded", context=context, sharding="full")
     assert shards.resolved["sharding"] == "full"
+    for draft in (alone, shards):  # the last checkpoint holds the finished model, ready to use
+        exported = (draft.checkpoints / "step-12" / "model" / "model.safetensors").read_bytes()
+        assert exported == (draft.data / "model.safetensors").read_bytes()
     assert losses(shards) == pytest.approx(losses(alone), rel=1e-3)
     one, other = (load_model(draft.data).state_dict() for draft in (alone, shards))
     assert all(torch.allclose(one[name], other[name], atol=2e-2) for name in one)

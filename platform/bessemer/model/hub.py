@@ -20,16 +20,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bessemer import storage
-from bessemer.errors import InputError
+from bessemer.errors import ArtifactDamaged, InputError
 from bessemer.model.config import ModelConfig
+from bessemer.model.folder import TOKENIZER_FILES, weight_files
 from bessemer.model.transformer import Transformer
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
 FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
 MASKED = "BessemerForMaskedLM"
 """The architecture of a model that sees both directions: ours alone, for a causal class would load it wrongly."""
@@ -124,19 +119,46 @@ def load_model(
     with torch.device("meta"):
         model = Transformer(config, compute_dtype=dtype)
     model.to_empty(device=device).to(dtype)
+    with torch.no_grad():
+        for place, file, name in _matched(model, folder):
+            place.copy_(file.get_tensor(name))
+    return model
+
+
+def verify_export(model: Transformer, folder: Path) -> None:
+    """Raises ArtifactDamaged where `folder` does not hold exactly the fp32 weights of `model`, in main memory."""
+    for place, file, name in _matched(model, folder):
+        if not torch.equal(file.get_tensor(name), place):
+            raise ArtifactDamaged(
+                f"`{name}` in `{folder}` is not what was exported",
+                hint="look at the disk; then run the same command again",
+            )
+
+
+def check_model(folder: Path) -> ModelConfig:
+    """The configuration of a folder whose weights fit it, by their names and shapes alone. Raises InputError."""
+    config = load_config(folder)
+    with torch.device("meta"):
+        model = Transformer(config)
+    list(_matched(model, folder))
+    return config
+
+
+def _matched(model: Transformer, folder: Path) -> Iterator[tuple[Tensor, Any, str]]:
+    """(place in the model, file, name) of every weight. Raises InputError in the end if any do not fit."""
     places = dict(_named_weights(model))
     problems = []
-    for name, tensor in _tensors(folder):
+    for file, name in _stored(folder):
         place = places.pop(name, None)
+        shape = file.get_slice(name).get_shape()
         if place is None:
-            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
+            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and model.lm_head is None):
                 continue  # older exports store the rotary table, and a tied head twice
             problems.append(f"`{name}` is unexpected")
-        elif place.shape != tensor.shape:
-            problems.append(f"`{name}` has shape {list(tensor.shape)}, not {list(place.shape)}")
+        elif list(place.shape) != shape:
+            problems.append(f"`{name}` has shape {shape}, not {list(place.shape)}")
         else:
-            with torch.no_grad():
-                place.copy_(tensor)
+            yield place, file, name
     problems += [f"`{name}` is missing" for name in places]
     if problems:
         shown = ", ".join(problems[:_NUM_NAMED_WEIGHTS])
@@ -145,7 +167,6 @@ def load_model(
             f"the weights in `{folder}` do not fit its `config.json`: {shown}{more}",
             hint="check that configuration and weights belong together and that every shard is there",
         )
-    return model
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -184,19 +205,19 @@ def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
         yield "lm_head.weight", model.lm_head.data
 
 
-def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    index = storage.read_json(folder / "model.safetensors.index.json")
-    files = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
-    for name in files:
-        path = folder / name
+def _stored(folder: Path) -> Iterator[tuple[Any, str]]:
+    """(open file, name) of every stored weight."""
+    for path in weight_files(folder):
+        if path.suffix == ".json":
+            continue
         if not path.is_file():
             raise InputError(
-                f"`{folder}` lacks the weights file `{name}`", hint="fetch the whole folder, safetensors included"
+                f"`{folder}` lacks the weights file `{path.name}`", hint="fetch the whole folder, safetensors included"
             )
         try:
             with safe_open(path, framework="pt") as file:
                 for key in file.keys():  # noqa: SIM118 (no mapping)
-                    yield key, file.get_tensor(key)
+                    yield file, key
         except SafetensorError as error:
             raise InputError(f"`{path}` is damaged: {error}", hint="fetch or export the model again") from None
 

@@ -28,6 +28,11 @@ from bessemer.train.settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from bessemer.model.transformer import Transformer
     from bessemer.stages.workers import Seat
     from bessemer.tokens.store import TokenStore
 
@@ -112,7 +117,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog
     from bessemer.train.objectives.build import build_objective
-    from bessemer.train.sharding import is_sharded, shard, should_shard
+    from bessemer.train.sharding import gathered, shard, should_shard
     from bessemer.train.workers import Workers
 
     keep_freed_memory()
@@ -150,7 +155,13 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         plan,
         pace,
         workers=workers,
-        checkpoints=Checkpoints(job.checkpoints, workers, seat.log, settings.keep_last),
+        checkpoints=Checkpoints(
+            job.checkpoints,
+            workers,
+            seat.log,
+            settings.keep_last,
+            export=partial(_export_saved, job, store.end_of_text_id),
+        ),
         log=seat.log,
         metrics=MetricsLog(job.metrics_file) if workers.rank == 0 else None,
         should_stop=seat.should_stop,
@@ -164,7 +175,9 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             hint=f"set `micro_batch_size` to {max(1, job.micro_batch_size // 2)} (the global batch stays as it is), "
             "or `activation_checkpointing: true`",
         ) from error
-    _export(trainer.model, job, store.end_of_text_id, workers)
+    whole = gathered(trainer.model)
+    if workers.rank == 0:
+        _export(whole.cpu(), job, job.data, store.end_of_text_id)
     return {
         "metrics": {
             "train/tokens": outcome.num_tokens,
@@ -179,7 +192,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             "num_threads": seat.num_threads,
             "num_workers": workers.size,
             "compile": compiled,
-            "sharding": "full" if is_sharded(model) else "none",
+            "sharding": "full" if sharded else "none",
             "device": device.type,
             "model": job.model.model_dump(mode="json"),
             "num_parameters": job.model.num_parameters(),
@@ -201,23 +214,26 @@ def _model(job: Job, dtype: Any) -> Any:
     return model
 
 
-def _export(model: Any, job: Job, end_of_text_id: int, workers: Any) -> None:
-    """Writes the model folder and makes sure that what can be loaded from it is what was trained.
+def _export(model: Transformer, job: Job, folder: Path, end_of_text_id: int) -> None:
+    """Writes a whole model in main memory to a Hugging Face folder, and reads it back to make sure of it."""
+    from bessemer.model.hub import export_model, verify_export
 
-    Every worker takes part where the model is sharded; worker 0 writes.
-    """
+    export_model(model, folder, tokenizer=job.tokenizer, end_of_text_id=end_of_text_id)
+    verify_export(model, folder)
+
+
+def _export_saved(job: Job, end_of_text_id: int, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """The same with the tensors of a checkpoint."""
     import torch
 
-    from bessemer.model.hub import export_model, load_model
-    from bessemer.train.sharding import gathered
+    from bessemer.model.transformer import Transformer
 
-    model = gathered(model)
-    if workers.rank > 0:
-        return
-    export_model(model, job.data, tokenizer=job.tokenizer, end_of_text_id=end_of_text_id)
-    loaded = dict(load_model(job.data).named_parameters())
-    for name, parameter in model.named_parameters():
-        assert torch.equal(loaded[name], parameter.detach().cpu()), f"{name} was not exported as it is"
+    with torch.device("meta"):
+        model = Transformer(job.model)
+    prefix = "parameter/model."
+    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    model.load_state_dict(weights, assign=True)
+    _export(model, job, folder, end_of_text_id)
 
 
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:

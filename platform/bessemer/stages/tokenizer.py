@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from bessemer.errors import InputError, NothingLeft
 from bessemer.fingerprint import file_sha256
+from bessemer.model.folder import TOKENIZER_FILES
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.tokens.tokenizer import TokenizerFolder
-
-BROUGHT_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 class Config(StageConfig):
@@ -43,7 +42,7 @@ def outside(config: Config) -> Any:
     """The brought tokenizer, by content."""
     if config.path is None:
         return None
-    found = {name: Path(config.path, name) for name in BROUGHT_FILES}
+    found = {name: Path(config.path, name) for name in TOKENIZER_FILES}
     if not found["tokenizer.json"].is_file():
         raise InputError(
             f"`{config.path}` holds no `tokenizer.json`", hint="set `path` to a Hugging Face tokenizer or model folder"

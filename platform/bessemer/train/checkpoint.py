@@ -1,6 +1,7 @@
 """What a training run needs to go on after any death, exactly where it was.
 
     checkpoints/step-40/   __0_0.distcp .metadata   tensors, in torch's distributed checkpoint format
+                           model/                   the model as it then was, if an `export` writes one
                            manifest.json            written last: step, facts, sizes and hashes of the files
 
 A checkpoint is written into a temporary folder, flushed, and renamed when its manifest is complete, so a folder
@@ -18,7 +19,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,8 @@ class Checkpoints:
     workers: Workers
     log: logging.Logger
     keep_last: int = 2
+    export: Callable[[Path, Mapping[str, Tensor]], None] | None = None
+    """`export(folder, tensors)` writes the model in `tensors`, all whole and in main memory, while training goes on."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _pending: Future[None] | None = None
     _mesh: DeviceMesh | None = None
@@ -143,6 +146,8 @@ class Checkpoints:
                 path.relative_to(temporary).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)}
                 for path in files_under(temporary)
             }
+            if self.export is not None:
+                self.export(temporary / "model", _read_back(temporary, tensors) if sharded else tensors)
             write_json(temporary / MANIFEST, {"step": step, "facts": facts, "files": files})
             self._discard(final)
             temporary.rename(final)
@@ -163,6 +168,17 @@ def _read(path: Path) -> Checkpoint:
         return Checkpoint(path, manifest["step"], manifest["facts"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactDamaged(f"checkpoint `{path}` has no readable manifest") from error
+
+
+def _read_back(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The whole parameters of a checkpoint that was just written, of which `pieces` are this worker's."""
+    whole = {
+        name: torch.empty(piece.shape, dtype=piece.dtype)
+        for name, piece in pieces.items()
+        if name.startswith("parameter/")
+    }
+    load(dict(whole), storage_reader=FileSystemReader(path), no_dist=True)
+    return whole
 
 
 def _verify(path: Path) -> None:

@@ -1,0 +1,41 @@
+"""The files of a Hugging Face model folder. Free of torch, so that `bessemer plan` can look at one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bessemer import storage
+from bessemer.errors import InputError
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a folder's weights; of shards, the index first. Raises InputError for an index that is none."""
+    index = folder / INDEX
+    if not index.exists():
+        return [folder / WEIGHTS]
+    try:
+        names = sorted(set(storage.read_json(index)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"`{index}` is no index of weights", hint="fetch the model's folder again") from None
+    return [index, *(folder / name for name in names)]
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Configuration, weights and tokenizer. Raises InputError where the folder lacks one that a model needs."""
+    needed = [folder / CONFIG, *weight_files(folder), folder / TOKENIZER_FILES[0]]
+    for file in needed:
+        if not file.is_file():
+            raise InputError(
+                f"`{folder}` is no whole model folder: it lacks `{file.name}`",
+                hint="name a Hugging Face model folder with safetensors and `tokenizer.json`, fetched whole",
+            )
+    optional = (*TOKENIZER_FILES[1:], "generation_config.json")
+    return [*needed, *(folder / name for name in optional if (folder / name).is_file())]

@@ -1,0 +1,53 @@
+"""base_model: an open checkpoint, a Hugging Face folder of the Llama or Qwen3 family, to train further or to evaluate.
+
+The folder is copied into the artifact, because what it is made from later must not change; its weights are checked by
+their names and shapes before anything else runs. Its tokenizer comes in by `tokenizer: {path: ...}`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.hashes import sha256_of
+from bessemer.model.folder import model_files
+from bessemer.recipe.settings import execution
+from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
+
+
+class Config(StageConfig):
+    path: RecipePath = execution(...)
+    """A folder with `config.json`, safetensors and the tokenizer's files."""
+
+
+def outside(config: Config) -> Any:
+    """The model's files, by content."""
+    files = model_files(Path(config.path))
+    return dict(zip([file.name for file in files], sha256_of(files), strict=True))
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.model.hub import check_model
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    folder = Path(config.path)
+    shape = check_model(folder)
+    TokenizerFolder.open(folder)
+    for file in model_files(folder):
+        context.check_stop()
+        with storage.atomic_path(draft.data / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+    draft.resolved["model"] = shape.model_dump(mode="json")
+    draft.metrics["model/parameters"] = shape.num_parameters()
+
+
+STAGE = Stage(
+    kind="base_model",
+    version=1,
+    config=Config,
+    produces="model",
+    run=run,
+    outside=outside,
+)
