@@ -48,16 +48,43 @@ def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.
         return fit
 
     log = logging.getLogger("test")
-    assert workers._forgiving(failing(workers.DEATHS_FORGIVEN, ActorDiedError()), log) == "trained"
+    assert workers._forgiving(failing(workers.DEATHS_FORGIVEN, ActorDiedError()), log, lambda: 0) == "trained"
     assert len(calls) == caplog.text.count("started again") == workers.DEATHS_FORGIVEN
     calls.clear()
     with pytest.raises(ControllerError):
-        workers._forgiving(failing(100, ActorDiedError()), log)
+        workers._forgiving(failing(100, ActorDiedError()), log, lambda: 0)
     assert len(calls) == workers.DEATHS_FORGIVEN + 1
     calls.clear()
     with pytest.raises(ControllerError):
-        workers._forgiving(failing(100, ValueError("a defect")), log)
+        workers._forgiving(failing(100, ValueError("a defect")), log, lambda: 0)
     assert len(calls) == 1
+
+
+def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Ray Train counts all deaths of a training; those after which a checkpoint was made do not count here."""
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    def dying(steps: list[int], failure: Exception) -> Any:
+        """Each time it dies the newest checkpoint is that of the next of `steps`."""
+        left = list(steps)
+
+        def fit() -> str:
+            if not left:
+                return "trained"
+            saved[0] = left.pop(0)
+            raise WorkerGroupError("died", {0: RuntimeError("a peer is gone"), 1: failure})
+
+        return fit
+
+    log, saved = logging.getLogger("test"), [0]
+    fit = dying([10, 20, 30, 40, 50, 60], ActorDiedError())
+    assert workers._forgiving(fit, log, lambda: saved[0]) == "trained"
+    assert caplog.text.count("came further") == 6
+    with pytest.raises(WorkerGroupError):
+        workers._forgiving(dying([70, 70], ActorDiedError()), log, lambda: saved[0])
+    with pytest.raises(WorkerGroupError):
+        workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
 
 
 @pytest.mark.drill

@@ -1,4 +1,4 @@
-"""Two processes train as one would."""
+"""Two processes train as one would, also when the rows of a batch do not divide between them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unequal(Causal):
         return loss
 
 
-def train(rank: int, size: int, folder: Path, steps: int, sharded: bool = False) -> None:
+def train(rank: int, size: int, folder: Path, steps: int, rows: int, sharded: bool = False) -> None:
     """Trains until step `steps` is done and leaves weights and a measurement on a single row behind."""
     torch.set_num_threads(1)
     if size > 1:
@@ -45,6 +45,7 @@ def train(rank: int, size: int, folder: Path, steps: int, sharded: bool = False)
         attempt=steps,
         objective=Unequal(store, length=16, seed=0, validation_tokens=10**6),
         workers=workers,
+        global_batch_size=rows,
         micro_batch_size=2,
         should_stop=lambda: trainer.progress.step == steps - 1,
     )
@@ -58,16 +59,17 @@ def train(rank: int, size: int, folder: Path, steps: int, sharded: bool = False)
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path, sharded: bool):
+@pytest.mark.parametrize("rows", [8, 9], ids=["even", "uneven"])
+def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path, rows: int, sharded: bool):
     """Stopped and continued on another number of workers: the same rows, so the same figures but for rounding."""
     one, changed = tmp_path / "one", tmp_path / "changed"
     for folder in (one, changed):
         folder.mkdir()
         (folder / "tokens").symlink_to(store.folder)
-    train(0, 1, one, steps=12)
-    train(0, 1, changed, steps=4)
-    torch.multiprocessing.spawn(train, (2, changed, 10, sharded), nprocs=2)
-    train(0, 1, changed, steps=12)
+    train(0, 1, one, 12, rows)
+    train(0, 1, changed, 4, rows)
+    torch.multiprocessing.spawn(train, (2, changed, 10, rows, sharded), nprocs=2)
+    train(0, 1, changed, 12, rows)
     expected, found = recorded(one / "run"), recorded(changed / "run")
     assert found.keys() == expected.keys()
     assert all(found[key] == pytest.approx(expected[key], rel=1e-3, abs=1e-3) for key in expected)

@@ -57,7 +57,7 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
         [
             stage.name,
             "run" if stage.runs else "reuse",
-            ", ".join(f"{kind} of {source}" for kind, source in stage.inputs.items()) or "-",
+            ", ".join(f"{kind.partition('/')[0]} of {source}" for kind, source in stage.inputs.items()) or "-",
             stage.fingerprint[:12],
             stage.why,
         ]

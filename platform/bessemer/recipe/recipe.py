@@ -118,7 +118,10 @@ class Recipe(Settings):
 
 @dataclass(frozen=True)
 class StageEntry:
-    """One stage of a recipe: its settings, and the stages that supply what it consumes, by kind of artifact."""
+    """One stage of a recipe: its settings, and the stages that supply what it consumes, by kind of artifact.
+
+    A kind that it takes any number of stands in `sources` as `kind/stage`, once for each.
+    """
 
     name: str
     kind: str
@@ -254,11 +257,23 @@ class _Check:
                 )
                 continue
             kind = self.load_stage(by_name[source].kind).produces
+            if kind in stage.many:
+                wired[f"{kind}/{source}"] = source
+                continue
             if kind not in (*stage.consumes, *stage.optional, *stage.named):
                 self.problem(place, f"`{name}` does not consume {kind}, which `{source}` makes")
             elif kind in wired:
                 self.problem(place, f"`{name}` takes {kind} from both `{wired[kind]}` and `{source}`")
             wired[kind] = source
+        for kind in stage.many:
+            if not wanted:
+                able = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
+                names_ = ", ".join(able)
+                self.problem(
+                    ("stages", name),
+                    f"`{name}` needs `from`, a list of the stages whose {kind} it takes",
+                    f"for example `from: [{names_}]`" if able else "",
+                )
         for kind in (*stage.consumes, *stage.optional):
             if kind in wired:
                 continue

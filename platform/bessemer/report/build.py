@@ -17,6 +17,7 @@ SECTIONS = [
     ("stages", "Stages", sections.stages),
     ("data", "Data", sections.data),
     ("training", "Training", sections.training),
+    ("scaling", "Scaling law", sections.scaling),
     ("scores", "Scores", sections.scores),
     ("samples", "Samples", sections.samples),
     ("lineage", "Lineage", sections.lineage),

@@ -79,6 +79,35 @@ def line_chart(
     return element("figure", element("figcaption", title, markup(legend)), figure)
 
 
+def scaling_chart(
+    curve: Sequence[tuple[float, float]],
+    fitted: Sequence[tuple[str, float, float]],
+    left_out: Sequence[tuple[str, float, float]],
+    *,
+    y_label: str,
+) -> Html:
+    """A law as a line over the logarithm of compute; the models (name, x, y) it was fitted to, and rings for others."""
+    width, height, left, right, top, bottom = 760, 330, 64, 90, 14, 46
+    x = padded_scale([a for a, _ in curve], left, width - right)
+    values = [b for _, b in curve] + [b for _, _, b in (*fitted, *left_out)]
+    y = padded_scale(values, height - bottom, top)
+    marks = [element("path", d=_path(curve, x, y), class_="line s1")]
+    for kind, points in (("dot s1", fitted), ("ring", left_out)):
+        for name, a, b in points:
+            marks.append(element("circle", cx=_px(x(a)), cy=_px(y(b)), r=5, class_=kind))
+            marks.append(element("text", name, x=_px(x(a) + 9), y=_px(y(b) - 7), class_="label"))
+    said = "; ".join(f"{name}: {b:.4g} at 10^{a:.2f}" for name, a, b in (*fitted, *left_out))
+    figure = _svg(
+        width,
+        height,
+        f"{y_label} by compute: {said}",
+        _horizontal_grid(y, left, width - right),
+        _x_axis(x, height - bottom, "training compute, log10 of floating-point operations"),
+        marks,
+    )
+    return element("figure", element("figcaption", y_label), figure, class_="wide")
+
+
 def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
     """For each stage a bar as long as what came in or was created: what went out, and hatched what was removed."""
     width, left, right, row_height, bar = 900, _label_width([r.name for r in rows]), 190, 38, 20

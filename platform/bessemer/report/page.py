@@ -60,6 +60,7 @@ figure > svg { display: block; width: 100%; height: auto; } .wide { overflow-x: 
 .dot.s4 { fill: var(--four); }
 .kept, .span { fill: var(--kept); } .removed { fill: url(#hatching); stroke: var(--hatch); }
 .hatch { stroke: var(--hatch); stroke-width: 1.4; } .error { stroke: var(--one); stroke-width: 2; }
+.ring { fill: none; stroke: var(--two); stroke-width: 2.5; }
 .chance { stroke: var(--two); stroke-width: 2; stroke-dasharray: 4 3; }
 .arc { fill: none; stroke: var(--quiet); stroke-width: 1.4; } .head { fill: var(--quiet); }
 details { border: 1px solid var(--line); border-radius: 6px; background: var(--panel); margin: 0 0 8px; }

@@ -53,7 +53,7 @@ Where a file lies does not change the result, so such a field is `execution` and
 """
 
 Inputs = Mapping[str, Artifact]
-"""The consumed artifacts by kind."""
+"""The consumed artifacts by kind, those of `Stage.many` by `kind/stage`."""
 
 
 @dataclass
@@ -100,8 +100,8 @@ class Context:
     """What a stage may ask of the run it is part of."""
 
     seed: int
-    num_workers: int | Literal["auto"]
-    """The stage's worker count as the recipe says; see `units.resolve_workers`."""
+    num_workers: Any
+    """The stage's worker count as the recipe says: a number, `auto`, or a range for a stage that trains."""
     log: logging.Logger
     stop_file: Path
     """Exists once the run was asked to stop; a remote worker polls it."""
@@ -133,6 +133,8 @@ class Stage:
     optional: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     """Kinds that it takes only if `from` names their stage, because to take them by accident would be bad."""
+    many: tuple[str, ...] = ()
+    """Kinds of which it takes any number, each named by `from`; `inputs` has them as `kind/stage`."""
     libraries: tuple[str, ...] = ()
     """Distributions whose versions decide the output."""
     seeded: bool = False

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import PositiveInt, ValidationError, model_validator
 
 from bessemer import storage
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model import speed
 from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.train.settings import (
     Plan,
@@ -38,15 +39,24 @@ if TYPE_CHECKING:
 
 
 class Config(TrainSettings, StageConfig):
+    num_workers: int | Literal["auto"] | tuple[PositiveInt, PositiveInt] | None = execution(None)  # type: ignore[assignment]
+    """Training processes: 0 is this one without Ray, `auto` one a GPU, `[least, most]` as many as there is room for."""
     model: ModelShape = ModelShape()
     """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
     only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if isinstance(self.num_workers, tuple) and self.num_workers[0] > self.num_workers[1]:
+            raise ValueError("`num_workers` is a range from the least to the most")
+        return self
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.stages.workers import resolve_training_workers, run_on_workers
     from bessemer.tokens.store import TokenStore
     from bessemer.tokens.tokenizer import TokenizerFolder
+    from bessemer.train.checkpoint import newest_step
 
     store = TokenStore.open(inputs["tokens"].data)
     tokenizer = TokenizerFolder.open(inputs["tokenizer"].path)
@@ -72,7 +82,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         model=shape,
         plan=plan,
         settings=config,
-        micro_batch_size=micro_batch_size(config, plan, max(1, num_workers)),
+        micro_batch_size=micro_batch_size(config, plan, num_workers or 1),
     )
     if store.num_tokens("validation") == 0:
         context.log.warning("no document is held out for validation; raise the share of `validation` in `split`")
@@ -83,6 +93,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         num_workers=num_workers,
         num_threads=None if config.num_threads == "auto" else config.num_threads,
         on_step=lambda step: context.progress(step, plan.num_steps, "steps"),
+        saved=partial(newest_step, draft.checkpoints),
     )
     draft.metrics |= report["metrics"]
     draft.resolved |= report["resolved"]
@@ -130,7 +141,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     objective = build_objective(
         plan, store, TokenizerFolder.open(job.tokenizer), validation_tokens=settings.validation_tokens
     )
-    rows = plan.global_batch_size // workers.size
+    rows = -(-plan.global_batch_size // workers.size)
     num_parameters = job.model.num_parameters()
     sharded = should_shard(settings.sharding, num_parameters, workers)
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)

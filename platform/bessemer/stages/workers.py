@@ -2,10 +2,12 @@
 
     run_on_workers(task, context, num_workers=2, ...)     task(seat) on every worker; answers what rank 0's returned
 
-Ray Train gives the processes, their process group, and a new group when one dies (`DEATHS_FORGIVEN` times); the task
-then starts again and goes on from its own newest checkpoint. Nothing is reported to Ray, whose reports are barriers,
-and no checkpoint is handed to it. A worker's CPU share is small on purpose, so that two workers fit beside whatever
-else holds a CPU; the threads that it computes with are set explicitly (Ray would leave one).
+Ray Train gives the processes, their process group, and a new group when one dies; the task then starts again and goes
+on from its own newest checkpoint. `DEATHS_FORGIVEN` deaths in a row are forgiven: those after which a checkpoint has
+been made do not count. A range of workers is elastic: as many as the cluster has room for at the moment, and a new
+group when that changes. Nothing is reported to Ray, whose reports are barriers, and no checkpoint is handed to it. A
+worker's CPU share is small on purpose, so that two workers fit beside whatever else holds a CPU; the threads that it
+computes with are set explicitly (Ray would leave one).
 
 What ends a task travels back as it was raised. An error that all workers raise alike (a stop, a divergence) is
 returned as a value; any other leaves a file, and the group that Ray starts anew finds it and returns it.
@@ -32,6 +34,11 @@ from bessemer.stages.base import Context, Draft
 
 DEATHS_FORGIVEN = 3
 FOLLOW_SECONDS = 1.0
+RESIZE_SECONDS = 30.0
+"""How often an elastic group looks whether it could be larger."""
+
+WorkerCount = int | tuple[int, int]
+"""So many training processes, or from so many to so many."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,10 @@ Task = Callable[[Seat], Any]
 """Picklable. Finds its rank and peers in torch's default process group, if there is one."""
 
 
-def resolve_training_workers(context: Context) -> int:
+def resolve_training_workers(context: Context) -> WorkerCount:
     """How many training processes: 0 for none but this one; `auto` is one a GPU, or one with all CPUs.
 
-    Raises UsageError for more than the cluster can hold.
+    Raises UsageError for more than the cluster can hold; of a range, for a least number that it cannot.
     """
     if context.num_workers == 0:
         return 0
@@ -59,13 +66,14 @@ def resolve_training_workers(context: Context) -> int:
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     if context.num_workers == "auto":
         return max(1, gpus)
-    if context.num_workers > (gpus or cpus):
+    wanted: WorkerCount = context.num_workers
+    least = wanted if isinstance(wanted, int) else wanted[0]
+    if least > (gpus or cpus):
         raise UsageError(
-            f"{context.num_workers} training workers do not fit on a cluster of "
-            + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
+            f"{least} training workers do not fit on a cluster of " + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
             hint=f"set `num_workers` to at most {gpus or cpus}",
         )
-    return context.num_workers
+    return wanted
 
 
 def run_on_workers(
@@ -73,20 +81,22 @@ def run_on_workers(
     context: Context,
     draft: Draft,
     *,
-    num_workers: int,
+    num_workers: WorkerCount,
     num_threads: int | None,
     on_step: Callable[[int], None],
+    saved: Callable[[], int] = lambda: 0,
 ) -> Any:
     """Runs `task` on `num_workers` processes (0: here) and returns what it returned on rank 0.
 
-    `num_threads` are CPU threads a worker; its share of all if None. `on_step` hears of steps as they are recorded.
-    Raises the task's error, or BessemerError if workers died more than `DEATHS_FORGIVEN` times.
+    `num_threads` are CPU threads a worker; its share of its node's if None. `on_step` hears of steps as they are
+    recorded; `saved` answers how far the task would come back to. Raises the task's error, or BessemerError if workers
+    died more than `DEATHS_FORGIVEN` times without coming further.
     """
     if num_workers == 0:
         threads = num_threads or len(os.sched_getaffinity(0))
         with _threads(threads):
             return task(Seat(context.log, lambda: _asked(context), on_step, threads))
-    return _on_ray(task, context, draft, num_workers, num_threads, on_step)
+    return _on_ray(task, context, draft, num_workers, num_threads, on_step, saved)
 
 
 def _asked(context: Context) -> bool:
@@ -97,9 +107,10 @@ def _on_ray(
     task: Task,
     context: Context,
     draft: Draft,
-    num_workers: int,
+    num_workers: WorkerCount,
     num_threads: int | None,
     on_step: Callable[[int], None],
+    saved: Callable[[], int],
 ) -> Any:
     resources = context.start_ray().cluster_resources()
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
@@ -108,6 +119,7 @@ def _on_ray(
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
+    share = min(1.0, 0.5 * cpus / num_workers) if isinstance(num_workers, int) else 1.0
 
     def fit() -> Any:
         return TorchTrainer(
@@ -117,13 +129,14 @@ def _on_ray(
                 "stop_file": str(context.stop_file),
                 "log_file": str(log_file),
                 "error_file": str(draft.work / f"error-{draft.attempt:04d}"),
-                "num_threads": num_threads or max(1, cpus // num_workers),
+                "num_threads": num_threads,
             },
             scaling_config=ScalingConfig(
                 num_workers=num_workers,
                 use_gpu=gpus > 0,
                 placement_strategy="PACK" if gpus else "SPREAD",  # CPUs are best used on every node
-                resources_per_worker={"CPU": min(1.0, 0.5 * cpus / num_workers)} | ({"GPU": 1} if gpus else {}),
+                resources_per_worker={"CPU": share} | ({"GPU": 1} if gpus else {}),
+                elastic_resize_monitor_interval_s=RESIZE_SECONDS,
             ),
             run_config=RunConfig(
                 name=f"{draft.fingerprint[:12]}-{draft.attempt}-{secrets.token_hex(4)}",
@@ -134,7 +147,7 @@ def _on_ray(
 
     with _followed(log_file, draft.metrics_file, context.log, on_step):
         try:
-            kind, value = _forgiving(lambda: _in_thread(fit), context.log).return_value
+            kind, value = _forgiving(lambda: _in_thread(fit), context.log, saved).return_value
         except TrainingFailedError as error:
             raise _unwrapped(error) from error
     if kind == "error":
@@ -142,23 +155,31 @@ def _on_ray(
     return value
 
 
-def _forgiving(fit: Callable[[], Any], log: logging.Logger) -> Any:
-    """What `fit` returns, called anew after a death that Ray Train does not forgive.
+def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], int]) -> Any:
+    """What `fit` returns, called anew after deaths that Ray Train does not forgive, and we do.
 
     A worker that dies while the task is being handed to the group is an error of the controller to Ray, and ends the
-    training at once, whatever `max_failures` says.
+    training at once, whatever `max_failures` says. And Ray counts all deaths of a training, however long it is.
     """
     from ray.exceptions import RayActorError
-    from ray.train.v2.api.exceptions import ControllerError
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-    for forgiven in range(DEATHS_FORGIVEN + 1):
+    forgiven, reached = 0, saved()
+    while True:
         try:
             return fit()
         except ControllerError as error:
-            if not isinstance(error.controller_failure, RayActorError) or forgiven == DEATHS_FORGIVEN:
+            forgiven += 1
+            if not isinstance(error.controller_failure, RayActorError) or forgiven > DEATHS_FORGIVEN:
                 raise
             log.warning("a training worker died while the workers were starting; they are started again")
-    raise AssertionError
+        except WorkerGroupError as error:
+            died = any(isinstance(failure, RayActorError) for failure in error.worker_failures.values())
+            if not died or saved() <= reached:
+                raise
+            log.warning("training workers died again and again, but came further; they are started again")
+        if saved() > reached:
+            forgiven, reached = 0, saved()
 
 
 def _in_thread(function: Callable[[], Any]) -> Any:
@@ -190,9 +211,10 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
         return "error", pickle.loads(error_file.read_bytes())
     first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     log = _worker_log(Path(settings["log_file"]) if first else None)
-    torch.set_num_threads(settings["num_threads"])
+    num_threads = settings["num_threads"] or _share_of_node()
+    torch.set_num_threads(num_threads)
     stop_file = Path(settings["stop_file"])
-    seat = Seat(log, stop_file.exists, lambda step: None, settings["num_threads"])
+    seat = Seat(log, stop_file.exists, lambda step: None, num_threads)
     try:
         return "value", settings["task"](seat)
     except (Stopped, TrainingDiverged) as error:
@@ -200,6 +222,16 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     except BessemerError as error:
         storage.write_bytes(error_file, pickle.dumps(error))
         raise
+
+
+def _share_of_node() -> int:
+    """CPU threads for this worker: its node's CPUs, divided among the workers there."""
+    import ray
+    from ray.train import get_context
+
+    here = ray.get_runtime_context().get_node_id()
+    cpus = next(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["NodeID"] == here)
+    return max(1, int(cpus) // int(get_context().get_local_world_size()))
 
 
 def _worker_log(file: Path | None) -> logging.Logger:
@@ -225,7 +257,8 @@ def _unwrapped(error: Any) -> BessemerError:
             cause = cause.__cause__ or cause.__context__
     last = str(next(iter(failures.values()), error)).strip().splitlines()
     return BessemerError(
-        f"the training workers died {DEATHS_FORGIVEN + 1} times: {last[-1] if last else 'for no known reason'}",
+        f"the training workers died {DEATHS_FORGIVEN + 1} times in a row: "
+        + (last[-1] if last else "for no known reason"),
         hint="what is done is kept; if memory ran out, halve `micro_batch_size`; then run the same command again",
     )
 

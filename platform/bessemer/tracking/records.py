@@ -129,7 +129,7 @@ def read_run(folder: Path, root: Path) -> RunRecord:
             folder=root / "artifacts" / planned["kind"] / planned["fingerprint"],
             config=planned["config"],
             inputs=[
-                Input(source, kind, stages[source].fingerprint, stages[source].folder)
+                Input(source, kind.partition("/")[0], stages[source].fingerprint, stages[source].folder)
                 for kind, source in planned["inputs"].items()
             ],
             log=(shared if shared.is_dir() else folder) / "logs" / f"{planned['name']}.txt",

@@ -122,9 +122,7 @@ class Checkpoints:
         return None
 
     def _folders(self) -> list[Path]:
-        """The folders `step-N`, oldest first."""
-        found = [path for path in self.folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
-        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+        return _folders(self.folder)
 
     def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], sharded: bool) -> None:
         final = self.folder / f"step-{step}"
@@ -160,6 +158,21 @@ class Checkpoints:
             doomed = path.with_name(f"{TEMPORARY}removed-{path.name}")
             path.rename(doomed)
             shutil.rmtree(doomed)
+
+
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint in `folder`, whole or not; 0 if there is none."""
+    found = _folders(folder)
+    return _step(found[-1]) if found else 0
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders `step-N`, oldest first."""
+    return sorted((p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdecimal()), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _read(path: Path) -> Checkpoint:

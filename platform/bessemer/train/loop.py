@@ -38,7 +38,7 @@ from bessemer.train.optimizers import build_optimizers, set_learning_rates
 from bessemer.train.sampler import Sampler
 from bessemer.train.schedule import Schedule
 from bessemer.train.settings import Plan
-from bessemer.train.sharding import gradient_norm, let_go, local
+from bessemer.train.sharding import gradient_norm, is_sharded, let_go, local
 from bessemer.train.spikes import SpikeWindow
 from bessemer.train.state import create_optimizer_state, parameter_roles, tensors
 from bessemer.train.totals import Totals
@@ -227,7 +227,12 @@ class Trainer:
         """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
         parts = share_out(len(batch["tokens"]), self.lanes.count, self.pace.micro_batch_size)
         if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
-            return [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
+            found = [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
+            # As many passes on every worker, for a sharded model is gathered in each; one too many counts nothing.
+            most = -(-self.plan.global_batch_size // self.workers.size)
+            for _ in range(-(-most // self.pace.micro_batch_size) - len(parts[0]) if is_sharded(self.model) else 0):
+                self._forward(batch, slice(0, 1), lambda loss: torch.autograd.backward(0.0 * loss))
+            return found
 
         def in_lane(share: list[slice]) -> tuple[list[Tensor | None], list[Measures]]:
             gradients: list[Tensor | None] = [None] * len(self.parameters)

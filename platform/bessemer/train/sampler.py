@@ -7,7 +7,7 @@ inside the range (Black and Rogaway 2002, "cycle walking"; fewer than two walks 
 about 0.1 microseconds a row, and it can be inverted to ask which steps saw a row.
 
 A batch may straddle two epochs, so nothing is left over at an epoch's end. The rows of a step do not depend on
-the number of workers: worker r of w takes the r-th of w equal contiguous parts.
+the number of workers: worker r of w takes the r-th of w contiguous parts.
 """
 
 from __future__ import annotations
@@ -38,10 +38,8 @@ class Rows:
         return Rows(self.epoch[chosen], self.index[chosen])
 
     def part(self, number: int, of: int) -> Rows:
-        """The `number`-th of `of` equal contiguous parts."""
-        size, rest = divmod(len(self), of)
-        assert rest == 0, f"{len(self)} rows do not divide into {of} parts"
-        return self[number * size : (number + 1) * size]
+        """The `number`-th of `of` contiguous parts, as equal as can be."""
+        return self[len(self) * number // of : len(self) * (number + 1) // of]
 
 
 @dataclass(frozen=True)

@@ -232,15 +232,26 @@ def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[st
     return found
 
 
-def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int) -> int:
-    """Rows a worker computes at once. Raises UsageError where the batch does not divide among the workers."""
-    rows, rest = divmod(plan.global_batch_size, num_workers)
-    if rest:
+def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int | tuple[int, int]) -> int:
+    """Rows a worker computes at once. Raises UsageError where the batch does not divide among the workers.
+
+    Of a range of workers each takes what its number gives it, and the last bits of the result depend on it.
+    """
+    least, most = (num_workers, num_workers) if isinstance(num_workers, int) else num_workers
+    rows, rest = divmod(plan.global_batch_size, least)
+    if most > plan.global_batch_size:
         raise UsageError(
-            f"`global_batch_size` {plan.global_batch_size} does not divide among {num_workers} workers",
+            f"`global_batch_size` {plan.global_batch_size} leaves some of {most} workers without a row",
+            hint=f"set `num_workers` to at most {plan.global_batch_size}, or a larger `global_batch_size`",
+        )
+    if rest and least == most:
+        raise UsageError(
+            f"`global_batch_size` {plan.global_batch_size} does not divide among {least} workers",
             hint=f"set `num_workers` to a divisor of {plan.global_batch_size}, or another `global_batch_size`",
         )
-    return min(rows, round(_given(settings.micro_batch_size, max(1, MOST_TOKENS_AT_ONCE // plan.max_seq_length))))
+    return min(
+        rows + (rest > 0), round(_given(settings.micro_batch_size, max(1, MOST_TOKENS_AT_ONCE // plan.max_seq_length)))
+    )
 
 
 def validation_interval(settings: TrainSettings, plan: Plan, validation_tokens: int) -> int:
