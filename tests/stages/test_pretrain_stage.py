@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from bessemer.model.hub import copy_tokenizer, export_model, load_config, load_m
 from bessemer.model.transformer import Transformer
 from bessemer.stages import base_model, pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
+from object_store import serve
 
 MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SETTINGS: dict[str, Any] = {
@@ -147,6 +149,24 @@ def test_a_stopped_stage_continues_where_it_stood(
     assert losses(again) == losses(whole)
     assert again.metrics == whole.metrics
     assert (again.data / "model.safetensors").read_bytes() == (whole.data / "model.safetensors").read_bytes()
+
+
+def test_tokens_read_from_object_storage_train_the_same_model(
+    train: Callable[..., Any], inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    bucket = tmp_path / "bucket"
+    shutil.copytree(inputs["tokens"].data, bucket / "tokens")
+    shutil.copytree(inputs["tokens"].data, bucket / "others")
+    other = storage.read_json(bucket / "others" / "meta.json")
+    storage.write_json(bucket / "others" / "meta.json", other | {"vocab_size": 7})
+    here, _ = train("here")
+    with serve(bucket) as server:
+        there, _ = train("there", tokens_url=server.url())
+        with pytest.raises(UsageError, match=r"others` holds other tokens"):
+            train("refused", tokens_url=server.url("others"))
+    weights = [(draft.data / "model.safetensors").read_bytes() for draft in (here, there)]
+    assert weights[0] == weights[1]
 
 
 def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.errors import ArtifactDamaged, UsageError
-from bessemer.tokens.store import TokenStore, shard_path
+from bessemer.tokens.store import TokenStore, shard_name
 from bessemer.tokens.writer import write_store
 
 
@@ -65,7 +65,7 @@ def test_positions_outside_the_split_are_refused(tmp_path: Path) -> None:
 
 def test_a_truncated_shard_is_named_before_it_is_read(tmp_path: Path) -> None:
     write_store(tmp_path, {"train": [[1, 2, 3]]}, vocab_size=4)
-    path = shard_path(tmp_path, "train", 0)
+    path = tmp_path / shard_name("train", 0)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ArtifactDamaged, match=r"00000\.bin"):
         TokenStore.open(tmp_path).read("train", 0, 1)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 class Config(TrainSettings, StageConfig):
     num_workers: int | Literal["auto"] | tuple[PositiveInt, PositiveInt] | None = execution(None)  # type: ignore[assignment]
     """Training processes: 0 is this one without Ray, `auto` one a GPU, `[least, most]` as many as there is room for."""
+    tokens_url: str | None = execution(None)
+    """A copy of the tokens' folder `data` in object storage (`s3://bucket/path`), for workers to read by ranges."""
     model: ModelShape = ModelShape()
     """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
     only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
@@ -72,8 +74,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     plan = resolve(config, shape, train_tokens=store.num_tokens("train"), seed=context.seed)
     storage.write_json(draft.work / "plan.json", plan.to_json())  # for `trace`, until the manifest has it
     num_workers = resolve_training_workers(context)
+    if config.tokens_url and TokenStore.open(config.tokens_url).meta != store.meta:
+        raise UsageError(
+            f"`{config.tokens_url.partition('?')[0]}` holds other tokens than the recipe made",
+            hint=f"copy `{inputs['tokens'].data}` there",
+        )
     job = Job(
-        tokens=inputs["tokens"].data,
+        tokens=config.tokens_url or inputs["tokens"].data,
         tokenizer=inputs["tokenizer"].data,
         start=start,
         data=draft.data,
@@ -103,7 +110,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 class Job:
     """Everything a worker needs; small and picklable."""
 
-    tokens: Path
+    tokens: Path | str
     tokenizer: Path
     start: Path | None
     data: Path

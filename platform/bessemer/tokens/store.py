@@ -6,15 +6,15 @@
     <folder>/<split>/00000.parquet      one row a document: id, url, source, start, length, num_bytes
 
 A split is the concatenation of its shards in the order of their numbers, and a document is its tokens
-followed by one end-of-text token. Shards are memory-mapped when first read, so that opening costs one small
-JSON file whatever the size of the corpus, and a read costs the pages it touches. `start` in an index counts
+followed by one end-of-text token. Shards are memory-mapped when first read, or read by ranges where the folder is a
+URL, so that opening costs one small JSON file whatever the size of the corpus. `start` in an index counts
 from the beginning of its shard; everything that `TokenStore` answers counts from the beginning of the split.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bessemer import storage
-from bessemer.artifacts.documents import read_parquet
 from bessemer.errors import ArtifactDamaged, UsageError
+from bessemer.tokens.folders import Sliceable, open_folder
 
 META = "meta.json"
 TOKEN_BYTES = "token_bytes.npy"
@@ -48,9 +47,9 @@ def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
-def shard_path(folder: Path, split: str, number: int) -> Path:
+def shard_name(split: str, number: int) -> str:
     """The token file of a shard; its index has the same name and the suffix `.parquet`."""
-    return folder / split / f"{number:05d}.bin"
+    return f"{split}/{number:05d}.bin"
 
 
 class TokenStore:
@@ -62,11 +61,13 @@ class TokenStore:
     store.documents_at("train", start=1_000_000, count=2048)    # ids, in order
     """
 
-    def __init__(self, folder: Path) -> None:
-        meta = storage.read_json(folder / META)
+    def __init__(self, folder: Path | str) -> None:
+        self._files = open_folder(folder)
+        meta = self._files.json(META)
         if meta is None:
             raise UsageError(f"`{folder}` holds no tokens", hint="name the `data` folder of a `tokens` artifact")
         self.folder = folder
+        self.meta: dict[str, Any] = meta
         self.vocab_size: int = meta["vocab_size"]
         self.end_of_text_id: int = meta["end_of_text_id"]
         self.dtype = np.dtype(meta["dtype"]).newbyteorder("<")
@@ -75,11 +76,13 @@ class TokenStore:
             split: list(accumulate(shard["num_tokens"] for shard in info["shards"]))
             for split, info in self._splits.items()
         }
-        self._maps: dict[tuple[str, int], np.ndarray] = {}
+        self._maps: dict[tuple[str, int], Sliceable] = {}
 
     @classmethod
-    def open(cls, path: Path) -> TokenStore:
-        """Opens a store by its own folder, or by the artifact's folder around it."""
+    def open(cls, path: Path | str) -> TokenStore:
+        """Opens a store by its own folder or URL, or by the artifact's folder around it."""
+        if isinstance(path, str) and "://" in path:
+            return cls(path)
         path = Path(path)
         return cls(path if (path / META).exists() else path / "data")
 
@@ -102,7 +105,7 @@ class TokenStore:
     @cached_property
     def token_bytes(self) -> np.ndarray:
         """int32[vocab_size]: how many UTF-8 bytes each token stands for; 0 for special tokens."""
-        sizes: np.ndarray = np.load(self.folder / TOKEN_BYTES)
+        sizes: np.ndarray = self._files.array(TOKEN_BYTES)
         return sizes
 
     def read(self, split: str, start: int, count: int) -> np.ndarray:
@@ -114,6 +117,10 @@ class TokenStore:
         if len(pieces) == 1:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty(0, self.dtype)
+
+    def read_all(self, split: str, spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """`read` of each (start, count), several at a time where reading means to wait."""
+        return self._files.map(lambda span: self.read(split, *span), spans)
 
     def rows_at(self, split: str, start: int, count: int) -> pa.Table:
         """The index rows of the documents that own the tokens `start .. start + count`, in order.
@@ -154,24 +161,24 @@ class TokenStore:
             position, shard = last, shard + 1
         return spans
 
-    def _path(self, split: str, shard: int) -> Path:
-        return shard_path(self.folder, split, self._splits[split]["shards"][shard]["number"])
+    def _name(self, split: str, shard: int) -> str:
+        return shard_name(split, self._splits[split]["shards"][shard]["number"])
 
-    def _map(self, split: str, shard: int) -> np.ndarray:
+    def _map(self, split: str, shard: int) -> Sliceable:
         key = (split, shard)
         if key not in self._maps:
-            path = self._path(split, shard)
+            name = self._name(split, shard)
             expected = self._splits[split]["shards"][shard]["num_tokens"] * self.dtype.itemsize
-            if not path.exists() or path.stat().st_size != expected:
+            if self._files.size(name) != expected:
                 raise ArtifactDamaged(
-                    f"token shard `{path}` is missing or not {expected} bytes long",
+                    f"token shard `{self._files}/{name}` is missing or not {expected} bytes long",
                     hint="run the recipe again with `--rerun tokenize`",
                 )
-            self._maps[key] = np.memmap(path, dtype=self.dtype, mode="r")
+            self._maps[key] = self._files.tokens(name, self.dtype)
         return self._maps[key]
 
     def _index(self, split: str, shard: int) -> pa.Table:
-        return read_parquet(self._path(split, shard).with_suffix(".parquet"))
+        return self._files.table(self._name(split, shard).removesuffix(".bin") + ".parquet")
 
     def _from_split(self, rows: pa.Table, split: str, shard: int) -> pa.Table:
         base = self._ends[split][shard - 1] if shard else 0

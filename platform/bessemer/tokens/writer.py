@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import SPLITS, write_parquet
-from bessemer.tokens.store import INDEX_SCHEMA, META, START, TOKEN_BYTES, shard_path, token_dtype
+from bessemer.tokens.store import INDEX_SCHEMA, META, START, TOKEN_BYTES, shard_name, token_dtype
 
 
 class Shard(NamedTuple):
@@ -48,7 +48,7 @@ def write_shard(folder: Path, split: str, number: int, parts: Sequence[Tokenized
     lengths = rows["length"].to_numpy()
     assert int(lengths.sum()) == len(tokens), "lengths do not add up to the tokens"
     rows = rows.set_column(START, INDEX_SCHEMA.field(START), pa.array(np.cumsum(lengths) - lengths, pa.int64()))
-    path = shard_path(folder, split, number)
+    path = folder / shard_name(split, number)
     write_parquet(rows, path.with_suffix(".parquet"))
     with storage.atomic_path(path) as temporary:
         tokens.tofile(temporary)

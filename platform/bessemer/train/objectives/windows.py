@@ -38,10 +38,12 @@ class TrainingWindows:
     def read(self, rows: Rows) -> Integers:
         """Token ids [rows, length + 1]."""
         found = np.empty((len(rows), self.length + 1), dtype=np.int64)
-        for row, start in enumerate(self._starts(rows)):
+        spans = [self._spans(start) for start in self._starts(rows)]
+        pieces = iter(self.store.read_all(self.split, [span for row in spans for span in row]))
+        for row, cut in enumerate(spans):
             filled = 0
-            for begin, count in self._spans(start):
-                found[row, filled : filled + count] = self.store.read(self.split, begin, count)
+            for _, count in cut:
+                found[row, filled : filled + count] = next(pieces)
                 filled += count
         return found
 
@@ -73,13 +75,11 @@ class TrainingWindows:
         starts: list[int] = ((origins + rows.index * self.length) % total).tolist()
         return starts
 
-    def _spans(self, start: int) -> Iterator[tuple[int, int]]:
+    def _spans(self, start: int) -> list[tuple[int, int]]:
         """(start, count) of the one or two pieces of the ring that a window is."""
         total, wanted = self.store.num_tokens(self.split), self.length + 1
         first = min(wanted, total - start)
-        yield start, first
-        if first < wanted:
-            yield 0, wanted - first
+        return [(start, first)] if first == wanted else [(start, first), (0, wanted - first)]
 
 
 @lru_cache(maxsize=64)
@@ -104,10 +104,10 @@ class ValidationWindows:
         """Token ids [last - first, length + 1] of windows `first` to `last`, `padding` after the split's end."""
         total = self.store.num_tokens(self.split)
         found = np.full((last - first, self.length + 1), padding, dtype=np.int64)
-        for row, number in enumerate(range(first, last)):
-            start = number * self._available // self.num_rows * self.length
-            count = min(self.length + 1, total - start)
-            found[row, :count] = self.store.read(self.split, start, count)
+        starts = [number * self._available // self.num_rows * self.length for number in range(first, last)]
+        spans = [(start, min(self.length + 1, total - start)) for start in starts]
+        for row, tokens in enumerate(self.store.read_all(self.split, spans)):
+            found[row, : len(tokens)] = tokens
         return found
 
     @property
