@@ -41,6 +41,7 @@ STAGES = {
     "train": Stage(
         "train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",), named=("model",)
     ),
+    "compare": Stage("compare", 1, StageConfig, "scores", never, many=("model",)),
 }
 
 
@@ -81,6 +82,15 @@ def test_a_named_input_is_taken_only_where_from_names_it(load: Any) -> None:
     assert load(ladder).stage("larger").sources == {"documents": "clean"}
     further = load(ladder.replace("{stage: train}", "{stage: train, from: train}"))
     assert further.stage("larger").sources == {"documents": "clean", "model": "train"}
+
+
+def test_of_some_kinds_any_number_is_taken_each_named(load: Any) -> None:
+    ladder = GOOD + "  larger: {stage: train}\n  compare: {from: [train, larger]}\n"
+    assert load(ladder).stage("compare").sources == {"model/train": "train", "model/larger": "larger"}
+    said = problems(load, ladder.replace("{from: [train, larger]}", ""))
+    assert "`compare` needs `from`, a list of the stages whose model it takes" in said
+    assert "from: [train, larger]" in said
+    assert "`compare` does not consume documents" in problems(load, ladder.replace("[train, larger]", "[clean]"))
 
 
 def test_a_stage_may_have_another_name_than_its_kind(load: Any) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
-from bessemer.errors import BessemerError, InputError, Stopped, UsageError
+from bessemer.errors import ArtifactDamaged, BessemerError, InputError, Stopped, UsageError
 from bessemer.fingerprint import content_hash, origin_id
 from bessemer.generate import GenerationSettings, fill_in, load
 from bessemer.model.hub import copy_tokenizer, export_model, load_config, load_model
@@ -260,6 +260,16 @@ def test_a_tokenizer_of_another_vocabulary(
     inputs["tokenizer"] = seal()
     with pytest.raises(UsageError, match=r"made with a vocabulary of \d+, the tokenizer has"):
         train("bad")
+
+
+def test_a_token_shard_cut_short_is_found_before_training(
+    train: Callable[..., Any], inputs: dict[str, Artifact]
+) -> None:
+    shard = next((inputs["tokens"].data / "validation").glob("*.bin"))
+    shard.write_bytes(shard.read_bytes()[:-2])
+    with pytest.raises(ArtifactDamaged, match=r"validation/00000\.bin` is missing or not") as caught:
+        train("never")
+    assert "--rerun tokenize" in caught.value.hint
 
 
 def test_two_workers_on_ray_train_give_the_curve_of_one_process(

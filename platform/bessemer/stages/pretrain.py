@@ -79,6 +79,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             f"`{config.tokens_url.partition('?')[0]}` holds other tokens than the recipe made",
             hint=f"copy `{inputs['tokens'].data}` there",
         )
+    store.check("train", "validation")
     job = Job(
         tokens=config.tokens_url or inputs["tokens"].data,
         tokenizer=inputs["tokenizer"].data,
@@ -126,6 +127,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
     import torch
 
+    from bessemer.model.attention import fastest_first
     from bessemer.model.hardware import choose_device, choose_dtype, should_compile
     from bessemer.model.memory import keep_freed_memory
     from bessemer.tokens.store import TokenStore
@@ -185,8 +187,10 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         should_stop=seat.should_stop,
         on_step=seat.on_step,
     )
+    batch = {"rows": pace.micro_batch_size, "length": plan.max_seq_length}
     try:
-        outcome = trainer.run()
+        with fastest_first(job.model, **batch, dtype=dtype, device=device) as attention:
+            outcome = trainer.run()
     except torch.OutOfMemoryError as error:
         raise BessemerError(
             f"the GPU's memory does not hold {job.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
@@ -210,6 +214,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             "num_threads": seat.num_threads,
             "num_workers": workers.size,
             "compile": compiled,
+            **({"attention": attention} if attention else {}),
             "sharding": "full" if sharded else "none",
             "device": device.type,
             "model": job.model.model_dump(mode="json"),

@@ -102,6 +102,12 @@ class TokenStore:
         """UTF-8 bytes of the documents' texts."""
         return int(self._splits.get(split, {}).get("num_bytes", 0))
 
+    def check(self, *splits: str) -> None:
+        """Raises ArtifactDamaged for the first shard of the splits that is missing or cut short."""
+        for split in splits:
+            for shard in range(len(self._ends.get(split, ()))):
+                self._check(split, shard)
+
     @cached_property
     def token_bytes(self) -> np.ndarray:
         """int32[vocab_size]: how many UTF-8 bytes each token stands for; 0 for special tokens."""
@@ -167,15 +173,18 @@ class TokenStore:
     def _map(self, split: str, shard: int) -> Sliceable:
         key = (split, shard)
         if key not in self._maps:
-            name = self._name(split, shard)
-            expected = self._splits[split]["shards"][shard]["num_tokens"] * self.dtype.itemsize
-            if self._files.size(name) != expected:
-                raise ArtifactDamaged(
-                    f"token shard `{self._files}/{name}` is missing or not {expected} bytes long",
-                    hint="run the recipe again with `--rerun tokenize`",
-                )
-            self._maps[key] = self._files.tokens(name, self.dtype)
+            self._check(split, shard)
+            self._maps[key] = self._files.tokens(self._name(split, shard), self.dtype)
         return self._maps[key]
+
+    def _check(self, split: str, shard: int) -> None:
+        name = self._name(split, shard)
+        expected = self._splits[split]["shards"][shard]["num_tokens"] * self.dtype.itemsize
+        if self._files.size(name) != expected:
+            raise ArtifactDamaged(
+                f"token shard `{self._files}/{name}` is missing or not {expected} bytes long",
+                hint="run the recipe again with `--rerun tokenize`",
+            )
 
     def _index(self, split: str, shard: int) -> pa.Table:
         return self._files.table(self._name(split, shard).removesuffix(".bin") + ".parquet")

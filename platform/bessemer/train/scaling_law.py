@@ -53,7 +53,7 @@ def fit(compute: Sequence[float], loss: Sequence[float]) -> ScalingLaw:
             high = second
         else:
             low = first
-    irreducible = float((low + high) / 2)
+    irreducible = min(0.0, float((low + high) / 2), key=lambda value: _line(x, y, value)[0])
     _, slope, start = _line(x, y, irreducible)
     return ScalingLaw(irreducible, float(np.exp(start)), -slope)
 
