@@ -156,12 +156,13 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
     compiled = should_compile(settings.compile, device)
     lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
+    interval = settings.checkpoint_interval_seconds
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
         num_lanes=lanes,
         validation_interval=validation_interval(settings, plan, objective.num_validation_rows * plan.max_seq_length),
         log_interval=settings.log_interval,
-        checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
+        checkpoint_interval_seconds=None if interval == "auto" else interval,
     )
     model = _model(job, dtype).to(device)
     model.activation_checkpointing = settings.activation_checkpointing

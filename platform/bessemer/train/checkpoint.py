@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,6 +83,8 @@ class Checkpoints:
     keep_last: int = 2
     export: Callable[[Path, Mapping[str, Tensor]], None] | None = None
     """`export(folder, tensors)` writes the model in `tensors`, all whole and in main memory, while training goes on."""
+    writing_seconds: float = 0.0
+    """How long the last one took to be written, in the background."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _pending: Future[None] | None = None
     _mesh: DeviceMesh | None = None
@@ -125,6 +128,7 @@ class Checkpoints:
         return _folders(self.folder)
 
     def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], sharded: bool) -> None:
+        began = time.monotonic()
         final = self.folder / f"step-{step}"
         temporary = self.folder / f"{TEMPORARY}{final.name}"
         group = self._mesh.get_group() if sharded and self._mesh else None
@@ -151,6 +155,7 @@ class Checkpoints:
             temporary.rename(final)
             for old in self._folders()[: -self.keep_last]:
                 self._discard(old)
+        self.writing_seconds = time.monotonic() - began
 
     def _discard(self, path: Path) -> None:
         """Removes a checkpoint whole: what is left of an interrupted removal is no `step-N`."""

@@ -55,7 +55,12 @@ class Pace:
     """Micro batches at a time; see `train.lanes`."""
     validation_interval: int
     log_interval: int
-    checkpoint_interval_seconds: float
+    checkpoint_interval_seconds: float | None
+    """If None, as often as costs little: see below."""
+
+
+SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING = 10.0, 20.0
+"""Between checkpoints: so many seconds, or so many times what writing one takes, the longer of the two."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class Trainer:
         saved_at = time.monotonic()
         validation: dict[str, float] | None = None
         while self.progress.step < self.plan.num_steps:
-            due = time.monotonic() - saved_at >= self.pace.checkpoint_interval_seconds
+            due = time.monotonic() - saved_at >= self._checkpoint_interval()
             try:
                 figures, stopping, saving = self.step(stop=self.should_stop(), save=due)
             except TrainingDiverged as error:
@@ -168,6 +173,10 @@ class Trainer:
         if validation is None:
             validation = self.validate()
         return Outcome(done.step, done.num_tokens, done.skipped_steps, validation)
+
+    def _checkpoint_interval(self) -> float:
+        given = self.pace.checkpoint_interval_seconds
+        return given or max(SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING * self.checkpoints.writing_seconds)
 
     def validate(self) -> dict[str, float]:
         """The objective's figures over all held-out rows, by name; the rows are shared out among the workers."""

@@ -80,8 +80,9 @@ class TrainSettings(Settings):
     """Steps between measurements on held-out documents; `auto` spends a twentieth of the time. The end has one."""
     log_interval: PositiveInt = execution(10)
     """Steps between recorded training figures."""
-    checkpoint_interval_seconds: PositiveFloat = execution(30.0)
-    """Time between checkpoints: what is done again after a death, at most."""
+    checkpoint_interval_seconds: PositiveFloat | Auto = execution("auto")
+    """Time between checkpoints: what is done again after a death, at most. `auto`: 10 s, or 20 times what writing one
+    takes where that is longer."""
     keep_last: PositiveInt = execution(2)
     """Checkpoints kept."""
     compile: bool | Auto = execution("auto")
