@@ -45,8 +45,8 @@ drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing i
 bench: $(READY)  ## the figures: ours, the peer's, the ratio
 	$(BIN)/python -m tests.benchmarks
 
-bench-train: $(READY)  ## training: speed against transformers, and what ten minutes teach
-	$(BIN)/python -m tests.benchmarks train learning
+bench-train: $(READY)  ## training: speed and learning against peers, launching, saving, restarting (an hour)
+	$(BIN)/python -m tests.benchmarks train learning optimizers workers launch checkpoint restart gpu
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -28,6 +28,7 @@ from bessemer.model.memory import keep_freed_memory  # noqa: E402
 from bessemer.model.transformer import Transformer  # noqa: E402
 from bessemer.tokens.store import TokenStore  # noqa: E402
 from bessemer.train.checkpoint import Checkpoints  # noqa: E402
+from bessemer.train.export import Exporter  # noqa: E402
 from bessemer.train.loop import Pace, Trainer  # noqa: E402
 from bessemer.train.objectives.causal import Causal  # noqa: E402
 from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
@@ -55,7 +56,7 @@ def main() -> None:
             resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
             Pace(micro_batch_size=4, validation_interval=10**6, log_interval=10**6, checkpoint_interval_seconds=1e9),
             workers=workers,
-            checkpoints=Checkpoints(Path(folder) / "checkpoints", workers, log),
+            checkpoints=Checkpoints(Path(folder) / "checkpoints", workers, log, export=Exporter(config).tensors),
             log=log,
         )
         for _ in range(3):

@@ -41,7 +41,7 @@ from bessemer.train.workers import Workers  # noqa: E402
 
 CPU = torch.device("cpu")
 LENGTH, ROWS, VOCABULARY = 128, 16, 8192
-RATES, DECAYS = (1e-3, 2e-3, 4e-3, 8e-3), (1.0, 0.1)
+RATES, DECAYS = (2.5e-4, 5e-4, 1e-3, 2e-3), (1.0, 0.1)
 SHARES = (0.5, 0.65, 0.8, 1.0)
 HELD_OUT = 262_144
 

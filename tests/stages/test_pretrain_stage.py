@@ -169,6 +169,19 @@ def test_tokens_read_from_object_storage_train_the_same_model(
     assert weights[0] == weights[1]
 
 
+def test_blocks_are_compiled_where_asked(train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Transformer, "compile_blocks", lambda model: asked.append(len(model.blocks())))
+    monkeypatch.setattr("bessemer.model.hardware._has_cxx", lambda: True)
+    draft, _ = train("compiled", compile=True, max_steps=1)
+    assert (asked, draft.resolved["compile"]) == ([2], True)
+    assert train("plain", max_steps=1)[0].resolved["compile"] is False
+    monkeypatch.setattr("bessemer.model.hardware._has_cxx", lambda: False)
+    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
+        train("refused", compile=True)
+    assert asked == [2]
+
+
 def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:
     first, seal = train("first", max_steps=60)
     artifact = seal()

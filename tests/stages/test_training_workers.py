@@ -15,6 +15,7 @@ import pytest
 from bessemer.errors import InputError
 from bessemer.stages import workers
 from bessemer.stages.workers import Seat, run_on_workers
+from bessemer.train.checkpoint import newest_step
 
 
 def task(folder: Path, seat: Seat) -> str:
@@ -63,6 +64,7 @@ def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.
 def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
     """Ray Train counts all deaths of a training; those after which a checkpoint was made do not count here."""
     from ray.exceptions import ActorDiedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
     from ray.train.v2.api.exceptions import WorkerGroupError
 
     def dying(steps: list[int], failure: Exception) -> Any:
@@ -73,7 +75,8 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
             if not left:
                 return "trained"
             saved[0] = left.pop(0)
-            raise WorkerGroupError("died", {0: RuntimeError("a peer is gone"), 1: failure})
+            wrapped = WorkerHealthCheckFailedError("no answer", failure)
+            raise WorkerGroupError("died", {0: RuntimeError("a peer is gone"), 1: wrapped})
 
         return fit
 
@@ -85,6 +88,36 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
         workers._forgiving(dying([70, 70], ActorDiedError()), log, lambda: saved[0])
     with pytest.raises(WorkerGroupError):
         workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
+
+
+def dying(folder: Path, deaths: int, seat: Seat) -> str:
+    """Gets a step further each time, and dies so many times."""
+    done = len(list(folder.glob("step-*")))
+    (folder / f"step-{done + 1}").mkdir()
+    if done < deaths:
+        os._exit(7)
+    return "trained"
+
+
+@pytest.mark.drill
+def test_more_deaths_than_ray_forgives_are_forgiven_while_the_task_gets_further(
+    ray_session: Any, make_context: Callable[..., Any], make_artifact: Callable[..., Any], tmp_path: Path
+) -> None:
+    ray_session.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    draft, _ = make_artifact("model")
+    context = make_context(num_workers=1, start_ray=lambda: ray_session)
+    deaths = workers.DEATHS_FORGIVEN + 2
+    found = run_on_workers(
+        partial(dying, tmp_path, deaths),
+        context,
+        draft,
+        num_workers=1,
+        num_threads=None,
+        on_step=lambda step: None,
+        saved=partial(newest_step, tmp_path),
+    )
+    assert found == "trained"
+    assert newest_step(tmp_path) == deaths + 1
 
 
 @pytest.mark.drill

@@ -271,6 +271,16 @@ def test_bf16_learns_too(trainer, tmp_path):
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
 
 
+def test_checkpoints_are_made_as_often_as_they_cost_little(trainer):
+    run = trainer("run", checkpoint_interval_seconds=None)
+    assert run._checkpoint_interval() == 10.0
+    run.checkpoints.writing_seconds = 3.0
+    assert run._checkpoint_interval() == 60.0
+    assert trainer("run", checkpoint_interval_seconds=2.0)._checkpoint_interval() == 2.0
+    run.run()
+    assert 0 < run.checkpoints.writing_seconds < 3.0, "the last one was measured"
+
+
 def test_old_checkpoints_are_pruned(trainer, tmp_path):
     trainer("run", checkpoint_interval_seconds=SAVE_EVERY_STEP).run()
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-11", "step-12"]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, field_validator
 
 from bessemer.recipe import overrides, yaml
 from bessemer.recipe.problems import Problem, nearest, raise_problems
@@ -52,10 +52,12 @@ class TrackingSettings(Settings):
 
 
 class CostSettings(Settings):
-    """What time costs, for the report."""
+    """What time costs, for the report and MLflow. What is not known prints n/a, never a guess."""
 
     price_per_hour: float | None = execution(None, ge=0)
-    """The price of the whole cluster for an hour; unset prints n/a, never a guess."""
+    """The price of the whole cluster for an hour."""
+    prices: dict[str, NonNegativeFloat] = execution({})
+    """If that is unset: the price of a device for an hour, by words of its name (`H200: 3.6`); `CPU` is a core's."""
     currency: str = execution("USD")
     """The currency of `price_per_hour`."""
 

@@ -360,22 +360,36 @@ def _origin(stage: StageRecord) -> str:
 
 
 def cost(facts: Facts) -> Html | None:
-    price = facts.price_per_hour
+    price, currency = facts.price_per_hour, facts.currency
+    key = f"cost/{currency}"
 
-    def money(seconds: float) -> str:
-        return f"{seconds / 3600 * price:.2f} {facts.currency}" if price is not None else "n/a"
+    def money(seconds: float, stages: list[StageRecord]) -> str:
+        costs = [stage.manifest["metrics"].get(key) for stage in stages]
+        known = [cost for cost in costs if cost is not None]
+        if price is not None:
+            return f"{seconds / 3600 * price:.2f} {currency}"
+        return f"{sum(known):.2f} {currency}" if known and len(known) == len(costs) else "n/a"
 
-    everything = sum(stage.manifest["seconds"] for stage in facts.finished)
+    made = facts.finished
+    own = [stage for stage in made if stage.state != "reused"]
+    everything = sum(stage.manifest["seconds"] for stage in made)
     rows = [
-        ["this run's own work", format_seconds(facts.seconds), money(facts.seconds)],
-        ["everything it stands on, reused stages included", format_seconds(everything), money(everything)],
+        ["this run's own work", format_seconds(facts.seconds), money(facts.seconds, own)],
+        [
+            "everything it stands on, reused stages included",
+            format_seconds(everything),
+            money(everything, facts.finished),
+        ],
     ]
-    note = markup("Set ", element("code", "cost.price_per_hour"), " in the recipe to see what it cost.")
+    note = markup(
+        "Set ", element("code", "cost.price_per_hour"), " or ", element("code", "cost.prices"), " in the recipe to see "
+        "what it cost.",
+    )  # fmt: skip
     return section(
         "cost",
         "Time and cost",
         table(["", "time", "cost"], rows, numeric=[1, 2]),
-        element("p", note, class_="quiet") if price is None else None,
+        element("p", note, class_="quiet") if rows[1][2] == "n/a" else None,
     )
 
 

@@ -26,6 +26,7 @@ from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
 from bessemer.runner.cluster import Cluster
+from bessemer.runner.cost import money
 from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, PlannedStage, stale
@@ -184,7 +185,9 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
                     hint=f"see why: `bessemer show {execution.run.name} {planned.name} --dropped`",
                 )
             shutil.rmtree(folder / "work", ignore_errors=True)
-            artifact = _seal(stage, planned, draft, inputs, spent + time.monotonic() - started)
+            seconds = spent + time.monotonic() - started
+            draft.metrics |= money(execution.recipe.settings.cost, draft.resolved, seconds)
+            artifact = _seal(stage, planned, draft, inputs, seconds)
     except BaseException as error:  # recorded, and raised again
         seconds = time.monotonic() - started
         state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"

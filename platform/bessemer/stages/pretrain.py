@@ -29,11 +29,6 @@ from bessemer.train.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from bessemer.model.transformer import Transformer
     from bessemer.stages.workers import Seat
     from bessemer.tokens.store import TokenStore
 
@@ -133,6 +128,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     from bessemer.tokens.store import TokenStore
     from bessemer.tokens.tokenizer import TokenizerFolder
     from bessemer.train.checkpoint import Checkpoints
+    from bessemer.train.export import Exporter
     from bessemer.train.lanes import num_lanes
     from bessemer.train.loop import Pace, Trainer
     from bessemer.train.metrics import MetricsLog
@@ -156,6 +152,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
     compiled = should_compile(settings.compile, device)
     lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
+    exporter = Exporter(job.model, job.tokenizer, store.end_of_text_id)
     interval = settings.checkpoint_interval_seconds
     pace = Pace(
         micro_batch_size=max(1, job.micro_batch_size // lanes),
@@ -181,7 +178,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             workers,
             seat.log,
             settings.keep_last,
-            export=partial(_export_saved, job, store.end_of_text_id),
+            export=exporter.tensors,
         ),
         log=seat.log,
         metrics=MetricsLog(job.metrics_file) if workers.rank == 0 else None,
@@ -200,7 +197,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
         ) from error
     whole = gathered(trainer.model)
     if workers.rank == 0:
-        _export(whole.cpu(), job, job.data, store.end_of_text_id)
+        exporter.model(job.data, whole.cpu())
     return {
         "metrics": {
             "train/tokens": outcome.num_tokens,
@@ -218,6 +215,7 @@ def _train(job: Job, seat: Seat) -> dict[str, Any]:
             **({"attention": attention} if attention else {}),
             "sharding": "full" if sharded else "none",
             "device": device.type,
+            **({"device_name": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
             "model": job.model.model_dump(mode="json"),
             "num_parameters": job.model.num_parameters(),
         },
@@ -236,28 +234,6 @@ def _model(job: Job, dtype: Any) -> Any:
     model = Transformer(job.model, compute_dtype=dtype)
     model.initialise(job.plan.seed)
     return model
-
-
-def _export(model: Transformer, job: Job, folder: Path, end_of_text_id: int) -> None:
-    """Writes a whole model in main memory to a Hugging Face folder, and reads it back to make sure of it."""
-    from bessemer.model.hub import export_model, verify_export
-
-    export_model(model, folder, tokenizer=job.tokenizer, end_of_text_id=end_of_text_id)
-    verify_export(model, folder)
-
-
-def _export_saved(job: Job, end_of_text_id: int, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """The same with the tensors of a checkpoint."""
-    import torch
-
-    from bessemer.model.transformer import Transformer
-
-    with torch.device("meta"):
-        model = Transformer(job.model)
-    prefix = "parameter/model."
-    weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    model.load_state_dict(weights, assign=True)
-    _export(model, job, folder, end_of_text_id)
 
 
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:

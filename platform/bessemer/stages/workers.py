@@ -174,8 +174,8 @@ def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], 
                 raise
             log.warning("a training worker died while the workers were starting; they are started again")
         except WorkerGroupError as error:
-            died = any(isinstance(failure, RayActorError) for failure in error.worker_failures.values())
-            if not died or saved() <= reached:
+            causes = [getattr(f, "health_check_failure", f) for f in error.worker_failures.values()]
+            if not any(isinstance(cause, RayActorError) for cause in causes) or saved() <= reached:
                 raise
             log.warning("training workers died again and again, but came further; they are started again")
         if saved() > reached:
