@@ -9,32 +9,22 @@ Both count: what is printed is the time that a minute with a save takes beyond t
 from __future__ import annotations
 
 import argparse
-import logging
 import tempfile
 import time
 from pathlib import Path
-
-import torch
 
 from bessemer import environment
 
 environment.prepare()
 
-from tests.benchmarks.bench_train import LENGTH, VOCABULARY, random_store  # noqa: E402
+from tests.benchmarks.training import NEVER, make_trainer, random_store  # noqa: E402
 
 from bessemer.model.config import ModelShape  # noqa: E402
-from bessemer.model.hardware import choose_dtype  # noqa: E402
 from bessemer.model.memory import keep_freed_memory  # noqa: E402
-from bessemer.model.transformer import Transformer  # noqa: E402
-from bessemer.tokens.store import TokenStore  # noqa: E402
-from bessemer.train.checkpoint import Checkpoints  # noqa: E402
 from bessemer.train.export import Exporter  # noqa: E402
-from bessemer.train.loop import Pace, Trainer  # noqa: E402
-from bessemer.train.objectives.causal import Causal  # noqa: E402
-from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
-from bessemer.train.workers import Workers  # noqa: E402
+from bessemer.train.loop import Trainer  # noqa: E402
 
-CPU = torch.device("cpu")
+VOCABULARY, LENGTH = 8192, 512
 
 
 def main() -> None:
@@ -45,19 +35,14 @@ def main() -> None:
     keep_freed_memory()
     config = ModelShape(size="small", num_hidden_layers=13).resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
     with tempfile.TemporaryDirectory() as folder:
-        random_store(Path(folder) / "tokens")
-        store, workers, log = TokenStore.open(Path(folder) / "tokens"), Workers(0, 1, CPU), logging.getLogger("bench")
-        model = Transformer(config, compute_dtype=choose_dtype("auto", CPU))
-        model.initialise(0)
-        settings = TrainSettings.model_validate({"global_batch_size": 4, "max_steps": 10**6, "optimizer": "adamw"})
-        trainer = Trainer(
-            model,
-            Causal(store, length=LENGTH, seed=0, validation_tokens=1),
-            resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-            Pace(micro_batch_size=4, validation_interval=10**6, log_interval=10**6, checkpoint_interval_seconds=1e9),
-            workers=workers,
-            checkpoints=Checkpoints(Path(folder) / "checkpoints", workers, log, export=Exporter(config).tensors),
-            log=log,
+        trainer = make_trainer(
+            random_store(Path(folder) / "tokens"),
+            config,
+            Path(folder) / "checkpoints",
+            {"global_batch_size": 4, "max_steps": NEVER, "optimizer": "adamw"},
+            micro_batch_size=4,
+            lanes=False,
+            export=Exporter(config).tensors,
         )
         for _ in range(3):
             trainer.step()

@@ -13,7 +13,6 @@ same code on a small shape, to see that it works.
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import socket
 import sys
@@ -23,23 +22,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bessemer import environment
 
 environment.prepare()
 
+from tests.benchmarks.training import NEVER, make_trainer, random_store  # noqa: E402
+
 from bessemer.model import attention  # noqa: E402
 from bessemer.model.config import ModelConfig, ModelShape  # noqa: E402
 from bessemer.model.hardware import peak_flops, peak_memory, should_compile  # noqa: E402
 from bessemer.model.transformer import Transformer  # noqa: E402
-from bessemer.tokens.store import TokenStore  # noqa: E402
-from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard  # noqa: E402
-from bessemer.train.checkpoint import Checkpoints  # noqa: E402
-from bessemer.train.loop import Pace, Trainer  # noqa: E402
-from bessemer.train.objectives.causal import Causal  # noqa: E402
-from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
 from bessemer.train.sharding import shard  # noqa: E402
 from bessemer.train.workers import Workers  # noqa: E402
 
@@ -129,35 +123,26 @@ def trainer(
     sharded: bool,
 ) -> Any:
     count = max(2_000_000, 4 * arguments.rows * arguments.length)
-    random_store(folder / "tokens", count)
-    store = TokenStore.open(folder / "tokens")
     shape = {"rows": arguments.micro, "length": arguments.length}
     kernel = attention.fastest_first(config, **shape, dtype=DTYPE, device=device)
     chosen = kernel.__enter__()  # for as long as the process lives
-    model = Transformer(config, compute_dtype=DTYPE)
-    model.initialise(0)
-    model.to(device)
-    if should_compile("auto", device):
-        model.compile_blocks()
-    if sharded:
-        shard(model, workers)
-    settings = TrainSettings.model_validate(
-        {"global_batch_size": arguments.rows, "max_seq_length": arguments.length, "max_steps": 10**6}
-    )
-    log = logging.getLogger("bench")
-    found = Trainer(
-        model,
-        Causal(store, length=arguments.length, seed=0, validation_tokens=1),
-        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-        Pace(
-            micro_batch_size=arguments.micro,
-            validation_interval=10**9,
-            log_interval=10**9,
-            checkpoint_interval_seconds=1e9,
-        ),
+
+    def prepare(model: Transformer) -> None:
+        if should_compile("auto", device):
+            model.compile_blocks()
+        if sharded:
+            shard(model, workers)
+
+    found = make_trainer(
+        random_store(folder / "tokens", vocabulary=VOCABULARY, count=count),
+        config,
+        folder / "checkpoints",
+        {"global_batch_size": arguments.rows, "max_steps": NEVER},
+        micro_batch_size=arguments.micro,
         workers=workers,
-        checkpoints=Checkpoints(folder / "checkpoints", workers, log),
-        log=log,
+        dtype=DTYPE,
+        lanes=False,
+        prepare=prepare,
     )
     return found.step, f", {chosen} attention" if chosen else ""
 
@@ -180,15 +165,6 @@ def peer(config: ModelConfig, arguments: argparse.Namespace, device: torch.devic
         optimizer.zero_grad(set_to_none=True)
 
     return step, ""
-
-
-def random_store(folder: Path, count: int) -> None:
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, count).astype("<u2")
-    lengths = np.array([count])
-    rows = index_rows(["0"], ["0"], ["random"], lengths, lengths)
-    shards = [write_shard(folder, "train", 0, [Tokenized(tokens, rows)])]
-    sizes = np.ones(VOCABULARY, dtype=np.int32)
-    write_meta(folder, shards, vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=sizes)
 
 
 if __name__ == "__main__":

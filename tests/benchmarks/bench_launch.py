@@ -43,7 +43,7 @@ def main() -> None:
             print(f"speed {speed}")
         dist.destroy_process_group()
         return
-    from tests.benchmarks.bench_train import random_store
+    from tests.benchmarks.training import random_store
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,45 +61,20 @@ def main() -> None:
 def measure(folder: Path, threads: int, seat: Any = None) -> float:
     """Tokens a second of this process group after some steps."""
     import torch
+    from tests.benchmarks.training import CPU, NEVER, make_trainer
 
     from bessemer.model.config import ModelShape
-    from bessemer.model.hardware import choose_dtype
     from bessemer.model.memory import keep_freed_memory
-    from bessemer.model.transformer import Transformer
     from bessemer.tokens.store import TokenStore
-    from bessemer.train.checkpoint import Checkpoints
-    from bessemer.train.lanes import num_lanes
-    from bessemer.train.loop import Pace, Trainer
-    from bessemer.train.objectives.causal import Causal
-    from bessemer.train.settings import TrainSettings, resolve
     from bessemer.train.workers import Workers
 
     keep_freed_memory()
-    cpu = torch.device("cpu")
     torch.set_num_threads(threads)
     store = TokenStore.open(folder / "tokens")
     config = ModelShape(size="tiny").resolve(vocab_size=store.vocab_size, max_seq_length=512)
-    model = Transformer(config, compute_dtype=choose_dtype("auto", cpu))
-    model.initialise(0)
-    workers, log = Workers.of_process_group(cpu), logging.getLogger("bench")
-    rows = ROWS // workers.size
-    lanes = num_lanes(cpu, threads=threads, rows=rows, num_parameters=config.num_parameters())
-    settings = TrainSettings.model_validate({"global_batch_size": ROWS, "max_steps": 10**6})
-    trainer = Trainer(
-        model,
-        Causal(store, length=512, seed=0, validation_tokens=1),
-        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-        Pace(
-            micro_batch_size=rows,
-            num_lanes=lanes,
-            validation_interval=10**6,
-            log_interval=10**6,
-            checkpoint_interval_seconds=1e9,
-        ),
-        workers=workers,
-        checkpoints=Checkpoints(folder / "none", workers, log),
-        log=log,
-    )
+    settings = {"global_batch_size": ROWS, "max_steps": NEVER}
+    workers = Workers.of_process_group(CPU)
+    trainer = make_trainer(store, config, folder / "none", settings, micro_batch_size=ROWS, workers=workers)
     for _ in range(WARM_UP):
         trainer.step()
     began = time.perf_counter()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -22,31 +21,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bessemer import environment
 
 environment.prepare()
 
+from tests.benchmarks.training import NEVER, make_trainer  # noqa: E402
+
 from bessemer.model.config import ModelConfig, ModelShape  # noqa: E402
-from bessemer.model.hardware import choose_dtype  # noqa: E402
 from bessemer.model.memory import keep_freed_memory  # noqa: E402
-from bessemer.model.transformer import Transformer  # noqa: E402
 from bessemer.tokens.store import TokenStore  # noqa: E402
 from bessemer.tokens.tokenizer import TokenizerFolder  # noqa: E402
 from bessemer.tokens.training import train_tokenizer  # noqa: E402
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard  # noqa: E402
-from bessemer.train.checkpoint import Checkpoints  # noqa: E402
-from bessemer.train.lanes import num_lanes  # noqa: E402
-from bessemer.train.loop import Pace, Trainer  # noqa: E402
-from bessemer.train.objectives.causal import Causal  # noqa: E402
-from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
-from bessemer.train.workers import Workers  # noqa: E402
+from bessemer.train.loop import Trainer  # noqa: E402
 
 DATASETS = ("text_en_novels", "text_en_openstax", "text_en_peps", "text_en_rust_rfcs", "text_en_factbook")
 PIECE, EVERY, VOCABULARY, LENGTH = 4000, 50, 8192, 512
 PROBE_STEPS = 12
-CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -89,30 +81,11 @@ def main() -> None:
 
 
 def trainer(config: ModelConfig, store: TokenStore, folder: Path, arguments: argparse.Namespace, steps: int) -> Trainer:
-    model = Transformer(config, compute_dtype=choose_dtype("auto", CPU))
-    model.initialise(arguments.seed)
     given = {"global_batch_size": arguments.rows, "max_steps": steps, "optimizer": arguments.optimizer}
     if arguments.learning_rate:
         given["learning_rate"] = arguments.learning_rate
-    settings = TrainSettings.model_validate(given)
-    workers, log = Workers(0, 1, CPU), logging.getLogger("bench")
-    threads = torch.get_num_threads()
-    lanes = num_lanes(CPU, threads=threads, rows=arguments.rows, num_parameters=config.num_parameters())
-    return Trainer(
-        model,
-        Causal(store, length=LENGTH, seed=arguments.seed, validation_tokens=10**9),
-        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=arguments.seed),
-        Pace(
-            micro_batch_size=32 // lanes,
-            num_lanes=lanes,
-            validation_interval=10**9,
-            log_interval=10**9,
-            checkpoint_interval_seconds=1e9,
-        ),
-        workers=workers,
-        checkpoints=Checkpoints(folder, workers, log),
-        log=log,
-    )
+    seed = arguments.seed
+    return make_trainer(store, config, folder, given, micro_batch_size=32, seed=seed, validation_tokens=NEVER)
 
 
 def tokens(folder: Path) -> TokenStore:

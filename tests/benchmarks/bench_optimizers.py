@@ -12,34 +12,24 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from bessemer import environment
 
 environment.prepare()
 
 from tests.benchmarks.bench_learning import tokens  # noqa: E402
+from tests.benchmarks.training import make_trainer  # noqa: E402
 
 from bessemer.model.config import ModelShape  # noqa: E402
-from bessemer.model.hardware import choose_dtype  # noqa: E402
 from bessemer.model.memory import keep_freed_memory  # noqa: E402
-from bessemer.model.transformer import Transformer  # noqa: E402
 from bessemer.tokens.store import TokenStore  # noqa: E402
-from bessemer.train.checkpoint import Checkpoints  # noqa: E402
-from bessemer.train.lanes import num_lanes  # noqa: E402
-from bessemer.train.loop import Pace, Trainer  # noqa: E402
-from bessemer.train.objectives.causal import Causal  # noqa: E402
-from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
-from bessemer.train.workers import Workers  # noqa: E402
 
-CPU = torch.device("cpu")
 LENGTH, ROWS, VOCABULARY = 128, 16, 8192
 RATES, DECAYS = (2.5e-4, 5e-4, 1e-3, 2e-3), (1.0, 0.1)
 SHARES = (0.5, 0.65, 0.8, 1.0)
@@ -91,29 +81,10 @@ def main() -> None:
 def train(store: TokenStore, size: str, seed: int, steps: int, settings: dict[str, Any]) -> float:
     """The loss on held-out text after a whole run."""
     config = ModelShape.model_validate({"size": size}).resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
-    model = Transformer(config, compute_dtype=choose_dtype("auto", CPU))
-    model.initialise(seed)
-    given = TrainSettings.model_validate(
-        {"global_batch_size": ROWS, "max_seq_length": LENGTH, "max_steps": steps, "spike_sigmas": None} | settings
-    )
-    threads = torch.get_num_threads()
-    lanes = num_lanes(CPU, threads=threads, rows=ROWS, num_parameters=config.num_parameters())
-    workers, log = Workers(0, 1, CPU), logging.getLogger("bench")
+    given = {"global_batch_size": ROWS, "max_steps": steps, "spike_sigmas": None} | settings
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model,
-            Causal(store, length=LENGTH, seed=seed, validation_tokens=HELD_OUT),
-            resolve(given, config, train_tokens=store.num_tokens("train"), seed=seed),
-            Pace(
-                micro_batch_size=32 // lanes,
-                num_lanes=lanes,
-                validation_interval=10**9,
-                log_interval=10**9,
-                checkpoint_interval_seconds=1e9,
-            ),
-            workers=workers,
-            checkpoints=Checkpoints(Path(folder), workers, log),
-            log=log,
+        trainer = make_trainer(
+            store, config, Path(folder), given, micro_batch_size=32, seed=seed, validation_tokens=HELD_OUT
         )
         while trainer.progress.step < steps:
             trainer.step()

@@ -11,7 +11,6 @@ alone; the best round of each counts. Tokens are random: speed does not depend o
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import os
 import tempfile
@@ -21,25 +20,16 @@ from importlib import metadata
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
 import torch
+from tests.benchmarks.training import CPU, NEVER, make_trainer, random_store
 
 from bessemer import environment
 from bessemer.model.config import ModelConfig, ModelShape
 from bessemer.model.hardware import choose_dtype
 from bessemer.model.memory import keep_freed_memory
-from bessemer.model.transformer import Transformer
 from bessemer.tokens.store import TokenStore
-from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
-from bessemer.train.checkpoint import Checkpoints
-from bessemer.train.lanes import num_lanes
-from bessemer.train.loop import Pace, Trainer
-from bessemer.train.objectives.causal import Causal
-from bessemer.train.settings import TrainSettings, resolve
-from bessemer.train.workers import Workers
 
 VOCABULARY, LENGTH, ROWS = 8192, 512, 16
-CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -53,7 +43,7 @@ def main() -> None:
     config = shape.resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
     dtype = choose_dtype("auto", CPU)
     with tempfile.TemporaryDirectory() as folder:
-        random_store(Path(folder) / "tokens")
+        random_store(Path(folder) / "tokens", vocabulary=VOCABULARY)
         contestants = {
             f"bessemer, Muon, {name(dtype)}": Contestant(ours, config, Path(folder), dtype, "muon"),
             f"bessemer, AdamW, {name(dtype)}": Contestant(ours, config, Path(folder), dtype, "adamw"),
@@ -121,40 +111,11 @@ def name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def random_store(folder: Path) -> None:
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, 2_000_000).astype("<u2")
-    lengths = np.array([len(tokens)])
-    rows = index_rows(["0"], ["0"], ["random"], lengths, lengths)
-    shard = write_shard(folder, "train", 0, [Tokenized(tokens, rows)])
-    sizes = np.ones(VOCABULARY, dtype=np.int32)
-    write_meta(folder, [shard], vocab_size=VOCABULARY, end_of_text_id=0, token_bytes=sizes)
-
-
 def ours(config: ModelConfig, folder: Path, dtype: torch.dtype, optimizer: str) -> Callable[[], object]:
     keep_freed_memory()
+    settings = {"global_batch_size": ROWS, "max_steps": NEVER, "optimizer": optimizer}
     store = TokenStore.open(folder / "tokens")
-    model = Transformer(config, compute_dtype=dtype)
-    model.initialise(0)
-    settings = TrainSettings.model_validate({"global_batch_size": ROWS, "max_steps": 10**6, "optimizer": optimizer})
-    workers = Workers(0, 1, CPU)
-    lanes = num_lanes(CPU, threads=torch.get_num_threads(), rows=ROWS, num_parameters=config.num_parameters())
-    log = logging.getLogger("bench")
-    trainer = Trainer(
-        model,
-        Causal(store, length=LENGTH, seed=0, validation_tokens=1),
-        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-        Pace(
-            micro_batch_size=ROWS,
-            num_lanes=lanes,
-            validation_interval=10**6,
-            log_interval=10**6,
-            checkpoint_interval_seconds=1e9,
-        ),
-        workers=workers,
-        checkpoints=Checkpoints(folder / optimizer, workers, log),
-        log=log,
-    )
-    return trainer.step
+    return make_trainer(store, config, folder / optimizer, settings, micro_batch_size=ROWS, dtype=dtype).step
 
 
 def peer(config: ModelConfig, dtype: torch.dtype) -> Callable[[], object]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import tempfile
 import time
 from pathlib import Path
@@ -25,15 +24,11 @@ from bessemer import environment
 environment.prepare()
 
 from tests.benchmarks.bench_learning import tokens  # noqa: E402
+from tests.benchmarks.training import CPU, make_trainer  # noqa: E402
 
 from bessemer.model.config import ModelShape  # noqa: E402
 from bessemer.model.memory import keep_freed_memory  # noqa: E402
-from bessemer.model.transformer import Transformer  # noqa: E402
 from bessemer.tokens.store import TokenStore  # noqa: E402
-from bessemer.train.checkpoint import Checkpoints  # noqa: E402
-from bessemer.train.loop import Pace, Trainer  # noqa: E402
-from bessemer.train.objectives.causal import Causal  # noqa: E402
-from bessemer.train.settings import TrainSettings, resolve  # noqa: E402
 from bessemer.train.workers import Workers  # noqa: E402
 
 LENGTH, ROWS, VOCABULARY, PLANNED = 256, 8, 8192, 2000
@@ -65,22 +60,15 @@ def train(rank: int, size: int, place: Path, out: Path, steps: int) -> None:
     keep_freed_memory()
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{out}.rendezvous", rank=rank, world_size=size)
-    workers, log = Workers.of_process_group(torch.device("cpu")), logging.getLogger("bench")
-    store = TokenStore.open(place)
     config = ModelShape(size="tiny").resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
-    model = Transformer(config)
-    model.initialise(0)
-    settings = TrainSettings.model_validate(
-        {"global_batch_size": ROWS, "max_seq_length": LENGTH, "max_steps": PLANNED, "spike_sigmas": None}
-    )
-    trainer = Trainer(
-        model,
-        Causal(store, length=LENGTH, seed=0, validation_tokens=1),
-        resolve(settings, config, train_tokens=store.num_tokens("train"), seed=0),
-        Pace(micro_batch_size=4, validation_interval=10**9, log_interval=10**9, checkpoint_interval_seconds=1e9),
-        workers=workers,
-        checkpoints=Checkpoints(out.parent / f"checkpoints-{size}", workers, log),
-        log=log,
+    trainer = make_trainer(
+        TokenStore.open(place),
+        config,
+        out.parent / f"checkpoints-{size}",
+        {"global_batch_size": ROWS, "max_steps": PLANNED, "spike_sigmas": None},
+        micro_batch_size=4,
+        workers=Workers.of_process_group(CPU),
+        dtype=torch.float32,
     )
     curve = [trainer.step()[0]["train/loss"]]
     began = time.perf_counter()
