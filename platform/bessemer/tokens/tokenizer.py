@@ -131,6 +131,13 @@ class TokenizerFolder:
             self.tokenizer.encode_special_tokens = not recognise_special
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """(id, start, end) of a text's tokens, in characters; special tokens written in it are text."""
+        if self.tokenizer.encode_special_tokens is False:
+            self.tokenizer.encode_special_tokens = True
+        found = self.tokenizer.encode(text, add_special_tokens=False)
+        return [(number, start, end) for number, (start, end) in zip(found.ids, found.offsets, strict=True)]
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
         """The text of ids; bytes that are no UTF-8 (half a character) become U+FFFD."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=skip_special)
