@@ -78,6 +78,8 @@ def test_labels_mean_what_browsers_take_them_for() -> None:
     assert codec_of("gb2312") == "gb18030"
     assert codec_of("utf-7") is None
     assert codec_of("base64") is None
+    assert codec_of("undefined") is None  # a codec of Python's that raises
+    assert codec_of("unicode_escape") is None
     assert codec_of("no such thing") is None
     assert declared_in(b'<?xml version="1.0" encoding="KOI8-R"?>') == "koi8-r"
     assert declared_in(b'<meta http-equiv=Content-Type content="text/html; charset=Shift_JIS">') == "shift_jis"

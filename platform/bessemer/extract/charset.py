@@ -62,6 +62,8 @@ _AS_BROWSERS_READ = {
     "unicode": "utf-16-le",
     "utf-16": "utf-16-le",
 }
+_NO_CHARSETS = ("utf-7", "idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape")
+"""Codecs of Python's that no browser has, `undefined` because it raises."""
 # The charsets that browsers know; a guess outside of them is taken only where there is no other.
 _ON_THE_WEB = re.compile(
     r"cp125[0-8]|cp8(55|66|74)|cp932|cp949|koi8_[ru]|mac_(roman|cyrillic)|iso8859_\d+|gb\w+|big5\w*|euc_\w+|shift_jis\w*|"
@@ -112,7 +114,7 @@ def codec_of(label: str) -> str | None:
         codec = codecs.lookup(_AS_BROWSERS_READ.get(label, label))
     except (LookupError, ValueError):
         return None
-    return codec.name if codec._is_text_encoding and not codec.name.startswith(("utf-7", "idna", "punycode")) else None
+    return codec.name if codec._is_text_encoding and not codec.name.startswith(_NO_CHARSETS) else None
 
 
 def _attempt(content: bytes, encoding: str, max_broken_ratio: float = MAX_BROKEN_RATIO) -> Decoded | None:
