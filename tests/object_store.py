@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+
 
 class ObjectStore(ThreadingHTTPServer):
     """Serves a folder as the bucket `corpus`; `failures` answers are errors of the server."""
@@ -22,7 +24,7 @@ class ObjectStore(ThreadingHTTPServer):
 
     def url(self, path: str = "tokens") -> str:
         where = f"scheme=http&endpoint_override=127.0.0.1:{self.server_port}&region=here"
-        return f"s3://key:secret@corpus/{path}?{where}"
+        return f"s3://corpus/{path}?{where}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(root: Path) -> Iterator[ObjectStore]:
-    """Serves the folders in `root` while the body runs."""
+    """Serves the folders in `root` while the body runs; credentials come from the environment (`KEYS`)."""
     found = ObjectStore(root)
     threading.Thread(target=found.serve_forever, daemon=True).start()
     try:

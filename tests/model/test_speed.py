@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bessemer.errors import StorageError
 from bessemer.model import speed
 
 CPU = torch.device("cpu")
@@ -29,10 +30,20 @@ def test_it_is_measured_once_and_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     assert speed.measured(CPU) == found
 
 
-def test_a_damaged_or_unwritable_cache_costs_a_measurement_only(empty_cache: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[]", '{"%s": {}}', '{"%s": 7}'])
+def test_a_damaged_cache_costs_a_measurement_only(empty_cache: Path, content: str) -> None:
     (empty_cache / "bessemer").mkdir()
-    (empty_cache / "bessemer" / "speeds.json").write_text("{")
+    (empty_cache / "bessemer" / "speeds.json").write_text(content.replace("%s", speed._key(speed._cpu_name())))
     assert speed.remembered() is None
+    assert speed.measured(CPU)["float32"] > 0
+    assert speed.remembered() is not None
+
+
+def test_a_cache_that_cannot_be_written_costs_a_measurement_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, value: object) -> None:
+        raise StorageError(f"`{path}` cannot be written", hint="")
+
+    monkeypatch.setattr(speed.storage, "write_json", refuse)
     assert speed.measured(CPU)["float32"] > 0
 
 

@@ -24,10 +24,11 @@ H200 = {"device_name": "NVIDIA H200", "num_workers": 8}
     ],
 )
 def test_the_price_is_that_of_the_devices(settings: dict, resolved: dict, price: float | None) -> None:
-    assert price_per_hour(CostSettings.model_validate(settings), resolved) == price
+    assert price_per_hour(CostSettings.model_validate(settings), resolved, here=True) == price
 
 
 def test_money_is_a_metric_in_its_currency() -> None:
     settings = CostSettings(price_per_hour=6.0, currency="EUR")
-    assert money(settings, {}, 600.0) == {"cost/EUR": pytest.approx(1.0)}
-    assert money(CostSettings(), {}, 600.0) == {}
+    assert money(settings, {}, 600.0, here=False) == {"cost/EUR": pytest.approx(1.0)}
+    assert money(CostSettings(), {}, 600.0, here=True) == {}
+    assert money(CostSettings(prices={"CPU": 1.0}), {}, 600.0, here=False) == {}, "nobody knows a cluster's cores"

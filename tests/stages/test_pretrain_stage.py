@@ -25,7 +25,7 @@ from bessemer.model.hub import copy_tokenizer, export_model, load_config, load_m
 from bessemer.model.transformer import Transformer
 from bessemer.stages import base_model, pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
-from object_store import serve
+from object_store import KEYS, serve
 
 MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SETTINGS: dict[str, Any] = {
@@ -154,7 +154,8 @@ def test_a_stopped_stage_continues_where_it_stood(
 def test_tokens_read_from_object_storage_train_the_same_model(
     train: Callable[..., Any], inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
     bucket = tmp_path / "bucket"
     shutil.copytree(inputs["tokens"].data, bucket / "tokens")
     shutil.copytree(inputs["tokens"].data, bucket / "others")
@@ -165,6 +166,8 @@ def test_tokens_read_from_object_storage_train_the_same_model(
         there, _ = train("there", tokens_url=server.url())
         with pytest.raises(UsageError, match=r"others` holds other tokens"):
             train("refused", tokens_url=server.url("others"))
+    with pytest.raises(ValueError, match="credentials belong in the environment"):
+        Config.model_validate({"tokens_url": "s3://key:secret@bucket/tokens"})
     weights = [(draft.data / "model.safetensors").read_bytes() for draft in (here, there)]
     assert weights[0] == weights[1]
 

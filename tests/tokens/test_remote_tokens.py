@@ -14,7 +14,7 @@ from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.sampler import Sampler
-from object_store import ObjectStore, serve
+from object_store import KEYS, ObjectStore, serve
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def local(tmp_path: Path) -> TokenStore:
 
 @pytest.fixture
 def server(tmp_path: Path, local: TokenStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
     with serve(tmp_path / "bucket") as found:
         yield found
 

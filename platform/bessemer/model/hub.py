@@ -37,6 +37,7 @@ _REQUIRED_VALUES = {
     "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "quantization_config": None,
 }  # fmt: skip
 _NUM_NAMED_WEIGHTS = 8
+_MAX_WINDOW_LAYERS = 28  # of a Qwen3 configuration that does not say
 
 
 def export_model(
@@ -242,7 +243,7 @@ def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
     """`sliding_window` and `layer_types`; a window that is not used (`use_sliding_window`) is none."""
     if not raw.get("use_sliding_window") or not raw.get("sliding_window"):
         return {"sliding_window": None}
-    count, full = raw.get("num_hidden_layers", 0), raw.get("max_window_layers", 0)
+    count, full = raw.get("num_hidden_layers", 0), raw.get("max_window_layers", _MAX_WINDOW_LAYERS)
     types = raw.get("layer_types") or ["full_attention"] * min(full, count) + ["sliding_attention"] * (count - full)
     return {"sliding_window": raw["sliding_window"], "layer_types": types}
 

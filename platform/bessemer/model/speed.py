@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bessemer import storage
+from bessemer.errors import StorageError
 
 if TYPE_CHECKING:
     import torch
 
 WORTHWHILE = 1.2
 """How many times as fast bf16 must be to be chosen: it is less exact."""
+_TYPES = ("bfloat16", "float32")
 _SIZE = 1024
 _REPEATS = 5
 
@@ -40,8 +42,8 @@ def measured(device: torch.device) -> Speeds:
     key = _key(torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name())
     known = _read()
     if key not in known:
-        known[key] = {str(dtype).removeprefix("torch."): _measure(device, dtype) for dtype in _dtypes()}
-        with contextlib.suppress(OSError):
+        known[key] = {name: _measure(device, getattr(torch, name)) for name in _TYPES}
+        with contextlib.suppress(OSError, StorageError):  # a cache that cannot be written costs a measurement
             storage.write_json(_file(), known)
     return known[key]
 
@@ -49,12 +51,6 @@ def measured(device: torch.device) -> Speeds:
 def faster(speeds: Speeds) -> str:
     """The number type to compute in."""
     return "bfloat16" if speeds["bfloat16"] >= WORTHWHILE * speeds["float32"] else "float32"
-
-
-def _dtypes() -> tuple[torch.dtype, torch.dtype]:
-    import torch
-
-    return torch.bfloat16, torch.float32
 
 
 def _measure(device: torch.device, dtype: torch.dtype) -> float:
@@ -72,9 +68,9 @@ def _measure(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _read() -> dict[str, Speeds]:
-    with contextlib.suppress(OSError, ValueError):
-        found = storage.read_json(_file())
-        return found if isinstance(found, dict) else {}
+    with contextlib.suppress(OSError, ValueError, AttributeError, KeyError, TypeError):  # damaged
+        found = storage.read_json(_file()) or {}
+        return {key: {name: float(speeds[name]) for name in _TYPES} for key, speeds in found.items()}
     return {}
 
 

@@ -186,7 +186,8 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
                 )
             shutil.rmtree(folder / "work", ignore_errors=True)
             seconds = spent + time.monotonic() - started
-            draft.metrics |= money(execution.recipe.settings.cost, draft.resolved, seconds)
+            settings = execution.recipe.settings
+            draft.metrics |= money(settings.cost, draft.resolved, seconds, here=settings.cluster.address is None)
             artifact = _seal(stage, planned, draft, inputs, seconds)
     except BaseException as error:  # recorded, and raised again
         seconds = time.monotonic() - started

@@ -100,7 +100,7 @@ class Context:
     """What a stage may ask of the run it is part of."""
 
     seed: int
-    num_workers: Any
+    num_workers: int | Literal["auto"] | tuple[int, int]
     """The stage's worker count as the recipe says: a number, `auto`, or a range for a stage that trains."""
     log: logging.Logger
     stop_file: Path

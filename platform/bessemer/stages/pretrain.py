@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import PositiveInt, ValidationError, model_validator
+from pydantic import PositiveInt, ValidationError, field_validator, model_validator
 
 from bessemer import storage
 from bessemer.errors import BessemerError, UsageError
@@ -41,6 +41,13 @@ class Config(TrainSettings, StageConfig):
     model: ModelShape = ModelShape()
     """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
     only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
+
+    @field_validator("tokens_url")
+    @classmethod
+    def _no_secrets(cls, url: str | None) -> str | None:
+        if url and "@" in url.partition("?")[0]:
+            raise ValueError("credentials belong in the environment: a recipe is recorded and shown")
+        return url
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:

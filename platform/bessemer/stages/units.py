@@ -91,7 +91,8 @@ def resolve_workers(context: Context, num_units: int) -> int:
     if context.num_workers == 0 or num_units == 0:
         return 0
     if context.num_workers != "auto":
-        return min(int(context.num_workers), num_units)
+        assert isinstance(context.num_workers, int), "a range is for training"
+        return min(context.num_workers, num_units)
     return min(num_units, max(1, int(context.start_ray().cluster_resources().get("CPU", 1))))
 
 

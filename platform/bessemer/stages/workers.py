@@ -66,7 +66,7 @@ def resolve_training_workers(context: Context) -> WorkerCount:
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     if context.num_workers == "auto":
         return max(1, gpus)
-    wanted: WorkerCount = context.num_workers
+    wanted = context.num_workers
     least = wanted if isinstance(wanted, int) else wanted[0]
     if least > (gpus or cpus):
         raise UsageError(
