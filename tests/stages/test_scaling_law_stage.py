@@ -11,8 +11,7 @@ from bessemer import storage
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import UsageError
 from bessemer.model.config import ModelShape
-from bessemer.report.scaling import read_laws
-from bessemer.report.sections import _scaling
+from bessemer.report.scaling import draw, read_laws
 from bessemer.stages import scaling_law
 
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -41,8 +40,8 @@ def test_the_largest_is_foretold_and_drawn(ladder: Any, make_artifact: Any, make
     points = storage.read_json(draft.data / "points.json")
     assert [p["stage"] for p in points] == [f"width_{width}" for width in WIDTHS]
     assert [p["left_out"] for p in points] == [False] * 4 + [True]
-    (law,) = read_laws(draft.data)
-    drawn = str(_scaling(law))
+    (fitted,) = read_laws(draft.data)
+    drawn = str(draw(fitted))
     assert "width_1024 was left out of the fit" in drawn
     assert drawn.count('class="dot s1"') == 4
     assert drawn.count('class="ring"') == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bessemer.report import sections
+from bessemer.report import scaling, sections
 from bessemer.report.facts import Facts
 from bessemer.report.markup import element
 from bessemer.report.page import page
@@ -17,7 +17,7 @@ SECTIONS = [
     ("stages", "Stages", sections.stages),
     ("data", "Data", sections.data),
     ("training", "Training", sections.training),
-    ("scaling", "Scaling law", sections.scaling),
+    ("scaling", "Scaling law", scaling.scaling),
     ("scores", "Scores", sections.scores),
     ("samples", "Samples", sections.samples),
     ("lineage", "Lineage", sections.lineage),

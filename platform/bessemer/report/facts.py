@@ -10,7 +10,6 @@ from typing import Any
 from bessemer import storage
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
-from bessemer.report.scaling import Law, read_laws
 from bessemer.report.scores import Score, read_scores
 from bessemer.tracking.records import RunRecord, StageRecord, read_run
 
@@ -88,11 +87,6 @@ class Facts:
     @cached_property
     def scores(self) -> list[Score]:
         return [score for stage in self.finished for score in read_scores(stage.folder / "data")]
-
-    @cached_property
-    def laws(self) -> list[Law]:
-        """The scaling laws that were fitted."""
-        return [law for stage in self.finished for law in read_laws(stage.folder / "data")]
 
     @cached_property
     def metrics(self) -> dict[str, float]:

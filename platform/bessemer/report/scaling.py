@@ -1,28 +1,81 @@
-"""A fitted scaling law, as the stage `scaling_law` leaves it."""
+"""Scaling laws in the report: what the stage `scaling_law` left, drawn and said."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bessemer import storage
+from bessemer.report import charts
+from bessemer.report.facts import Facts
+from bessemer.report.markup import Html, element, markup, table
+from bessemer.report.page import section
+from bessemer.train.scaling_law import ScalingLaw
+from bessemer.units import format_count
 
 
 @dataclass(frozen=True)
-class Law:
+class Fitted:
+    """A law, the models that it was fitted to, and what it says of those that were left out."""
+
+    law: ScalingLaw
     metric: str
-    irreducible: float
-    coefficient: float
-    exponent: float
     left_out: list[dict[str, Any]]
     points: list[dict[str, Any]]
 
-    def loss(self, compute: float) -> float:
-        return float(self.irreducible + self.coefficient * compute**-self.exponent)
 
-
-def read_laws(data: Path) -> list[Law]:
+def read_laws(data: Path) -> list[Fitted]:
     """The law in an artifact, if it holds one."""
-    law, points = storage.read_json(data / "law.json"), storage.read_json(data / "points.json")
-    return [Law(**law, points=points)] if law and points else []
+    found, points = storage.read_json(data / "law.json"), storage.read_json(data / "points.json")
+    if not found or not points:
+        return []
+    return [Fitted(ScalingLaw(**found["law"]), found["metric"], found["left_out"], points)]
+
+
+def scaling(facts: Facts) -> Html | None:
+    """The section of the report."""
+    found = [fitted for stage in facts.finished for fitted in read_laws(stage.folder / "data")]
+    return section("scaling", "Scaling law", [draw(fitted) for fitted in found])
+
+
+def draw(fitted: Fitted) -> Html:
+    law = fitted.law
+    points = [(p["stage"], math.log10(p["compute"]), p["loss"], p["left_out"]) for p in fitted.points]
+    first, last = min(p[1] for p in points), max(p[1] for p in points)
+    steps = [first + (last - first) * number / 100 for number in range(101)]
+    formula = f"L(C) = {law.irreducible:.4g} + {law.coefficient:.4g} · C^-{law.exponent:.4g}"
+    models = [
+        [
+            p["stage"],
+            format_count(p["parameters"]),
+            format_count(p["tokens"]),
+            f"{p['compute']:.3g}",
+            f"{p['loss']:.4f}",
+            f"{law.loss(p['compute']):.4f}",
+            f"{law.loss(p['compute']) / p['loss'] - 1:+.2%}",
+            "left out of the fit" if p["left_out"] else "",
+        ]
+        for p in fitted.points
+    ]
+    said = [
+        element(
+            "p",
+            f"{p['stage']} was left out of the fit. The law says {p['predicted']:.4f} "
+            f"({p['low']:.4f} to {p['high']:.4f} without any one of the models it was fitted to), "
+            f"{p['error']:+.2%} from what was measured.",
+        )
+        for p in fitted.left_out
+    ]
+    return markup(
+        element("p", element("code", formula), ": what is left of the loss after C floating-point operations."),
+        said,
+        charts.scaling_chart(
+            [(x, law.loss(10**x)) for x in steps],
+            [(name, x, y) for name, x, y, out in points if not out],
+            [(name, x, y) for name, x, y, out in points if out],
+            y_label=fitted.metric,
+        ),
+        table(["model", "parameters", "tokens", "compute", "loss", "law", "", ""], models, numeric=[1, 2, 3, 4, 5, 6]),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ from bessemer.report.dropped import Example, examples
 from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import section, tile
-from bessemer.report.scaling import Law
 from bessemer.report.scores import Sample, Score, read_samples
 from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
 from bessemer.units import format_bytes, format_count, format_seconds
@@ -222,50 +220,6 @@ def _series(name: str, curve: Curve) -> list[Series]:
         Series(name, curve, faint=True),
         Series(f"{name} (mean of {span} points)", charts.smoothed(curve, span)),
     ]
-
-
-def scaling(facts: Facts) -> Html | None:
-    return section("scaling", "Scaling law", [_scaling(law) for law in facts.laws])
-
-
-def _scaling(law: Law) -> Html:
-    points = [(p["stage"], math.log10(p["compute"]), p["loss"], p["left_out"]) for p in law.points]
-    first, last = min(p[1] for p in points), max(p[1] for p in points)
-    steps = [first + (last - first) * number / 100 for number in range(101)]
-    formula = f"L(C) = {law.irreducible:.4g} + {law.coefficient:.4g} · C^-{law.exponent:.4g}"
-    models = [
-        [
-            p["stage"],
-            format_count(p["parameters"]),
-            format_count(p["tokens"]),
-            f"{p['compute']:.3g}",
-            f"{p['loss']:.4f}",
-            f"{law.loss(p['compute']):.4f}",
-            f"{law.loss(p['compute']) / p['loss'] - 1:+.2%}",
-            "left out of the fit" if p["left_out"] else "",
-        ]
-        for p in law.points
-    ]
-    said = [
-        element(
-            "p",
-            f"{p['stage']} was left out of the fit. The law says {p['predicted']:.4f} "
-            f"({p['low']:.4f} to {p['high']:.4f} without any one of the models it was fitted to), "
-            f"{p['error']:+.2%} from what was measured.",
-        )
-        for p in law.left_out
-    ]
-    return markup(
-        element("p", element("code", formula), ": what is left of the loss after C floating-point operations."),
-        said,
-        charts.scaling_chart(
-            [(x, law.loss(10**x)) for x in steps],
-            [(name, x, y) for name, x, y, out in points if not out],
-            [(name, x, y) for name, x, y, out in points if out],
-            y_label=law.metric,
-        ),
-        table(["model", "parameters", "tokens", "compute", "loss", "law", "", ""], models, numeric=[1, 2, 3, 4, 5, 6]),
-    )
 
 
 def scores(facts: Facts) -> Html | None:

@@ -8,9 +8,10 @@ The largest models are left out of the fit, so that the law has to say what it w
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from bessemer import storage
 from bessemer.errors import UsageError
@@ -20,7 +21,7 @@ from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 class Config(StageConfig):
     metric: str = "validation/bits_per_byte"
     """The loss of a model, as its training measured it at the end."""
-    num_left_out: PositiveInt = Field(1)
+    num_left_out: PositiveInt = 1
     """How many of the models, the largest by compute, are predicted and not fitted."""
 
 
@@ -57,16 +58,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     names = {p["stage"] for p in left_out}
     rows = [point | {"left_out": point["stage"] in names} for point in points]
     storage.write_json(draft.data / "points.json", rows)
-    storage.write_json(
-        draft.data / "law.json",
-        {
-            "metric": config.metric,
-            "irreducible": law.irreducible,
-            "coefficient": law.coefficient,
-            "exponent": law.exponent,
-            "left_out": predictions,
-        },
-    )
+    told = {"law": asdict(law), "metric": config.metric, "left_out": predictions}
+    storage.write_json(draft.data / "law.json", told)
 
 
 def _point(config: Config, kind: str, artifact: Any) -> dict[str, Any]:
