@@ -42,7 +42,7 @@ def main() -> None:
             {"global_batch_size": 4, "max_steps": NEVER, "optimizer": "adamw"},
             micro_batch_size=4,
             lanes=False,
-            export=Exporter(config).tensors,
+            export=Exporter(config),
         )
         for _ in range(3):
             trainer.step()

@@ -19,7 +19,7 @@ from bessemer.train.checkpoint import Checkpoints
 from bessemer.train.lanes import num_lanes
 from bessemer.train.loop import Pace, Trainer
 from bessemer.train.objectives.causal import Causal
-from bessemer.train.settings import TrainSettings, resolve
+from bessemer.train.settings import TrainSettings, resolve_pretraining
 from bessemer.train.workers import Workers
 
 CPU = torch.device("cpu")
@@ -52,11 +52,12 @@ def make_trainer(
     model.to(workers.device)
     prepare(model)
     length = config.max_position_embeddings
-    plan = resolve(
+    plan = resolve_pretraining(
         TrainSettings.model_validate({"max_seq_length": length} | settings),
         config,
         train_tokens=store.num_tokens("train"),
         seed=seed,
+        objective={},
     )
     rows = plan.global_batch_size // workers.size
     threads, parameters = torch.get_num_threads(), config.num_parameters()

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.25, generator=generator)
-    export_model(model, path, end_of_text_id=tokenizer.end_of_text_id)
+    export_model(model, path, stop_ids=[tokenizer.end_of_text_id])
     return path
 
 

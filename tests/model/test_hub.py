@@ -107,7 +107,7 @@ def test_a_window_that_is_not_used_is_none(tmp_path: Path) -> None:
 
 def test_export_and_import_are_inverse(tmp_path: Path) -> None:
     model = random_model(rope_theta=5e4)
-    export_model(model, tmp_path, end_of_text_id=7)
+    export_model(model, tmp_path, stop_ids=[7])
     assert load_config(tmp_path) == model.config
     loaded = load_model(tmp_path)
     for name, parameter in model.state_dict().items():

@@ -38,7 +38,7 @@ def inputs(make_artifact: Callable[..., Any]) -> dict[str, Artifact]:
         ModelShape(size="nano", num_hidden_layers=1).resolve(vocab_size=tokenizer.vocab_size, max_seq_length=32)
     )
     model.initialise(0)
-    export_model(model, draft.data, end_of_text_id=tokenizer.end_of_text_id)
+    export_model(model, draft.data, stop_ids=[tokenizer.end_of_text_id])
 
     draft, seal_tokens = make_artifact("tokens")
     encoded = [[*tokenizer.encode(text), tokenizer.end_of_text_id] for text in TEXTS]

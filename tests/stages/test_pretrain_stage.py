@@ -111,7 +111,7 @@ def test_a_model_of_a_mixture_writes_on_and_fills_in(train: Callable[..., Any]) 
     mixture = {"causal": 1, "fill_in_the_middle": 1}
     draft, seal = train("model", objective=mixture, max_steps=40, max_seq_length=48)
     assert draft.metrics.keys() >= {"validation/bits_per_byte", "validation/exact_infill"}
-    assert draft.resolved["objectives"] == {"causal": 0.5, "fill_in_the_middle": 0.5}
+    assert draft.resolved["objective"]["shares"] == {"causal": 0.5, "fill_in_the_middle": 0.5}
     greedy = GenerationSettings(temperature=0, max_new_tokens=8)
     assert fill_in(draft.data, "12 and ___ are 25.", greedy).endswith(" are 25.")
     assert load(draft.data).generate(["12 and"], greedy)[0].tokens

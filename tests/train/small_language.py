@@ -26,9 +26,7 @@ from bessemer.train.workers import Workers
 VOCABULARY = 61
 LENGTH = 16
 PLAN = Plan(
-    objectives={"causal": 1.0},
-    masking_ratio=0.3,
-    document_mask=False,
+    objective={"shares": {"causal": 1.0}, "masking_ratio": 0.3, "document_mask": False},
     max_seq_length=LENGTH,
     global_batch_size=8,
     num_steps=12,
@@ -107,14 +105,13 @@ def make_model(dtype: torch.dtype = torch.float32) -> Transformer:
 
 def make_trainer(store: TokenStore, folder: Path, **changes: Any) -> Trainer:
     """A trainer in `folder`; `changes` are fields of the plan or the pace, or arguments of `Trainer`."""
+    objective = changes.pop("objective", None)
     plan = replace(PLAN, **{name: changes.pop(name) for name in list(changes) if name in vars(PLAN)})
     pace = replace(PACE, **{name: changes.pop(name) for name in list(changes) if name in vars(PACE)})
     workers = changes.pop("workers", Workers(0, 1, torch.device("cpu")))
     attempt = changes.pop("attempt", 1)
     model = changes.pop("model", None) or make_model()
-    objective = changes.pop("objective", None) or Causal(
-        store, length=plan.max_seq_length, seed=plan.seed, validation_tokens=10**6
-    )
+    objective = objective or Causal(store, length=plan.max_seq_length, seed=plan.seed, validation_tokens=10**6)
     log = logging.getLogger("test")
     return Trainer(
         model,

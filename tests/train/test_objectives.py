@@ -203,13 +203,17 @@ def test_with_a_document_mask_a_document_is_alone(store):
     assert objective.loss(model, objective.batch(1, rows)).sum.item() == pytest.approx(expected, rel=1e-5)
 
 
+def plan_for(shares):
+    return replace(PLAN, max_seq_length=32, objective=PLAN.objective | {"shares": shares})
+
+
 def test_objectives_are_built_by_name_and_need_their_special_tokens(stories):
     store, tokenizer = stories
-    plan = replace(PLAN, max_seq_length=32, objectives={"causal": 0.5, "fill_in_the_middle": 0.5})
+    plan = plan_for({"causal": 0.5, "fill_in_the_middle": 0.5})
     built = build_objective(plan, store, tokenizer, validation_tokens=1000)
     assert isinstance(built, Mixture)
     assert built.causal
-    lone = build_objective(replace(plan, objectives={"masked": 1.0}), store, tokenizer, validation_tokens=1000)
+    lone = build_objective(plan_for({"masked": 1.0}), store, tokenizer, validation_tokens=1000)
     assert isinstance(lone, Masked)
     assert not lone.causal
 
@@ -219,4 +223,4 @@ def test_objectives_are_built_by_name_and_need_their_special_tokens(stories):
 
     for name in ("masked", "fill_in_the_middle"):
         with pytest.raises(UsageError, match="no special token"):
-            build_objective(replace(plan, objectives={name: 1.0}), store, Plain(), validation_tokens=1000)
+            build_objective(plan_for({name: 1.0}), store, Plain(), validation_tokens=1000)

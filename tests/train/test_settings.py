@@ -11,14 +11,17 @@ from small_language import PLAN
 
 from bessemer.errors import UsageError
 from bessemer.model.config import ModelShape
-from bessemer.train.settings import TrainSettings, micro_batch_size, resolve, validation_interval
+from bessemer.train.objectives.settings import ObjectiveSettings
+from bessemer.train.settings import TrainSettings, micro_batch_size, resolve_pretraining, validation_interval
 
 TINY = ModelShape(size="tiny").resolve(vocab_size=8192, max_seq_length=512)
 SMALL = ModelShape(size="small").resolve(vocab_size=32_768, max_seq_length=1024)
 
 
 def plan_of(model=TINY, train_tokens=10**7, **changes):
-    return resolve(TrainSettings.model_validate(changes), model, train_tokens=train_tokens, seed=0)
+    return resolve_pretraining(
+        TrainSettings.model_validate(changes), model, train_tokens=train_tokens, seed=0, objective={}
+    )
 
 
 def test_a_run_is_as_long_as_it_is_told():
@@ -88,4 +91,4 @@ def test_measuring_costs_a_twentieth_unless_that_would_be_too_seldom(num_steps, 
 )
 def test_a_setting_of_another_objective_is_refused_and_not_ignored(settings, words):
     with pytest.raises(ValueError, match=words):
-        TrainSettings.model_validate(settings)
+        ObjectiveSettings.model_validate(settings)

@@ -73,12 +73,17 @@ class Fields(Settings):
     """The document's language, where the record has one."""
 
 
-class ReaderSettings(Settings):
-    """How files are read."""
+class FileSettings(Settings):
+    """What all readers of files need to know."""
 
     source: str | None = None
     """The name of the collection; unset: what a record says, else its host, its top folder or its file's name."""
-    fields: Fields = Fields()
-    """The names of the fields in JSON lines and Parquet files."""
     max_document_bytes: Size = 32 << 20
     """A file, line or row with more bytes than this is removed (`too_large`)."""
+
+
+class ReaderSettings(FileSettings):
+    """How files of documents are read."""
+
+    fields: Fields = Fields()
+    """The names of the fields in JSON lines and Parquet files."""

@@ -68,8 +68,8 @@ class _Layer:
                 block.key_norm.expand(c.num_key_value_heads, -1),
             ]
             self._head_norm = _Norm(torch.cat(gains), c.rms_norm_eps, dtype)
-        self._qkv, self._gate_up = block.qkv.detach().to(dtype), block.gate_up.detach().to(dtype)
-        self._out, self._down = block.out.detach().to(dtype).T, block.down.detach().to(dtype).T
+        self._qkv, self._gate_up = (block.matrix(name).detach().to(dtype) for name in ("qkv", "gate_up"))
+        self._out, self._down = (block.matrix(name).detach().to(dtype).T for name in ("out", "down"))
 
     def __call__(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache, number: int

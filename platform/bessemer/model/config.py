@@ -151,6 +151,21 @@ class ModelConfig(Settings):
         return 6 * self.num_parameters(embedding=False) + 12 * self.query_size * seen
 
 
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PROJECTIONS: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters instead of all parameters, in the words of `peft`."""
+
+    r: PositiveInt = 16
+    """Rank: the inner width of each adapter."""
+    lora_alpha: PositiveInt = 32
+    """The change of a weight is `lora_alpha` / `r` times the product of its adapter's two matrices."""
+    target_modules: tuple[Projection, ...] = Field(PROJECTIONS, min_length=1)
+    """The linear maps that have adapters; all of them unless fewer are named."""
+
+
 class ModelShape(Settings):
     """A model as a recipe describes it: a named size, and whatever differs from it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,22 +45,27 @@ def export_model(
     folder: Path,
     *,
     tokenizer: Path | None = None,
-    end_of_text_id: int | None = None,
+    stop_ids: Sequence[int] = (),
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes `model` to `folder` in `dtype`, with the tokenizer files found in the folder `tokenizer`.
 
-    `end_of_text_id` is the token at which generation ends, recorded where Hugging Face's tools look for it.
+    `stop_ids` are the tokens at which generation ends, recorded where Hugging Face's tools look for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _named_weights(model)}
     with storage.atomic_path(folder / "model.safetensors") as temporary:
         save_file(weights, temporary, metadata={"format": "pt"})
-    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, end_of_text_id))
-    generation = {} if end_of_text_id is None else {"eos_token_id": end_of_text_id}
+    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, _ends(stop_ids)))
+    generation = {"eos_token_id": _ends(stop_ids)} if stop_ids else {}
     storage.write_json(folder / "generation_config.json", generation)
     if tokenizer is not None:
         copy_tokenizer(tokenizer, folder)
+
+
+def _ends(stop_ids: Sequence[int]) -> int | list[int] | None:
+    """The value of `eos_token_id`: a number, or a list of several."""
+    return list(stop_ids) if len(stop_ids) > 1 else next(iter(stop_ids), None)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -248,7 +253,7 @@ def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
     return {"sliding_window": raw["sliding_window"], "layer_types": types}
 
 
-def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int | None) -> dict[str, Any]:
+def _config_to_json(config: ModelConfig, dtype: torch.dtype, ends: int | list[int] | None) -> dict[str, Any]:
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.rope_scaling is not None:
         rope |= {"rope_type": "llama3"} | json.loads(config.rope_scaling.model_dump_json())
@@ -274,6 +279,6 @@ def _config_to_json(config: ModelConfig, dtype: torch.dtype, end_of_text_id: int
             "rope_parameters": rope,
             "dtype": str(dtype).removeprefix("torch."),
             "bos_token_id": None,
-            "eos_token_id": end_of_text_id,
+            "eos_token_id": ends,
         }
     )

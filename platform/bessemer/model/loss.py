@@ -60,7 +60,7 @@ class _SummedLoss(torch.autograd.Function):
                 if z_loss:
                     total += z_loss * _log_sums(logits, targets[rows]).square().sum()
             return total
-        x_gradient, head_gradient = _gradient_buffers(x, weight)
+        x_gradient, head_gradient = _gradient_buffers(x, weight, frozen=not ctx.needs_input_grad[1])
         for rows, logits, scratch in _chunks(x, weight, x.dtype):
             probabilities = torch.softmax(logits, -1, out=scratch)
             total += _losses(probabilities, targets[rows]).sum()
@@ -73,15 +73,18 @@ class _SummedLoss(torch.autograd.Function):
             if slope is not None:
                 logit_gradient += slope
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
-            head_gradient += logit_gradient.T @ x[rows]
+            if head_gradient is not None:
+                head_gradient += logit_gradient.T @ x[rows]
         ctx.save_for_backward(x_gradient, head_gradient)
         ctx.head_dtype = head.dtype
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         x_gradient, head_gradient = ctx.saved_tensors
-        return x_gradient * upstream.to(x_gradient.dtype), (head_gradient * upstream).to(ctx.head_dtype), None, None
+        if head_gradient is not None:
+            head_gradient = (head_gradient * upstream).to(ctx.head_dtype)
+        return x_gradient * upstream.to(x_gradient.dtype), head_gradient, None, None
 
 
 class _LossPerPosition(torch.autograd.Function):
@@ -94,20 +97,23 @@ class _LossPerPosition(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, head, targets = ctx.saved_tensors
         weight = head.to(x.dtype)
-        x_gradient, head_gradient = _gradient_buffers(x, weight)
+        x_gradient, head_gradient = _gradient_buffers(x, weight, frozen=not ctx.needs_input_grad[1])
         for rows, logits, scratch in _chunks(x, weight, x.dtype):
             logit_gradient = _logit_gradient(torch.softmax(logits, -1, out=scratch), targets[rows])
             logit_gradient *= upstream[rows, None].to(x.dtype)
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
-            head_gradient += logit_gradient.T @ x[rows]
-        return x_gradient, head_gradient.to(head.dtype), None
+            if head_gradient is not None:
+                head_gradient += logit_gradient.T @ x[rows]
+        return x_gradient, None if head_gradient is None else head_gradient.to(head.dtype), None
 
 
-def _gradient_buffers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
+def _gradient_buffers(x: Tensor, weight: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
+    """Of the hidden states, and of the head unless it is frozen."""
+    head = None if frozen else torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
+    return torch.empty_like(x), head
 
 
 def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:

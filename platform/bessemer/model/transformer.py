@@ -170,18 +170,12 @@ class Transformer(nn.Module):
             elif name.endswith(("out", "down")):
                 parameter.zero_()
             else:
-                digest = hashlib.sha256(f"{seed}\x00{name}".encode()).digest()
-                generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+                generator = generator_for(seed, name)
                 spread = (3 * parameter.shape[1]) ** -0.5 if role.kind == "matrix" else self.config.initializer_range
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
         """The role of every parameter, by its name in `named_parameters`."""
-        c = self.config
-        fused = {
-            "qkv": (c.query_size, c.key_value_size, c.key_value_size),
-            "gate_up": (c.intermediate_size, c.intermediate_size),
-        }
         roles = {}
         for name, parameter in self.named_parameters():
             last = name.rpartition(".")[2]
@@ -191,8 +185,10 @@ class Transformer(nn.Module):
                 roles[name] = ParameterRole("head")
             elif parameter.ndim == 1:
                 roles[name] = ParameterRole("vector")
+            elif last in FUSED:
+                roles[name] = ParameterRole("matrix", self.blocks()[0].rows(last))
             else:
-                roles[name] = ParameterRole("matrix", fused.get(last, (parameter.shape[0],)))
+                roles[name] = ParameterRole("matrix", (parameter.shape[0],))
         return roles
 
 
@@ -213,6 +209,31 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.Parameter(torch.ones(c.hidden_size))
         self.gate_up = nn.Parameter(torch.empty(2 * c.intermediate_size, c.hidden_size))
         self.down = nn.Parameter(torch.empty(c.hidden_size, c.intermediate_size))
+        self.adapters = nn.ModuleDict()
+        """Low-rank changes of projections, by their names; see `model.lora`."""
+        self.adapted = True
+        """Whether the adapters count."""
+
+    def rows(self, matrix: str) -> tuple[int, ...]:
+        """The output rows of each map fused in a matrix, in the order of `FUSED`."""
+        c = self.config
+        return {
+            "qkv": (c.query_size, c.key_value_size, c.key_value_size),
+            "gate_up": (c.intermediate_size, c.intermediate_size),
+        }.get(matrix, (c.hidden_size,))
+
+    def matrix(self, name: str) -> Tensor:
+        """The matrix called `name`, with the changes of its adapters."""
+        weight: Tensor = getattr(self, name)
+        parts = FUSED[name]
+        if not self.adapted or not any(part in self.adapters for part in parts):
+            return weight
+        pieces = torch.split(weight, list(self.rows(name)))
+        changed = [
+            cast(Adapter, self.adapters[part]).added_to(piece) if part in self.adapters else piece
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+        return torch.cat(changed) if len(changed) > 1 else changed[0]
 
     def forward(
         self,
@@ -227,14 +248,49 @@ class Block(nn.Module):
         by_hand = x.device.type == "cpu" and cache is None and not self.compiled  # a compiler fuses formulas
         operations = cpu if by_hand else plain
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
-        qkv = operations.norm_linear(x, self.attention_norm, self.qkv, c.rms_norm_eps)
+        qkv = operations.norm_linear(x, self.attention_norm, self.matrix("qkv"), c.rms_norm_eps)
         if cache is None:
             y = operations.attend(qkv, gains, rotation, c, causal=causal, mask=mask, window=self.window)
         else:
             y = cache[0].attend(cache[1], *plain.queries_keys_values(qkv, gains, rotation, c), mask)
-        x = x + F.linear(y, self.out.to(x.dtype))
-        gate_up = operations.norm_linear(x, self.feed_forward_norm, self.gate_up, c.rms_norm_eps)
-        return x + F.linear(operations.swiglu(gate_up), self.down.to(x.dtype))
+        x = x + F.linear(y, self.matrix("out").to(x.dtype))
+        gate_up = operations.norm_linear(x, self.feed_forward_norm, self.matrix("gate_up"), c.rms_norm_eps)
+        return x + F.linear(operations.swiglu(gate_up), self.matrix("down").to(x.dtype))
+
+
+class Adapter(nn.Module):
+    """A low-rank change of a linear map [out, in]: `scale` * up down, with up [out, r] and down [r, in]."""
+
+    def __init__(self, rows: int, columns: int, r: int, scale: float) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.empty(r, columns))
+        self.up = nn.Parameter(torch.zeros(rows, r))
+        self.scale = scale
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """The first matrix uniform within 1 / sqrt(in), as in `peft`; the second zero."""
+        bound = self.down.shape[1] ** -0.5
+        self.down.copy_((2 * torch.rand(self.down.shape, generator=generator) - 1) * bound)
+        self.up.zero_()
+
+    def added_to(self, weight: Tensor) -> Tensor:
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
+
+
+FUSED = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "out": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "down": ("down_proj",),
+}
+"""The projections, in Hugging Face's names, that each matrix of a block holds one below the other."""
+
+
+def generator_for(seed: int, name: str) -> torch.Generator:
+    """Random numbers on the CPU that depend on `seed` and `name` alone."""
+    digest = hashlib.sha256(f"{seed}\x00{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 def document_mask(documents: Tensor) -> Tensor:

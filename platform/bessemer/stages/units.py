@@ -189,13 +189,14 @@ def document_units(
     receipts: Path,
     unit_name: str = "units",
     created: bool = False,
+    schema: pa.Schema = SCHEMA,
 ) -> Counts:
     """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
 
-    `created` says that the documents begin here (a reader) and did not come in. In + created = out + removed is
-    checked in every unit (CountMismatch).
+    `created` says that the documents begin here (a reader) and did not come in; `schema` is that of what is made, where
+    it is no documents. In + created = out + removed is checked in every unit (CountMismatch).
     """
-    make = partial(_DocumentUnits, make_worker, data, ledger, created)
+    make = partial(_DocumentUnits, make_worker, data, ledger, created, schema)
     found = run_units(units, make, receipts, context, unit_name=unit_name)
     total = sum((Counts(**receipt) for receipt in found), Counts())
     total.check()
@@ -208,18 +209,19 @@ class _DocumentUnits:
     data: Path
     ledger: Path
     created: bool
+    schema: pa.Schema
     worker: DocumentWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self.worker = self.make_worker()
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
-        process = partial(_process_carefully, self.make_worker, self.created) if careful else self._process
+        careful_process = partial(_process_carefully, self.make_worker, self.schema, self.created)
+        process = careful_process if careful else self._process
         total = Counts()
-        schema = ledger_schema(self.worker.signals)
         with (
-            TableWriter(self.ledger / f"{unit.name}.parquet", schema) as ledger_file,
-            TableWriter(self.data / f"{unit.name}.parquet", SCHEMA) as data_file,
+            TableWriter(self.ledger / f"{unit.name}.parquet", ledger_schema(self.worker.signals)) as ledger_file,
+            TableWriter(self.data / f"{unit.name}.parquet", self.schema) as data_file,
         ):
             for batch in filter(len, self.worker.read(unit.payload)):
                 documents, verdicts = process(batch)
@@ -236,14 +238,14 @@ class _DocumentUnits:
             raise
         except Exception as error:  # noqa: BLE001 - one document's defect must not cost the others: it is in the ledger
             if len(batch) == 1:
-                return _crashed(batch, f"{type(error).__name__}: {error}", self.created)
+                return _crashed(batch, f"{type(error).__name__}: {error}", self.schema, self.created)
         outcomes = [self._process(batch.slice(index, 1)) for index in range(len(batch))]
         return _together(outcomes)
 
 
-def _crashed(row: pa.Table, evidence: str, created: bool) -> tuple[pa.Table, pa.Table]:
+def _crashed(row: pa.Table, evidence: str, schema: pa.Schema, created: bool) -> tuple[pa.Table, pa.Table]:
     ledger = ledger_table(row["id"], row["url"], [CRASHED], rules=[CRASHED], evidence=[evidence[:500]], created=created)
-    return SCHEMA.empty_table(), ledger
+    return schema.empty_table(), ledger
 
 
 def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
@@ -252,7 +254,7 @@ def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, 
 
 
 def _process_carefully(
-    make_worker: Callable[[], DocumentWorker], created: bool, batch: pa.Table
+    make_worker: Callable[[], DocumentWorker], schema: pa.Schema, created: bool, batch: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
     """Each document in a child process; one that kills its process is removed as `crashed`."""
     outcomes = []
@@ -264,7 +266,7 @@ def _process_carefully(
             if outcome is None:
                 child.close()
                 child = _Child(make_worker)
-                outcome = _crashed(row, "its process died", created)
+                outcome = _crashed(row, "its process died", schema, created)
             outcomes.append(outcome)
     finally:
         child.close()

@@ -4,6 +4,7 @@
     {"conversations": [{"from": "human", "value": "..."}, ...]}              ShareGPT
     {"instruction": "...", "input": "...", "output": "..."}                  Alpaca; also `system` and `history`
     {"prompt": "...", "completion": "..."}                                   TRL; also `response`, and lists of messages
+    {"question": "...", "answer": "..."}                                     GSM8K and other sets of questions
 
 What comes out has the roles `system`, `user`, `assistant` and `tool`, begins with a user (after a system message, if
 there is one), lets the assistant speak only after a user or a tool, and ends with the assistant: what stands after its
@@ -12,6 +13,7 @@ last answer has nothing to teach and is cut off.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,42 +36,67 @@ ROLES = {
 
 Messages = list[dict[str, str]]
 
-RULES = ("not_an_object", "no_conversation", "bad_message", "unknown_role", "empty_message", "wrong_order", "no_answer")
+RULES = (
+    "not_an_object", "no_conversation", "bad_message", "unknown_role", "empty_message", "wrong_order", "no_answer",
+)  # fmt: skip
 
 
 class Unfit(Exception):
     """A row that is no conversation: the rule that it breaks, and what was found."""
 
-    def __init__(self, rule: str, evidence: str = "") -> None:
+    def __init__(
+        self, rule: str, evidence: str = "", *, value: float | None = None, threshold: float | None = None
+    ) -> None:
         super().__init__(rule)
         self.rule = rule
         self.evidence = evidence[:200]
+        self.value, self.threshold = value, threshold
 
 
-def messages_of(row: Any) -> Messages:
-    """The messages of a row. Raises Unfit."""
+def messages_of(row: Any, *, answered: bool = True) -> Messages:
+    """The messages of a row, up to the last answer; or, if they need not be `answered`, all of them. Raises Unfit."""
     if not isinstance(row, Mapping):
         raise Unfit("not_an_object", type(row).__name__)
     for field, read in _FORMATS.items():
         if row.get(field) is not None:
-            return _checked(read(row))
+            return _checked(read(row), answered)
     raise Unfit("no_conversation", ", ".join(map(str, row)))
 
 
-def _chat(messages: Any) -> Messages:
+def chat(messages: Any) -> Messages:
+    """A list of messages in any of the spellings. Raises Unfit."""
     if not isinstance(messages, list):
         raise Unfit("bad_message", f"a list of messages is {type(messages).__name__}")
-    return [_message(message) for message in messages]
+    return [message(given) for given in messages]
 
 
-def _message(message: Any) -> dict[str, str]:
-    if not isinstance(message, Mapping):
-        raise Unfit("bad_message", repr(message))
-    name = message.get("role", message.get("from"))
+def message(given: Any) -> dict[str, str]:
+    """One message in any of the spellings. Raises Unfit."""
+    if not isinstance(given, Mapping):
+        raise Unfit("bad_message", repr(given))
+    name = given.get("role", given.get("from"))
     role = ROLES.get(str(name).lower())
     if role is None:
         raise Unfit("unknown_role", str(name))
-    return {"role": role, "content": _text(message.get("content", message.get("value")))}
+    content = given.get("content", given.get("value"))
+    if calls := given.get("tool_calls"):
+        return {"role": role, "content": "\n".join([*([_text(content)] if content else []), *map(_tool_call, calls)])}
+    return {"role": role, "content": _text(content)}
+
+
+def _tool_call(call: Any) -> str:
+    """A call of a function as text, in the way of Hermes and Qwen."""
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise Unfit("bad_message", f"a tool call is {call!r}")
+    arguments = function.get("arguments", {})
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            raise Unfit("bad_message", f"the arguments of `{function['name']}` are no JSON") from None
+    text = json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
+    return f"<tool_call>\n{text}\n</tool_call>"
 
 
 def _text(content: Any) -> str:
@@ -99,41 +126,55 @@ def _alpaca(row: Mapping[str, Any]) -> Messages:
         {"role": "user", "content": "\n\n".join(text for text in asked if text.strip())},
         {"role": "assistant", "content": row["output"]},
     ]
-    return _chat([*system, *history, *now])
+    return chat([*system, *history, *now])
 
 
-def _completion(row: Mapping[str, Any]) -> Messages:
-    answer = row.get("completion", row.get("response"))
-    sides = (("user", row["prompt"]), ("assistant", answer))
+def completion(asked: Any, answer: Any) -> Messages:
+    """A question with its answer, if there is one; each a text or messages. Raises Unfit."""
+    sides = (("user", asked), *((("assistant", answer),) if answer is not None else ()))
     return [
-        message
+        said
         for role, side in sides
-        for message in (_chat(side) if isinstance(side, list) else [{"role": role, "content": _text(side)}])
+        for said in (chat(side) if isinstance(side, list) else [{"role": role, "content": _text(side)}])
     ]
 
 
 _FORMATS: dict[str, Callable[[Mapping[str, Any]], Messages]] = {
-    "messages": lambda row: _chat(row["messages"]),
-    "conversations": lambda row: _chat(row["conversations"]),
+    "messages": lambda row: chat(row["messages"]),
+    "conversations": lambda row: chat(row["conversations"]),
     "instruction": _alpaca,
-    "prompt": _completion,
+    "prompt": lambda row: completion(row["prompt"], row.get("completion", row.get("response"))),
+    "question": lambda row: completion(row["question"], row.get("answer")),
 }
 
 
-def _checked(messages: Messages) -> Messages:
+FIELDS = frozenset(
+    ("messages", "conversations", "instruction", "input", "output", "system", "history", "prompt", "completion")
+) | {"response", "question", "answer"}
+"""The fields in which a conversation may stand; a row's others are kept beside it."""
+
+
+def _checked(messages: Messages, answered: bool) -> Messages:
     last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
-    if last < 0:
+    if last < 0 and answered:
         raise Unfit("no_answer", f"{len(messages)} messages")
-    kept = messages[: last + 1]
-    before = "start"
-    for number, message in enumerate(kept):
-        role = message["role"]
-        if not message["content"].strip():
-            raise Unfit("empty_message", f"message {number + 1}, of the {role}")
-        if role not in _AFTER[before]:
-            raise Unfit("wrong_order", f"message {number + 1}: {role} after {before}")
-        before = role
+    if not messages:
+        raise Unfit("no_conversation", "no messages")
+    kept = messages[: last + 1] if answered else messages
+    check_order(kept)
     return kept
+
+
+def check_order(messages: Messages) -> None:
+    """Raises Unfit where a message is empty or speaks out of turn."""
+    before = "start"
+    for number, said in enumerate(messages, start=1):
+        role = said["role"]
+        if not said["content"].strip():
+            raise Unfit("empty_message", f"message {number}, of the {role}")
+        if role not in _AFTER[before]:
+            raise Unfit("wrong_order", f"message {number}: {role} after {before}")
+        before = role
 
 
 _AFTER = {

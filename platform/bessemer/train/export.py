@@ -9,29 +9,44 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bessemer.model.config import ModelConfig
-from bessemer.model.hub import export_model, verify_export
+from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.model.hub import export_model, load_model, verify_export
+from bessemer.model.lora import add_adapters, merge_adapters, write_adapters
 from bessemer.model.transformer import Transformer
+
+_PREFIX = "parameter/model."
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Writes models with `tokenizer`, a folder; `end_of_text_id` is the token at which generation ends."""
+    """Writes models with `tokenizer`, a folder; generation ends at any of `stop_ids`.
+
+    With `lora` a folder has the adapters in the folder `adapter` too, and its weights have them merged; `start` is the
+    model that was adapted.
+    """
 
     config: ModelConfig
     tokenizer: Path | None = None
-    end_of_text_id: int | None = None
+    stop_ids: tuple[int, ...] = ()
+    lora: LoraSettings | None = None
+    start: Path | None = None
 
-    def model(self, folder: Path, model: Transformer) -> None:
-        """Exports a whole model in main memory. Raises ArtifactDamaged where it cannot be read back as it is."""
-        export_model(model, folder, tokenizer=self.tokenizer, end_of_text_id=self.end_of_text_id)
+    def __call__(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Writes the model in a checkpoint's tensors, named as in `train.state`; without `lora` nothing is copied.
+
+        Raises ArtifactDamaged where it cannot be read back as it is.
+        """
+        weights = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
+        if self.lora is None:
+            with torch.device("meta"):
+                model = Transformer(self.config)
+            model.load_state_dict(weights, assign=True)
+        else:
+            assert self.start is not None
+            model = load_model(self.start, config=self.config)
+            add_adapters(model, self.lora, seed=0)
+            model.load_state_dict(weights, strict=False)
+            write_adapters(model, self.lora, folder / "adapter")
+            merge_adapters(model)
+        export_model(model, folder, tokenizer=self.tokenizer, stop_ids=self.stop_ids)
         verify_export(model, folder)
-
-    def tensors(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        """The same with the tensors of a checkpoint, by their names in `train.state`; nothing is copied."""
-        with torch.device("meta"):
-            model = Transformer(self.config)
-        prefix = "parameter/model."
-        weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        model.load_state_dict(weights, assign=True)
-        self.model(folder, model)

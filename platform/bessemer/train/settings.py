@@ -1,4 +1,4 @@
-"""What a recipe says about training, and what becomes of the settings it leaves to `auto`.
+"""What a recipe says about training, whatever the objective, and what becomes of the settings it leaves to `auto`.
 
 `TrainSettings` is the recipe's side; `resolve` makes a `Plan` of it, in which every number that decides the result is
 there, once the model's size and the corpus are known. Both are free of torch, so that `bessemer plan` shows them.
@@ -7,7 +7,9 @@ there, once the model's size and the corpus are known. Both are free of torch, s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -18,16 +20,10 @@ from bessemer.recipe.settings import Settings, execution
 from bessemer.train.schedule import Shape
 
 Auto = Literal["auto"]
-ObjectiveName = Literal["causal", "masked", "fill_in_the_middle"]
+OptimizerName = Literal["muon", "adamw"]
 
 
 class TrainSettings(Settings):
-    objective: ObjectiveName | dict[ObjectiveName, PositiveFloat] = "causal"
-    """What the model learns: one objective, or several by their shares of rows (`{causal: 0.5, ...: 0.5}`)."""
-    masking_ratio: float = Field(0.3, gt=0, lt=1)
-    """Share of a row's tokens that `masked` hides."""
-    document_mask: bool = False
-    """Whether tokens see those of their own document only, with `causal`."""
     max_seq_length: PositiveInt = 512
     """Tokens a row: what the model sees at once."""
     global_batch_size: PositiveInt | Auto = "auto"
@@ -38,8 +34,9 @@ class TrainSettings(Settings):
     """How long to train, in passes over the corpus."""
     max_steps: PositiveInt | None = None
     """How long to train, in steps."""
-    optimizer: Literal["muon", "adamw"] = "muon"
-    """What updates the hidden matrices; embedding, head and gains always have AdamW."""
+    optimizer: OptimizerName | Auto = "auto"
+    """What updates the hidden matrices; embedding, head and gains always have AdamW. `auto`: Muon, or what a model that
+    is fine-tuned was trained with."""
     learning_rate: PositiveFloat | Auto = "auto"
     """Peak rate of the hidden matrices."""
     embedding_learning_rate: PositiveFloat | Auto = "auto"
@@ -101,31 +98,19 @@ class TrainSettings(Settings):
         given = [name for name in ("num_tokens", "num_epochs", "max_steps") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(f'`{name}`' for name in given)} both say how long to train; set one")
-        if not self.objectives:
-            raise ValueError("`objective` names none")
-        for field, objective in (("document_mask", "causal"), ("masking_ratio", "masked")):
-            if field in self.model_fields_set and objective not in self.objectives:
-                raise ValueError(f"`{field}` is for the objective `{objective}`, which `objective` does not name")
         return self
-
-    @property
-    def objectives(self) -> dict[ObjectiveName, float]:
-        """The share of each objective; they sum to 1."""
-        shares = {self.objective: 1.0} if isinstance(self.objective, str) else self.objective
-        return {name: shares[name] / sum(shares.values()) for name in sorted(shares)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Every number that decides the result of a training run."""
 
-    objectives: dict[ObjectiveName, float]
-    masking_ratio: float
-    document_mask: bool
+    objective: dict[str, Any]
+    """What is learned, with all that decides it: JSON values."""
     max_seq_length: int
     global_batch_size: int
     num_steps: int
-    optimizer: Literal["muon", "adamw"]
+    optimizer: OptimizerName
     learning_rate: float
     embedding_learning_rate: float
     head_learning_rate: float
@@ -170,29 +155,63 @@ MOST_TOKENS_AT_ONCE = 16_384
 """Of a micro batch left to `auto`: enough to fill the processor, and bounded in memory."""
 
 
-def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, seed: int) -> Plan:
-    """The plan for a model and a corpus of `train_tokens`. Raises UsageError for sizes that do not fit together."""
-    length = settings.max_seq_length
-    if train_tokens <= length:
-        raise UsageError(
-            f"`max_seq_length` is {length}, and the corpus has {train_tokens} tokens to train on",
-            hint="set a smaller `max_seq_length`, or bring more documents",
+@dataclass(frozen=True)
+class Rates:
+    """An optimizer with its peak learning rates by role, and the matrices' weight decay."""
+
+    optimizer: OptimizerName
+    matrix: float
+    embedding: float
+    head: float
+    vector: float
+    weight_decay: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> Rates:
+        """The rates of a plan."""
+        return cls(
+            plan.optimizer,
+            plan.learning_rate,
+            plan.embedding_learning_rate,
+            plan.head_learning_rate,
+            plan.vector_learning_rate,
+            plan.weight_decay,
         )
+
+    def scaled(self, share: float) -> Rates:
+        """The same optimizer at a share of the rates, without decay."""
+        matrix, embedding, head, vector = (share * r for r in (self.matrix, self.embedding, self.head, self.vector))
+        return Rates(self.optimizer, matrix, embedding, head, vector, weight_decay=0.0)
+
+
+def resolve(
+    settings: TrainSettings,
+    *,
+    num_rows: float,
+    seed: int,
+    objective: dict[str, Any],
+    default_tokens: float,
+    auto_rates: Callable[[int], Rates],
+) -> Plan:
+    """The plan for a corpus of `num_rows` rows.
+
+    `default_tokens` is how long to train where the settings do not say; `auto_rates` answers, for a number of tokens a
+    step, what stands for rates left to `auto`.
+    """
+    length = settings.max_seq_length
     if settings.num_epochs is not None:
-        budget = settings.num_epochs * train_tokens
+        budget = settings.num_epochs * num_rows * length
     else:
-        budget = settings.num_tokens or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
+        budget = settings.num_tokens or default_tokens
     batch = auto_batch_size(budget, length) if settings.global_batch_size == "auto" else settings.global_batch_size
     steps = settings.max_steps or max(1, round(budget / (batch * length)))
-    rates = _auto_rates(settings.optimizer, model, batch * length)
+    rates = auto_rates(batch * length)
     return Plan(
-        objectives=settings.objectives,
-        masking_ratio=settings.masking_ratio,
-        document_mask=settings.document_mask,
+        objective=objective,
         max_seq_length=length,
         global_batch_size=batch,
         num_steps=steps,
-        optimizer=settings.optimizer,
+        optimizer=rates.optimizer,
         learning_rate=_given(settings.learning_rate, rates.matrix),
         embedding_learning_rate=_given(settings.embedding_learning_rate, rates.embedding),
         head_learning_rate=_given(settings.head_learning_rate, rates.head),
@@ -213,6 +232,26 @@ def resolve(settings: TrainSettings, model: ModelConfig, *, train_tokens: int, s
     )
 
 
+def resolve_pretraining(
+    settings: TrainSettings, model: ModelConfig, *, train_tokens: int, seed: int, objective: dict[str, Any]
+) -> Plan:
+    """The plan of a pre-training on `train_tokens` tokens. Raises UsageError for sizes that do not fit together."""
+    length = settings.max_seq_length
+    if train_tokens <= length:
+        raise UsageError(
+            f"`max_seq_length` is {length}, and the corpus has {train_tokens} tokens to train on",
+            hint="set a smaller `max_seq_length`, or bring more documents",
+        )
+    return resolve(
+        settings,
+        num_rows=train_tokens / length,
+        seed=seed,
+        objective=objective,
+        default_tokens=TOKENS_PER_PARAMETER * model.num_parameters(embedding=False),
+        auto_rates=partial(new_rates, settings.optimizer, model),
+    )
+
+
 def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[str, Any]]:
     """The sizes and rates of a plan before the corpus is known: each `value`, and the rule it is `by`."""
     given = settings.num_tokens
@@ -225,10 +264,10 @@ def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[st
     if batch != "auto" or "num_tokens" in found:
         by = RULES["global_batch_size"] if batch == "auto" else "the recipe"
         found["global_batch_size"] = {"value": rows, "by": by}
-    rates = _auto_rates(settings.optimizer, model, rows * settings.max_seq_length)
+    rates = new_rates(settings.optimizer, model, rows * settings.max_seq_length)
     for name, derived in (("learning_rate", rates.matrix), ("embedding_learning_rate", rates.embedding)):
         setting = getattr(settings, name)
-        by = RULES[settings.optimizer] if setting == "auto" else "the recipe"
+        by = RULES[rates.optimizer] if setting == "auto" else "the recipe"
         found[name] = {"value": _given(setting, derived), "by": by}
     return found
 
@@ -274,19 +313,35 @@ def auto_batch_size(budget: float, length: int) -> int:
     return int(2 ** max(0, round(math.log2(tokens / length))))
 
 
-@dataclass(frozen=True)
-class _Rates:
-    """Peak learning rates by role, and the matrices' weight decay."""
-
-    matrix: float
-    embedding: float
-    head: float
-    vector: float
-    weight_decay: float
-
-
-def _auto_rates(optimizer: Literal["muon", "adamw"], model: ModelConfig, batch_tokens: int) -> _Rates:
+def new_rates(optimizer: OptimizerName | Auto, model: ModelConfig, batch_tokens: int) -> Rates:
+    """The rates of a pre-training with `batch_tokens` tokens a step; see `RULES`."""
     adamw = 0.5 * 0.0047 * (model.num_parameters(embedding=False) / 108e6) ** (-1 / 3)
     if optimizer == "adamw":
-        return _Rates(adamw, adamw, adamw, adamw, 0.1)
-    return _Rates(matrix=0.01, embedding=0.03, head=0.004, vector=0.01, weight_decay=0.05)
+        return Rates("adamw", adamw, adamw, adamw, adamw, weight_decay=0.1)
+    return Rates("muon", matrix=0.01, embedding=0.03, head=0.004, vector=0.01, weight_decay=0.05)
+
+
+def further_rates(
+    settings: TrainSettings,
+    model: ModelConfig,
+    batch_tokens: int,
+    *,
+    origin: Rates | None,
+    share: float,
+    adamw: float,
+) -> Rates:
+    """The rates of a model that is trained further: a share of those of its pre-training, without decay.
+
+    Where those are not known (`origin` None), AdamW at the rate `adamw`. Raises UsageError for Muon without a rate
+    then: what it would have to be is not known.
+    """
+    wanted = settings.optimizer
+    if origin is not None:
+        same = wanted in ("auto", origin.optimizer)
+        return (origin if same else new_rates(wanted, model, batch_tokens)).scaled(share)
+    if wanted == "muon" and settings.learning_rate == "auto":
+        raise UsageError(
+            "`optimizer` is `muon`, and there is no rule for its rate here", hint="set `learning_rate`, or use `adamw`"
+        )
+    name: OptimizerName = "muon" if wanted == "muon" else "adamw"
+    return Rates(name, adamw, adamw, adamw, adamw, weight_decay=0.0)

@@ -67,17 +67,6 @@ def let_go(model: Transformer) -> None:
         model.reshard()
 
 
-def gathered(model: Transformer) -> Transformer:
-    """A sharded model whole again, in main memory; every worker takes part. Any other model itself."""
-    if not is_sharded(model):
-        return model
-    copy = Transformer(model.config, compute_dtype=model.compute_dtype)
-    with torch.no_grad():
-        for target, parameter in zip(copy.parameters(), model.parameters(), strict=True):
-            target.copy_(whole(parameter))
-    return copy
-
-
 def gradient_norm(gradients: Iterable[Tensor], workers: Workers) -> float:
     """The norm of all gradients together, whether sharded or held by every worker alike."""
     gradients = list(gradients)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bessemer.model.transformer import ParameterRole, Transformer
 from bessemer.train.checkpoint import Checkpoint
+from bessemer.train.sharding import whole
 
 
 def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
@@ -26,13 +27,20 @@ def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
 
 
 def tensors(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Every tensor that a continued run needs, not copied."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    """Every tensor that a continued run needs, not copied; what does not learn is where it came from."""
+    names: dict[Tensor, str] = {
+        parameter: name for name, parameter in module.named_parameters() if parameter.requires_grad
+    }
     found = {f"parameter/{name}": parameter.detach() for parameter, name in names.items()}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
             found |= {f"optimizer/{names[parameter]}/{key}": value for key, value in state.items()}
     return found
+
+
+def whole_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters in `tensors`, whole and in main memory; every worker takes part."""
+    return {name: whole(tensor).cpu() for name, tensor in tensors(module, ()).items()}
 
 
 def create_optimizer_state(

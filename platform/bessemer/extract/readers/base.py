@@ -13,7 +13,7 @@ from bessemer.errors import InputError
 from bessemer.extract.formats import Format
 from bessemer.extract.plain import well_formed
 from bessemer.extract.records import Kind, Record
-from bessemer.extract.settings import Fields, ReaderSettings
+from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
 from bessemer.fingerprint import origin_id
 
 MAX_METADATA_VALUE = 1000
@@ -41,7 +41,7 @@ class Piece:
     def is_whole(self) -> bool:
         return self.start == 0 and self.end is None
 
-    def record(self, settings: ReaderSettings, number: int | str | None = None, **values: Any) -> Record:
+    def record(self, settings: FileSettings, number: int | str | None = None, **values: Any) -> Record:
         """A record of this file: `number` is its place in it, None where the file is one document."""
         place = "" if number is None else str(number)
         values.setdefault("source", settings.source or _name_of(self.relative))

@@ -7,14 +7,15 @@ line ends (`split_lines`); a compressed one only as a whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from bessemer.extract.formats import BROKEN_STREAM, compression_of, open_decompressed
 from bessemer.extract.readers.base import Piece, record_of_fields
 from bessemer.extract.records import Record
-from bessemer.extract.settings import ReaderSettings
+from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.verdict import Refused
 
 _CHUNK = 1 << 20
@@ -23,6 +24,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
     """The records of a range of lines; a record's number is that of its line in the file, from 1."""
+    return records_of_lines(piece, settings, partial(_record, piece, settings))
+
+
+def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
+    """`record(number, line)` of every line that is not blank, and a removed one for each that cannot be read."""
     number = piece.first_record - 1
     try:
         with open_decompressed(piece.checked_path()) as file:
@@ -34,7 +40,7 @@ def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
                     threshold = settings.max_document_bytes
                     yield piece.record(settings, number, rule="too_large", value=size, threshold=threshold)
                 elif line and not line.isspace():
-                    yield _record(piece, settings, number, line)
+                    yield record(number, line)
     except BROKEN_STREAM as error:
         if compression_of(piece.relative) is None:
             raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bessemer.extract.readers.base import Piece, record_of_fields
 from bessemer.extract.records import Record
-from bessemer.extract.settings import ReaderSettings
+from bessemer.extract.settings import FileSettings, ReaderSettings
 
 _BATCH_BYTES = 8 << 20
 
@@ -25,18 +26,35 @@ def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
                     yield piece.record(settings, rule="missing_text", evidence=_lacks(name, file.schema_arrow))
                 return
             plain = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-            end = file.metadata.num_row_groups if piece.end is None else piece.end
-            row = sum(file.metadata.row_group(group).num_rows for group in range(piece.start))
-            for group in range(piece.start, end):
-                metadata = file.metadata.row_group(group)
-                rows = max(1, min(1024, _BATCH_BYTES * metadata.num_rows // max(1, metadata.total_byte_size)))
-                for batch in file.iter_batches(rows, row_groups=[group], columns=plain, use_threads=False):
-                    for values in batch.to_pylist():
-                        row += 1
-                        yield _record(piece, settings, row, values)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        evidence = f"after row {row}: {' '.join(str(error).split())}"[:200]
-        yield piece.record(settings, f"{row + 1}-", rule="damaged_record", evidence=evidence)
+            for row, values in rows_of(file, piece, plain):
+                yield _record(piece, settings, row, values)
+    except UNREADABLE as error:
+        yield damaged(piece, settings, row, error)
+
+
+def rows_of(
+    file: pq.ParquetFile, piece: Piece, columns: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number in the file, from 1, values) of the rows of a piece, a few megabytes at a time."""
+    end = file.metadata.num_row_groups if piece.end is None else piece.end
+    row = sum(file.metadata.row_group(group).num_rows for group in range(piece.start))
+    for group in range(piece.start, end):
+        metadata = file.metadata.row_group(group)
+        at_once = max(1, min(1024, _BATCH_BYTES * metadata.num_rows // max(1, metadata.total_byte_size)))
+        for batch in file.iter_batches(at_once, row_groups=[group], columns=columns, use_threads=False):
+            for values in batch.to_pylist():
+                row += 1
+                yield row, values
+
+
+def damaged(piece: Piece, settings: FileSettings, row: int, error: Exception) -> Record:
+    """The removed record that stands for what follows `row` in a file that cannot be read further."""
+    evidence = f"after row {row}: {' '.join(str(error).split())}"[:200]
+    return piece.record(settings, f"{row + 1}-", rule="damaged_record", evidence=evidence)
+
+
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises where a Parquet file is damaged."""
 
 
 def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
@@ -44,7 +62,7 @@ def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
     try:
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups)]
-    except (pa.ArrowException, OSError, ValueError):
+    except UNREADABLE:
         return [(0, 0)]
     ranges: list[tuple[int, int]] = []
     start = size = 0

@@ -14,17 +14,17 @@ from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import Masked
 from bessemer.train.objectives.mixture import Mixture
-from bessemer.train.settings import ObjectiveName, Plan
+from bessemer.train.objectives.settings import ObjectiveName
+from bessemer.train.settings import Plan
 
 
 def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *, validation_tokens: int) -> Objective:
     """The plan's objective. Raises UsageError where the tokenizer lacks the special tokens that it needs."""
-    parts: dict[str, Objective] = {
-        name: _part(name, plan, store, tokenizer, validation_tokens) for name in plan.objectives
-    }
+    shares: dict[ObjectiveName, float] = plan.objective["shares"]
+    parts: dict[str, Objective] = {name: _part(name, plan, store, tokenizer, validation_tokens) for name in shares}
     if len(parts) == 1:
         return next(iter(parts.values()))
-    return Mixture(parts, {str(name): share for name, share in plan.objectives.items()}, plan.seed)
+    return Mixture(parts, {str(name): share for name, share in shares.items()}, plan.seed)
 
 
 def _part(
@@ -37,12 +37,12 @@ def _part(
         "z_loss": plan.z_loss,
     }
     if name == "causal":
-        return Causal(store, document_mask=plan.document_mask, **common)
+        return Causal(store, document_mask=plan.objective["document_mask"], **common)
     if name == "masked":
         mask_id = tokenizer.special_id(MASK)
         if mask_id is None:
             raise _lacking(name, MASK)
-        return Masked(store, mask_id=mask_id, masking_ratio=plan.masking_ratio, **common)
+        return Masked(store, mask_id=mask_id, masking_ratio=plan.objective["masking_ratio"], **common)
     sentinels = Sentinels.of(tokenizer)
     if sentinels is None:
         raise _lacking(name, f"{FIM_PREFIX} {FIM_MIDDLE} {FIM_SUFFIX}")

@@ -1,0 +1,98 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): of each chosen matrix W only a change B A is learned.
+
+    add_adapters(model, LoraSettings(r=16), seed=0)      freezes the model, gives it adapters
+    with without_adapters(model): ...                    the model as it was before
+    merge_adapters(model)                                W + (lora_alpha / r) B A in place of W
+    write_adapters(model, settings, folder)              a folder that `peft` loads
+
+The change is added to the weight before the product, so every kernel of the network serves adapted models too, and
+what is trained is to the last bit what the merged model computes. The price is that the full weight gradient is
+computed, one matrix at a time, as in full fine-tuning; what is saved is its memory and the optimizer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bessemer import storage
+from bessemer.model.config import PROJECTIONS, LoraSettings
+from bessemer.model.transformer import FUSED, Adapter, Block, Transformer, generator_for
+
+_PLACES: dict[str, str] = {name: "self_attn" if name in PROJECTIONS[:4] else "mlp" for name in PROJECTIONS}
+"""Where Hugging Face's Llama and Qwen3 keep each projection."""
+
+
+def add_adapters(model: Transformer, settings: LoraSettings, *, seed: int) -> None:
+    """Freezes `model` and gives it adapters that change nothing yet: A uniform, as in `peft`, and B zero."""
+    model.requires_grad_(False)
+    for number, block in enumerate(model.blocks()):
+        for matrix, parts in FUSED.items():
+            weight: Tensor = getattr(block, matrix)
+            for name, rows in zip(parts, block.rows(matrix), strict=True):
+                if name in settings.target_modules:
+                    adapter = Adapter(rows, weight.shape[1], settings.r, settings.lora_alpha / settings.r)
+                    adapter.initialise(generator_for(seed, f"layers.{number}.{name}"))
+                    block.adapters[name] = adapter.to(weight.device)
+
+
+@contextmanager
+def without_adapters(model: Transformer) -> Iterator[None]:
+    """The model as it was before it was adapted, for as long as the body runs."""
+    _switch(model, False)
+    try:
+        yield
+    finally:
+        _switch(model, True)
+
+
+def _switch(model: Transformer, on: bool) -> None:
+    for block in model.blocks():
+        block.adapted = on
+
+
+@torch.no_grad()
+def merge_adapters(model: Transformer) -> None:
+    """Makes the change part of the weights and gives up the adapters; without any, nothing."""
+    for block in model.blocks():
+        if block.adapters:
+            for matrix in FUSED:
+                getattr(block, matrix).copy_(block.matrix(matrix))
+            block.adapters.clear()
+
+
+def write_adapters(model: Transformer, settings: LoraSettings, folder: Path) -> None:
+    """`adapter_config.json` and `adapter_model.safetensors`, in the format of `peft`."""
+    weights = {}
+    for number, block in enumerate(model.blocks()):
+        for name, adapter in _adapters(block):
+            prefix = f"base_model.model.model.layers.{number}.{_PLACES[name]}.{name}"
+            weights[f"{prefix}.lora_A.weight"] = adapter.down.detach().cpu().contiguous()
+            weights[f"{prefix}.lora_B.weight"] = adapter.up.detach().cpu().contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    with storage.atomic_path(folder / "adapter_model.safetensors") as temporary:
+        save_file(weights, temporary, metadata={"format": "pt"})
+    described = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": settings.r,
+        "lora_alpha": settings.lora_alpha,
+        "lora_dropout": 0.0,
+        "target_modules": list(settings.target_modules),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "base_model_name_or_path": None,
+    }
+    storage.write_json(folder / "adapter_config.json", described)
+
+
+def _adapters(block: Block) -> Iterator[tuple[str, Adapter]]:
+    for name, adapter in block.adapters.items():
+        assert isinstance(adapter, Adapter)
+        yield name, adapter

@@ -1,0 +1,124 @@
+"""finetune: a model and conversations in, a model that answers out.
+
+All parameters or low-rank adapters (`lora`); the model is one that the recipe made or an open checkpoint
+(`base_model`). Rates left to `auto` are a share of those that the model was pre-trained with, constant and then going
+down to nothing over the last half, without weight decay; for a checkpoint from elsewhere, or adapters, AdamW's usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.model.config import LoraSettings
+from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.training import Job, TrainingConfig, check_start, pretraining_rates, train
+from bessemer.train.settings import further_rates, resolve
+
+if TYPE_CHECKING:
+    from bessemer.model.transformer import Transformer
+    from bessemer.train.objectives.supervised import Supervised
+    from bessemer.train.workers import Workers
+
+SHARE_OF_PRETRAINING = 0.8
+"""Of the rates of pre-training: what nanochat fine-tunes its own models with."""
+FULL, LORA = 2e-5, 2e-4
+"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+
+
+class Config(TrainingConfig):
+    lora: LoraSettings | None = None
+    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    decay_ratio: float = Field(0.5, ge=0, le=1)
+    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
+    model, stop_ids = check_start(config, start, tokenizer, conversations)
+    parts = conversations.parts()
+    _check_lengths(parts, config.max_seq_length)
+    make_objective = _MakeObjective(parts, config.max_seq_length, config.z_loss)
+    objective = make_objective()
+    if not objective.num_rows:
+        raise NothingLeft(
+            "no conversation of the split `tune` has an answer to learn from",
+            hint="look at the rows with `bessemer show RUN conversations`",
+        )
+    if not objective.num_validation_rows:
+        context.log.warning("no conversation is held out for validation; raise the share of `validation` in `split`")
+    origin = pretraining_rates(start)
+    plan = resolve(
+        config,
+        num_rows=objective.num_rows,
+        seed=context.seed,
+        objective={"name": "supervised", "lora": config.lora.model_dump(mode="json") if config.lora else None},
+        default_tokens=objective.num_rows * config.max_seq_length,
+        auto_rates=partial(
+            further_rates,
+            config,
+            model,
+            origin=None if config.lora else origin,
+            share=SHARE_OF_PRETRAINING,
+            adamw=LORA if config.lora else FULL,
+        ),
+    )
+    draft.metrics["train/packing_ratio"] = objective.packing_ratio
+    job = Job(
+        settings=config,
+        plan=plan,
+        model=model,
+        make_objective=make_objective,
+        tokenizer=tokenizer.data,
+        stop_ids=stop_ids,
+        start=start.data,
+        lora=config.lora,
+        origin=origin,
+    )
+    train(job, draft, context)
+
+
+@dataclass(frozen=True)
+class _MakeObjective:
+    parts: Sequence[Path]
+    length: int
+    z_loss: float
+
+    def __call__(self, model: Transformer | None = None, workers: Workers | None = None) -> Supervised:
+        from bessemer.train.objectives.supervised import Supervised
+
+        return Supervised(self.parts, length=self.length, z_loss=self.z_loss)
+
+
+def _check_lengths(parts: Sequence[Path], max_seq_length: int) -> None:
+    """Raises UsageError where a conversation does not fit: to cut it would teach answers without an end."""
+    import pyarrow.compute as pc
+
+    from bessemer.artifacts.documents import read_parquet
+
+    lengths = [pc.list_value_length(read_parquet(part, ["ids"])["ids"]) for part in parts]
+    longest = max((pc.max(found).as_py() or 0 for found in lengths), default=0)
+    if longest - 1 > max_seq_length:  # the last token is only a target
+        count = sum(pc.sum(pc.greater(found, max_seq_length + 1)).as_py() or 0 for found in lengths)
+        raise UsageError(
+            f"{count} conversations have more than `max_seq_length` {max_seq_length} tokens, the longest {longest}",
+            hint=f"set `max_seq_length` of the stage `conversations` to {max_seq_length}: longer ones get a verdict",
+        )
+
+
+STAGE = Stage(
+    kind="finetune",
+    version=1,
+    config=Config,
+    consumes=("model", "conversations", "tokenizer"),
+    produces="model",
+    run=run,
+    libraries=("torch",),
+    seeded=True,
+)

@@ -1,0 +1,282 @@
+"""Training as a step of a recipe: what `pretrain`, `finetune` and `align` share, whatever the objective.
+
+    train(Job(...), draft, context)        trains on the stage's workers; the model is in `draft.data`
+
+Everything that can be wrong is looked for by the stage, before a worker starts. Here are the processes, the device and
+its number type, the checkpoints, and what a model folder needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from bessemer import storage
+from bessemer.artifacts.store import Artifact
+from bessemer.errors import BessemerError, UsageError
+from bessemer.model import speed
+from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.recipe.settings import execution
+from bessemer.stages.base import Context, Draft, StageConfig
+from bessemer.train.settings import Plan, Rates, TrainSettings, micro_batch_size, validation_interval
+
+if TYPE_CHECKING:
+    from bessemer.model.transformer import Transformer
+    from bessemer.stages.workers import Seat
+    from bessemer.train.objectives.base import Objective
+    from bessemer.train.workers import Workers
+
+
+class TrainingConfig(TrainSettings, StageConfig):
+    """The settings of every stage that trains."""
+
+    num_workers: int | Literal["auto"] | tuple[PositiveInt, PositiveInt] | None = execution(None)  # type: ignore[assignment]
+    """Training processes: 0 is this one without Ray, `auto` one a GPU, `[least, most]` as many as there is room for."""
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if isinstance(self.num_workers, tuple) and self.num_workers[0] > self.num_workers[1]:
+            raise ValueError("`num_workers` is a range from the least to the most")
+        return self
+
+
+MakeObjective = Callable[["Transformer", "Workers"], "Objective"]
+"""Makes the objective in a worker, from the model as training begins; picklable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be trained, and how; small and picklable."""
+
+    settings: TrainingConfig
+    plan: Plan
+    model: ModelConfig
+    make_objective: MakeObjective
+    tokenizer: Path
+    """The folder whose tokenizer files the model is exported with."""
+    stop_ids: tuple[int, ...]
+    """The tokens at which the model's texts end."""
+    start: Path | None = None
+    """The model to begin with; a new one if None."""
+    lora: LoraSettings | None = None
+    origin: Rates | None = None
+    """The rates that the model was pre-trained with, where they are known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a worker writes, and how many rows it computes at once."""
+
+    data: Path
+    checkpoints: Path
+    metrics_file: Path
+    micro_batch_size: int
+
+
+def train(job: Job, draft: Draft, context: Context) -> None:
+    """Trains on as many processes as the recipe says; the model, the metrics and what was resolved are the draft's."""
+    from bessemer.stages.workers import resolve_training_workers, run_on_workers
+    from bessemer.train.checkpoint import newest_step
+
+    settings, plan = job.settings, job.plan
+    storage.write_json(draft.work / "plan.json", plan.to_json())  # for `trace`, until the manifest has it
+    num_workers = resolve_training_workers(context)
+    place = _Place(
+        data=draft.data,
+        checkpoints=draft.checkpoints,
+        metrics_file=draft.metrics_file,
+        micro_batch_size=micro_batch_size(settings, plan, num_workers or 1),
+    )
+    report = run_on_workers(
+        partial(_train, job, place),
+        context,
+        draft,
+        num_workers=num_workers,
+        num_threads=None if settings.num_threads == "auto" else settings.num_threads,
+        on_step=lambda step: context.progress(step, plan.num_steps, "steps"),
+        saved=partial(newest_step, draft.checkpoints),
+    )
+    draft.metrics |= report["metrics"]
+    draft.resolved |= report["resolved"]
+
+
+def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
+    """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
+    import torch
+
+    from bessemer.model.attention import fastest_first
+    from bessemer.model.hardware import choose_device, choose_dtype, should_compile
+    from bessemer.model.memory import keep_freed_memory
+    from bessemer.train.checkpoint import Checkpoints
+    from bessemer.train.export import Exporter
+    from bessemer.train.lanes import num_lanes
+    from bessemer.train.loop import Pace, Trainer
+    from bessemer.train.metrics import MetricsLog
+    from bessemer.train.sharding import shard, should_shard
+    from bessemer.train.state import whole_parameters
+    from bessemer.train.workers import Workers
+
+    keep_freed_memory()
+    settings, plan = job.settings, job.plan
+    device = choose_device()
+    workers = Workers.of_process_group(device)
+    bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    model = _model(job, dtype).to(device)
+    objective = job.make_objective(model, workers)
+    rows = -(-plan.global_batch_size // workers.size)
+    num_parameters = job.model.num_parameters()
+    sharded = should_shard(settings.sharding, num_parameters, workers)
+    lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
+    compiled = should_compile(settings.compile, device)
+    lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
+    export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start)
+    interval = settings.checkpoint_interval_seconds
+    pace = Pace(
+        micro_batch_size=max(1, place.micro_batch_size // lanes),
+        num_lanes=lanes,
+        validation_interval=validation_interval(settings, plan, objective.num_validation_rows * plan.max_seq_length),
+        log_interval=settings.log_interval,
+        checkpoint_interval_seconds=None if interval == "auto" else interval,
+    )
+    model.activation_checkpointing = settings.activation_checkpointing
+    if compiled:
+        model.compile_blocks()
+    if sharded:
+        shard(model, workers)
+    trainer = Trainer(
+        model,
+        objective,
+        plan,
+        pace,
+        workers=workers,
+        checkpoints=Checkpoints(place.checkpoints, workers, seat.log, settings.keep_last, export=export),
+        log=seat.log,
+        metrics=MetricsLog(place.metrics_file) if workers.rank == 0 else None,
+        should_stop=seat.should_stop,
+        on_step=seat.on_step,
+    )
+    batch = {"rows": pace.micro_batch_size, "length": plan.max_seq_length}
+    try:
+        with fastest_first(job.model, **batch, dtype=dtype, device=device) as attention:
+            outcome = trainer.run()
+    except torch.OutOfMemoryError as error:
+        raise BessemerError(
+            f"the GPU's memory does not hold {place.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
+            hint=f"set `micro_batch_size` to {max(1, place.micro_batch_size // 2)} (the global batch stays as it is), "
+            "or `activation_checkpointing: true`",
+        ) from error
+    parameters = whole_parameters(trainer.module)
+    if workers.rank == 0:
+        export(place.data, parameters)
+    return {
+        "metrics": {
+            "train/tokens": outcome.num_tokens,
+            "train/skipped_steps": len(outcome.skipped_steps),
+            **{f"validation/{name}": value for name, value in outcome.validation.items()},
+        },
+        "resolved": {
+            **plan.to_json(),
+            "num_tokens": plan.num_tokens,
+            "dtype": str(dtype).removeprefix("torch."),
+            "micro_batch_size": place.micro_batch_size,
+            "num_threads": seat.num_threads,
+            "num_workers": workers.size,
+            "compile": compiled,
+            **({"attention": attention} if attention else {}),
+            "sharding": "full" if sharded else "none",
+            "device": device.type,
+            **({"device_name": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
+            "model": job.model.model_dump(mode="json"),
+            "num_parameters": num_parameters,
+            **({"pretraining_rates": asdict(job.origin)} if job.origin else {}),
+        },
+    }
+
+
+def _model(job: Job, dtype: Any) -> Transformer:
+    """A new model, or the one to continue from, with fp32 parameters and activations in `dtype`."""
+    from bessemer.model.hub import load_model
+    from bessemer.model.lora import add_adapters
+    from bessemer.model.transformer import Transformer
+
+    if job.start is None:
+        model = Transformer(job.model, compute_dtype=dtype)
+        model.initialise(job.plan.seed)
+        return model
+    model = load_model(job.start, config=job.model)
+    model.compute_dtype = dtype
+    if job.lora is not None:
+        add_adapters(model, job.lora, seed=job.plan.seed)
+    return model
+
+
+def pretraining_rates(model: Artifact) -> Rates | None:
+    """The rates that a model was pre-trained with, by its manifest; None for a checkpoint from elsewhere."""
+    found = model.manifest.resolved.get("pretraining_rates")
+    return Rates(**found) if found else None
+
+
+def check_start(
+    settings: TrainSettings, model: Artifact, tokenizer: Artifact, rows: Artifact
+) -> tuple[ModelConfig, tuple[int, ...]]:
+    """The shape of a model that is to learn from `rows` of a chat, and the tokens at which its answers end.
+
+    Raises UsageError where model, tokenizer and rows do not belong together.
+    """
+    from bessemer.model.hub import load_config
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    found, name = load_config(model.data), rows.manifest.kind
+    if not found.is_causal:
+        raise UsageError(
+            "the model was trained to fill in masked tokens and cannot answer", hint="start from a causal model"
+        )
+    if settings.max_seq_length > found.max_position_embeddings:
+        raise UsageError(
+            f"the model sees {found.max_position_embeddings} tokens, and `max_seq_length` is {settings.max_seq_length}",
+            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}",
+        )
+    opened = TokenizerFolder.open(tokenizer.data)
+    check_tokenizer(model.data, opened.vocab_size, tokenizer.data)
+    used = rows.manifest.inputs.get("tokenizer")
+    if used and used["digest"] != tokenizer.manifest.digest:
+        raise UsageError(
+            f"the {name} were made with another tokenizer or chat template than the model is given",
+            hint=f"let `from` of both stages name one tokenizer, or put the {name} below it",
+        )
+    return found, ChatTemplate.of(opened).stop_ids
+
+
+def check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
+    """Raises UsageError where a model to continue from was made with another tokenizer than the tokens."""
+    from bessemer.model.hub import load_config
+
+    found = load_config(start).vocab_size
+    if found < vocab_size:  # more rows than tokens are common: tables are padded
+        raise UsageError(
+            f"the model to continue from has a vocabulary of {found}, the tokens one of {vocab_size}",
+            hint="tokenize with the model's own tokenizer",
+        )
+    theirs, ours = (storage.read_json(folder / "tokenizer.json") for folder in (start, tokenizer))
+    if theirs is not None and theirs["model"]["vocab"] != ours["model"]["vocab"]:
+        raise UsageError(
+            "the model to continue from was made with another tokenizer than the tokens",
+            hint="tokenize with the model's own tokenizer: `tokenizer: {path: ...}` takes a model's folder",
+        )
+
+
+def dtype_facts(settings: TrainSettings) -> Mapping[str, Any]:
+    """For `plan`: the number type, and who says so."""
+    if settings.dtype != "auto":
+        return {"value": settings.dtype, "by": "the recipe"}
+    if (speeds := speed.remembered()) is None:
+        return {"value": "auto", "by": "measured when training starts"}
+    each = " against ".join(f"{speeds[name] / 1e9:,.0f} GFLOP/s in {name}" for name in ("bfloat16", "float32"))
+    return {"value": speed.faster(speeds), "by": f"measured on this machine: {each}"}

@@ -1,0 +1,109 @@
+"""Rows of the common preference formats, as a prompt with the answer that was preferred and the one that was not.
+
+    {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages
+    {"chosen": [...], "rejected": [...]}                        TRL, the prompt being what both begin with
+    {"chosen": "\\n\\nHuman: ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts
+    {"conversations": [...], "chosen": {...}, "rejected": {...}}    ShareGPT
+    {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
+    {"prompt": ..., "completion": ..., "label": true}           a single thumb, up or down; also `kto_tag`
+
+A single thumb has one side only: the answer is `chosen` where it was liked, else `rejected`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bessemer.tokens.conversations import Messages, Unfit, chat, check_order, completion, message, messages_of
+
+RULES = ("no_preference", "identical_answers", "empty_answer", "different_prompts")
+"""Beside those of conversations."""
+
+_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A prompt, which ends where the assistant answers, and one or two answers."""
+
+    prompt: Messages
+    chosen: Messages | None
+    rejected: Messages | None
+
+
+def preference_of(row: Any) -> Preference:
+    """The preference in a row. Raises Unfit."""
+    if not isinstance(row, Mapping):
+        raise Unfit("not_an_object", type(row).__name__)
+    if row.get("chosen") is not None and row.get("rejected") is not None:
+        found = _pair(row)
+    elif isinstance(liked := row.get("label", row.get("kto_tag")), bool):
+        found = _thumb(row, liked)
+    elif "output_1" in row and "output_2" in row:
+        found = _judged(row)
+    else:
+        raise Unfit("no_preference", ", ".join(map(str, row)))
+    return _checked(found)
+
+
+def _pair(row: Mapping[str, Any]) -> Preference:
+    chosen, rejected = row["chosen"], row["rejected"]
+    if row.get("conversations") is not None:
+        return Preference(chat(row["conversations"]), [message(chosen)], [message(rejected)])
+    if row.get("prompt") is not None:
+        prompt = completion(row["prompt"], None)
+        return Preference(prompt, _answer(chosen, prompt), _answer(rejected, prompt))
+    both = [_transcript(side) if isinstance(side, str) else chat(side) for side in (chosen, rejected)]
+    common = next((n for n, (a, b) in enumerate(zip(*both, strict=False)) if a != b), min(map(len, both)))
+    common = max((n for n in range(common + 1) if n and both[0][n - 1]["role"] != "assistant"), default=0)
+    if not common:
+        raise Unfit("different_prompts", both[0][0]["content"] if both[0] else "no messages")
+    return Preference(both[0][:common], both[0][common:], both[1][common:])
+
+
+def _thumb(row: Mapping[str, Any], liked: bool) -> Preference:
+    messages = messages_of({name: value for name, value in row.items() if name != "label"})
+    prompt, answer = messages[:-1], messages[-1:]
+    return Preference(prompt, answer if liked else None, None if liked else answer)
+
+
+def _judged(row: Mapping[str, Any]) -> Preference:
+    preferred = row.get("preference")
+    if not isinstance(preferred, int | float) or not 1 <= preferred <= 2 or preferred == 1.5:
+        raise Unfit("no_preference", f"`preference` is {preferred!r}")
+    prompt = completion(row.get("instruction"), None)
+    first, second = _answer(row["output_1"], prompt), _answer(row["output_2"], prompt)
+    return Preference(prompt, *((first, second) if preferred < 1.5 else (second, first)))
+
+
+def _answer(side: Any, prompt: Messages) -> Messages:
+    """An answer's messages; one that repeats the prompt's begins after it."""
+    if isinstance(side, str):
+        return [{"role": "assistant", "content": side}]
+    messages = chat(side if isinstance(side, list) else [side])
+    return messages[len(prompt) :] if messages[: len(prompt)] == prompt else messages
+
+
+def _transcript(text: str) -> Messages:
+    roles = {"Human": "user", "Assistant": "assistant"}
+    parts = _TURN.split(text)
+    return [
+        {"role": roles[speaker], "content": said.strip()}
+        for speaker, said in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+
+
+def _checked(found: Preference) -> Preference:
+    sides = [side for side in (found.chosen, found.rejected) if side is not None]
+    for side in sides:
+        if not side or not side[-1]["content"].strip():
+            raise Unfit("empty_answer", f"after {found.prompt[-1]['content'] if found.prompt else 'nothing'}")
+        if side[-1]["role"] != "assistant":
+            raise Unfit("wrong_order", f"an answer ends with the {side[-1]['role']}")
+        check_order([*found.prompt, *side])
+    if found.chosen == found.rejected:
+        raise Unfit("identical_answers", sides[0][-1]["content"])
+    return found

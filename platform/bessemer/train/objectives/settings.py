@@ -1,0 +1,43 @@
+"""What a recipe says about the objective of pre-training. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from bessemer.recipe.settings import Settings
+
+ObjectiveName = Literal["causal", "masked", "fill_in_the_middle"]
+
+
+class ObjectiveSettings(Settings):
+    objective: ObjectiveName | dict[ObjectiveName, PositiveFloat] = "causal"
+    """What the model learns: one objective, or several by their shares of rows (`{causal: 0.5, ...: 0.5}`)."""
+    masking_ratio: float = Field(0.3, gt=0, lt=1)
+    """Share of a row's tokens that `masked` hides."""
+    document_mask: bool = False
+    """Whether tokens see those of their own document only, with `causal`."""
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        if not self.objectives:
+            raise ValueError("`objective` names none")
+        for field, objective in (("document_mask", "causal"), ("masking_ratio", "masked")):
+            if field in self.model_fields_set and objective not in self.objectives:
+                raise ValueError(f"`{field}` is for the objective `{objective}`, which `objective` does not name")
+        return self
+
+    @property
+    def objectives(self) -> dict[ObjectiveName, float]:
+        """The share of each objective; they sum to 1."""
+        shares = {self.objective: 1.0} if isinstance(self.objective, str) else self.objective
+        return {name: shares[name] / sum(shares.values()) for name in sorted(shares)}
+
+    def resolved(self) -> dict[str, Any]:
+        """What a `Plan` holds as its `objective`."""
+        return {
+            "shares": self.objectives,
+            "masking_ratio": self.masking_ratio,
+            "document_mask": self.document_mask,
+        }
