@@ -1,0 +1,111 @@
+"""The inside of the sandbox: gives up what a program must not have, runs it, and says how it went.
+
+It runs before every program and so imports next to nothing. The request comes over a socket; the report goes back over
+it, with the request's secret, which the program has not been given.
+"""
+
+from __future__ import annotations
+
+import builtins
+import marshal
+import os
+import resource
+import sys
+from types import ModuleType
+
+if sys.platform == "linux":
+    from bessemer.sandbox import confine
+
+PROGRAM = "program.py"
+"""The name of the program in its tracebacks."""
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def main(socket: int) -> None:
+    """Runs one request: (secret, cpu_seconds, memory_bytes, file_bytes, open_files, program)."""
+    request = b"".join(iter(lambda: os.read(socket, 1 << 16), b""))
+    secret, cpu_seconds, memory_bytes, file_bytes, open_files, program = marshal.loads(request)
+    _limit(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)  # first a signal, then the end
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
+    _limit(resource.RLIMIT_NOFILE, open_files)
+    _limit(resource.RLIMIT_CORE, 0)
+    unprotected = " ".join(_confine())
+    for name in [name for name in sys.modules if name.startswith("bessemer")]:
+        del sys.modules[name]
+    write, leave = os.write, os._exit  # as they are before the program can replace them
+    status, detail = _run(program)
+    _flush()
+    write(socket, "\0".join((secret, status, unprotected, detail)).encode(errors="replace"))
+    leave(0)
+
+
+def _confine() -> list[str]:
+    """Gives up what the system lets a process give up, and says what it does not."""
+    if sys.platform != "linux":
+        _limit(resource.RLIMIT_NPROC, 0)
+        return ["network", "processes", "files"]
+    confine.die_with_parent()
+    library = f"{sys.base_prefix}/lib"
+    unprotected = []
+    if not confine.give_up_files([library, *_LIBRARIES, *_DEVICES], [os.curdir, "/dev/null"]):
+        unprotected.append("files")
+    if not confine.give_up_calls():
+        _limit(resource.RLIMIT_NPROC, 0)
+        unprotected += ["network", "processes"]
+    return unprotected
+
+
+def _limit(what: int, soft: int, hard: int | None = None) -> None:
+    """Lowers a limit for good, unless it is lower already."""
+    _, highest = resource.getrlimit(what)
+    wanted = soft if hard is None else hard
+    hard = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
+    try:
+        resource.setrlimit(what, (min(soft, hard), hard))
+    except (OSError, ValueError):  # macOS has no limit on address space
+        return
+
+
+def _run(program: str) -> tuple[str, str]:
+    """How the program ended, and the last line of its traceback."""
+    module = ModuleType("__main__")
+    sys.modules["__main__"] = module
+    sys.argv = [PROGRAM]
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # what `site` would add
+    try:
+        exec(compile(program, PROGRAM, "exec", dont_inherit=True), vars(module))
+    except SystemExit as error:
+        return "exited", f"SystemExit: {error}"
+    except MemoryError:
+        return "memory", "MemoryError"
+    except BaseException as error:  # noqa: BLE001 whatever the program raises is its result
+        return "error", _last_line(error)
+    return "finished", ""
+
+
+def _flush() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # the file is full, or the program closed it
+            pass
+
+
+def _last_line(error: BaseException) -> str:
+    """`NameError: name 'x' is not defined (line 3)`, by the line of the program itself."""
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == PROGRAM else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == PROGRAM:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+    except BaseException:  # noqa: BLE001 the program's own exceptions may raise
+        text = ""
+    name = type(error).__name__
+    where = "" if line is None else f" (line {line})"
+    return (f"{name}: {text}" if text else name).replace("\0", "")[:1000] + where
