@@ -1,7 +1,8 @@
 """The outside of the sandbox: starts a process for a program, waits no longer than allowed, and kills all that is left.
 
 Standard input, output and error are files, so a program can neither block its reader nor be blocked by it; the limit on
-file size ends one that prints without end. Measured: 9 ms a program, of which the interpreter's start takes 5.
+file size ends one that prints without end. Measured on two cores: 12 ms a program, half of it the interpreter's start;
+6.5 ms each with two side by side.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Alignment: losses on preferences and rewards, the rewards themselves, and answers to give them to."""

@@ -1,0 +1,158 @@
+"""Losses of policy gradients: groups of answers compared with each other (GRPO), or with a value model (PPO).
+
+    advantages = group_advantages(rewards, num_generations)                 GRPO: one a completion
+    advantages, returns = generalised_advantages(rewards, values, mask)     PPO: one a token
+    loss = policy_loss(logprobs, old_logprobs, advantages, mask)
+
+Letters in shapes: B completions, T tokens of the longest. `mask` [B, T] is true for the tokens of a completion, its
+stop token included. All are fp32. Losses are a sum and its weight over the global batch; TRL's are `sum / weight`.
+Settings have TRL's names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bessemer.train.objectives.base import Loss, Measures
+
+ScaleRewards = Literal["none", "group", "batch"]
+"""What advantages are divided by: nothing, the standard deviation of the group, or that of the batch."""
+LossType = Literal["dapo", "grpo", "dr_grpo"]
+"""What the loss is a mean over. `dapo` (arXiv 2503.14476): all tokens of the global batch. `grpo` (arXiv 2402.03300):
+completions, each a mean over its tokens. `dr_grpo` (arXiv 2503.20783): completions, each a sum over a constant.
+"""
+Estimator = Literal["k1", "k2", "k3"]
+
+
+def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: ScaleRewards = "none") -> Tensor:
+    """By how much each reward [B] exceeds the mean of its group of `num_generations` rows in succession.
+
+    A reward that is not a number (a reward function failed) counts in no mean, and its advantage is 0. Dividing by the
+    group's standard deviation makes questions that are too easy or too hard weigh more (Dr. GRPO, arXiv 2503.20783).
+    """
+    assert num_generations > 1, "a group of one has nothing to be compared with"
+    groups = rewards.view(-1, num_generations)
+    advantages = groups - groups.nanmean(1, keepdim=True)
+    if scale_rewards == "group":
+        advantages = advantages / (_deviation(groups, 1) + 1e-4)
+    elif scale_rewards == "batch":
+        advantages = advantages / (_deviation(rewards, 0) + 1e-4)
+    return advantages.flatten().nan_to_num(nan=0.0)
+
+
+def has_spread(rewards: Tensor, num_generations: int) -> Tensor:
+    """For each group, whether its rewards differ: one that has no spread teaches nothing."""
+    groups, missing = rewards.view(-1, num_generations), rewards.isnan().view(-1, num_generations)
+    highest = groups.masked_fill(missing, -torch.inf).amax(1)
+    return highest > groups.masked_fill(missing, torch.inf).amin(1)
+
+
+def policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    epsilon: float = 0.2,
+    epsilon_high: float = 0.28,
+    delta: float | None = None,
+    loss_type: LossType = "dapo",
+    max_completion_length: int | None = None,
+    beta: float = 0.0,
+    reference_logprobs: Tensor | None = None,
+) -> Loss:
+    """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A) with r = policy / old policy, a token at a time.
+
+    Log-probabilities are of the tokens drawn, [B, T]; advantages [B] or [B, T]. Proximal policy optimization (arXiv
+    1707.06347, eq. 7); a higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` bounds r from
+    above also where A < 0, which is the dual clip of arXiv 1912.09729 (usual: 3; above 1 + epsilon_high). `beta` weighs
+    the KL from the reference by `k3`. `dr_grpo` divides by `max_completion_length` a completion.
+    """
+    advantages = advantages[:, None] if advantages.ndim == 1 else advantages
+    mask = mask.bool()
+    ratio = (logprobs - old_logprobs).masked_fill(~mask, 0.0).exp()
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
+    bounded = ratio if delta is None else ratio.clamp_max(delta)
+    losses = -torch.min(bounded * advantages, clipped * advantages)
+    tokens = mask.sum().float()
+    outside = ((ratio < 1 - epsilon) & (advantages < 0)) | ((ratio > 1 + epsilon_high) & (advantages > 0))
+    measures: Measures = {"clip_ratio": ((outside & mask).sum(), tokens)}
+    if beta:
+        assert reference_logprobs is not None, "a KL needs a reference"
+        distance = kl(logprobs.masked_fill(~mask, 0.0), reference_logprobs.masked_fill(~mask, 0.0), "k3")
+        losses = losses + beta * distance
+        measures["kl"] = (distance.detach().sum(), tokens)
+    losses = losses.masked_fill(~mask, 0.0)
+    completions = torch.tensor(float(len(mask)), device=mask.device)
+    if loss_type == "dapo":
+        return Loss(losses.sum(), tokens, measures)
+    if loss_type == "grpo":
+        return Loss((losses.sum(1) / mask.sum(1).clamp_min(1)).sum(), completions, measures)
+    assert max_completion_length is not None, "`dr_grpo` needs its constant"
+    return Loss(losses.sum(), completions * max_completion_length, measures)
+
+
+def kl(logprobs: Tensor, reference_logprobs: Tensor, estimator: Estimator) -> Tensor:
+    """An estimate of KL(policy || reference) from each token drawn from the policy (Schulman, 2020).
+
+    With d = log(policy / reference): `k1` = d has the right mean, for rewards; `k2` = d^2 / 2 has the right gradient,
+    for losses; `k3` = exp(-d) - 1 + d has the right mean, is never negative and varies least, for logs.
+    """
+    d = logprobs - reference_logprobs
+    if estimator == "k1":
+        return d
+    return d.square() / 2 if estimator == "k2" else torch.expm1(-d) + d
+
+
+def token_rewards(
+    scores: Tensor, logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, *, kl_coef: float
+) -> Tensor:
+    """PPO's rewards [B, T]: every token pays `kl_coef` times its `k1`, and the last gets the completion's score [B]."""
+    rewards = -kl_coef * kl(logprobs, reference_logprobs, "k1") * mask
+    last = mask.long().cumsum(1).argmax(1, keepdim=True)
+    return rewards.scatter_add(1, last, scores[:, None].to(rewards))
+
+
+def generalised_advantages(
+    rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float = 1.0, lam: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Advantages and returns of every token, [B, T], without gradient (arXiv 1506.02438, eq. 16).
+
+    `gamma` discounts what comes later; `lam` = 1 trusts the rewards, 0 the values.
+    """
+    values, rewards = (values * mask).detach(), (rewards * mask).detach()
+    advantages = torch.zeros_like(values)
+    following = following_value = torch.zeros_like(values[:, 0])
+    for t in range(values.shape[1] - 1, -1, -1):
+        surprise = rewards[:, t] + gamma * following_value - values[:, t]
+        following = advantages[:, t] = surprise + gamma * lam * following
+        following_value = values[:, t]
+    return advantages, advantages + values
+
+
+def whitened(advantages: Tensor, mask: Tensor) -> Tensor:
+    """Advantages [B, T] with mean 0 and variance 1 over the tokens of `mask`."""
+    chosen = advantages[mask.bool()]
+    return (advantages - chosen.mean()) * torch.rsqrt(chosen.var() + 1e-8)
+
+
+def value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, cliprange_value: float = 0.2
+) -> Loss:
+    """Half the squared error of a value model [B, T], no smaller than that of values kept near the old ones."""
+    near = torch.max(torch.min(values, old_values + cliprange_value), old_values - cliprange_value)
+    error, near_error = (values - returns).square(), (near - returns).square()
+    tokens = mask.sum().float()
+    clipped = ((near_error > error) & mask.bool()).sum()
+    total = 0.5 * (torch.max(error, near_error) * mask).sum()
+    return Loss(total, tokens, {"value_clip_ratio": (clipped, tokens)})
+
+
+def _deviation(values: Tensor, dimension: int) -> Tensor:
+    """The standard deviation of a sample, kept as a dimension; what is not a number is left out."""
+    variance = (values - values.nanmean(dimension, keepdim=True)).square().nanmean(dimension, keepdim=True)
+    count = (~values.isnan()).sum(dimension, keepdim=True)
+    return (variance * count / (count - 1)).sqrt()
