@@ -26,7 +26,7 @@ from bessemer.train.workers import Workers
 VOCABULARY = 61
 LENGTH = 16
 PLAN = Plan(
-    objective={"shares": {"causal": 1.0}, "masking_ratio": 0.3, "document_mask": False},
+    objective={"shares": {"causal": 1.0}, "masking_ratio": 0.3, "document_mask": False, "z_loss": 0.0},
     max_seq_length=LENGTH,
     global_batch_size=8,
     num_steps=12,
@@ -45,7 +45,6 @@ PLAN = Plan(
     final_learning_rate_ratio=0.0,
     gradient_clip=1.0,
     spike_sigmas=6.0,
-    z_loss=0.0,
     on_divergence="stop",
     seed=0,
 )

@@ -71,6 +71,7 @@ class Transformer(nn.Module):
         reduction: Literal["sum", "none"] = "sum",
         z_loss: float = 0.0,
         at: tuple[Tensor, Tensor] | None = None,
+        logits: bool = True,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
         causal: bool = True,
@@ -78,7 +79,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
 
-        `at`, a row and a position for each of n places, asks for the logits [n, V] of those alone.
+        `at`, a row and a position for each of n places, asks for those alone: logits [n, V], or with `targets` [n]
+        their cross entropy. Without `logits` the answer is the hidden states that the head would read.
 
         The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
@@ -88,6 +90,8 @@ class Transformer(nn.Module):
         x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
         if at is not None:
             x = x[at]
+        if not logits:
+            return x
         if targets is None:
             return F.linear(x, self.head().to(x.dtype))
         return cross_entropy(x, self.head(), targets, reduction=reduction, z_loss=z_loss)

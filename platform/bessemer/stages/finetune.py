@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.model.config import LoraSettings
@@ -35,6 +35,8 @@ FULL, LORA = 2e-5, 2e-4
 class Config(TrainingConfig):
     lora: LoraSettings | None = None
     """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    z_loss: NonNegativeFloat = 0.0
+    """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
     decay_ratio: float = Field(0.5, ge=0, le=1)
     """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
 
@@ -58,7 +60,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         config,
         num_rows=objective.num_rows,
         seed=context.seed,
-        objective={"name": "supervised", "lora": config.lora.model_dump(mode="json") if config.lora else None},
+        objective={
+            "name": "supervised",
+            "z_loss": config.z_loss,
+            "lora": config.lora.model_dump(mode="json") if config.lora else None,
+        },
         default_tokens=objective.num_rows * config.max_seq_length,
         auto_rates=partial(
             further_rates,

@@ -65,14 +65,10 @@ class TrainSettings(Settings):
     """Largest norm of the gradient; a longer one is scaled down to it."""
     spike_sigmas: PositiveFloat | None = 6.0
     """A step whose loss or gradient norm is this many standard deviations above those before it is skipped."""
-    z_loss: NonNegativeFloat = 0.0
-    """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
     on_divergence: Literal["stop", "rewind"] = "stop"
     """A loss or gradient that is no number: stop, or go back to the last checkpoint and leave out the batches since."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """What activations are computed in; parameters are fp32. `auto`: bf16 where the hardware multiplies it."""
-    validation_tokens: PositiveInt = 131_072
-    """Held-out tokens measured each time: evenly spread windows, or all there are."""
     validation_interval: PositiveInt | Auto = execution("auto")
     """Steps between measurements on held-out documents; `auto` spends a twentieth of the time. The end has one."""
     log_interval: PositiveInt = execution(10)
@@ -125,7 +121,6 @@ class Plan:
     final_learning_rate_ratio: float
     gradient_clip: float | None
     spike_sigmas: float | None
-    z_loss: float
     on_divergence: Literal["stop", "rewind"]
     seed: int
 
@@ -226,7 +221,6 @@ def resolve(
         final_learning_rate_ratio=settings.final_learning_rate_ratio,
         gradient_clip=settings.gradient_clip,
         spike_sigmas=settings.spike_sigmas,
-        z_loss=settings.z_loss,
         on_divergence=settings.on_divergence,
         seed=seed,
     )

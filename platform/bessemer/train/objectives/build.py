@@ -34,7 +34,7 @@ def _part(
         "length": plan.max_seq_length,
         "seed": plan.seed,
         "validation_tokens": validation_tokens,
-        "z_loss": plan.z_loss,
+        "z_loss": plan.objective["z_loss"],
     }
     if name == "causal":
         return Causal(store, document_mask=plan.objective["document_mask"], **common)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from bessemer.recipe.settings import Settings
 
@@ -18,6 +18,11 @@ class ObjectiveSettings(Settings):
     """Share of a row's tokens that `masked` hides."""
     document_mask: bool = False
     """Whether tokens see those of their own document only, with `causal`."""
+
+    z_loss: NonNegativeFloat = 0.0
+    """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
+    validation_tokens: PositiveInt = 131_072
+    """Held-out tokens measured each time: evenly spread windows, or all there are."""
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
@@ -40,4 +45,5 @@ class ObjectiveSettings(Settings):
             "shares": self.objectives,
             "masking_ratio": self.masking_ratio,
             "document_mask": self.document_mask,
+            "z_loss": self.z_loss,
         }

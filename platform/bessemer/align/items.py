@@ -1,0 +1,76 @@
+"""What preference objectives learn from: the rows of a split, as trees, and what the model first thought of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bessemer.align.trees import Tree, answer_logprobs, lay_out
+from bessemer.tokens.rows import PREFERENCES, read_split
+from bessemer.train.workers import Workers
+
+BATCH_TOKENS = 8192
+"""Of the pass that asks the model as it starts."""
+
+
+class Items:
+    """The preferences of a split. `labels`, of single thumbs, say which were up."""
+
+    def __init__(self, names: list[str], trees: list[Tree], labels: npt.NDArray[np.bool_] | None = None) -> None:
+        self.names, self.trees, self.labels = names, trees, labels
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+
+def read_pairs(parts: Sequence[Path], split: str) -> Items:
+    """The rows with two answers, the preferred one first."""
+    found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
+    prompts, chosen, rejected = (found[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    whole = np.flatnonzero((chosen.lengths > 0) & (rejected.lengths > 0)).tolist()
+    names = found["id"].to_pylist()
+    return Items([names[n] for n in whole], [Tree(prompts[n], (chosen[n], rejected[n])) for n in whole])
+
+
+def read_thumbs(parts: Sequence[Path], split: str) -> Items:
+    """Every answer by itself; of a pair, the preferred one as a thumb up and the other as a thumb down."""
+    found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
+    names, trees, labels = [], [], []
+    for number, name in enumerate(found["id"].to_pylist()):
+        for side, liked in (("chosen_ids", True), ("rejected_ids", False)):
+            if len(answer := found[side][number]):
+                names.append(name)
+                trees.append(Tree(found["prompt_ids"][number], (answer,)))
+                labels.append(liked)
+    return Items(names, trees, np.array(labels, np.bool_))
+
+
+@torch.no_grad()
+def logprobs_of(model: nn.Module, trees: Sequence[Tree], workers: Workers) -> Tensor:
+    """The log-probability of every answer [trees, answers], fp32, in main memory; the workers share the work."""
+    if not trees:
+        return torch.zeros(0, 1)
+    found = torch.zeros(len(trees), len(trees[0].answers))
+    order = sorted(range(len(trees)), key=lambda number: -trees[number].size)[workers.rank :: workers.size]
+    while order:
+        count = max(1, BATCH_TOKENS // trees[order[0]].size)
+        chosen, order = order[:count], order[count:]
+        batch, rows = lay_out([trees[number] for number in chosen])
+        values = answer_logprobs(model, {name: value.to(workers.device) for name, value in batch.items()}).cpu()
+        for row, numbers in enumerate(rows):
+            for slot, number in enumerate(numbers):
+                found[chosen[number]] = values[row, slot]
+    return workers.sum(found).cpu()
+
+
+def in_rows(values: Tensor, rows: Sequence[Sequence[int]], slots: int) -> Tensor:
+    """Values of trees, [trees, ...], where `lay_out` put the trees: [rows, slots, ...]; 0 where there is none."""
+    placed = values.new_zeros(len(rows), slots, *values.shape[1:])
+    for row, numbers in enumerate(rows):
+        placed[row, : len(numbers)] = values[list(numbers)]
+    return placed

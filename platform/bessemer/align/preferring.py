@@ -1,0 +1,175 @@
+"""Learning from preferences as an objective of the trainer: DPO, IPO, ORPO and KTO, over trees of answers.
+
+What the model thought of every answer before it began (its reference) is computed once, in one pass over the data, and
+kept: one number an answer instead of a second model in memory and a second forward pass in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bessemer.align import preference
+from bessemer.align.items import Items, in_rows, logprobs_of, read_pairs, read_thumbs
+from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
+from bessemer.align.trees import Tree, answer_lengths, answer_logprobs, lay_out
+from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
+from bessemer.train.sampler import Integers, Rows
+from bessemer.train.workers import Workers
+
+SPLITS = ("tune", "validation")
+
+
+class _Preferring:
+    """What the objectives over preferences share: items in place of token windows."""
+
+    causal = True
+    prefetch = True
+    measure_names: tuple[str, ...] = ("loss", "rewards_chosen", "rewards_rejected", "rewards_margins")
+
+    def __init__(self, items: Items, held_out: Items) -> None:
+        self._items, self._held_out = items, held_out
+        self.num_rows, self.num_validation_rows = len(items), len(held_out)
+        self.modules = nn.ModuleDict()
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        return self._laid_out(0, rows.index)
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        return self._laid_out(1, np.arange(first, last))
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        loss = self.loss(model, batch)
+        return {"loss": (loss.sum, loss.weight), **loss.measures}
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        return measured
+
+    def documents(self, rows: Rows) -> list[str]:
+        return list(dict.fromkeys(self._items.names[number] for number in rows.index))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        raise NotImplementedError
+
+    def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class Pairs(_Preferring):
+    """DPO, IPO or ORPO."""
+
+    measure_names = (*_Preferring.measure_names, "rewards_accuracies")
+
+    def __init__(self, parts: Sequence[Path], method: Dpo | Ipo | Orpo, model: nn.Module, workers: Workers) -> None:
+        super().__init__(*(read_pairs(parts, split) for split in SPLITS))
+        self.method = method
+        self._reference = [
+            None if isinstance(method, Orpo) else logprobs_of(model, items.trees, workers)
+            for items in (self._items, self._held_out)
+        ]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        there = batch["ends"][:, :, 0] >= 0
+        chosen, rejected = answer_logprobs(model, batch)[there].unbind(-1)
+        if isinstance(self.method, Orpo):
+            return preference.orpo(chosen, rejected, *_lengths(batch, there), beta=self.method.beta)
+        reference = batch["reference"][there].unbind(-1)
+        if isinstance(self.method, Ipo):
+            return preference.ipo(chosen, rejected, *reference, *_lengths(batch, there), beta=self.method.beta)
+        smoothing = self.method.label_smoothing
+        return preference.dpo(chosen, rejected, *reference, beta=self.method.beta, label_smoothing=smoothing)
+
+    def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
+        items = (self._items, self._held_out)[split]
+        batch, rows = lay_out([items.trees[number] for number in numbers])
+        reference = self._reference[split]
+        if reference is None:
+            return batch
+        return batch | {"reference": in_rows(reference[numbers], rows, batch["ends"].shape[1])}
+
+
+def _lengths(batch: Batch, there: Tensor) -> tuple[Tensor, ...]:
+    return answer_lengths(batch)[there].unbind(-1)
+
+
+class Thumbs(_Preferring):
+    """KTO. Its distance from the reference is that of the whole global batch, however the batch is cut.
+
+    It is estimated on answers given to other prompts than their own, with the weights before the step, so a batch
+    cannot be made ahead. Held out, the distance counts as zero.
+    """
+
+    prefetch = False
+    measure_names = ("loss", "rewards_chosen", "rewards_rejected")
+
+    def __init__(self, parts: Sequence[Path], method: Kto, model: nn.Module, workers: Workers, *, seed: int) -> None:
+        super().__init__(*(read_thumbs(parts, split) for split in SPLITS))
+        self.method, self._model, self._workers = method, model, workers
+        self._crossed = _crossed(self._items.trees, seed)
+        self._reference = [logprobs_of(model, items.trees, workers)[:, 0] for items in (self._items, self._held_out)]
+        self._crossed_reference = logprobs_of(model, self._crossed, workers)[:, 0]
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        batch = self._laid_out(0, rows.index)
+        return batch | {"kl": self._distance(rows.index).expand(len(batch["tokens"]))}
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        there = batch["ends"][:, :, 0] >= 0
+        return preference.kto(
+            answer_logprobs(model, batch)[there][:, 0],
+            batch["reference"][there],
+            batch["labels"][there],
+            batch["kl"][0],
+            beta=self.method.beta,
+            desirable_weight=self.method.desirable_weight,
+            undesirable_weight=self.method.undesirable_weight,
+        )
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        return {name: value for name, value in super().measure(model, batch).items() if name != "kl"}
+
+    def _distance(self, numbers: Integers) -> Tensor:
+        """The mean over the global batch; every worker gives the sum over its rows."""
+        alone = Workers(0, 1, self._workers.device)
+        now = logprobs_of(self._model, [self._crossed[number] for number in numbers], alone)[:, 0]
+        before = self._crossed_reference[numbers]
+        sums = self._workers.sum(torch.stack((now.sum(), before.sum(), torch.tensor(float(len(numbers)))))).cpu()
+        return preference.kto_kl(sums[0] / sums[2], sums[1] / sums[2])
+
+    def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
+        items = (self._items, self._held_out)[split]
+        assert items.labels is not None
+        batch, rows = lay_out([items.trees[number] for number in numbers])
+        slots = batch["ends"].shape[1]
+        return batch | {
+            "reference": in_rows(self._reference[split][numbers], rows, slots),
+            "labels": in_rows(torch.from_numpy(items.labels[numbers]), rows, slots),
+            "kl": torch.zeros(len(rows)),
+        }
+
+
+def _crossed(trees: Sequence[Tree], seed: int) -> list[Tree]:
+    """Each prompt with the answer to another: that of the item before it in a shuffled order."""
+    order = generator_of("crossed", seed).permutation(len(trees))
+    found: list[Tree | None] = [None] * len(trees)
+    for before, here in zip(np.roll(order, 1).tolist(), order.tolist(), strict=True):
+        found[here] = Tree(trees[here].prompt, trees[before].answers)
+    return [tree for tree in found if tree is not None]
+
+
+def build(method: Method, parts: Sequence[Path], model: nn.Module, workers: Workers, *, seed: int) -> Pairs | Thumbs:
+    """The objective of a method, with `model` as it is now for its reference."""
+    if isinstance(method, Kto):
+        return Thumbs(parts, method, model, workers, seed=seed)
+    return Pairs(parts, method, model, workers)

@@ -1,0 +1,163 @@
+"""align: a model and preferences in, a model that answers as people prefer out.
+
+By one method: DPO, IPO, ORPO (pairs), or KTO (single thumbs). All parameters or low-rank adapters. Learning from
+rewards instead, with answers that the model writes itself, is the stage `reinforce`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.model.config import LoraSettings
+from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.training import Job, TrainingConfig, check_start, pretraining_rates, train
+from bessemer.train.settings import Auto, further_rates, resolve
+
+if TYPE_CHECKING:
+    from bessemer.model.transformer import Transformer
+    from bessemer.train.objectives.base import Objective
+    from bessemer.train.workers import Workers
+
+METHODS = ("dpo", "ipo", "kto", "orpo")
+SHARE_OF_PRETRAINING = 0.05
+"""Of the rates of pre-training."""
+FULL, LORA = 1e-6, 5e-6
+"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+
+
+class Config(TrainingConfig):
+    dpo: Dpo | None = None
+    """Direct preference optimization, from pairs; `{}` for its usual settings."""
+    ipo: Ipo | None = None
+    """Identity preference optimization, from pairs."""
+    kto: Kto | None = None
+    """Kahneman-Tversky optimization, from single thumbs; a pair counts as two."""
+    orpo: Orpo | None = None
+    """Odds ratio preference optimization, from pairs, without a reference."""
+    lora: LoraSettings | None = None
+    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    global_batch_size: PositiveInt | Auto = 32
+    """Pairs, or thumbs, a step, over all workers."""
+    decay_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        named = [name for name in METHODS if getattr(self, name) is not None]
+        if len(named) != 1:
+            found = " and ".join(f"`{name}`" for name in named) or "none"
+            raise ValueError(f"name one method of {', '.join(f'`{name}`' for name in METHODS)}, and not {found}")
+        return self
+
+    @property
+    def method(self) -> Method:
+        return next(method for method in (self.dpo, self.ipo, self.kto, self.orpo) if method is not None)
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.align.items import read_pairs, read_thumbs
+
+    start, tokenizer, preferences = inputs["model"], inputs["tokenizer"], inputs["preferences"]
+    model, stop_ids = check_start(config, start, tokenizer, preferences)
+    parts = preferences.parts()
+    by_thumbs = config.kto is not None
+    read = read_thumbs if by_thumbs else read_pairs
+    _check_rows(parts, config.max_seq_length, pairs=not by_thumbs)
+    count = len(read(parts, "tune"))
+    if not count:
+        raise NothingLeft(
+            "the split `tune` of the preferences holds no row", hint="give `validation` and `test` smaller shares"
+        )
+    if by_thumbs and config.sharding == "full":
+        raise UsageError("`kto` needs whole models on every worker", hint="leave `sharding` out")
+    origin = pretraining_rates(start)
+    name = next(name for name in METHODS if getattr(config, name) is not None)
+    plan = resolve(
+        config,
+        num_rows=count,
+        seed=context.seed,
+        objective={
+            "name": name,
+            **config.method.model_dump(mode="json"),
+            "lora": config.lora.model_dump(mode="json") if config.lora else None,
+        },
+        default_tokens=count * config.max_seq_length,
+        auto_rates=partial(
+            further_rates,
+            config,
+            model,
+            origin=None if config.lora else origin,
+            share=SHARE_OF_PRETRAINING,
+            adamw=LORA if config.lora else FULL,
+        ),
+    )
+    job = Job(
+        settings=config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
+        plan=plan,
+        model=model,
+        make_objective=_MakeObjective(config.method, parts, context.seed),
+        tokenizer=tokenizer.data,
+        stop_ids=stop_ids,
+        start=start.data,
+        lora=config.lora,
+        origin=origin,
+    )
+    train(job, draft, context)
+
+
+@dataclass(frozen=True)
+class _MakeObjective:
+    method: Method
+    parts: Sequence[Path]
+    seed: int
+
+    def __call__(self, model: Transformer, workers: Workers) -> Objective:
+        from bessemer.align.preferring import build
+
+        return build(self.method, self.parts, model, workers, seed=self.seed)
+
+
+def _check_rows(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> None:
+    """Raises UsageError where a row does not fit the method or the length: none is cut or left out in silence."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from bessemer.artifacts.documents import read_parquet
+    from bessemer.tokens.rows import PREFERENCES
+
+    columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
+    tables = [PREFERENCES.empty_table().select(columns), *(read_parquet(part, columns) for part in parts)]
+    table = pa.concat_tables(tables)
+    prompts, *sides = (pc.fill_null(pc.list_value_length(table[name]), 0) for name in columns)
+    longest = pc.max(pc.add(prompts, pc.max_element_wise(*sides))).as_py() or 0
+    if longest > max_seq_length:
+        raise UsageError(
+            f"a prompt with its answer has {longest} tokens, and `max_seq_length` is {max_seq_length}",
+            hint=f"set `max_seq_length` of the stage `preferences` to {max_seq_length}: longer ones get a verdict",
+        )
+    single = pc.sum(pc.or_(pc.equal(sides[0], 0), pc.equal(sides[1], 0))).as_py() or 0
+    if pairs and single:
+        raise UsageError(
+            f"{single} of {len(table)} preferences are single thumbs, which this method cannot learn from",
+            hint="use `kto`, or bring pairs",
+        )
+
+
+STAGE = Stage(
+    kind="align",
+    version=1,
+    config=Config,
+    consumes=("model", "preferences", "tokenizer"),
+    produces="model",
+    run=run,
+    libraries=("torch",),
+    seeded=True,
+)

@@ -1,0 +1,200 @@
+"""preferences and align: a model comes to prefer what people do, by every method, and what cannot be is said first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from bessemer import storage
+from bessemer.align.items import logprobs_of, read_pairs
+from bessemer.artifacts.store import Artifact
+from bessemer.errors import NothingLeft, Stopped, UsageError
+from bessemer.model.config import ModelShape
+from bessemer.model.hub import export_model, load_model
+from bessemer.model.transformer import Transformer
+from bessemer.stages import align, preferences
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.tokens.training import train_tokenizer
+from bessemer.train.workers import Workers
+
+ANIMALS = ["cat", "dog", "owl", "fox", "hen", "cow", "bee", "ant"]
+PLACES = ["house", "field", "wood", "town"]
+PAIRS = [
+    {
+        "prompt": f"Where in the {place} is the {animal}?",
+        "chosen": f"The {animal} is in the old {place}.",
+        "rejected": f"The {animal}? Look for it.",
+    }
+    for animal in ANIMALS
+    for place in PLACES
+]
+THUMBS = [
+    {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+    for pair in PAIRS
+    for side in ("chosen", "rejected")
+]
+SETTINGS: dict[str, Any] = {
+    "max_seq_length": 64,
+    "global_batch_size": 8,
+    "max_steps": 20,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "embedding_learning_rate": 1e-3,
+    "log_interval": 1,
+    "num_threads": 1,
+    "dtype": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> TokenizerFolder:
+    texts = [" ".join(row.values()) for row in PAIRS] + ["user assistant system"]
+    return TokenizerFolder.trained(train_tokenizer(texts * 5, 400))
+
+
+@pytest.fixture
+def inputs(make_artifact: Callable[..., Any], tokenizer: TokenizerFolder) -> dict[str, Artifact]:
+    draft, seal = make_artifact("tokenizer")
+    tokenizer.save(draft.data)
+    found = {"tokenizer": seal()}
+    draft, seal = make_artifact("model")
+    shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
+    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.05, generator=generator)
+    export_model(model, draft.data, tokenizer=found["tokenizer"].data, stop_ids=[tokenizer.end_of_text_id])
+    return found | {"model": seal()}
+
+
+@pytest.fixture
+def prefer(
+    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> Callable[..., Any]:
+    """`prefer(rows)` runs the stage `preferences` on a file of them."""
+
+    def run(rows: list[Any], **changes: Any) -> tuple[Any, Artifact]:
+        file = tmp_path / "rows.jsonl"
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        draft, seal = make_artifact("preferences", f"preferences-{len(rows)}")
+        config = preferences.Config.model_validate({"paths": [str(file)], "split": {"validation": 0.2}, **changes})
+        preferences.run(config, inputs, draft, make_context())
+        return draft, seal()
+
+    return run
+
+
+@pytest.fixture
+def learn(
+    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`learn("name", rows=artifact, dpo={})` runs the stage `align`."""
+
+    def run(name: str, *, rows: Artifact, context: Any = None, attempt: int = 1, **changes: Any) -> Any:
+        draft, _ = make_artifact("model", name)
+        draft.attempt = attempt
+        config = align.Config.model_validate(SETTINGS | changes)
+        align.run(config, inputs | {"preferences": rows}, draft, context or make_context())
+        return draft
+
+    return run
+
+
+def recorded(draft: Any) -> list[dict[str, float]]:
+    files = sorted((draft.path / "metrics").glob("*.jsonl"))
+    return [line["metrics"] for file in files for line in storage.read_lines(file)]
+
+
+def share_preferred(folder: Path, rows: Artifact, split: str) -> float:
+    """Of the pairs of a split, those whose preferred answer gained more on where the model began."""
+    found = logprobs_of(load_model(folder), read_pairs(rows.parts(), split).trees, Workers(0, 1, torch.device("cpu")))
+    return float((found[:, 0] > found[:, 1]).float().mean())
+
+
+# ------------------------------------------------------------------------------------------------ preferences
+
+
+def test_every_row_has_a_verdict_and_a_pair_its_tokens(prefer: Any, tokenizer: TokenizerFolder) -> None:
+    bad = [
+        {"prompt": "Hi?", "chosen": "Same.", "rejected": "Same."},
+        {"prompt": "Hi?", "chosen": "", "rejected": "Go."},
+        {"prompt": "Hi?", "chosen": "Hello."},
+        {"prompt": "Hi?", "chosen": "long " * 80, "rejected": "Go."},
+    ]
+    draft, artifact = prefer([*PAIRS, *bad], max_seq_length=64)
+    assert (draft.counts.created, draft.counts.documents_out) == (36, 32)
+    assert draft.counts.removed_by_rule == {
+        "empty_answer": 1, "identical_answers": 1, "no_preference": 1, "too_long": 1,
+    }  # fmt: skip
+    rows = [row for part in artifact.parts() for row in pq.read_table(part).to_pylist()]
+    for row in rows:
+        prompt, chosen = (tokenizer.decode(row[name]) for name in ("prompt_ids", "chosen_ids"))
+        assert prompt == f"<|im_start|>user\n{row['prompt'][0]['content']}<|im_end|>\n<|im_start|>assistant\n"
+        assert chosen == f"{row['chosen'][0]['content']}<|im_end|>"
+    assert len({row["split"] for row in rows if row["prompt"] == rows[0]["prompt"]}) == 1
+
+
+# ------------------------------------------------------------------------------------------------ align
+
+
+@pytest.mark.parametrize(
+    "method", [{"dpo": {}}, {"dpo": {"label_smoothing": 0.1}}, {"ipo": {}}, {"kto": {}}, {"orpo": {}}]
+)
+def test_what_people_prefer_becomes_likelier(
+    prefer: Any, learn: Any, inputs: dict[str, Artifact], method: dict[str, Any]
+) -> None:
+    _, rows = prefer(THUMBS if "kto" in method else PAIRS)
+    _, pairs = prefer(PAIRS)
+    assert share_preferred(inputs["model"].data, pairs, "validation") < 0.5, "the longer answer is less likely first"
+    draft = learn("aligned", rows=rows, **method)
+    assert share_preferred(draft.data, pairs, "validation") > 0.9, "also after prompts that it did not learn from"
+    first, last = recorded(draft)[0], recorded(draft)[-1]
+    assert last["train/loss"] < first["train/loss"]
+    if "kto" in method:
+        assert last["validation/rewards_chosen"] > last["validation/rewards_rejected"]
+    elif "orpo" not in method:
+        assert first["train/rewards_margins"] == pytest.approx(0.0, abs=1e-4), "it begins at its reference"
+        assert last["validation/rewards_accuracies"] > 0.9
+
+
+def test_the_result_does_not_depend_on_how_a_batch_is_cut(prefer: Any, learn: Any) -> None:
+    _, rows = prefer(THUMBS)
+    found = [learn(f"by-{size}", rows=rows, kto={}, micro_batch_size=size, max_steps=5) for size in (1, 8)]
+    one, eight = ([figures["train/loss"] for figures in recorded(draft)] for draft in found)
+    assert one == pytest.approx(eight, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", [{"dpo": {}, "lora": {"r": 2}}, {"kto": {}}])
+def test_a_stopped_run_continues_to_the_same_model(
+    prefer: Any, learn: Any, make_context: Any, method: dict[str, Any]
+) -> None:
+    _, rows = prefer(PAIRS)
+    whole = learn("whole", rows=rows, max_steps=6, **method)
+    context = make_context()
+    context.progress = lambda step, *_, **__: context.stopping.set() if step == 3 else None
+    with pytest.raises(Stopped):
+        learn("halves", rows=rows, max_steps=6, context=context, **method)
+    halves = learn("halves", rows=rows, max_steps=6, attempt=2, **method)
+    assert (whole.data / "model.safetensors").read_bytes() == (halves.data / "model.safetensors").read_bytes()
+
+
+def test_what_cannot_be_is_said_before_training(prefer: Any, learn: Any) -> None:
+    _, rows = prefer(THUMBS)
+    with pytest.raises(UsageError, match="64 of 64 preferences are single thumbs"):
+        learn("pairs", rows=rows, dpo={})
+    with pytest.raises(UsageError, match=r"a prompt with its answer has \d+ tokens, and `max_seq_length` is 8"):
+        learn("short", rows=rows, kto={}, max_seq_length=8)
+    with pytest.raises(UsageError, match="whole models"):
+        learn("sharded", rows=rows, kto={}, sharding="full")
+    _, held_out = prefer(PAIRS, split={"validation": 0.999})
+    with pytest.raises(NothingLeft, match="`tune` of the preferences holds no row"):
+        learn("none", rows=held_out, dpo={})
+    for methods in ({}, {"dpo": {}, "kto": {}}):
+        with pytest.raises(ValueError, match="name one method"):
+            align.Config.model_validate(methods)
