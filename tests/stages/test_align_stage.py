@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import transformers
 
 from bessemer import storage
-from bessemer.align.items import logprobs_of, read_pairs
+from bessemer.align.items import logprobs_of, of_answers, read_pairs
+from bessemer.align.rewarding import answer_rewards
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import NothingLeft, Stopped, UsageError
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
-from bessemer.stages import align, preferences
+from bessemer.stages import align, preferences, reward
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 from bessemer.train.workers import Workers
@@ -198,3 +202,26 @@ def test_what_cannot_be_is_said_before_training(prefer: Any, learn: Any) -> None
     for methods in ({}, {"dpo": {}, "kto": {}}):
         with pytest.raises(ValueError, match="name one method"):
             align.Config.model_validate(methods)
+
+
+# ------------------------------------------------------------------------------------------------ reward
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 4}])
+def test_a_reward_model_learns_what_people_prefer_and_stock_transformers_agrees(
+    prefer: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, lora: dict[str, int] | None
+) -> None:
+    _, rows = prefer(PAIRS)
+    draft, _ = make_artifact("reward_model")
+    config = reward.Config.model_validate(SETTINGS | {"lora": lora, "max_steps": 30})
+    reward.run(config, inputs | {"preferences": rows}, draft, make_context())
+    assert draft.metrics["validation/rewards_accuracies"] > 0.9
+    model = load_model(draft.data)
+    pairs = read_pairs(rows.parts(), "validation")
+    scores = of_answers(partial(answer_rewards, model), pairs.trees, Workers(0, 1, torch.device("cpu")))
+    assert float((scores[:, 0] > scores[:, 1]).float().mean()) > 0.9
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(draft.data, dtype=torch.float32)
+    tree = pairs.trees[0]
+    for answer, score in zip(tree.answers, scores[0], strict=True):
+        row = torch.from_numpy(np.concatenate((tree.prompt, answer)).astype(np.int64))[None]
+        assert float(theirs(row).logits.detach()) == pytest.approx(float(score), rel=1e-3, abs=1e-4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from bessemer.align.trees import Tree, answer_logprobs, lay_out
 from bessemer.tokens.rows import PREFERENCES, read_split
+from bessemer.train.objectives.base import Batch
 from bessemer.train.workers import Workers
 
 BATCH_TOKENS = 8192
@@ -51,21 +53,29 @@ def read_thumbs(parts: Sequence[Path], split: str) -> Items:
 
 
 @torch.no_grad()
-def logprobs_of(model: nn.Module, trees: Sequence[Tree], workers: Workers) -> Tensor:
-    """The log-probability of every answer [trees, answers], fp32, in main memory; the workers share the work."""
-    if not trees:
-        return torch.zeros(0, 1)
-    found = torch.zeros(len(trees), len(trees[0].answers))
+def of_answers(
+    ask: Callable[[Batch], Tensor], trees: Sequence[Tree], workers: Workers, *, batch_tokens: int = BATCH_TOKENS
+) -> Tensor:
+    """What `ask` says of every answer, [trees, answers], in main memory; the workers share the work.
+
+    `ask` gets a batch as `lay_out` makes it and gives [rows, trees, answers].
+    """
+    found = torch.zeros(len(trees), len(trees[0].answers) if trees else 1)
     order = sorted(range(len(trees)), key=lambda number: -trees[number].size)[workers.rank :: workers.size]
     while order:
-        count = max(1, BATCH_TOKENS // trees[order[0]].size)
+        count = max(1, batch_tokens // trees[order[0]].size)
         chosen, order = order[:count], order[count:]
         batch, rows = lay_out([trees[number] for number in chosen])
-        values = answer_logprobs(model, {name: value.to(workers.device) for name, value in batch.items()}).cpu()
+        values = ask({name: value.to(workers.device) for name, value in batch.items()}).cpu()
         for row, numbers in enumerate(rows):
             for slot, number in enumerate(numbers):
                 found[chosen[number]] = values[row, slot]
     return workers.sum(found).cpu()
+
+
+def logprobs_of(model: nn.Module, trees: Sequence[Tree], workers: Workers) -> Tensor:
+    """The log-probability of every answer [trees, answers], fp32."""
+    return of_answers(partial(answer_logprobs, model), trees, workers)
 
 
 def in_rows(values: Tensor, rows: Sequence[Sequence[int]], slots: int) -> Tensor:

@@ -25,7 +25,7 @@ from bessemer.train.workers import Workers
 SPLITS = ("tune", "validation")
 
 
-class _Preferring:
+class OverPreferences:
     """What the objectives over preferences share: items in place of token windows."""
 
     causal = True
@@ -66,10 +66,10 @@ class _Preferring:
         raise NotImplementedError
 
 
-class Pairs(_Preferring):
+class Pairs(OverPreferences):
     """DPO, IPO or ORPO."""
 
-    measure_names = (*_Preferring.measure_names, "rewards_accuracies")
+    measure_names = (*OverPreferences.measure_names, "rewards_accuracies")
 
     def __init__(self, parts: Sequence[Path], method: Dpo | Ipo | Orpo, model: nn.Module, workers: Workers) -> None:
         super().__init__(*(read_pairs(parts, split) for split in SPLITS))
@@ -103,7 +103,7 @@ def _lengths(batch: Batch, there: Tensor) -> tuple[Tensor, ...]:
     return answer_lengths(batch)[there].unbind(-1)
 
 
-class Thumbs(_Preferring):
+class Thumbs(OverPreferences):
     """KTO. Its distance from the reference is that of the whole global batch, however the batch is cut.
 
     It is estimated on answers given to other prompts than their own, with the weights before the step, so a batch

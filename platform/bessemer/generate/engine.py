@@ -56,7 +56,12 @@ class Generator:
         tokenizer = TokenizerFolder.open(folder)
         ends = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        if not hub.load_config(folder).is_causal:
+        found = hub.load_config(folder)
+        if found.is_reward:
+            raise UsageError(
+                f"the model in `{folder}` gives texts a score and cannot write", hint="name the model it was made of"
+            )
+        if not found.is_causal:
             raise UsageError(
                 f"the model in `{folder}` was trained to fill in masked tokens and cannot continue a text",
                 hint="fill in a blank: bessemer generate MODEL --fill 'The ___ is blue.'",

@@ -100,6 +100,8 @@ class ModelConfig(Settings):
     """Standard deviation of the embedding and of an untied head at the start."""
     is_causal: bool = True
     """Whether the model writes from left to right; one trained on masked tokens alone does not."""
+    is_reward: bool = False
+    """Whether the model gives a text one number in place of its next tokens."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -137,8 +139,10 @@ class ModelConfig(Settings):
         feed_forward = 3 * self.hidden_size * self.intermediate_size
         norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
         table = self.vocab_size * self.hidden_size
-        tables = 2 if embedding and not self.tie_word_embeddings else 1
-        return self.num_hidden_layers * (attention + feed_forward + norms) + self.hidden_size + tables * table
+        head = self.hidden_size if self.is_reward else table
+        apart = embedding and (self.is_reward or not self.tie_word_embeddings)
+        tables = head + table if apart else head
+        return self.num_hidden_layers * (attention + feed_forward + norms) + self.hidden_size + tables
 
     def flops_per_token(self, seq_len: int) -> int:
         """Floating-point operations of one training token, forward and backward: 6 N + 12 L H d T.

@@ -26,6 +26,7 @@ from bessemer.model.folder import TOKENIZER_FILES, weight_files
 from bessemer.model.transformer import Transformer
 
 FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
+REWARD_FAMILIES = {"Qwen3ForSequenceClassification": True, "LlamaForSequenceClassification": False}
 MASKED = "BessemerForMaskedLM"
 """The architecture of a model that sees both directions: ours alone, for a causal class would load it wrongly."""
 _SAME_NAME = (
@@ -56,7 +57,7 @@ def export_model(
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _named_weights(model)}
     with storage.atomic_path(folder / "model.safetensors") as temporary:
         save_file(weights, temporary, metadata={"format": "pt"})
-    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, _ends(stop_ids)))
+    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, stop_ids))
     generation = {"eos_token_id": _ends(stop_ids)} if stop_ids else {}
     storage.write_json(folder / "generation_config.json", generation)
     if tokenizer is not None:
@@ -85,10 +86,11 @@ def load_config(folder: Path) -> ModelConfig:
             f"`{folder}` is no model folder: it has no `config.json`", hint="name a Hugging Face model folder"
         )
     architecture = (raw.get("architectures") or ["none"])[0]
-    if architecture not in (*FAMILIES, MASKED):
+    known = FAMILIES | REWARD_FAMILIES
+    if architecture not in (*known, MASKED):
         raise InputError(
             f"`{folder}` holds a model of architecture `{architecture}`",
-            hint=f"the architectures that can be read are {', '.join((*FAMILIES, MASKED))}",
+            hint=f"the architectures that can be read are {', '.join((*known, MASKED))}",
         )
     for key, value in _REQUIRED_VALUES.items():
         if raw.get(key, value) != value:
@@ -103,8 +105,9 @@ def load_config(folder: Path) -> ModelConfig:
     fields.setdefault("tie_word_embeddings", False)
     fields |= _window_fields(raw)
     try:
-        qk_norm = FAMILIES.get(architecture, raw.get("qk_norm"))
-        return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=qk_norm, is_causal=architecture != MASKED)
+        qk_norm = known.get(architecture, raw.get("qk_norm"))
+        kind = {"is_causal": architecture != MASKED, "is_reward": architecture in REWARD_FAMILIES}
+        return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=qk_norm, **kind)
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise InputError(f"`{folder}/config.json` is not usable: {problems}", hint="mend the file") from None
@@ -119,14 +122,19 @@ def load_model(
 ) -> Transformer:
     """The model in a Hugging Face folder, with parameters and activations in `dtype`. Raises InputError.
 
-    `config` stands for the folder's own where it is to see more, or otherwise, than it was made for.
+    `config` stands for the folder's own where it is to see more, or otherwise, than it was made for; a reward model
+    made of a language model scores everything zero.
     """
-    config = config or load_config(folder)
+    stored = load_config(folder)
+    config = config or stored
     with torch.device("meta"):
         model = Transformer(config, compute_dtype=dtype)
     model.to_empty(device=device).to(dtype)
     with torch.no_grad():
-        for place, file, name in _matched(model, folder):
+        if model.score is not None:
+            model.score.zero_()
+        new = "score.weight" if config.is_reward and not stored.is_reward else None
+        for place, file, name in _matched(model, folder, but=new):
             place.copy_(file.get_tensor(name))
     return model
 
@@ -150,9 +158,9 @@ def check_model(folder: Path) -> ModelConfig:
     return config
 
 
-def _matched(model: Transformer, folder: Path) -> Iterator[tuple[Tensor, Any, str]]:
-    """(place in the model, file, name) of every weight. Raises InputError in the end if any do not fit."""
-    places = dict(_named_weights(model))
+def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterator[tuple[Tensor, Any, str]]:
+    """(place in the model, file, name) of every weight `but` one. Raises InputError in the end if any do not fit."""
+    places = {name: place for name, place in _named_weights(model) if name != but}
     problems = []
     for file, name in _stored(folder):
         place = places.pop(name, None)
@@ -209,6 +217,8 @@ def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
     yield "model.norm.weight", model.norm.data
     if model.lm_head is not None:
         yield "lm_head.weight", model.lm_head.data
+    if model.score is not None:
+        yield "score.weight", model.score.data
 
 
 def _stored(folder: Path) -> Iterator[tuple[Any, str]]:
@@ -253,15 +263,22 @@ def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
     return {"sliding_window": raw["sliding_window"], "layer_types": types}
 
 
-def _config_to_json(config: ModelConfig, dtype: torch.dtype, ends: int | list[int] | None) -> dict[str, Any]:
+def _config_to_json(config: ModelConfig, dtype: torch.dtype, stop_ids: Sequence[int]) -> dict[str, Any]:
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.rope_scaling is not None:
         rope |= {"rope_type": "llama3"} | json.loads(config.rope_scaling.model_dump_json())
-    architecture = next(name for name, qk_norm in FAMILIES.items() if qk_norm == config.qk_norm)
+    families = REWARD_FAMILIES if config.is_reward else FAMILIES
+    architecture = next(name for name, qk_norm in families.items() if qk_norm == config.qk_norm)
     model_type = "qwen3" if config.qk_norm else "llama"
     ours: dict[str, Any] = {} if config.is_causal else {"qk_norm": config.qk_norm}
     if not config.is_causal:
         architecture, model_type = MASKED, "bessemer_masked_lm"
+    if config.is_reward:
+        ours |= {
+            "id2label": {"0": "reward"},
+            "label2id": {"reward": 0},
+            "pad_token_id": next(iter(stop_ids[-1:]), None),
+        }
     if config.layer_types is not None:
         ours |= {"layer_types": config.layer_types, "max_window_layers": 0}
     return (
@@ -279,6 +296,6 @@ def _config_to_json(config: ModelConfig, dtype: torch.dtype, ends: int | list[in
             "rope_parameters": rope,
             "dtype": str(dtype).removeprefix("torch."),
             "bos_token_id": None,
-            "eos_token_id": ends,
+            "eos_token_id": _ends(stop_ids),
         }
     )

@@ -29,8 +29,13 @@ _PLACES: dict[str, str] = {name: "self_attn" if name in PROJECTIONS[:4] else "ml
 
 
 def add_adapters(model: Transformer, settings: LoraSettings, *, seed: int) -> None:
-    """Freezes `model` and gives it adapters that change nothing yet: A uniform, as in `peft`, and B zero."""
+    """Freezes `model` and gives it adapters that change nothing yet: A uniform, as in `peft`, and B zero.
+
+    A reward model's score learns on: it is new.
+    """
     model.requires_grad_(False)
+    if model.score is not None:
+        model.score.requires_grad_(True)
     for number, block in enumerate(model.blocks()):
         for matrix, parts in FUSED.items():
             weight: Tensor = getattr(block, matrix)
@@ -74,12 +79,14 @@ def write_adapters(model: Transformer, settings: LoraSettings, folder: Path) -> 
             prefix = f"base_model.model.model.layers.{number}.{_PLACES[name]}.{name}"
             weights[f"{prefix}.lora_A.weight"] = adapter.down.detach().cpu().contiguous()
             weights[f"{prefix}.lora_B.weight"] = adapter.up.detach().cpu().contiguous()
+    if model.score is not None:
+        weights["base_model.model.score.weight"] = model.score.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     with storage.atomic_path(folder / "adapter_model.safetensors") as temporary:
         save_file(weights, temporary, metadata={"format": "pt"})
     described = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": "CAUSAL_LM" if model.score is None else "SEQ_CLS",
         "r": settings.r,
         "lora_alpha": settings.lora_alpha,
         "lora_dropout": 0.0,
@@ -87,6 +94,7 @@ def write_adapters(model: Transformer, settings: LoraSettings, folder: Path) -> 
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
+        "modules_to_save": None if model.score is None else ["score"],
         "base_model_name_or_path": None,
     }
     storage.write_json(folder / "adapter_config.json", described)

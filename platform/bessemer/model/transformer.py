@@ -59,9 +59,9 @@ class Transformer(nn.Module):
         self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         self.layers = nn.ModuleList(Block(config, number) for number in range(config.num_hidden_layers))
         self.norm = nn.Parameter(torch.ones(config.hidden_size))
-        self.lm_head = (
-            None if config.tie_word_embeddings else nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
-        )
+        tied = config.tie_word_embeddings or config.is_reward
+        self.lm_head = None if tied else nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
+        self.score = nn.Parameter(torch.zeros(1, config.hidden_size)) if config.is_reward else None
 
     def forward(
         self,
@@ -80,7 +80,8 @@ class Transformer(nn.Module):
         """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
 
         `at`, a row and a position for each of n places, asks for those alone: logits [n, V], or with `targets` [n]
-        their cross entropy. Without `logits` the answer is the hidden states that the head would read.
+        their cross entropy. Without `logits` the answer is the hidden states that the head would read. A reward model
+        has a score [B, T] or [n] in place of logits, fp32.
 
         The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
@@ -92,6 +93,8 @@ class Transformer(nn.Module):
             x = x[at]
         if not logits:
             return x
+        if self.score is not None:
+            return F.linear(x.float(), self.score.float())[..., 0]
         if targets is None:
             return F.linear(x, self.head().to(x.dtype))
         return cross_entropy(x, self.head(), targets, reduction=reduction, z_loss=z_loss)
@@ -171,7 +174,7 @@ class Transformer(nn.Module):
             role = self.parameter_roles()[name]
             if role.kind == "vector":
                 parameter.fill_(1.0)
-            elif name.endswith(("out", "down")):
+            elif name.endswith(("out", "down", "score")):
                 parameter.zero_()
             else:
                 generator = generator_for(seed, name)
@@ -185,7 +188,7 @@ class Transformer(nn.Module):
             last = name.rpartition(".")[2]
             if name == "embed_tokens":
                 roles[name] = ParameterRole("embedding")
-            elif name == "lm_head":
+            elif name in ("lm_head", "score"):
                 roles[name] = ParameterRole("head")
             elif parameter.ndim == 1:
                 roles[name] = ParameterRole("vector")

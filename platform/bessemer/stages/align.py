@@ -63,19 +63,11 @@ class Config(TrainingConfig):
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.align.items import read_pairs, read_thumbs
-
     start, tokenizer, preferences = inputs["model"], inputs["tokenizer"], inputs["preferences"]
     model, stop_ids = check_start(config, start, tokenizer, preferences)
     parts = preferences.parts()
     by_thumbs = config.kto is not None
-    read = read_thumbs if by_thumbs else read_pairs
-    _check_rows(parts, config.max_seq_length, pairs=not by_thumbs)
-    count = len(read(parts, "tune"))
-    if not count:
-        raise NothingLeft(
-            "the split `tune` of the preferences holds no row", hint="give `validation` and `test` smaller shares"
-        )
+    count = check_preferences(parts, config.max_seq_length, pairs=not by_thumbs)
     if by_thumbs and config.sharding == "full":
         raise UsageError("`kto` needs whole models on every worker", hint="leave `sharding` out")
     origin = pretraining_rates(start)
@@ -125,11 +117,15 @@ class _MakeObjective:
         return build(self.method, self.parts, model, workers, seed=self.seed)
 
 
-def _check_rows(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> None:
-    """Raises UsageError where a row does not fit the method or the length: none is cut or left out in silence."""
+def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> int:
+    """How many pairs, or else thumbs, there are to learn from. Raises UsageError where a row does not fit.
+
+    None is cut or left out in silence.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from bessemer.align.items import read_pairs, read_thumbs
     from bessemer.artifacts.documents import read_parquet
     from bessemer.tokens.rows import PREFERENCES
 
@@ -147,8 +143,14 @@ def _check_rows(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> N
     if pairs and single:
         raise UsageError(
             f"{single} of {len(table)} preferences are single thumbs, which this method cannot learn from",
-            hint="use `kto`, or bring pairs",
+            hint="use `align` with `kto`, or bring pairs",
         )
+    count = len((read_pairs if pairs else read_thumbs)(parts, "tune"))
+    if not count:
+        raise NothingLeft(
+            "the split `tune` of the preferences holds no row", hint="give `validation` and `test` smaller shares"
+        )
+    return count
 
 
 STAGE = Stage(
