@@ -53,7 +53,9 @@ class Question:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
+    """An entry that can be asked about: its query ends where its summary, `lines[1]`, goes on."""
+
     name: str
     module: str
     url: str
@@ -63,7 +65,7 @@ class _Candidate:
     """Signature, summary and the paragraph it begins."""
 
 
-def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], dropped: Counter[str]) -> list[_Candidate]:
+def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], dropped: Counter[str]) -> list[Candidate]:
     """The entries that the pages show; why others cannot be asked is counted in `dropped`."""
     texts: dict[str, list[str]] = defaultdict(list)
     for page in pages:
@@ -84,11 +86,11 @@ def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], drop
             dropped["summary holds the name"] += 1
         else:
             lines = (signature, summary, match[2].strip())
-            found.append(_Candidate(entry["name"], entry["module"], entry["url"], match[1], summary, lines))
+            found.append(Candidate(entry["name"], entry["module"], entry["url"], match[1], summary, lines))
     return found
 
 
-def unseen(found: Sequence[_Candidate], other_texts: Iterable[str], dropped: Counter[str]) -> list[_Candidate]:
+def unseen(found: Sequence[Candidate], other_texts: Iterable[str], dropped: Counter[str]) -> list[Candidate]:
     """The candidates of which no line stands in a document of another split."""
     wanted = {line for candidate in found for line in candidate.lines}
     seen: set[str] = set()
@@ -99,13 +101,13 @@ def unseen(found: Sequence[_Candidate], other_texts: Iterable[str], dropped: Cou
     return kept
 
 
-def ask(found: Sequence[_Candidate], num_questions: int, dropped: Counter[str]) -> list[Question]:
+def ask(found: Sequence[Candidate], num_questions: int, dropped: Counter[str]) -> list[Question]:
     """At most `num_questions` questions, those whose names hash lowest, in the order of their names."""
     times = Counter(_folded(candidate.summary) for candidate in found)
     unique = [candidate for candidate in found if times[_folded(candidate.summary)] == 1]
     dropped["summary of several entries"] += len(found) - len(unique)
-    by_module: dict[str, list[_Candidate]] = defaultdict(list)
-    by_package: dict[str, list[_Candidate]] = defaultdict(list)
+    by_module: dict[str, list[Candidate]] = defaultdict(list)
+    by_package: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(unique, key=lambda c: (c.name, c.url)):
         by_module[candidate.module].append(candidate)
         by_package[candidate.module.partition(".")[0]].append(candidate)
@@ -121,7 +123,7 @@ def ask(found: Sequence[_Candidate], num_questions: int, dropped: Counter[str]) 
     return sorted(questions, key=lambda question: question.id)
 
 
-def _question(candidate: _Candidate, pool: Sequence[_Candidate]) -> Question:
+def _question(candidate: Candidate, pool: Sequence[Candidate]) -> Question:
     others = [other for other in pool if other is not candidate]
     others.sort(key=lambda other: (abs(len(other.summary) - len(candidate.summary)), other.name))
     wrong = sorted(others[:NEAREST], key=lambda other: unit_interval("wrong", candidate.name, other.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -22,27 +21,18 @@ class Config(StageConfig):
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    import pyarrow.compute as pc
-
-    from bessemer.artifacts.documents import read_parquet
-    from bessemer.docsite.questions import Page, ask, candidates, unseen
-
-    site, parts = inputs["site"].data, inputs["documents"].parts()
-    copies: dict[str, str] = storage.read_json(site / "site.json")["copies"]
-
-    def texts(*, held_out: bool) -> Iterator[tuple[str, str]]:
-        """URL and text of the documents inside the split, or outside it, one part at a time."""
-        for part in parts:
-            context.check_stop()
-            table = read_parquet(part, ["url", "text", "split"])
-            inside = pc.equal(table["split"], config.split)
-            table = table.filter(inside if held_out else pc.invert(inside))
-            yield from zip(table["url"].to_pylist(), table["text"].to_pylist(), strict=True)
+    from bessemer.docsite.askable import askable
+    from bessemer.docsite.questions import ask
 
     dropped: Counter[str] = Counter()
-    pages = (Page(copies.get(url, url), text) for url, text in texts(held_out=True))
-    found = candidates(read_parquet(site / "entries.parquet").to_pylist(), pages, dropped)
-    found = unseen(found, (text for _, text in texts(held_out=False)), dropped)
+    found = askable(
+        inputs["site"].data,
+        inputs["documents"].parts(),
+        config.split,
+        dropped,
+        held_out=True,
+        between=context.check_stop,
+    )
     questions = ask(found, config.num_questions, dropped)
     if not questions:
         raise NothingLeft(

@@ -1,0 +1,74 @@
+"""instructions: questions and answers from the documentation, as conversations to fine-tune on and to test with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from pydantic import PositiveInt
+
+from bessemer.errors import NothingLeft
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+
+SPLITS = ("tune", "validation", "test")
+
+
+class Config(StageConfig):
+    num_conversations: PositiveInt | None = None
+    """Questions about the documents of each split at most, those whose names hash lowest; all there are if unset."""
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    import pyarrow as pa
+
+    from bessemer.artifacts.documents import write_parquet
+    from bessemer.docsite.askable import askable
+    from bessemer.docsite.instructions import instructions
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.rows import CONVERSATIONS, conversation_columns
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    template = ChatTemplate.of(TokenizerFolder.open(inputs["tokenizer"].data))
+    dropped: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    for split in SPLITS:
+        found = askable(
+            inputs["site"].data,
+            inputs["documents"].parts(),
+            split,
+            dropped,
+            held_out=split != "tune",
+            between=context.check_stop,
+        )
+        chosen = instructions(found, dropped)
+        if config.num_conversations is not None:
+            chosen = sorted(chosen, key=lambda instruction: instruction.id)[: config.num_conversations]
+        context.log.info("%s: %d questions", split, len(chosen))
+        draft.metrics[f"data/{split}_conversations"] = len(chosen)
+        for instruction in chosen:
+            messages = [
+                {"role": "user", "content": instruction.question},
+                {"role": "assistant", "content": instruction.answer},
+            ]
+            names = {"id": instruction.id, "url": instruction.url, "source": "documentation", "split": split}
+            fields = {"fields": json.dumps({"name": instruction.name})}
+            rows.append(names | fields | conversation_columns(messages, template))
+    if not draft.metrics["data/tune_conversations"]:
+        raise NothingLeft(
+            "no question can be asked about the documents of the split `tune`",
+            hint="give the split `tune` a larger share of the documents (`extract.split.tune=0.15`)",
+        )
+    context.log.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
+    write_parquet(pa.Table.from_pylist(rows, schema=CONVERSATIONS), draft.data / "00000.parquet")
+
+
+STAGE = Stage(
+    kind="instructions",
+    version=1,
+    config=Config,
+    consumes=("site", "documents", "tokenizer"),
+    produces="conversations",
+    run=run,
+    libraries=("jinja2", "tokenizers"),
+)
