@@ -34,12 +34,16 @@ def ui(root: Path, host: str, port: int) -> None:
 
 
 @click.command()
+@click.argument("model", required=False)
 @storage_option
-def doctor(root: Path) -> None:
-    """Check versions, disk, memory, Ray, MLflow and accelerators: one line each, with the fix."""
+def doctor(root: Path, model: str | None) -> None:
+    """Check versions, disk, memory, Ray, MLflow, accelerators and MODEL's chat template: one line each, with the fix.
+
+    MODEL is a Hugging Face folder, a run's name, or `@last` (if left out).
+    """
     from bessemer.runner.doctor import examine
 
-    findings = examine(root)
+    findings = examine(root, model)
     print_table(["", "what", "found"], [[f.mark, f.what, f.found] for f in findings])
     for finding in findings:
         if finding.fix:

@@ -31,9 +31,12 @@ class Finding:
     fix: str = ""
 
 
-def examine(root: Path) -> list[Finding]:
-    """Every check, in order. Imports torch and ray, so it takes a few seconds."""
-    return [*_versions(), *_machine(root), *_accelerators(), *_ray(), *_tracking(root)]
+def examine(root: Path, model: str | None = None) -> list[Finding]:
+    """Every check, in order. Imports torch and ray, so it takes a few seconds.
+
+    The chat template is that of `model`, a folder or a run's name, or of the newest run with a model.
+    """
+    return [*_versions(), *_machine(root), *_accelerators(), *_ray(), *_tracking(root), *_chat(root, model)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -100,3 +103,36 @@ def _tracking(root: Path) -> Iterator[Finding]:
 
     uri = store.resolve_uri(None, root)
     yield Finding("ok", "mlflow", uri)
+
+
+def _chat(root: Path, model: str | None) -> Iterator[Finding]:
+    """Whether conversations mean the same in training, serving and other tools."""
+    from bessemer import storage
+    from bessemer.errors import InputError, UsageError
+    from bessemer.runner.models import find_model
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.proof import prove
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    try:
+        folder = find_model(root, model or "@last")
+    except UsageError:
+        if model is not None:
+            raise
+        yield Finding("ok", "chat template", "no model yet to look at")
+        return
+    found = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    try:
+        template = ChatTemplate.of(TokenizerFolder.open(folder))
+        claims = prove(template, ends)
+    except InputError as error:
+        yield Finding("warn", "chat template", error.message, error.hint)
+        return
+    if template.stop_ids[0] not in ends:
+        yield Finding("ok", "chat template", f"`{folder}` was not tuned to answer: its texts end at documents' ends")
+        claims = [claim for claim in claims if claim.what != "stop token"]
+    for claim in claims:
+        mark = "ok" if claim.holds else "error"
+        fix = "" if claim.holds else "mend `chat_template` in `tokenizer_config.json`, or use a template such as ChatML"
+        yield Finding(mark, f"chat: {claim.what}", claim.found, fix)
