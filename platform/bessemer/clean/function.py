@@ -16,25 +16,23 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import ValidationInfo, field_validator
 
 from bessemer.clean.rules import Broken, Findings, Rule
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
 from bessemer.errors import InputError
-from bessemer.recipe.overrides import FromCommandLine
 from bessemer.recipe.problems import nearest
-from bessemer.recipe.settings import execution
+from bessemer.recipe.settings import RecipeFile, execution
 
 
 class Function(Rule):
     """Measures texts by a function of your own: `(text) -> number`, or `(text) -> bool`, where false removes."""
 
     rule: Literal["function"] = "function"
-    file: str = execution(...)
+    file: RecipeFile = execution(...)
     """The Python file, relative to the recipe."""
     name: str
     """The function's name in the file."""
@@ -42,12 +40,6 @@ class Function(Rule):
     """Smallest value of a text that stays."""
     max: float | None = None
     """Largest value of a text that stays; without `min` and `max`, 0 and false remove."""
-
-    @field_validator("file", mode="before")
-    @classmethod
-    def _resolved(cls, file: Any, info: ValidationInfo) -> Any:
-        beside = Path.cwd() if isinstance(file, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
-        return str(Path(beside, Path(file).expanduser())) if isinstance(file, str) else file
 
     @property
     def label(self) -> str:

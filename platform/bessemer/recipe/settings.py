@@ -6,9 +6,12 @@ A setting that only says where or how fast (worker counts, ports, logging interv
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from bessemer.recipe.overrides import FromCommandLine
 
 
 class Settings(BaseModel):
@@ -27,6 +30,15 @@ class Settings(BaseModel):
 def execution(default: Any, **constraints: Any) -> Any:
     """A field that does not change the result, and so is no part of the fingerprint."""
     return Field(default, json_schema_extra={"execution": True}, **constraints)
+
+
+def _beside_recipe(file: Any, info: ValidationInfo) -> Any:
+    beside = Path.cwd() if isinstance(file, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
+    return str(Path(beside, Path(file).expanduser())) if isinstance(file, str) else file
+
+
+RecipeFile = Annotated[str, BeforeValidator(_beside_recipe)]
+"""A file, relative to the recipe in a recipe and to the working folder on the command line."""
 
 
 def result_settings(settings: BaseModel) -> dict[str, Any]:

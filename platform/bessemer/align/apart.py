@@ -1,0 +1,137 @@
+"""A user's function in a process of its own, so that one that hangs or crashes costs a score and not the training."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import multiprocessing
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+STARTING_SECONDS = 60.0
+"""Time to start the process and to import the user's file, which may import much."""
+
+
+class FunctionFailed(Exception):
+    """The function raised, hung, died, or returned something else than it should."""
+
+
+class ChildFunction:
+    """Calls `name` of the Python file `file` with lists by keyword; its process starts at the first call."""
+
+    def __init__(self, file: str, name: str, *, timeout_seconds: float) -> None:
+        self._file, self._name, self._timeout = file, name, timeout_seconds
+        self._process: Any = None
+        self._connection: Connection[Any, Any] | None = None
+
+    def __call__(self, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
+        """`count` numbers, None where the function gave none. Raises FunctionFailed.
+
+        The function is given those of `columns` that it takes: all, if it has `**` in its signature.
+        """
+        if self._connection is None:
+            self._start()
+        answer: list[float | None] = self._exchange((count, dict(columns)), self._timeout)
+        return answer
+
+    def __enter__(self) -> ChildFunction:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._end()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._file, self._name), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self._exchange(None, STARTING_SECONDS)
+        except FunctionFailed:
+            self._end()
+            raise
+
+    def _exchange(self, request: tuple[int, dict[str, Sequence[Any]]] | None, timeout: float) -> Any:
+        """Sends a request, if there is one, and waits for the answer."""
+        assert self._connection is not None
+        try:
+            if request is not None:
+                self._connection.send(request)
+            if not self._connection.poll(timeout):
+                self._end()
+                raise FunctionFailed(f"it did not answer within {timeout:g} seconds")
+            worked, answer = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code = self._process.exitcode
+            self._end()
+            raise FunctionFailed(f"its process ended with exit code {code}") from None
+        if not worked:
+            raise FunctionFailed(answer)
+        return answer
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
+    """The child: loads the function and says whether that worked, then answers one request after the other."""
+    sys.stdout = sys.stderr  # standard output is the program's own
+    try:
+        function = _load(file, name)
+        connection.send((True, None))
+        while True:
+            count, columns = connection.recv()
+            try:
+                connection.send((True, _checked(_call(function, columns), count)))
+            except BaseException as error:  # noqa: BLE001 whatever the user's code raises is told to the parent
+                connection.send((False, _last_line(error, file)))
+    except EOFError:
+        return
+    except BaseException as error:  # noqa: BLE001 likewise
+        connection.send((False, _last_line(error, file)))
+
+
+def _load(file: str, name: str) -> Callable[..., Any]:
+    if not Path(file).is_file():
+        raise ImportError(f"there is no file `{file}`")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"`{file}` is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[..., Any] = getattr(module, name)
+    return found
+
+
+def _call(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> Any:
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return function(**columns)
+    return function(**{name: values for name, values in columns.items() if name in parameters})
+
+
+def _checked(answer: Any, count: int) -> list[float | None]:
+    values = list(answer)
+    if len(values) != count:
+        raise ValueError(f"it returned {len(values)} numbers for {count} completions")
+    return [None if value is None else float(value) for value in values]
+
+
+def _last_line(error: BaseException, file: str) -> str:
+    """The exception and the line of the user's file that it came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" (line {lines[-1]} of `{file}`)" if lines else ""
+    return "".join(traceback.format_exception_only(error)).strip() + where

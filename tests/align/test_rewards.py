@@ -1,0 +1,226 @@
+"""Rewards give the numbers they promise, and a user's function that fails costs a score, never the training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from bessemer.align.rewards import AnyReward, ExactMatch, Function, Length, RegularExpression, Reward, Sample, UnitTests
+from bessemer.align.scoring import Scorer
+from bessemer.errors import InputError, UsageError
+from bessemer.recipe.settings import result_settings
+
+FUNCTIONS = """
+import os, time
+
+def politeness(completions, **columns):
+    print("noise")
+    return [float("please" in text) for text in completions]
+
+def equal_to(completions, answer):
+    return [None if a is None else c == a for c, a in zip(completions, answer)]
+
+def lengths(prompts, completions):
+    return [len(p) + len(c) for p, c in zip(prompts, completions)]
+
+def raises(completions):
+    return [1 / 0 for _ in completions]
+
+def exits(completions):
+    raise SystemExit
+
+def hangs(completions):
+    time.sleep(1000)
+
+def dies(completions):
+    os._exit(3)
+
+def too_few(completions):
+    return []
+
+def words(completions):
+    return ["good" for _ in completions]
+
+def dies_once(completions):
+    if "die" in completions[0]:
+        os._exit(3)
+    return [1.0 for _ in completions]
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("rewards") / "rewards.py"
+    path.write_text(FUNCTIONS)
+    return str(path)
+
+
+def sample(completion: str, *, prompt: str = "p", num_tokens: int = 1, **row: Any) -> Sample:
+    return Sample(prompt, completion, num_tokens, row)
+
+
+def one(reward: Reward, *args: str, **row: Any) -> float | None:
+    with reward.open() as score:
+        (found,) = score([sample(*args, **row)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "completion", "answer", "reward"),
+    [
+        ({}, " 42\n", "42", 1),
+        ({}, "it is 42", "42", 0),
+        ({"extract": r"#### (.+)"}, "so #### 7\nno, #### 42", "because ...\n#### 42", 1),
+        ({"extract": r"#### (.+)"}, "#### 42", "42", 1),
+        ({"extract": r"#### (.+)"}, "42", "42", 0),
+        ({"extract": r"\d+"}, "1 + 1 = 2", "2", 1),
+        ({"extract": r"(\d+)( apples)?"}, "2 apples", "2", 1),
+        ({"regexes_to_ignore": ("[,$]",)}, "$1,000", "1000", 1),
+        ({"ignore_case": True}, "Yes", "yes", 1),
+        ({}, "Yes", "yes", 0),
+    ],
+)
+def test_exact_match(settings: dict[str, Any], completion: str, answer: str, reward: float) -> None:
+    assert one(ExactMatch(**settings), completion, answer=answer) == reward
+
+
+def test_an_answer_that_is_a_number_is_compared_as_text() -> None:
+    assert one(ExactMatch(), "42", answer=42) == 1
+
+
+def test_a_pattern_that_takes_forever_is_no_score() -> None:
+    assert one(RegularExpression(pattern=r"^(a|aa)+$"), "a" * 60 + "b") is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "length", "reward"),
+    [
+        ({"limit": 10, "buffer": 4}, 6, 0),
+        ({"limit": 10, "buffer": 4}, 7, -0.25),
+        ({"limit": 10, "buffer": 4}, 10, -1),
+        ({"limit": 10, "buffer": 4}, 99, -1),
+        ({"limit": 10}, 9, 0),
+        ({"limit": 10}, 10, -1),
+        ({"target": 10}, 10, 0),
+        ({"target": 10}, 5, -0.5),
+        ({"target": 10}, 99, -1),
+    ],
+)
+def test_length(settings: dict[str, Any], length: int, reward: float) -> None:
+    assert one(Length(**settings), "x", num_tokens=length) == reward
+
+
+@pytest.mark.parametrize(
+    ("completion", "reward"),
+    [
+        ("def f(x): return x + 1", 1),
+        ("Here:\n```python\ndef f(x): return x + 1\n```\nDone.", 1),
+        ("```\ndef f(x): return 0\n```\nbetter:\n```py\ndef f(x): return x + 1\n```", 1),
+        ("def f(x): return 0", 0),
+        ("I do not know.", 0),
+        ("exit()", 0),
+        ("while True: pass", 0),
+    ],
+)
+@pytest.mark.parametrize("tests", ["assert f(1) == 2", ["assert f(1) == 2", "assert f(2) == 3"]])
+def test_unit_tests(completion: str, tests: str | list[str], reward: float) -> None:
+    assert one(UnitTests(cpu_seconds=1), completion, tests=tests) == reward
+
+
+def test_functions_are_called_as_trl_calls_them(file: str) -> None:
+    samples = [sample("please", answer="please"), sample("no", answer=None, prompt="long")]
+    found = {}
+    for name in ("politeness", "equal_to", "lengths"):
+        with Function(file=file, name=name).open() as score:
+            found[name] = score(samples)
+    assert found == {"politeness": [1, 0], "equal_to": [1, None], "lengths": [7, 6]}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", "ZeroDivisionError: division by zero (line 15 of "),
+        ("hangs", "did not answer within 0.5 seconds"),
+        ("dies", "its process ended with exit code 3"),
+        ("exits", "SystemExit"),
+        ("too_few", "ValueError: it returned 0 numbers for 1 completions"),
+        ("words", "could not convert string to float: 'good'"),
+        ("politenes", "has no attribute 'politenes'"),
+    ],
+)
+def test_a_function_that_does_not_work_is_an_error_before_and_a_failure_during_training(
+    file: str, name: str, message: str
+) -> None:
+    function = Function(file=file, name=name, timeout_seconds=0.5 if name == "hangs" else 60)
+    with Scorer([function, Length(target=1)]) as scorer:
+        with pytest.raises(InputError) as caught:
+            scorer.check(sample("x"))
+        assert message in caught.value.message
+        scores = scorer([sample("x")])
+    assert math.isnan(scores.rewards[0])
+    assert scores.by_reward["length"] == [0]
+    assert message in scores.failures[0]
+
+
+def test_a_function_that_died_is_started_again(file: str) -> None:
+    with Scorer([Function(file=file, name="dies_once")]) as scorer:
+        assert scorer([sample("die")]).failures
+        assert scorer([sample("live")]).rewards == [1]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with (
+        Scorer([Function(file=str(tmp_path / "x.py"), name="f")]) as scorer,
+        pytest.raises(InputError, match="no file"),
+    ):
+        scorer.check(sample("x"))
+
+
+def test_weights_add_up() -> None:
+    rewards = [ExactMatch(weight=2), RegularExpression(pattern="^a", weight=0.5)]
+    with Scorer(rewards) as scorer:
+        scores = scorer([sample("ab", answer="ab"), sample("ac", answer="ab"), sample("b", answer="b")])
+    assert scores.rewards == [2.5, 0.5, 2]
+    assert scores.by_reward == {"exact_match": [1, 0, 1], "regular_expression": [1, 1, 0]}
+
+
+def test_a_missing_column_is_an_error_before_training() -> None:
+    with Scorer([ExactMatch(column="anser")]) as scorer, pytest.raises(UsageError) as caught:
+        scorer.check(sample("x", answer="y"))
+    assert caught.value.hint == "did you mean `answer`?"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "exact_match", "extract": "("},
+        {"kind": "length"},
+        {"kind": "length", "limit": 3, "target": 4},
+        {"kind": "length", "limit": 3, "buffer": 4},
+        {"kind": "length", "target": 3, "buffer": 1},
+        {"kind": "function", "name": "f"},
+        {"kind": "reglar"},
+    ],
+)
+def test_mistakes_are_found_in_the_recipe(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(AnyReward).validate_python(settings)
+
+
+def test_a_functions_file_stands_beside_the_recipe_and_its_place_is_no_setting(tmp_path: Path) -> None:
+    reward = TypeAdapter(AnyReward).validate_python(
+        {"kind": "function", "file": "rewards.py", "name": "f"}, context={"folder": tmp_path}
+    )
+    assert isinstance(reward, Function)
+    assert reward.file == str(tmp_path / "rewards.py")
+    assert "file" not in result_settings(reward)
+
+
+@pytest.mark.parametrize("rewards", [[], [ExactMatch(), ExactMatch(column="b")]])
+def test_no_reward_or_one_twice_is_an_error(rewards: list[Reward]) -> None:
+    with pytest.raises(UsageError):
+        Scorer(rewards)
