@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from bessemer.train.objectives.supervised import Supervised
     from bessemer.train.workers import Workers
 
-SHARE_OF_PRETRAINING = 0.8
-"""Of the rates of pre-training: what nanochat fine-tunes its own models with."""
+SHARE_OF_PRETRAINING = 0.1
+"""Of the rates of pre-training. Tuned on 2 000 questions about documentation with a model of 5M parameters: at 0.8,
+which nanochat takes for a million conversations, the first pass over so few is learned by heart."""
 FULL, LORA = 2e-5, 2e-4
 """AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
 

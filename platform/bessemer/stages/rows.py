@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bessemer.extract.readers import Piece
     from bessemer.tokens.chat import ChatTemplate
-    from bessemer.tokens.conversations import Messages
+    from bessemer.tokens.conversations import Messages, Unfit
 
 
 class HeldOut(Settings):
@@ -127,7 +127,6 @@ class _Worker:
     def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         import pyarrow as pa
 
-        from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
         from bessemer.tokens.conversations import Unfit
 
         kept: list[dict[str, Any]] = []
@@ -144,17 +143,7 @@ class _Worker:
                 names = {name: record[name] for name in ("id", "url", "source")}
                 kept.append({**names, "split": self._split(prompt), **columns})
             sizes.append(size)
-        ledger = ledger_table(
-            batch["id"],
-            batch["url"],
-            [REMOVED if reason else KEPT for reason in verdicts],
-            rules=[reason.rule if reason else None for reason in verdicts],
-            values=[reason.value if reason else None for reason in verdicts],
-            thresholds=[reason.threshold if reason else None for reason in verdicts],
-            evidence=[reason.evidence if reason else None for reason in verdicts],
-            created=True,
-            signals={"tokens": sizes},
-        )
+        ledger = verdict_table(batch, verdicts, {"tokens": sizes}, created=True)
         return pa.Table.from_pylist(kept, schema=self.schema), ledger
 
     def _read(self, record: dict[str, Any]) -> tuple[Mapping[str, Any], Messages, int]:
@@ -176,3 +165,26 @@ class _Worker:
 
         split = assign_split(json.dumps(prompt, ensure_ascii=False), self.config.split.model_dump())
         return "tune" if split == "train" else split
+
+
+def verdict_table(
+    batch: pa.Table,
+    verdicts: Sequence[Unfit | None],
+    signals: Mapping[str, Sequence[float | None]],
+    *,
+    created: bool = False,
+) -> pa.Table:
+    """The ledger of a batch of rows: kept, or removed for what makes each unfit."""
+    from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+
+    return ledger_table(
+        batch["id"],
+        batch["url"],
+        [REMOVED if reason else KEPT for reason in verdicts],
+        rules=[reason.rule if reason else None for reason in verdicts],
+        values=[reason.value if reason else None for reason in verdicts],
+        thresholds=[reason.threshold if reason else None for reason in verdicts],
+        evidence=[reason.evidence if reason else None for reason in verdicts],
+        created=created,
+        signals=signals,
+    )

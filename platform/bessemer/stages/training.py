@@ -227,7 +227,21 @@ def check_start(
 ) -> tuple[ModelConfig, tuple[int, ...]]:
     """The shape of a model that is to learn from `rows` of a chat, and the tokens at which its answers end.
 
-    Raises UsageError where model, tokenizer and rows do not belong together.
+    Raises UsageError where they, or the settings, do not belong together.
+    """
+    found, stop_ids = check_chat(model, tokenizer, rows)
+    if settings.max_seq_length > found.max_position_embeddings:
+        raise UsageError(
+            f"the model sees {found.max_position_embeddings} tokens, and `max_seq_length` is {settings.max_seq_length}",
+            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}",
+        )
+    return found, stop_ids
+
+
+def check_chat(model: Artifact, tokenizer: Artifact, rows: Artifact) -> tuple[ModelConfig, tuple[int, ...]]:
+    """The shape of a model, and the tokens at which its answers end.
+
+    Raises UsageError where model, tokenizer and `rows` of a chat do not belong together.
     """
     from bessemer.model.hub import load_config
     from bessemer.tokens.chat import ChatTemplate
@@ -237,11 +251,6 @@ def check_start(
     if not found.is_causal:
         raise UsageError(
             "the model was trained to fill in masked tokens and cannot answer", hint="start from a causal model"
-        )
-    if settings.max_seq_length > found.max_position_embeddings:
-        raise UsageError(
-            f"the model sees {found.max_position_embeddings} tokens, and `max_seq_length` is {settings.max_seq_length}",
-            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}",
         )
     opened = TokenizerFolder.open(tokenizer.data)
     check_tokenizer(model.data, opened.vocab_size, tokenizer.data)

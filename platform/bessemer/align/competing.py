@@ -1,0 +1,102 @@
+"""Preferences from a model's own answers: of several to one prompt, the one with the highest reward and the lowest.
+
+Answers that a model would give itself teach it more than what others wrote (on-policy preferences; best against worst
+as in RLHFlow, arXiv 2405.07863). The answer that a conversation brings may compete with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bessemer.align.rewards import Sample
+from bessemer.align.scoring import Scorer
+from bessemer.generate.engine import MAX_BATCH_SIZE, Generator
+from bessemer.generate.settings import GenerationSettings
+from bessemer.tokens.chat import ChatTemplate
+from bessemer.tokens.conversations import Messages, Unfit
+from bessemer.tokens.rows import conversation_columns
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked. `row` is what the rewards may know of it; `reference` the answer that is known."""
+
+    name: str
+    messages: Messages
+    reference: Messages | None
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its text, its tokens with the one that ends it, whether it came to an end, and its reward."""
+
+    text: str
+    ids: npt.NDArray[np.int64]
+    finished: bool
+    reward: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Competition:
+    """How answers are sampled and scored."""
+
+    generator: Generator
+    template: ChatTemplate
+    scorer: Scorer
+    num_generations: int
+    settings: GenerationSettings
+    include_reference: bool
+
+    def answers(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[list[Answer]]:
+        """The scored answers to each prompt; those of a prompt depend on it and its seed alone."""
+        ids = [self.template.prompt(prompt.messages).tolist() for prompt in prompts]
+        asked = [(p, n) for p in range(len(prompts)) for n in range(self.num_generations)]
+        found: list[list[Answer]] = [[] for _ in prompts]
+        for start in range(0, len(asked), MAX_BATCH_SIZE):
+            batch = asked[start : start + MAX_BATCH_SIZE]
+            settings = [self.settings.model_copy(update={"seed": seeds[p] + n}) for p, n in batch]
+            for (p, _), completion in zip(
+                batch, self.generator.complete([ids[p] for p, _ in batch], settings), strict=True
+            ):
+                finished = completion.finish_reason == "stop"
+                tokens = [*completion.tokens, *([self.template.stop_ids[0]] if finished else [])]
+                found[p].append(Answer(completion.text, np.array(tokens, np.int64), finished))
+        if self.include_reference:
+            for p, prompt in enumerate(prompts):
+                if prompt.reference is not None:
+                    whole = conversation_columns([*prompt.messages, *prompt.reference], self.template)["ids"]
+                    found[p].append(Answer(prompt.reference[-1]["content"], whole[len(ids[p]) :], True))
+        return self._scored(prompts, found)
+
+    def _scored(self, prompts: Sequence[Prompt], found: list[list[Answer]]) -> list[list[Answer]]:
+        samples = [
+            Sample(prompt.messages[-1]["content"], answer.text, len(answer.ids), prompt.row)
+            for prompt, answers in zip(prompts, found, strict=True)
+            for answer in answers
+        ]
+        rewards = iter(self.scorer(samples).rewards)
+        return [[Answer(a.text, a.ids, a.finished, next(rewards)) for a in answers] for answers in found]
+
+
+def best_and_worst(answers: Sequence[Answer], min_margin: float) -> tuple[Answer, Answer]:
+    """The pair with the greatest difference. Raises Unfit where there is none that teaches anything.
+
+    An answer without an end is never the better one: it would teach not to stop.
+    """
+    scored = [answer for answer in answers if not np.isnan(answer.reward) and len(answer.ids)]
+    if not scored:
+        raise Unfit("no_reward", f"{len(answers)} answers")
+    ended = [answer for answer in scored if answer.finished and answer.text.strip()]
+    if not ended:
+        raise Unfit("never_ends", scored[0].text)
+    best, worst = max(ended, key=lambda a: a.reward), min(scored, key=lambda a: a.reward)
+    margin = best.reward - worst.reward
+    if margin <= 0 or margin < min_margin:
+        raise Unfit("no_spread", best.text, value=margin, threshold=min_margin)
+    return best, worst

@@ -1,0 +1,221 @@
+"""pairs: a model's own answers to prompts, scored by rewards, as preferences: the best of each against the worst.
+
+Every conversation that asks something has a verdict: a pair came of it, or the reason why none did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from bessemer.align.rewards import AnyReward
+from bessemer.errors import NothingLeft
+from bessemer.fingerprint import file_sha256
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.rows import verdict_table
+from bessemer.stages.units import Unit, document_units
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bessemer.align.competing import Answer, Competition, Prompt
+
+SPLITS = ("tune", "validation")
+BATCH_PROMPTS = 64
+
+
+class Config(StageConfig):
+    rewards: tuple[AnyReward, ...] = Field(min_length=1)
+    """What an answer is worth; several are added up, each times its `weight`."""
+    num_generations: PositiveInt = 4
+    """Answers that the model gives to each prompt."""
+    include_reference: bool = False
+    """Whether the answer that a conversation brings competes with the model's own."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the logits while sampling."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Samples from the likeliest tokens that together have this probability."""
+    max_completion_length: PositiveInt = 128
+    """Tokens of an answer at most; one that does not end before is never the better one."""
+    min_margin: NonNegativeFloat = 0.0
+    """Least difference in reward that makes a pair."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What the model computes in; bf16 where the hardware multiplies it if `auto`."""
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.num_generations + self.include_reference < 2:
+            raise ValueError("one answer has nothing to be compared with: raise `num_generations`")
+        return self
+
+
+def outside(config: Config) -> Any:
+    """The files of the user's own reward functions, by content."""
+    return [file_sha256(Path(reward.file)) for reward in config.rewards if reward.kind == "function"]
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.model.hardware import choose_device, choose_dtype
+    from bessemer.stages.training import check_chat
+    from bessemer.tokens.rows import PREFERENCES
+
+    model, conversations = inputs["model"], inputs["conversations"]
+    check_chat(model, inputs["tokenizer"], conversations)
+    dtype = choose_dtype(config.dtype, choose_device())
+    draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
+    make_worker = partial(_Worker, config, model.data, str(dtype), context.seed)
+    _check_rewards(config, conversations.parts())
+    counts = document_units(
+        [Unit(part.stem, part) for part in conversations.parts()],
+        make_worker,
+        context,
+        data=draft.data,
+        ledger=draft.ledger,
+        receipts=draft.work / "receipts",
+        unit_name="parts",
+        schema=PREFERENCES,
+    )
+    if not counts.documents_out:
+        reasons = ", ".join(f"{number} by `{rule}`" for rule, number in counts.removed_by_rule.items())
+        raise NothingLeft(
+            f"no pair came of {counts.documents_in} prompts: {reasons or 'there are none'}",
+            hint="raise `num_generations` or `temperature`, or look whether the rewards tell answers apart",
+        )
+    draft.counts = counts
+    draft.metrics["data/pairs"] = counts.documents_out
+    draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
+
+
+def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
+    """Calls every reward once. Raises UsageError or InputError for one that does not work, before any sampling."""
+    from bessemer.align.rewards import Sample
+    from bessemer.align.scoring import Scorer
+
+    for part in parts:
+        for batch in _conversations(part, 1):
+            prompt = _prompt(batch.to_pylist()[0])
+            with Scorer(config.rewards) as scorer:
+                scorer.check(Sample(prompt.messages[-1]["content"], "An answer.", 3, prompt.row))
+            return
+
+
+def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
+    """The conversations of a part that may be learned from, some at a time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    columns = ["id", "url", "source", "split", "messages", "fields"]
+    for batch in pq.ParquetFile(part).iter_batches(rows, columns=columns, use_threads=False):
+        table = pa.Table.from_batches([batch])
+        if len(table := table.filter(pc.is_in(table["split"], pa.array(SPLITS)))):
+            yield table
+
+
+def _prompt(row: dict[str, Any]) -> Prompt:
+    from bessemer.align.competing import Prompt
+
+    messages = row["messages"]
+    answered = messages[-1]["role"] == "assistant"
+    known = {"answer": messages[-1]["content"]} if answered else {}
+    return Prompt(
+        row["id"],
+        messages[:-1] if answered else messages,
+        messages[-1:] if answered else None,
+        json.loads(row["fields"]) | known,
+    )
+
+
+@dataclass
+class _Worker:
+    """Makes pairs in one process. The model is loaded once, the rewards stay open."""
+
+    config: Config
+    model: Path
+    dtype: str
+    seed: int
+    signals: Sequence[str] = ("reward_mean", "reward_spread", "finished_ratio")
+    competition: Competition = field(init=False)
+
+    def __post_init__(self) -> None:
+        import torch
+
+        from bessemer.align.competing import Competition
+        from bessemer.align.scoring import Scorer
+        from bessemer.generate.engine import Generator
+        from bessemer.generate.settings import GenerationSettings
+        from bessemer.model.hardware import choose_device
+        from bessemer.tokens.chat import ChatTemplate
+
+        c = self.config
+        dtype = getattr(torch, self.dtype.removeprefix("torch."))
+        generator = Generator.load(self.model, dtype=dtype, device=choose_device())
+        template = ChatTemplate.of(generator.tokenizer)
+        generator.stop_tokens = frozenset(template.stop_ids)
+        settings = GenerationSettings(max_new_tokens=c.max_completion_length, temperature=c.temperature, top_p=c.top_p)
+        scorer = ExitStack().enter_context(Scorer(c.rewards))
+        self.competition = Competition(generator, template, scorer, c.num_generations, settings, c.include_reference)
+
+    def read(self, payload: Path) -> Iterator[pa.Table]:
+        yield from _conversations(payload, BATCH_PROMPTS)
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        import numpy as np
+        import pyarrow as pa
+
+        from bessemer.align.competing import best_and_worst
+        from bessemer.fingerprint import unit_interval
+        from bessemer.tokens.conversations import Unfit
+        from bessemer.tokens.rows import PREFERENCES
+
+        rows = batch.to_pylist()
+        prompts = [_prompt(row) for row in rows]
+        seeds = [int(unit_interval("pairs", str(self.seed), prompt.name) * 2**31) for prompt in prompts]
+        kept: list[dict[str, Any]] = []
+        verdicts: list[Unfit | None] = []
+        signals: dict[str, list[float | None]] = {name: [] for name in self.signals}
+        for row, prompt, answers in zip(rows, prompts, self.competition.answers(prompts, seeds), strict=True):
+            rewards = np.array([answer.reward for answer in answers])
+            signals["reward_mean"].append(float(np.nanmean(rewards)) if (~np.isnan(rewards)).any() else None)
+            signals["reward_spread"].append(float(np.nanmax(rewards) - np.nanmin(rewards)) if len(rewards) else None)
+            signals["finished_ratio"].append(float(np.mean([answer.finished for answer in answers])))
+            try:
+                best, worst = best_and_worst(answers, self.config.min_margin)
+            except Unfit as reason:
+                verdicts.append(reason)
+                continue
+            verdicts.append(None)
+            names = {name: row[name] for name in ("id", "url", "source", "split")}
+            kept.append(names | self._columns(prompt, best, worst))
+        ledger = verdict_table(batch, verdicts, signals)
+        return pa.Table.from_pylist(kept, schema=PREFERENCES), ledger
+
+    def _columns(self, prompt: Prompt, best: Answer, worst: Answer) -> dict[str, Any]:
+        return {
+            "prompt": prompt.messages,
+            "prompt_ids": self.competition.template.prompt(prompt.messages),
+            "chosen": [{"role": "assistant", "content": best.text}],
+            "rejected": [{"role": "assistant", "content": worst.text}],
+            "chosen_ids": best.ids,
+            "rejected_ids": worst.ids,
+        }
+
+
+STAGE = Stage(
+    kind="pairs",
+    version=1,
+    config=Config,
+    consumes=("model", "conversations", "tokenizer"),
+    produces="preferences",
+    run=run,
+    libraries=("jinja2", "tokenizers", "torch"),
+    seeded=True,
+    outside=outside,
+)
