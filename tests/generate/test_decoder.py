@@ -27,7 +27,7 @@ def test_logits_equal_those_of_the_whole_text(qk_norm: bool, dtype: torch.dtype,
     cache = KeyValueCache(model.config, 3, 20, dtype=dtype)
     lengths = torch.tensor([4, 9, 6])
     model.hidden_states(tokens[:, :9], cache=cache)
-    cache.advance(lengths)
+    cache.advance(lengths.tolist())
     decoder = Decoder(model)
     for step in range(8):
         places = lengths + step

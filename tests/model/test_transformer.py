@@ -38,7 +38,7 @@ def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(c
     cache = KeyValueCache(model.config, 3, 16, dtype=torch.float32)
     prompt = torch.tensor([3, 7, 5])
     logits = model(tokens[:, :7], cache=cache)  # shorter prompts are followed by tokens that do not count
-    cache.advance(prompt)
+    cache.advance(prompt.tolist())
     for row, length in enumerate(prompt.tolist()):
         torch.testing.assert_close(logits[row, :length], whole[row, :length])
     for step in range(6):

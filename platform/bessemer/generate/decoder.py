@@ -14,8 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bessemer.generate.sampling import in_rows
+from bessemer.model import rope
 from bessemer.model.cache import KeyValueCache
 from bessemer.model.transformer import Block, Transformer
+
+_WIDE = 1024
+"""Outputs from which a product is quicker with the weight on the left."""
 
 
 class Decoder:
@@ -28,19 +33,40 @@ class Decoder:
         self._layers = [_Layer(block, self._dtype) for block in model.blocks()]
         self._norm = _Norm(model.norm, self._config.rms_norm_eps, self._dtype)
         self._head = model.head().to(self._dtype)
+        positions = self._config.max_position_embeddings
+        cosine, sine = (x[0] for x in rope.rotation(self._config, positions, None, self._embedding.device))
+        self._cosine = torch.cat((cosine, cosine), dim=-1).to(self._dtype)
+        self._sine = torch.cat((sine.neg(), sine), dim=-1).to(self._dtype)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
         """Logits [B, V] after one more token [B] of each row, which goes on from the rows of `cache`."""
-        (cosine, sine), mask = cache.open(1)
-        rotation = (
-            torch.cat((cosine, cosine), dim=-1).to(self._dtype),
-            torch.cat((sine.neg(), sine), dim=-1).to(self._dtype),
-        )
+        _, mask = cache.open(1)
+        rotation = self._cosine[cache.slots], self._sine[cache.slots]
         x = F.embedding(tokens, self._embedding).to(self._dtype)
         for number, layer in enumerate(self._layers):
             x = layer(x, rotation, mask, cache, number)
-        return F.linear(self._norm(x), self._head)
+        return _product(self._norm(x), self._head)
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    """x [B, in] weight^T, [B, out], of which the memory may stand in columns.
+
+    With the weight on the left a CPU need not rearrange it: for [8192, 256] in bf16, 77 us instead of 171 for 16 rows
+    and 80 instead of 149 for one.
+    """
+    if x.device.type != "cpu":
+        return F.linear(x, weight)
+    if len(x) == 1:
+        return torch.mv(weight, x[0])[None]
+    return torch.mm(weight, x.T).T if len(weight) >= _WIDE else F.linear(x, weight)
+
+
+def _add_product(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """x [B, out] + y weight^T."""
+    if len(x) == 1 and x.device.type == "cpu":
+        return torch.addmv(x[0], weight, y[0])[None]
+    return torch.addmm(x, y, weight.T)
 
 
 class _Norm:
@@ -69,19 +95,19 @@ class _Layer:
             ]
             self._head_norm = _Norm(torch.cat(gains), c.rms_norm_eps, dtype)
         self._qkv, self._gate_up = (block.matrix(name).detach().to(dtype) for name in ("qkv", "gate_up"))
-        self._out, self._down = (block.matrix(name).detach().to(dtype).T for name in ("out", "down"))
+        self._out, self._down = (block.matrix(name).detach().to(dtype) for name in ("out", "down"))
 
     def __call__(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache, number: int
     ) -> Tensor:
         """x [B, D] to [B, D]."""
-        heads = F.linear(self._attention_norm(x), self._qkv).view(len(x), 1, -1, self._head_dim)
+        heads = in_rows(_product(self._attention_norm(x), self._qkv)).view(len(x), 1, -1, self._head_dim)
         turning, values = heads.tensor_split((self._turning_heads,), dim=2)
         if self._head_norm is not None:
             turning = self._head_norm(turning)
         turned = torch.addcmul(turning * rotation[0], turning.roll(self._head_dim // 2, -1), rotation[1])
         queries, keys = turned.transpose(1, 2).tensor_split((self._query_heads,), dim=1)
         y = cache.attend(number, queries, keys, values.transpose(1, 2), mask)
-        x = torch.addmm(x, y[:, 0], self._out)
-        gate, up = F.linear(self._feed_forward_norm(x), self._gate_up).chunk(2, dim=-1)
-        return torch.addmm(x, F.silu(gate) * up, self._down)
+        x = _add_product(x, y[:, 0], self._out)
+        gate, up = _product(self._feed_forward_norm(x), self._gate_up).chunk(2, dim=-1)
+        return _add_product(x, F.silu(gate) * up, self._down)

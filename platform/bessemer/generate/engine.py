@@ -126,8 +126,22 @@ class Generator:
         ]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What one step of a batch drew, by row; `open` are the rows whose requests had not ended before."""
+
+    requests: tuple[int, ...]
+    open: tuple[int, ...]
+    tokens: list[int]
+    logits: Tensor
+    """[rows, V]; the memory may stand in columns."""
+
+
 class Batch:
-    """Requests that are continued together. `requests` are the numbers of those not ended yet."""
+    """Requests that are continued together, `copies` of each prompt in succession, which is read once for all of them.
+
+    `requests` are the numbers of those not ended yet; `settings` are one for each request.
+    """
 
     def __init__(
         self,
@@ -135,6 +149,8 @@ class Batch:
         prompts: Sequence[Sequence[int]],
         settings: Sequence[GenerationSettings],
         decoder: Decoder | None = None,
+        *,
+        copies: int = 1,
     ) -> None:
         context = model.config.max_position_embeddings
         for prompt in prompts:
@@ -146,49 +162,58 @@ class Batch:
                 )
         self._model, self._decoder = model, decoder or Decoder(model)
         self._device = model.embed_tokens.device
-        self._limits = [min(s.max_new_tokens, context - len(p)) for p, s in zip(prompts, settings, strict=True)]
-        self._rows = list(range(len(prompts)))  # the request of each row of the cache, ended ones included
+        self._copied = [number for number in range(len(prompts)) for _ in range(copies)]
+        lengths = [len(prompts[number]) for number in self._copied]
+        self._limits = [min(s.max_new_tokens, context - n) for n, s in zip(lengths, settings, strict=True)]
+        self._rows = list(range(len(lengths)))  # the request of each row of the cache, ended ones included
         self.requests = set(self._rows)
         self._sampler = Sampler.of(settings, self._device)
         self._numbers = _numbers(settings, max(self._limits)).to(self._device)
         self._step = 0
-        capacity = max(len(p) + limit for p, limit in zip(prompts, self._limits, strict=True))
+        capacity = max(n + limit for n, limit in zip(lengths, self._limits, strict=True))
         self._cache = KeyValueCache(
             model.config, len(prompts), capacity, dtype=model.compute_dtype, device=self._device
         )
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._device)
-        longest = int(lengths.max())
-        padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts]
-        self._inputs, self._counts = torch.tensor(padded, device=self._device), lengths
+        self._counts = [len(prompt) for prompt in prompts]
+        padded = [[*prompt, *[0] * (max(self._counts) - len(prompt))] for prompt in prompts]
+        self._inputs = torch.tensor(padded, device=self._device)
 
-    @torch.inference_mode()
     def step(self) -> list[tuple[int, int]]:
         """(request, its next token) for every request; those at their limit end with it."""
-        if self._step == 0:
-            hidden = self._model.hidden_states(self._inputs, cache=self._cache)
-            last = hidden[torch.arange(len(hidden), device=self._device), self._counts - 1]
-            logits = F.linear(last, self._model.head().to(last.dtype))
-        else:
-            logits = self._decoder.step(self._inputs, self._cache)
+        draw = self.draw()
+        return [(draw.requests[row], draw.tokens[row]) for row in draw.open]
+
+    @torch.inference_mode()
+    def draw(self) -> Draw:
+        """As `step`, with the logits."""
+        logits = self._decoder.step(self._inputs, self._cache) if self._step else self._read()
         self._cache.advance(self._counts)
-        tokens = self._sampler.draw(logits, self._numbers[:, self._step])
-        self._inputs = tokens
+        if self._step == 0 and len(self._copied) > len(logits):
+            self._cache.take_rows(self._copied)
+            logits = logits[self._copied]
+        self._inputs = self._sampler.draw(logits, self._numbers[:, self._step])
         self._step += 1
-        drawn = [(r, t) for r, t in zip(self._rows, tokens.tolist(), strict=True) if r in self.requests]
+        rows = tuple(row for row, request in enumerate(self._rows) if request in self.requests)
+        draw = Draw(tuple(self._rows), rows, self._inputs.tolist(), logits)
         self.end({request for request in self.requests if self._step >= self._limits[request]})
-        return drawn
+        return draw
+
+    def _read(self) -> Tensor:
+        """Reads the prompts: the logits of what follows each."""
+        hidden = self._model.hidden_states(self._inputs, cache=self._cache)
+        last = hidden[range(len(hidden)), [count - 1 for count in self._counts]]
+        return F.linear(last, self._model.head().to(last.dtype))
 
     def end(self, requests: set[int]) -> None:
         """Ends some requests; their rows stand still, and are given up once they are half of the batch."""
         self.requests -= requests
         if self.requests and 2 * len(self.requests) <= len(self._rows):
             places = [place for place, request in enumerate(self._rows) if request in self.requests]
-            kept = torch.tensor(places, device=self._device)
-            self._cache.keep_rows(kept)
-            self._sampler = self._sampler.rows(kept)
-            self._numbers, self._inputs = self._numbers[kept], self._inputs[kept]
+            self._cache.take_rows(places)
+            self._sampler = self._sampler.rows(places)
+            self._numbers, self._inputs = self._numbers[places], self._inputs[places]
             self._rows = [self._rows[place] for place in places]
-        self._counts = torch.tensor([int(request in self.requests) for request in self._rows], device=self._device)
+        self._counts = [int(request in self.requests) for request in self._rows]
 
 
 def _numbers(settings: Sequence[GenerationSettings], count: int) -> Tensor:

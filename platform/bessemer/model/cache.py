@@ -8,6 +8,8 @@ nothing needs to be hidden and slots are written as one slice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,9 @@ from torch.nn import functional as F
 from bessemer.model import rope
 from bessemer.model.config import ModelConfig
 from bessemer.model.rope import Rotation
+
+Slots = slice | Tensor
+"""Which positions are open: the same for all rows, or by row [B, T]."""
 
 
 class KeyValueCache:
@@ -24,74 +29,77 @@ class KeyValueCache:
         self, config: ModelConfig, rows: int, capacity: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
     ) -> None:
         shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_dim)
-        self._keys = torch.zeros(shape, dtype=dtype, device=device)
-        self._values = torch.zeros(shape, dtype=dtype, device=device)
-        self._cosine, self._sine = rope.rotation(config, capacity, None, self._keys.device)
-        self._lengths = torch.zeros(rows, dtype=torch.long, device=device)
-        self._longest = self._size = 0
-        self._even = True
-        self._banded: Tensor | None = None
-        self._slots: slice | tuple[Tensor, Tensor] = slice(0, 0)
+        self._keys = list(torch.zeros(shape, dtype=dtype, device=device).unbind())
+        self._values = list(torch.zeros(shape, dtype=dtype, device=device).unbind())
+        self._device = self._keys[0].device
+        self._cosine, self._sine = rope.rotation(config, capacity, None, self._device)
         self._windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
-        self._positions = self._lengths  # of the open slots, [1 or B, T]
+        self._lengths = [0] * rows
+        self._size = 0
+        self._banded: Tensor | None = None
+        self._slots: Slots = slice(0, 0)
+        self._positions = torch.empty(0)  # of the open slots, [1 or B, T]
+
+    @property
+    def slots(self) -> Slots:
+        """The positions that are open."""
+        return self._slots
 
     def open(self, count: int) -> tuple[Rotation, Tensor | None]:
         """Opens the next `count` slots of every row: their rotation, and which slots [B, 1, T, S] each may see.
 
         No mask (None) where a single token of equally long rows sees everything, or where nothing was seen before.
         """
-        self._size = self._longest + count
+        longest = max(self._lengths)
+        self._size = longest + count
         self._banded = None
-        if self._even:
-            self._positions = torch.arange(self._longest, self._size, device=self._lengths.device)[None]
-            self._slots = slots = slice(self._longest, self._size)
+        if min(self._lengths) == longest:
+            self._positions = torch.arange(longest, self._size, device=self._device)[None]
+            self._slots = slots = slice(longest, self._size)
             rotation = self._cosine[:, slots], self._sine[:, slots]
-            if count == 1 or self._longest == 0:
-                return rotation, None
-            return rotation, self._mask(self._positions)
-        positions = self._positions = self._lengths[:, None] + torch.arange(count, device=self._lengths.device)
-        self._slots = (torch.arange(len(positions), device=positions.device)[:, None], positions)
+            return rotation, None if count == 1 or longest == 0 else self._mask(self._positions)
+        lengths = torch.tensor(self._lengths, device=self._device)
+        positions = self._slots = self._positions = lengths[:, None] + torch.arange(count, device=self._device)
         return (self._cosine[0, positions], self._sine[0, positions]), self._mask(positions)
 
     def _mask(self, positions: Tensor) -> Tensor:
-        return (torch.arange(self._size, device=positions.device) <= positions[:, :, None])[:, None]
+        return (torch.arange(self._size, device=self._device) <= positions[:, :, None])[:, None]
 
     def _band(self, window: int) -> Tensor:
         """The mask of a layer with a window; the same for all of them while the slots are open."""
         if self._banded is None:
-            slots = torch.arange(self._size, device=self._lengths.device)
+            slots = torch.arange(self._size, device=self._device)
             self._banded = self._mask(self._positions) & (slots > self._positions[:, None, :, None] - window)
         return self._banded
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Stores keys and values [B, G, T, d] in the open slots; attention over all slots, [B, T, H d]."""
-        for store, new in ((self._keys[layer], keys), (self._values[layer], values)):
+        all_keys, all_values = self._keys[layer], self._values[layer]
+        for store, new in ((all_keys, keys), (all_values, values)):
             if isinstance(self._slots, slice):
                 store[:, :, self._slots] = new
             else:
-                rows, slots = self._slots
-                store[rows, :, slots] = new.transpose(1, 2)
+                store[torch.arange(len(store), device=self._device)[:, None], :, self._slots] = new.transpose(1, 2)
         window = self._windows[layer]
         if window is not None and window < self._size:
             mask = self._band(window)
         y = F.scaled_dot_product_attention(
             queries,
-            self._keys[layer, :, :, : self._size],
-            self._values[layer, :, :, : self._size],
+            all_keys[:, :, : self._size],
+            all_values[:, :, : self._size],
             attn_mask=mask,
             is_causal=mask is None and queries.shape[2] > 1,
             enable_gqa=keys.shape[1] != queries.shape[1],
         )
         return y.transpose(1, 2).flatten(2)
 
-    def advance(self, counts: Tensor | int) -> None:
+    def advance(self, counts: Sequence[int] | int) -> None:
         """Counts the first `counts` (one number, or one a row) of the tokens in the open slots as seen."""
-        self._lengths = self._lengths + counts
-        shortest, longest = torch.aminmax(self._lengths)
-        self._longest, self._even = int(longest), bool(shortest == longest)
+        each = [counts] * len(self._lengths) if isinstance(counts, int) else counts
+        self._lengths = [length + count for length, count in zip(self._lengths, each, strict=True)]
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Forgets all rows but these."""
-        self._keys, self._values = self._keys[:, rows], self._values[:, rows]
-        self._lengths = self._lengths[rows]
-        self.advance(0)
+    def take_rows(self, rows: Sequence[int]) -> None:
+        """Goes on with these rows alone, one of them as often as it is named."""
+        chosen = torch.tensor(rows, device=self._device)
+        self._keys, self._values = ([x[chosen] for x in stored] for stored in (self._keys, self._values))
+        self._lengths = [self._lengths[row] for row in rows]
