@@ -11,6 +11,7 @@ Settings have TRL's names.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -133,10 +134,16 @@ def generalised_advantages(
     return advantages, advantages + values
 
 
-def whitened(advantages: Tensor, mask: Tensor) -> Tensor:
-    """Advantages [B, T] with mean 0 and variance 1 over the tokens of `mask`."""
-    chosen = advantages[mask.bool()]
-    return (advantages - chosen.mean()) * torch.rsqrt(chosen.var() + 1e-8)
+def whitened(advantages: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> Tensor:
+    """Advantages [B, T] with mean 0 and variance 1 over the tokens of `mask`, of all workers.
+
+    `total` adds a tensor up over the workers.
+    """
+    chosen = advantages[mask.bool()].double()
+    count, sum_ = total(torch.stack((torch.tensor(float(chosen.numel())).to(chosen), chosen.sum()))).unbind()
+    mean = sum_ / count
+    variance = total((chosen - mean).square().sum()) / (count - 1).clamp_min(1)
+    return (advantages - mean.to(advantages)) * torch.rsqrt(variance + 1e-8).to(advantages)
 
 
 def value_loss(

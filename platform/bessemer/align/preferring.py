@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +17,14 @@ from bessemer.align import preference
 from bessemer.align.items import Items, in_rows, logprobs_of, read_pairs, read_thumbs
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.align.trees import Tree, answer_lengths, answer_logprobs, lay_out
-from bessemer.train.objectives.base import Batch, Loss, Measures, generator_of
+from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
 from bessemer.train.sampler import Integers, Rows
 from bessemer.train.workers import Workers
 
 SPLITS = ("tune", "validation")
 
 
-class OverPreferences:
+class OverPreferences(Stateless):
     """What the objectives over preferences share: items in place of token windows."""
 
     causal = True
@@ -47,17 +46,8 @@ class OverPreferences:
         loss = self.loss(model, batch)
         return {"loss": (loss.sum, loss.weight), **loss.measures}
 
-    def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        return measured
-
     def documents(self, rows: Rows) -> list[str]:
         return list(dict.fromkeys(self._items.names[number] for number in rows.index))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         raise NotImplementedError

@@ -28,7 +28,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tree:
-    """A prompt and its answers, in tokens; as many answers in every tree of a batch, each at least one token."""
+    """A prompt and its answers, in tokens, each at least one."""
 
     prompt: Integers
     answers: Sequence[Integers]
@@ -42,15 +42,16 @@ def lay_out(trees: Sequence[Tree], capacity: int = 0) -> tuple[dict[str, Tensor]
     """The trees as a batch, and the numbers of those in each row; rows are as long as the longest tree, or `capacity`.
 
     `tokens`, `positions`, `trees` (0 is padding) and `branches` (0 is the prompt) are [rows, length]. `sources`,
-    `targets` and `owners` [rows, n] say at which place which token of an answer is predicted, and of which answer of
-    the row; `ends` [rows, trees, answers] is where each answer ends, -1 where a row has fewer trees.
+    `targets`, `owners` and `offsets` [rows, n] say at which place which token of an answer is predicted, of which
+    answer of the row, and which of its tokens it is; `ends` [rows, trees, answers] is where each answer ends, -1 where
+    a row has fewer trees or a tree fewer answers.
     """
     rows = pack(np.array([tree.size for tree in trees]), max([capacity, *(tree.size for tree in trees)]))
     length = max(sum(trees[number].size for number in row) for row in rows)
     predicted = max(sum(sum(map(len, trees[number].answers)) for number in row) for row in rows)
-    count, most = len(trees[0].answers), max(map(len, rows))
+    count, most = max(len(tree.answers) for tree in trees), max(map(len, rows))
     tokens, positions, which_tree, branches = (np.zeros((len(rows), length), np.int64) for _ in range(4))
-    sources, owners = (np.zeros((len(rows), predicted), np.int64) for _ in range(2))
+    sources, owners, offsets = (np.zeros((len(rows), predicted), np.int64) for _ in range(3))
     targets = np.full((len(rows), predicted), IGNORED)
     ends = np.full((len(rows), most, count), -1)
     for row, numbers in enumerate(rows):
@@ -67,12 +68,13 @@ def lay_out(trees: Sequence[Tree], capacity: int = 0) -> tuple[dict[str, Tensor]
                     sources[row, asked] = [fork, *range(place, place + len(piece) - 1)]
                     targets[row, asked] = piece
                     owners[row, asked] = slot * count + branch - 1
+                    offsets[row, asked] = np.arange(len(piece))
                     ends[row, slot, branch - 1] = place + len(piece) - 1
                     filled += len(piece)
                 place += len(piece)
     columns = {
         "tokens": tokens, "positions": positions, "trees": which_tree, "branches": branches,
-        "sources": sources, "targets": targets, "owners": owners, "ends": ends,
+        "sources": sources, "targets": targets, "owners": owners, "offsets": offsets, "ends": ends,
     }  # fmt: skip
     return {name: torch.from_numpy(column) for name, column in columns.items()}, rows
 
@@ -85,21 +87,37 @@ def tree_mask(batch: Batch) -> Tensor:
 
 
 def answer_logprobs(model: nn.Module, batch: Batch) -> Tensor:
-    """log P(answer | prompt) in nats [rows, trees, answers], fp32; 0 where a row has fewer trees."""
+    """log P(answer | prompt) in nats [rows, trees, answers], fp32; 0 where there is none."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
-    nats = model(
+    return _by_answer(batch, rows, places, token_logprobs(model, batch))
+
+
+def token_logprobs(model: nn.Module, batch: Batch, *, temperature: float = 1.0) -> Tensor:
+    """log P of every token of an answer given what is before it, [n], in the order of rows and places in `targets`."""
+    rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
+    nats: Tensor = model(
         batch["tokens"],
         at=(rows, batch["sources"][rows, places]),
         targets=batch["targets"][rows, places],
         reduction="none",
+        temperature=temperature,
         positions=batch["positions"],
         mask=tree_mask(batch),
     )
-    return _by_answer(batch, rows, places, -nats)
+    return -nats
+
+
+def by_answer_and_token(batch: Batch, values: Tensor) -> Tensor:
+    """Values [n] in the order of `token_logprobs` as [answers of all rows, tokens of the longest]; 0 elsewhere."""
+    rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
+    ends, offsets = batch["ends"], batch["offsets"][rows, places]
+    owners = rows * ends[0].numel() + batch["owners"][rows, places]
+    longest = int(offsets.max()) + 1
+    return values.new_zeros(ends.numel(), longest).index_put((owners, offsets), values)
 
 
 def answer_lengths(batch: Batch) -> Tensor:
-    """Tokens of each answer [rows, trees, answers], fp32; 0 where a row has fewer trees."""
+    """Tokens of each answer [rows, trees, answers], fp32; 0 where there is none."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
     return _by_answer(batch, rows, places, torch.ones(len(rows), device=rows.device))
 

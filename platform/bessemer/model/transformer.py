@@ -19,7 +19,7 @@ Queries, keys and values are one matrix, gate and up another, because one wide p
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -44,6 +44,8 @@ class ParameterRole:
     """`matrix`: a hidden linear map [out, in]; `embedding` and `head`: [V, D]; `vector`: a norm's gain."""
     rows: tuple[int, ...] = ()
     """Of a `matrix`: the output rows of each map fused in it, in order; they sum to its first dimension."""
+    rate_ratio: float = 1.0
+    """What the learning rates of its kind are multiplied with."""
 
 
 class Transformer(nn.Module):
@@ -56,6 +58,8 @@ class Transformer(nn.Module):
         self.activation_checkpointing = False
         """Whether a block's activations are computed again on the way back instead of kept: a third more products for
         a block's memory instead of all blocks'. Results stay the same to the bit."""
+        self.learning_rate_ratio = 1.0
+        """Of the rates that it is trained with, where several models are trained together."""
         self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         self.layers = nn.ModuleList(Block(config, number) for number in range(config.num_hidden_layers))
         self.norm = nn.Parameter(torch.ones(config.hidden_size))
@@ -70,6 +74,7 @@ class Transformer(nn.Module):
         targets: Tensor | None = None,
         reduction: Literal["sum", "none"] = "sum",
         z_loss: float = 0.0,
+        temperature: float = 1.0,
         at: tuple[Tensor, Tensor] | None = None,
         logits: bool = True,
         positions: Tensor | None = None,
@@ -79,9 +84,9 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
 
-        `at`, a row and a position for each of n places, asks for those alone: logits [n, V], or with `targets` [n]
-        their cross entropy. Without `logits` the answer is the hidden states that the head would read. A reward model
-        has a score [B, T] or [n] in place of logits, fp32.
+        `temperature` divides the logits. `at`, a row and a position for each of n places, asks for those alone: logits
+        [n, V], or with `targets` [n] their cross entropy. Without `logits` the answer is the hidden states that the
+        head would read. A reward model has a score [B, T] or [n] in place of logits, fp32.
 
         The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
         `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
@@ -93,6 +98,8 @@ class Transformer(nn.Module):
             x = x[at]
         if not logits:
             return x
+        if temperature != 1:
+            x = x / temperature
         if self.score is not None:
             return F.linear(x.float(), self.score.float())[..., 0]
         if targets is None:
@@ -196,7 +203,8 @@ class Transformer(nn.Module):
                 roles[name] = ParameterRole("matrix", self.blocks()[0].rows(last))
             else:
                 roles[name] = ParameterRole("matrix", (parameter.shape[0],))
-        return roles
+        ratio = self.learning_rate_ratio
+        return {name: replace(role, rate_ratio=ratio) for name, role in roles.items()} if ratio != 1 else roles
 
 
 class Block(nn.Module):

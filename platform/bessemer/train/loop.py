@@ -158,10 +158,11 @@ class Trainer:
                 validation = None
             if self.metrics and (last or validation is not None or step % self.pace.log_interval == 0):
                 self.metrics.write(step, figures | self.meter.read())
-            if last or saving or stopping:
+            settled = self.objective.settled(step)
+            if last or (settled and (saving or stopping)):
                 self._save()
                 saved_at = time.monotonic()
-            if stopping and not last:
+            if stopping and settled and not last:
                 self.checkpoints.wait()
                 raise Stopped(
                     f"training stopped as asked after step {step} of {self.plan.num_steps}",
@@ -217,6 +218,7 @@ class Trainer:
         totals.add_number("save", save and self.workers.rank == 0)
         for measures in self._forward_and_back(batch):
             totals.add(measures)
+        totals.add({f"train/{name}": measure for name, measure in self.objective.batch_measures().items()})
         self.workers.sum_gradients(p for p in self.parameters if not isinstance(p, DTensor))  # sharded ones are summed
         sums = totals.sums()
         figures = self._update(step, *sums["loss"])

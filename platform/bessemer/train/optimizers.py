@@ -55,7 +55,7 @@ def build_optimizers(
         "vector": plan.vector_learning_rate,
     }
     for (role, _), parameters in grouped.items():
-        rate = rates[role.kind]
+        rate = rates[role.kind] * role.rate_ratio
         group: dict[str, Any] = {"params": parameters, "lr": rate, "initial_lr": rate}
         if role.kind != "matrix":
             adamw.append(group | {"weight_decay": 0.0})

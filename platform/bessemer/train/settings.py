@@ -326,8 +326,8 @@ def further_rates(
 ) -> Rates:
     """The rates of a model that is trained further: a share of those of its pre-training, without decay.
 
-    Where those are not known (`origin` None), AdamW at the rate `adamw`. Raises UsageError for Muon without a rate
-    then: what it would have to be is not known.
+    Where those are not known (`origin` None), AdamW at the rate `adamw`, or at `learning_rate` where it is given: one
+    rate for all parameters. Raises UsageError for Muon without a rate then: what it would have to be is not known.
     """
     wanted = settings.optimizer
     if origin is not None:
@@ -338,4 +338,5 @@ def further_rates(
             "`optimizer` is `muon`, and there is no rule for its rate here", hint="set `learning_rate`, or use `adamw`"
         )
     name: OptimizerName = "muon" if wanted == "muon" else "adamw"
-    return Rates(name, adamw, adamw, adamw, adamw, weight_decay=0.0)
+    rate = adamw if name == "muon" else _given(settings.learning_rate, adamw)
+    return Rates(name, rate, rate, rate, rate, weight_decay=0.0)

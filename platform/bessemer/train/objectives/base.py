@@ -75,10 +75,35 @@ class Objective(Protocol):
     def documents(self, rows: Rows) -> list[str]:
         """The ids of the documents in `rows`."""
 
+    def batch_measures(self) -> Measures:
+        """Figures of the batch that `batch` made last, beside those of its loss."""
+
+    def settled(self, step: int) -> bool:
+        """Whether a run can go on after `step` from a checkpoint alone."""
+
     def state_dict(self) -> dict[str, Any]:
         """JSON values that a continued run needs; tensors belong in `modules`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Stateless:
+    """What most objectives have in common: nothing beside the model, and nothing to tell of a batch."""
+
+    def figures(self, measured: dict[str, float]) -> dict[str, float]:
+        return measured
+
+    def batch_measures(self) -> Measures:
+        return {}
+
+    def settled(self, step: int) -> bool:
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
 
 
 def generator_of(what: str, *numbers: int) -> np.random.Generator:

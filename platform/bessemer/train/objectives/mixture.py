@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bessemer.train.objectives.base import Batch, Loss, Measures, Objective, generator_of
+from bessemer.train.objectives.base import Batch, Loss, Measures, Objective, Stateless, generator_of
 from bessemer.train.sampler import Integers, Rows
 
 WHICH = "objective"
 
 
-class Mixture:
+class Mixture(Stateless):
     """`parts` by name, over the same rows; `weights` are the shares of rows, of any sum."""
 
     def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float], seed: int) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from bessemer.tokens.store import TokenStore
+from bessemer.train.objectives.base import Stateless
 from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
 from bessemer.train.sampler import Rows
 
 
-class OverWindows:
+class OverWindows(Stateless):
     """Rows and documents of the splits `train` and `validation`, and no state beside the model's."""
 
     prefetch = True
@@ -28,14 +27,5 @@ class OverWindows:
         self.modules = nn.ModuleDict()
         self.token_bytes = torch.from_numpy(store.token_bytes.astype("int64"))
 
-    def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        return measured
-
     def documents(self, rows: Rows) -> list[str]:
         return self.windows.documents(rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state

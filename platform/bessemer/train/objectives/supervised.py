@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from bessemer.model.transformer import IGNORED, document_mask
 from bessemer.tokens.rows import CONVERSATIONS, Sequences, read_split
-from bessemer.train.objectives.base import Batch, Loss, Measures
+from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless
 from bessemer.train.objectives.packing import pack
 from bessemer.train.sampler import Rows
 
 
-class Supervised:
+class Supervised(Stateless):
     """The conversations of the split `tune`, measured on those of `validation`."""
 
     measure_names = ("loss",)
@@ -53,17 +53,8 @@ class Supervised:
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
         return {"loss": (_nats(model, batch), _targets(batch))}
 
-    def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        return measured
-
     def documents(self, rows: Rows) -> list[str]:
         return self._train.names(rows.index.tolist())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        assert not state
 
 
 def _nats(model: nn.Module, batch: Batch, **options: float) -> Tensor:

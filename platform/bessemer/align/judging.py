@@ -1,0 +1,45 @@
+"""What answers are worth in all: rules and functions of the recipe, and a reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bessemer.align.items import of_answers
+from bessemer.align.rewarding import answer_rewards
+from bessemer.align.rewards import Sample
+from bessemer.align.rollouts import Rollout
+from bessemer.align.scoring import Scorer, Scores
+from bessemer.align.trees import Tree
+from bessemer.model.transformer import Transformer
+from bessemer.train.workers import Workers
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Adds up what `scorer` says and `model_weight` times what a reward `model` says; at least one of both is there."""
+
+    scorer: Scorer | None
+    model: Transformer | None
+    model_weight: float = 1.0
+
+    def __call__(self, samples: Sequence[Sample], rollouts: Sequence[Rollout]) -> Scores:
+        scores = self.scorer(samples) if self.scorer is not None else Scores([0.0] * len(samples), {})
+        if self.model is None:
+            return scores
+        judged = self._judged(rollouts)
+        totals = [reward + self.model_weight * value for reward, value in zip(scores.rewards, judged, strict=True)]
+        return Scores(totals, scores.by_reward | {"reward_model": judged}, scores.failures)
+
+    def _judged(self, rollouts: Sequence[Rollout]) -> list[float]:
+        assert self.model is not None
+        trees = [
+            Tree(np.array(rollout.prompt.tokens, np.int64), (np.array(rollout.tokens, np.int64),))
+            for rollout in rollouts
+        ]
+        alone = Workers(0, 1, self.model.embed_tokens.device)
+        found: list[float] = of_answers(partial(answer_rewards, self.model), trees, alone)[:, 0].tolist()
+        return found

@@ -1,0 +1,365 @@
+"""Learning from rewards: the model answers prompts itself, and answers that were worth more become likelier.
+
+    weights to the rollouts  ->  answers with their log-probabilities  ->  rewards  ->  advantages  ->  one batch
+
+GRPO compares the answers to one prompt with each other; PPO asks a critic, a second model trained beside the first,
+what was to be expected. An answer depends on (seed, step, prompt, its number in the group) and the weights alone, so
+a run that was continued is the run that was not. With `num_iterations` updates a batch, a run is `settled`, and saved,
+only where the next update begins with new answers.
+
+Rewards are watched for being hacked: beside the reward are recorded the distance from where the model began, the length
+of answers and how it goes with the reward, the share of answers that did not end, and that of groups without spread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bessemer.align import policy
+from bessemer.align.rewards import Sample
+from bessemer.align.rollouts import Prompt, Rollout
+from bessemer.align.scoring import Scores
+from bessemer.align.settings import Grpo, Ppo
+from bessemer.align.trees import Tree, by_answer_and_token, lay_out, token_logprobs, tree_mask
+from bessemer.errors import InputError
+from bessemer.generate.settings import GenerationSettings
+from bessemer.model.transformer import IGNORED, Transformer
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
+from bessemer.train.sampler import Rows
+from bessemer.train.sharding import whole
+from bessemer.train.workers import Workers
+
+ROW_TOKENS = 512
+"""Answers to one prompt share a row up to this length; attention over longer ones costs more than the prompt."""
+PASS_TOKENS = 8192
+"""Of the passes without gradients."""
+HELD_OUT_PROMPTS = 256
+"""Prompts that a measurement asks at most."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt that is learned from. `row` is what the rewards may know of it."""
+
+    name: str
+    text: str
+    tokens: tuple[int, ...]
+    row: Mapping[str, Any]
+
+
+class Rollouts(Protocol):
+    """Where answers are written: in this process, or by actors."""
+
+    def update(self, weights: Mapping[str, Tensor]) -> None: ...
+
+    def sample(
+        self, prompts: Sequence[Prompt], *, num_generations: int, settings: GenerationSettings, seed: int
+    ) -> list[Rollout]: ...
+
+
+Score = Callable[[Sequence[Sample], Sequence[Rollout]], Scores]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The answers to one prompt, and what each is worth."""
+
+    rollouts: list[Rollout]
+    rewards: Tensor
+
+
+class Reinforcing(Stateless):
+    """GRPO or PPO over `questions`, measured on `held_out` by the reward of the likeliest answer."""
+
+    causal = True
+    prefetch = False
+    measure_names = ("reward",)
+
+    def __init__(
+        self,
+        method: Grpo | Ppo,
+        questions: Sequence[Question],
+        held_out: Sequence[Question],
+        *,
+        model: Transformer,
+        reference: Transformer | None,
+        critic: Transformer | None,
+        rollouts: Rollouts,
+        score: Score,
+        tokenizer: TokenizerFolder,
+        workers: Workers,
+        seed: int,
+    ) -> None:
+        assert (critic is None) == isinstance(method, Grpo)
+        self.method, self._questions, self._held_out = method, questions, held_out[:HELD_OUT_PROMPTS]
+        self._model, self._reference, self._critic = model, reference, critic
+        self._rollouts, self._score, self._tokenizer = rollouts, score, tokenizer
+        self._workers, self._seed = workers, seed
+        self.num_rows, self.num_validation_rows = len(questions), len(self._held_out)
+        self.modules = nn.ModuleDict({} if critic is None else {"critic": critic})
+        self._batch: dict[str, Tensor] = {}
+        self._first = 0
+        self._in_step = False
+        self._told: Measures = {}
+        self._failed = False
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------------------------------ answers to batches
+
+    def batch(self, step: int, rows: Rows) -> Batch:
+        first = (step - 1) // self.method.num_iterations * self.method.num_iterations + 1
+        if first != self._first:
+            self._hand_over()
+            self._batch, self._first = self._experience(first, rows.index.tolist()), first
+        self._in_step = False  # an update follows
+        return self._batch
+
+    def settled(self, step: int) -> bool:
+        return step % self.method.num_iterations == 0
+
+    def batch_measures(self) -> Measures:
+        return self._told
+
+    def documents(self, rows: Rows) -> list[str]:
+        return [self._questions[number].name for number in rows.index]
+
+    def _hand_over(self) -> None:
+        """Gives the rollouts the model as it is now."""
+        if not self._in_step:
+            self._rollouts.update({name: whole(p.detach()) for name, p in self._model.named_parameters()})
+            self._in_step = True
+
+    def _experience(self, step: int, numbers: Sequence[int]) -> dict[str, Tensor]:
+        asked = self._ask(step, 0, numbers)
+        kept = asked
+        if isinstance(self.method, Grpo):
+            kept = [group for group in asked if _has_spread(group)]
+            for refill in range(1, self.method.num_refills + 1):
+                if lacking := len(numbers) - len(kept):
+                    random = generator_of("refill", self._seed, step, self._workers.rank, refill)
+                    more = self._ask(step, refill, random.integers(0, self.num_rows, lacking).tolist())
+                    asked, kept = asked + more, kept + [group for group in more if _has_spread(group)]
+        self._told = _told(asked, self._failed)
+        return self._laid_out(kept or asked[:1])
+
+    def _ask(self, step: int, refill: int, numbers: Sequence[int]) -> list[_Group]:
+        method, count = self.method, self.method.num_generations
+        settings = GenerationSettings(
+            max_new_tokens=method.max_completion_length,
+            temperature=method.temperature,
+            top_k=method.top_k,
+            top_p=method.top_p,
+        )
+        prompts = [Prompt(number, self._questions[number].tokens) for number in numbers]
+        where = self._workers.rank if refill else 0
+        seed = int(generator_of("rollouts", self._seed, step, refill, where).integers(2**62))
+        found = self._rollouts.sample(prompts, num_generations=count, settings=settings, seed=seed)
+        rewards = self._rewards(found, self._questions)
+        return [
+            _Group(found[start : start + count], rewards[start : start + count])
+            for start in range(0, len(found), count)
+        ]
+
+    def _rewards(self, rollouts: Sequence[Rollout], questions: Sequence[Question]) -> Tensor:
+        samples = []
+        for rollout in rollouts:
+            question = questions[rollout.prompt.number]
+            said = rollout.tokens[:-1] if rollout.finish_reason == "stop" else rollout.tokens
+            text = self._tokenizer.decode(said, skip_special=True)
+            samples.append(Sample(question.text, text, len(rollout.tokens), question.row))
+        scores = self._score(samples, rollouts)
+        self._failed = len(scores.failures) > 0
+        rewards = torch.tensor(scores.rewards, dtype=torch.float32)
+        if len(rewards) and bool(rewards.isnan().all()):
+            raise InputError(
+                f"no answer of a batch has a reward: {scores.failures[0] if scores.failures else 'none is a number'}",
+                hint="mend the reward function; then run the same command again",
+            )
+        return rewards
+
+    def _laid_out(self, groups: Sequence[_Group]) -> dict[str, Tensor]:
+        """The batch of all answers; what belongs to a token is [rows, n], as `sources` and `targets` are."""
+        count = self.method.num_generations
+        advantages = torch.zeros(len(groups) * count)
+        if isinstance(self.method, Grpo):
+            rewards = torch.cat([group.rewards for group in groups])
+            advantages = policy.group_advantages(rewards, count, scale_rewards=self.method.scale_rewards)
+        trees: list[Tree] = []
+        answers: list[list[tuple[Rollout, float, float]]] = []
+        for number, group in enumerate(groups):
+            gained = advantages[number * count : (number + 1) * count].tolist()
+            for chunk in _chunks(list(zip(group.rollouts, gained, group.rewards.tolist(), strict=True))):
+                prompt = np.array(chunk[0][0].prompt.tokens, np.int64)
+                trees.append(Tree(prompt, [np.array(rollout.tokens, np.int64) for rollout, _, _ in chunk]))
+                answers.append(chunk)
+        batch, rows = lay_out(trees, ROW_TOKENS)
+        shape = batch["targets"].shape
+        names = ("old_logprobs", "advantages", "rewards", "counted")
+        columns = {name: np.zeros(shape, np.float32) for name in names}
+        for row, numbers in enumerate(rows):
+            place = 0
+            for rollout, worth, reward in (answer for number in numbers for answer in answers[number]):
+                here = slice(place, place + len(rollout.tokens))
+                columns["old_logprobs"][row, here] = rollout.sampling_logprobs
+                columns["advantages"][row, here], columns["rewards"][row, here] = worth, reward
+                left_out = self.method.mask_truncated_completions and rollout.finish_reason == "length"
+                columns["counted"][row, here] = not (left_out or np.isnan(reward))
+                place += len(rollout.tokens)
+        batch |= {name: torch.from_numpy(column) for name, column in columns.items()}
+        if self._reference is not None:
+            batch["reference_logprobs"] = self._asked(self._reference_logprobs, batch)
+        if isinstance(self.method, Ppo):
+            batch |= self._expected(self.method, batch)
+        return batch
+
+    def _expected(self, method: Ppo, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """PPO's advantages and returns of every token, with the critic as it is now."""
+        batch["old_values"] = self._asked(self._values, batch)
+        keep = batch["targets"] != IGNORED
+        old, reference, values, rewards, counted = (
+            by_answer_and_token(batch, batch[name][keep])
+            for name in ("old_logprobs", "reference_logprobs", "old_values", "rewards", "counted")
+        )
+        written = by_answer_and_token(batch, torch.ones(int(keep.sum())))  # also of answers that do not count
+        scores = rewards[:, 0].nan_to_num(nan=0.0)
+        given = policy.token_rewards(scores, old, reference, written, kl_coef=method.kl_coef)
+        advantages, returns = policy.generalised_advantages(given, values, written, gamma=method.gamma, lam=method.lam)
+        advantages = policy.whitened(advantages, counted, lambda sums: self._workers.sum(sums).cpu())
+        rows, places = torch.nonzero(keep, as_tuple=True)
+        owners = rows * batch["ends"][0].numel() + batch["owners"][rows, places]
+        at = (owners, batch["offsets"][rows, places])
+        found = {"advantages": torch.zeros(keep.shape), "returns": torch.zeros(keep.shape)}
+        found["advantages"][keep], found["returns"][keep] = advantages[at], returns[at]
+        return found
+
+    @torch.no_grad()
+    def _asked(self, ask: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """What `ask` says of every token of an answer, [rows, n], some rows at a time."""
+        keep = batch["targets"] != IGNORED
+        size = max(1, PASS_TOKENS // batch["tokens"].shape[1])
+        found = [
+            ask({name: value[start : start + size].to(self._workers.device) for name, value in batch.items()}).cpu()
+            for start in range(0, len(keep), size)
+        ]
+        values = torch.zeros(keep.shape)
+        values[keep] = torch.cat(found)
+        return values
+
+    def _reference_logprobs(self, batch: Batch) -> Tensor:
+        assert self._reference is not None
+        return token_logprobs(self._reference, batch, temperature=self.method.temperature)
+
+    def _values(self, batch: Batch) -> Tensor:
+        """What the critic expects before each token of an answer."""
+        assert self._critic is not None
+        rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
+        at = (rows, batch["sources"][rows, places])
+        values: Tensor = self._critic(batch["tokens"], at=at, positions=batch["positions"], mask=tree_mask(batch))
+        return values
+
+    # ------------------------------------------------------------------------------------------ the loss
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        method, keep = self.method, batch["targets"] != IGNORED
+        there = batch["ends"].flatten() >= 0
+        logprobs = token_logprobs(model, batch, temperature=method.temperature)
+
+        def column(name: str) -> Tensor:
+            return by_answer_and_token(batch, batch[name][keep])[there]
+
+        mask = column("counted").bool()
+        found = policy.policy_loss(
+            by_answer_and_token(batch, logprobs)[there],
+            column("old_logprobs"),
+            column("advantages"),
+            mask,
+            epsilon=method.epsilon,
+            epsilon_high=method.epsilon_high,
+            delta=method.delta,
+            loss_type=method.loss_type if isinstance(method, Grpo) else "dapo",
+            max_completion_length=method.max_completion_length,
+            beta=method.beta if isinstance(method, Grpo) else 0.0,
+            reference_logprobs=column("reference_logprobs") if "reference_logprobs" in batch else None,
+        )
+        tokens, now = keep.sum(), logprobs.detach()
+        gap = (now - batch["old_logprobs"][keep]).abs().sum()
+        measures: Measures = found.measures | {"logprob_gap": (gap, tokens), "entropy_estimate": (-now.sum(), tokens)}
+        if "reference_logprobs" in batch:
+            distance = policy.kl(now, batch["reference_logprobs"][keep], "k3")
+            measures["kl"] = (distance.sum(), tokens)
+        weight = found.weight.clamp_min(1e-6)  # where no answer counts there is nothing to divide
+        if isinstance(method, Grpo):
+            return Loss(found.sum, weight, measures)
+        values = by_answer_and_token(batch, self._values(batch))[there]
+        critic = policy.value_loss(
+            values, column("old_values"), column("returns"), mask, cliprange_value=method.cliprange_value
+        )
+        measures |= critic.measures | {"value_loss": (critic.sum.detach(), critic.weight)}
+        return Loss(found.sum + method.vf_coef * critic.sum, weight, measures)
+
+    # ------------------------------------------------------------------------------------------ held out
+
+    def validation_batch(self, first: int, last: int) -> Batch:
+        return {"tokens": torch.zeros(last - first, 1, dtype=torch.long), "numbers": torch.arange(first, last)}
+
+    def measure(self, model: nn.Module, batch: Batch) -> Measures:
+        likeliest = GenerationSettings(max_new_tokens=self.method.max_completion_length, temperature=1.0, top_k=1)
+        prompts = [Prompt(number, self._held_out[number].tokens) for number in batch["numbers"].tolist()]
+        with self._lock:  # lanes measure side by side
+            self._hand_over()
+            found = self._rollouts.sample(prompts, num_generations=1, settings=likeliest, seed=self._seed)
+            rewards = self._rewards(found, self._held_out)
+        return {"reward": (rewards.nansum(), (~rewards.isnan()).sum())}
+
+
+def _has_spread(group: _Group) -> bool:
+    return bool(policy.has_spread(group.rewards, len(group.rewards))[0])
+
+
+def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[Rollout, float, float]]]:
+    """The answers to a prompt in pieces that fit a row with it."""
+    found: list[list[tuple[Rollout, float, float]]] = [[]]
+    begin = size = len(answers[0][0].prompt.tokens)
+    for answer in answers:
+        length = len(answer[0].tokens)
+        if found[-1] and size + length > ROW_TOKENS:
+            found.append([])
+            size = begin
+        found[-1].append(answer)
+        size += length
+    return found
+
+
+def _told(groups: Sequence[_Group], failed: bool) -> Measures:
+    """What is recorded of all answers, those left out of the batch included."""
+    rewards = torch.stack([group.rewards for group in groups])
+    lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])
+    truncated = torch.tensor([[float(r.finish_reason == "length") for r in group.rollouts] for group in groups])
+    known = ~rewards.isnan()
+    one, answers, asked = torch.tensor(1.0), torch.tensor(float(lengths.numel())), torch.tensor(float(len(groups)))
+    spread = torch.tensor(float(sum(map(_has_spread, groups))))
+    return {
+        "reward": (rewards.nansum(), known.sum()),
+        "completion_length": (lengths.sum(), answers),
+        "truncated_ratio": (truncated.sum(), answers),
+        "zero_spread_ratio": (asked - spread, asked),
+        "length_reward_correlation": (_correlation(lengths[known], rewards[known]), one),
+        "reward_failures": (torch.tensor(float(failed)), one),
+    }
+
+
+def _correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Pearson's, 0 where one of both does not vary."""
+    if len(x) < 2:
+        return torch.zeros(())
+    x, y = x - x.mean(), y - y.mean()
+    size = x.norm() * y.norm()
+    return (x * y).sum() / size if size > 0 else torch.zeros(())

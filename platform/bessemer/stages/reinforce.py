@@ -1,0 +1,252 @@
+"""reinforce: a model, prompts and rewards in, a model whose answers are worth more out.
+
+The model answers the prompts of conversations itself, and learns from what its answers are worth: by GRPO, or by PPO
+with a critic. Answers are written by the training workers, or beside them by Ray actors (`rollout_workers`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from bessemer.align.rewards import AnyReward
+from bessemer.align.settings import Grpo, Ppo
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.fingerprint import file_sha256
+from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.recipe.settings import execution
+from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.training import Job, TrainingConfig, check_chat, check_start, pretraining_rates, train
+from bessemer.train.settings import Auto, further_rates, resolve
+
+if TYPE_CHECKING:
+    from bessemer.align.reinforcing import Question, Reinforcing, Rollouts, Score
+    from bessemer.model.transformer import Transformer
+    from bessemer.train.workers import Workers
+
+SHARE_OF_PRETRAINING = 0.05
+"""Of the rates of pre-training."""
+FULL, LORA = 1e-6, 1e-5
+"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+
+
+class Config(TrainingConfig):
+    grpo: Grpo | None = None
+    """Group relative policy optimization; `{}` for its usual settings."""
+    ppo: Ppo | None = None
+    """Proximal policy optimization, with a critic."""
+    rewards: tuple[AnyReward, ...] = ()
+    """What an answer is worth; several are added up, each times its `weight`."""
+    reward_model_weight: float = 1.0
+    """What the reward of a `reward` stage that `from` names is multiplied with."""
+    lora: LoraSettings | None = None
+    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    rollout_workers: NonNegativeInt = execution(0)
+    """Ray actors that write answers for each training worker; with 0 it writes them itself."""
+    global_batch_size: PositiveInt | Auto = 16
+    """Prompts a step, over all workers; each has `num_generations` answers."""
+    decay_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if (self.grpo is None) == (self.ppo is None):
+            raise ValueError("name one method, `grpo` or `ppo`")
+        return self
+
+    @property
+    def method(self) -> Grpo | Ppo:
+        method = self.grpo or self.ppo
+        assert method is not None
+        return method
+
+
+def outside(config: Config) -> Any:
+    """The files of the user's own reward functions, by content."""
+    return [file_sha256(Path(reward.file)) for reward in config.rewards if reward.kind == "function"]
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
+    model, stop_ids = check_start(config, start, tokenizer, conversations)
+    reward_model = inputs["reward_model"].data if "reward_model" in inputs else None
+    if not config.rewards and reward_model is None:
+        raise UsageError(
+            "nothing says what an answer is worth",
+            hint="set `rewards`, or let `from` name a stage `reward` that trains a reward model",
+        )
+    if reward_model is not None:
+        check_chat(model=inputs["reward_model"], tokenizer=tokenizer, rows=conversations)
+    questions = _questions(conversations.parts(), tokenizer.data, "tune")
+    _check_questions(questions, config, model)
+    _check_rewards(config, questions[0])
+    if config.rollout_workers:
+        from bessemer.stages.rollouts import check_room
+
+        training = config.num_workers if isinstance(config.num_workers, int) else 1
+        check_room(config.rollout_workers, training, context.start_ray().cluster_resources())
+    origin = pretraining_rates(start)
+    plan = resolve(
+        config,
+        num_rows=len(questions),
+        seed=context.seed,
+        objective={
+            "name": "grpo" if config.grpo else "ppo",
+            **config.method.model_dump(mode="json"),
+            "lora": config.lora.model_dump(mode="json") if config.lora else None,
+        },
+        default_tokens=len(questions) * config.max_seq_length,
+        auto_rates=partial(
+            further_rates,
+            config,
+            model,
+            origin=None if config.lora else origin,
+            share=SHARE_OF_PRETRAINING,
+            adamw=LORA if config.lora else FULL,
+        ),
+    )
+    job = Job(
+        settings=config,
+        plan=plan,
+        model=model,
+        make_objective=_MakeObjective(
+            config, conversations.parts(), tokenizer.data, start.data, reward_model, stop_ids, context.seed
+        ),
+        tokenizer=tokenizer.data,
+        stop_ids=stop_ids,
+        start=start.data,
+        lora=config.lora,
+        origin=origin,
+    )
+    train(job, draft, context)
+
+
+@dataclass(frozen=True)
+class _MakeObjective:
+    config: Config
+    parts: Sequence[Path]
+    tokenizer: Path
+    start: Path
+    reward_model: Path | None
+    stop_ids: tuple[int, ...]
+    seed: int
+
+    def __call__(self, model: Transformer, workers: Workers) -> Reinforcing:
+        import copy
+
+        from bessemer.align.reinforcing import Reinforcing
+        from bessemer.tokens.tokenizer import TokenizerFolder
+
+        method = self.config.method
+        watched = method.track_kl or isinstance(method, Ppo) or method.beta > 0
+        return Reinforcing(
+            method,
+            _questions(self.parts, self.tokenizer, "tune"),
+            _questions(self.parts, self.tokenizer, "validation"),
+            model=model,
+            reference=copy.deepcopy(model).requires_grad_(False) if watched else None,
+            critic=self._critic(model) if isinstance(method, Ppo) else None,
+            rollouts=self._rollouts(model),
+            score=self._score(workers),
+            tokenizer=TokenizerFolder.open(self.tokenizer),
+            workers=workers,
+            seed=self.seed,
+        )
+
+    def _critic(self, model: Transformer) -> Transformer:
+        """A model that begins as the reward model, or as what is trained, and expects nothing yet."""
+        from bessemer.model.hub import load_config, load_model
+
+        origin = self.reward_model or self.start
+        critic = load_model(origin, config=load_config(origin).model_copy(update={"is_reward": True}))
+        critic.compute_dtype = model.compute_dtype
+        assert isinstance(self.config.method, Ppo)
+        critic.learning_rate_ratio = self.config.method.critic_learning_rate_ratio
+        return critic.to(model.embed_tokens.device)
+
+    def _rollouts(self, model: Transformer) -> Rollouts:
+        import copy
+
+        from bessemer.align.rollouts import RolloutSampler
+        from bessemer.stages.rollouts import RolloutActors
+
+        if self.config.rollout_workers:
+            dtype = str(model.compute_dtype).removeprefix("torch.")
+            return RolloutActors(self.config.rollout_workers, model.config, self.config.lora, dtype, self.stop_ids)
+        return RolloutSampler(copy.deepcopy(model).requires_grad_(False), stop_ids=self.stop_ids)
+
+    def _score(self, workers: Workers) -> Score:
+        from bessemer.align.judging import Judge
+        from bessemer.align.scoring import Scorer
+        from bessemer.model.hub import load_model
+
+        scorer = ExitStack().enter_context(Scorer(self.config.rewards)) if self.config.rewards else None
+        judge = load_model(self.reward_model, device=workers.device) if self.reward_model else None
+        return Judge(scorer, judge, self.config.reward_model_weight)
+
+
+def _questions(parts: Sequence[Path], tokenizer: Path, split: str) -> list[Question]:
+    """The prompts of a split: all before the last answer of each conversation."""
+    from bessemer.align.reinforcing import Question
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.rows import CONVERSATIONS, read_split
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    template = ChatTemplate.of(TokenizerFolder.open(tokenizer))
+    found = read_split(parts, CONVERSATIONS, split, ["id", "messages", "fields"])
+    questions = []
+    for name, messages, fields in zip(*(found[key].to_pylist() for key in ("id", "messages", "fields")), strict=True):
+        answered = messages[-1]["role"] == "assistant"
+        prompt = messages[:-1] if answered else messages
+        known = {"answer": messages[-1]["content"]} if answered else {}
+        tokens = tuple(template.prompt(prompt).tolist())
+        questions.append(Question(name, prompt[-1]["content"], tokens, json.loads(fields) | known))
+    return questions
+
+
+def _check_questions(questions: Sequence[Question], config: Config, model: ModelConfig) -> None:
+    """Raises what is wrong with the prompts: none is cut or left out in silence."""
+    if not questions:
+        raise NothingLeft(
+            "the split `tune` of the conversations holds no prompt", hint="give the splits held back smaller shares"
+        )
+    longest = max(len(question.tokens) for question in questions)
+    room = min(config.max_seq_length, model.max_position_embeddings)
+    if longest + config.method.max_completion_length > room:
+        raise UsageError(
+            f"a prompt has {longest} tokens and an answer up to {config.method.max_completion_length}, and "
+            f"`max_seq_length` is {room}",
+            hint=f"set `max_completion_length` to at most {max(1, room - longest)}, or `max_seq_length` of the stage "
+            "`conversations`, which then gives longer ones a verdict",
+        )
+
+
+def _check_rewards(config: Config, question: Question) -> None:
+    """Calls every reward once, before any training."""
+    from bessemer.align.rewards import Sample
+    from bessemer.align.scoring import Scorer
+
+    if config.rewards:
+        with Scorer(config.rewards) as scorer:
+            scorer.check(Sample(question.text, "An answer.", 3, question.row))
+
+
+STAGE = Stage(
+    kind="reinforce",
+    version=1,
+    config=Config,
+    consumes=("model", "conversations", "tokenizer"),
+    named=("reward_model",),
+    produces="model",
+    run=run,
+    libraries=("torch",),
+    seeded=True,
+    outside=outside,
+)

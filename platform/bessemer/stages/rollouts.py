@@ -1,0 +1,122 @@
+"""Rollouts on Ray actors: answers are written beside the training, by as many processes as there is room for.
+
+Weights go through Ray's object store, in memory: one copy a node, whatever the number of actors, and none on disk. An
+actor that dies is started again and given the weights, and writes its share again: an answer depends on its seed, so
+what comes of it is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bessemer.errors import BessemerError, UsageError
+from bessemer.model.config import LoraSettings, ModelConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bessemer.align.rollouts import Prompt, Rollout
+    from bessemer.generate.settings import GenerationSettings
+
+DEATHS_FORGIVEN = 3
+"""Of the actors in one batch of answers."""
+
+
+class RolloutActors:
+    """`align.reinforcing.Rollouts` on `count` actors; Ray must be running."""
+
+    def __init__(
+        self, count: int, model: ModelConfig, lora: LoraSettings | None, dtype: str, stop_ids: Sequence[int]
+    ) -> None:
+        import ray
+
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        threads = max(1, int(resources.get("CPU", 1)) // count)
+        options = {"num_gpus": 1} if gpus else {"num_cpus": 0.1}
+        remote: Any = ray.remote(**options)(_Actor)
+        self._make: Callable[[], Any] = lambda: remote.remote(model, lora, dtype, tuple(stop_ids), threads)
+        self._actors = [self._make() for _ in range(count)]
+        self._weights: Any = None
+
+    def update(self, weights: Mapping[str, Tensor]) -> None:
+        import ray
+
+        self._weights = ray.put({name: tensor.detach().cpu().numpy() for name, tensor in weights.items()})
+        for actor in self._actors:
+            actor.update.remote(self._weights)  # calls of an actor are done in order; a death shows in `sample`
+
+    def sample(
+        self, prompts: Sequence[Prompt], *, num_generations: int, settings: GenerationSettings, seed: int
+    ) -> list[Rollout]:
+        """As `RolloutSampler.sample`. Raises BessemerError if actors die again and again."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        count = len(self._actors)
+        shares = [list(prompts[number::count]) for number in range(count)]
+        found: dict[int, list[Rollout]] = {}
+        for deaths in range(DEATHS_FORGIVEN + 1):
+            waiting = {
+                number: self._actors[number].sample.remote(shares[number], num_generations, settings, seed)
+                for number in range(count)
+                if number not in found and shares[number]
+            }
+            for number, answer in waiting.items():
+                try:
+                    found[number] = ray.get(answer)
+                except RayActorError as error:
+                    if deaths == DEATHS_FORGIVEN:
+                        raise BessemerError(
+                            f"a process that writes answers died {DEATHS_FORGIVEN + 1} times: {error}",
+                            hint="if memory ran out, lower `max_completion_length` or `rollout_workers`",
+                        ) from error
+                    self._actors[number] = self._make()
+                    self._actors[number].update.remote(self._weights)
+            if all(number in found or not shares[number] for number in range(count)):
+                break
+        groups = [
+            found[place % count][place // count * num_generations : (place // count + 1) * num_generations]
+            for place in range(len(prompts))
+        ]
+        return [rollout for group in groups for rollout in group]
+
+
+class _Actor:
+    def __init__(
+        self, config: ModelConfig, lora: LoraSettings | None, dtype: str, stop_ids: tuple[int, ...], threads: int
+    ) -> None:
+        import torch
+
+        from bessemer.align.rollouts import RolloutSampler
+        from bessemer.model.hardware import choose_device
+        from bessemer.model.lora import add_adapters
+        from bessemer.model.transformer import Transformer
+
+        torch.set_num_threads(threads)
+        model = Transformer(config, compute_dtype=getattr(torch, dtype)).requires_grad_(False)
+        if lora is not None:
+            add_adapters(model, lora, seed=0)
+        self._sampler = RolloutSampler(model.to(choose_device()), stop_ids=stop_ids)
+
+    def update(self, weights: Mapping[str, Any]) -> None:
+        import torch
+
+        self._sampler.update({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+
+    def sample(
+        self, prompts: Sequence[Prompt], num_generations: int, settings: GenerationSettings, seed: int
+    ) -> list[Rollout]:
+        return self._sampler.sample(prompts, num_generations=num_generations, settings=settings, seed=seed)
+
+
+def check_room(rollout_workers: int, training_workers: int, resources: Mapping[str, float]) -> None:
+    """Raises UsageError where a cluster with GPUs has none left for the rollouts."""
+    gpus = int(resources.get("GPU", 0))
+    if gpus and gpus < rollout_workers + max(1, training_workers):
+        raise UsageError(
+            f"{rollout_workers} rollout workers and {max(1, training_workers)} training workers do not fit on {gpus} "
+            "GPUs",
+            hint="lower `rollout_workers`, or set it to 0: each training worker then writes its own answers",
+        )

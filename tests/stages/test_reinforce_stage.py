@@ -1,0 +1,225 @@
+"""reinforce: answers that are worth more become likelier, by GRPO and PPO; what cannot be is said first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer import storage
+from bessemer.align.rollouts import Prompt, RolloutSampler
+from bessemer.artifacts.store import Artifact
+from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
+from bessemer.generate.settings import GenerationSettings
+from bessemer.model.config import ModelShape
+from bessemer.model.hub import export_model, load_model
+from bessemer.model.transformer import Transformer
+from bessemer.stages import conversations, finetune, reinforce, reward
+from bessemer.tokens.chat import ChatTemplate
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.tokens.training import train_tokenizer
+
+COLOURS = ["red", "blue"]
+THINGS = ["car", "boat", "tree", "bird", "stone", "house", "field", "wood"]
+ROWS = [
+    {"prompt": f"Which colour has the {thing}?", "completion": f"It is {colour}.", "liked": "It is red."}
+    for thing in THINGS
+    for colour in COLOURS
+    for _ in range(2)
+]
+TUNING = {
+    "max_seq_length": 64, "global_batch_size": 4, "max_steps": 60, "learning_rate": 0.01,
+    "embedding_learning_rate": 0.01, "num_threads": 1, "dtype": "float32",
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "max_seq_length": 64,
+    "global_batch_size": 4,
+    "max_steps": 24,
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "embedding_learning_rate": 2e-3,
+    "log_interval": 1,
+    "num_threads": 1,
+    "dtype": "float32",
+    "rewards": [{"kind": "exact_match", "column": "liked"}],
+}
+GRPO = {"num_generations": 4, "max_completion_length": 8}
+PPO = {"num_generations": 4, "max_completion_length": 8}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> TokenizerFolder:
+    texts = [f"{row['prompt']} {row['completion']}" for row in ROWS] + ["user assistant"]
+    return TokenizerFolder.trained(train_tokenizer(texts * 5, 350))
+
+
+@pytest.fixture
+def inputs(
+    make_artifact: Callable[..., Any], make_context: Callable[..., Any], tokenizer: TokenizerFolder, tmp_path: Path
+) -> dict[str, Artifact]:
+    """A model that was taught to answer one of two colours, whichever."""
+    draft, seal = make_artifact("tokenizer")
+    tokenizer.save(draft.data)
+    found = {"tokenizer": seal()}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    draft, seal = make_artifact("conversations")
+    config = conversations.Config.model_validate({"paths": [str(file)], "split": {"validation": 0.3}})
+    conversations.run(config, found, draft, make_context())
+    found["conversations"] = seal()
+    draft, seal = make_artifact("model", "new")
+    shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
+    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
+    model.initialise(seed=0)
+    export_model(model, draft.data, tokenizer=found["tokenizer"].data, stop_ids=[tokenizer.end_of_text_id])
+    found["model"] = seal()
+    draft, seal = make_artifact("model", "tuned")
+    finetune.run(finetune.Config.model_validate(TUNING), found, draft, make_context())
+    return found | {"model": seal()}
+
+
+@pytest.fixture
+def learn(
+    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`learn("name", grpo={...})` runs the stage."""
+
+    def run(name: str, *, context: Any = None, attempt: int = 1, also: Any = None, **changes: Any) -> Any:
+        draft, _ = make_artifact("model", name)
+        draft.attempt = attempt
+        config = reinforce.Config.model_validate(SETTINGS | changes)
+        reinforce.run(config, inputs | (also or {}), draft, context or make_context())
+        return draft
+
+    return run
+
+
+def recorded(draft: Any) -> list[dict[str, float]]:
+    files = sorted((draft.path / "metrics").glob("*.jsonl"))
+    return [line["metrics"] for file in files for line in storage.read_lines(file)]
+
+
+def share_of_red(folder: Path) -> float:
+    model, tokenizer = load_model(folder), TokenizerFolder.open(folder)
+    template = ChatTemplate.of(tokenizer)
+    prompts = [
+        Prompt(number, tuple(template.prompt([{"role": "user", "content": f"Which colour has the {thing}?"}]).tolist()))
+        for number, thing in enumerate(THINGS)
+    ]
+    found = RolloutSampler(model, stop_ids=template.stop_ids).sample(
+        prompts, num_generations=8, settings=GenerationSettings(max_new_tokens=8, temperature=1.0, top_p=1.0), seed=9
+    )
+    return sum(tokenizer.decode(r.tokens[:-1]) == "It is red." for r in found) / len(found)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"grpo": GRPO},
+        {"grpo": GRPO | {"beta": 0.01, "scale_rewards": "group", "loss_type": "grpo", "num_iterations": 2}},
+        {
+            "grpo": GRPO | {"loss_type": "dr_grpo", "mask_truncated_completions": True},
+            "lora": {},
+            "learning_rate": 0.005,
+        },
+        {"ppo": PPO},
+        {"ppo": PPO | {"num_iterations": 2, "lam": 0.95}},
+    ],
+)
+def test_what_is_rewarded_becomes_likelier(learn: Any, inputs: dict[str, Artifact], method: dict[str, Any]) -> None:
+    before = share_of_red(inputs["model"].data)
+    assert 0.2 < before < 0.8
+    draft = learn("learned", **method)
+    assert share_of_red(draft.data) > 0.9
+    figures = recorded(draft)
+    assert figures[-1]["train/reward"] > figures[0]["train/reward"]
+    assert figures[-1]["validation/reward"] > 0.9
+    assert figures[0]["train/kl"] == pytest.approx(0.0, abs=1e-3), "it begins where it began"
+    assert all(line["train/logprob_gap"] < 1e-3 for line in figures[:: method.get("num_iterations", 1)][:1])
+    assert {"train/truncated_ratio", "train/zero_spread_ratio", "train/completion_length",
+            "train/length_reward_correlation"} <= figures[0].keys()  # fmt: skip
+
+
+def test_trainer_and_rollouts_agree_on_every_answer(learn: Any) -> None:
+    """With one update a batch the answers are the present model's, so the log-probabilities are the same numbers."""
+    draft = learn("learned", grpo=GRPO | {"temperature": 0.7})
+    assert all(line["train/logprob_gap"] < 1e-4 for line in recorded(draft))
+
+
+@pytest.mark.parametrize("method", [{"grpo": GRPO | {"num_iterations": 2}}, {"ppo": PPO}])
+def test_a_stopped_run_continues_to_the_same_model(learn: Any, make_context: Any, method: dict[str, Any]) -> None:
+    whole = learn("whole", max_steps=6, **method)
+    context = make_context()
+    context.progress = lambda step, *_, **__: context.stopping.set() if step == 3 else None
+    with pytest.raises(Stopped):
+        learn("halves", max_steps=6, context=context, **method)
+    halves = learn("halves", max_steps=6, attempt=2, **method)
+    assert (whole.data / "model.safetensors").read_bytes() == (halves.data / "model.safetensors").read_bytes()
+    assert [line["train/loss"] for line in recorded(whole)] == [line["train/loss"] for line in recorded(halves)]
+
+
+def test_actors_write_the_answers_that_the_trainer_would(learn: Any, make_context: Any, ray_session: Any) -> None:
+    here = learn("here", max_steps=3, grpo=GRPO)
+    there = learn(
+        "there", max_steps=3, grpo=GRPO, rollout_workers=2, context=make_context(start_ray=lambda: ray_session)
+    )
+    one, other = recorded(here), recorded(there)
+    for name in ("train/reward", "train/completion_length"):
+        assert [line[name] for line in one] == pytest.approx([line[name] for line in other])
+    assert [line["train/loss"] for line in one] == pytest.approx([line["train/loss"] for line in other], abs=1e-4)
+
+
+def test_a_reward_model_is_a_reward(
+    learn: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, tmp_path: Path
+) -> None:
+    from bessemer.stages import preferences
+
+    file = tmp_path / "pairs.jsonl"
+    pairs = [{"prompt": row["prompt"], "chosen": "It is red.", "rejected": "It is blue."} for row in ROWS]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
+    draft, seal = make_artifact("preferences")
+    preferences.run(preferences.Config.model_validate({"paths": [str(file)]}), inputs, draft, make_context())
+    rows = seal()
+    draft, seal = make_artifact("reward_model")
+    trained = {name: value for name, value in SETTINGS.items() if name != "rewards"} | {"max_steps": 20}
+    reward.run(reward.Config.model_validate(trained), inputs | {"preferences": rows}, draft, make_context())
+    learned = learn("learned", ppo=PPO, rewards=[], also={"reward_model": seal()})
+    assert share_of_red(learned.data) > 0.8
+
+
+def test_what_cannot_be_is_said_before_training(
+    learn: Any, inputs: dict[str, Artifact], make_artifact: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="name one method"):
+        reinforce.Config.model_validate({"grpo": {}, "ppo": {}})
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        reinforce.Config.model_validate({"grpo": {"num_generations": 1}})
+    with pytest.raises(UsageError, match="nothing says what an answer is worth"):
+        learn("worthless", grpo=GRPO, rewards=[])
+    with pytest.raises(UsageError, match=r"a prompt has \d+ tokens and an answer up to 60"):
+        learn("long", grpo=GRPO | {"max_completion_length": 60})
+    with pytest.raises(UsageError, match="reads the column `answer_key`"):
+        learn("column", grpo=GRPO, rewards=[{"kind": "exact_match", "column": "answer_key"}])
+    file = tmp_path / "rewards.py"
+    file.write_text("def broken(completions, **columns):\n    raise RuntimeError('no such thing')\n")
+    with pytest.raises(InputError, match="no such thing"):
+        learn("raises", grpo=GRPO, rewards=[{"kind": "function", "file": str(file), "name": "broken"}])
+
+
+def test_a_reward_that_fails_for_a_whole_batch_ends_the_training(learn: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rewards.py"
+    file.write_text(
+        "def fickle(completions, **columns):\n    return [None if len(completions) > 1 else 1.0] * len(completions)\n"
+    )
+    with pytest.raises(InputError, match="no answer of a batch has a reward"):
+        learn("fickle", grpo=GRPO, rewards=[{"kind": "function", "file": str(file), "name": "fickle"}])
+
+
+def test_without_prompts_it_says_so(learn: Any, inputs: dict[str, Artifact], make_artifact: Any) -> None:
+    draft, seal = make_artifact("conversations", "empty")
+    (draft.data / "nothing.txt").write_text("")
+    with pytest.raises(NothingLeft, match="holds no prompt"):
+        learn("empty", grpo=GRPO, also={"conversations": seal()})
