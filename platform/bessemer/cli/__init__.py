@@ -25,6 +25,7 @@ COMMANDS = {
     "show": ("data", "Look at the documents of a stage, kept or dropped."),
     "explain": ("data", "Tell the story of one document."),
     "trace": ("data", "Name the documents of a training step, or the steps of a document."),
+    "chat": ("models", "Talk with a model that was trained to answer."),
     "generate": ("models", "Continue a prompt with a model."),
     "ui": ("serving", "Open MLflow on the right store."),
     "doctor": ("serving", "Check versions, disk, Ray, MLflow and accelerators."),

@@ -1,37 +1,57 @@
-"""`generate`: a model answers in the terminal."""
+"""`generate` and `chat`: a model answers in the terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bessemer.cli.common import say, storage_option
+
+if TYPE_CHECKING:
+    from bessemer.generate.chat import Chat
+
+
+def sampling_options(max_new_tokens: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that say how a text is continued."""
+    options = (
+        click.option("--max-new-tokens", default=max_new_tokens, show_default=True, type=click.IntRange(1)),
+        click.option(
+            "--temperature",
+            default=0.8,
+            show_default=True,
+            type=click.FloatRange(0),
+            help="0 takes the likeliest token every time.",
+        ),
+        click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True)),
+        click.option("--top-k", default=0, show_default=True, type=click.IntRange(0), help="0 considers every token."),
+        click.option("--stop", multiple=True, help="Text that ends the answer; may be given several times."),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
+    )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.command()
 @click.argument("model")
 @click.argument("prompt", required=False)
 @click.option("--fill", help="Fill in the blank `___` in this text instead.")
-@click.option("--max-new-tokens", default=128, show_default=True)
-@click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token every time.")
-@click.option("--top-p", default=0.95, show_default=True)
-@click.option("--top-k", default=0, show_default=True, help="0 considers every token.")
-@click.option("--stop", multiple=True, help="Text that ends the answer; may be given several times.")
-@click.option("--seed", default=0, show_default=True)
+@sampling_options(128)
 @storage_option
 def generate(
     model: str,
     prompt: str | None,
     fill: str | None,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-    top_k: int,
-    stop: tuple[str, ...],
-    seed: int,
     root: Path,
+    **sampling: Any,
 ) -> None:
     """Continue PROMPT with MODEL: a Hugging Face folder, a run's name, or `@last`."""
     from bessemer.errors import UsageError
@@ -41,14 +61,7 @@ def generate(
 
     if (prompt is None) == (fill is None):
         raise UsageError("give a PROMPT to continue, or a text to `--fill`", hint="bessemer generate --help")
-    settings = GenerationSettings(
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        stop=stop,
-        seed=seed,
-    )
+    settings = GenerationSettings(**sampling)
     folder = find_model(root, model)
     if fill is not None:
         from bessemer.generate import fill_in
@@ -61,3 +74,62 @@ def generate(
         sys.stdout.flush()
     sys.stdout.write("\n")
     say(f"next: bessemer generate {model} PROMPT --temperature 0")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--system", help="What the model is told before the conversation.")
+@sampling_options(256)
+@storage_option
+def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
+    """Talk with MODEL: a Hugging Face folder, a run's name, or `@last`. Ctrl-D ends, Ctrl-C ends an answer.
+
+    Where standard input is no terminal, every line of it is a message.
+    """
+    from bessemer.errors import UsageError
+    from bessemer.generate.chat import Chat
+    from bessemer.generate.settings import GenerationSettings
+    from bessemer.runner.models import find_model
+
+    conversation = Chat.load(find_model(root, model), GenerationSettings(**sampling), system)
+    interactive = sys.stdin.isatty()
+    for message in _messages(interactive):
+        try:
+            _answer(conversation, message)
+        except UsageError as error:
+            if not interactive:
+                raise
+            say(f"error: {error}")
+    say(f"next: bessemer chat {model} --temperature 0")
+
+
+def _messages(interactive: bool) -> Iterator[str]:
+    """What the person writes, up to Ctrl-D; empty lines are no messages."""
+    if not interactive:
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    import readline  # noqa: F401 gives `input` its history and its editing
+
+    while True:
+        try:
+            message = input("> ").strip()
+        except EOFError:
+            sys.stdout.write("\n")
+            return
+        if message:
+            yield message
+
+
+def _answer(conversation: Chat, message: str) -> None:
+    pieces = conversation.reply(message)
+    if conversation.forgotten:
+        say(f"the context is full: forgotten are the oldest {conversation.forgotten} questions, with their answers")
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+    sys.stdout.write("\n")
+    sys.stdout.flush()

@@ -8,7 +8,7 @@ cache at most once in total.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,12 +71,22 @@ class Generator:
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
         """The continuation of `prompt` in pieces, as it comes. Raises UsageError for a prompt that is too long."""
-        settings = settings or GenerationSettings()
-        text = TextStream(self.tokenizer.tokenizer, settings.stop)
-        batch = Batch(self.model, [self.encode(prompt)], [settings], self.decoder)
+        return self.stream_tokens(self.encode(prompt), settings or GenerationSettings(), self.stop_tokens)
+
+    def stream_tokens(
+        self,
+        prompt: Sequence[int],
+        settings: GenerationSettings,
+        stop_tokens: Collection[int],
+        *,
+        skip_special: bool = False,
+    ) -> Iterator[str]:
+        """As `stream`, for a prompt in tokens and with the tokens that end the text."""
+        text = TextStream(self.tokenizer.tokenizer, settings.stop, skip_special=skip_special)
+        batch = Batch(self.model, [prompt], [settings], self.decoder)
         while batch.requests:
             [(_, token)] = batch.step()
-            if token in self.stop_tokens:
+            if token in stop_tokens:
                 break
             if piece := text.push(token):
                 yield piece

@@ -15,9 +15,9 @@ from tokenizers.decoders import DecodeStream
 class TextStream:
     """`push` tokens, show what it returns; at the end show `finish()`. `stopped` once a stop text was met."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), *, skip_special: bool = False) -> None:
         self._tokenizer = tokenizer
-        self._decoder = DecodeStream(skip_special_tokens=False)
+        self._decoder = DecodeStream(skip_special_tokens=skip_special)
         self._stop = stop
         self._held = ""
         self.stopped = False
