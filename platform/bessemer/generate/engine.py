@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bessemer import storage
 from bessemer.errors import UsageError
@@ -170,7 +169,7 @@ class Batch:
                     f"the prompt has {len(prompt)} tokens, and the model's context holds {context}",
                     hint=f"shorten it to fewer than {context} tokens",
                 )
-        self._model, self._decoder = model, decoder or Decoder(model)
+        self._decoder = decoder or Decoder(model)
         self._device = model.embed_tokens.device
         self._copied = [number for number in range(len(prompts)) for _ in range(copies)]
         lengths = [len(prompts[number]) for number in self._copied]
@@ -196,7 +195,8 @@ class Batch:
     @torch.inference_mode()
     def draw(self) -> Draw:
         """As `step`, with the logits."""
-        logits = self._decoder.step(self._inputs, self._cache) if self._step else self._read()
+        at = None if self._step else [count - 1 for count in self._counts]
+        logits = self._decoder.step(self._inputs, self._cache, at)
         self._cache.advance(self._counts)
         if self._step == 0 and len(self._copied) > len(logits):
             self._cache.take_rows(self._copied)
@@ -207,12 +207,6 @@ class Batch:
         draw = Draw(tuple(self._rows), rows, self._inputs.tolist(), logits)
         self.end({request for request in self.requests if self._step >= self._limits[request]})
         return draw
-
-    def _read(self) -> Tensor:
-        """Reads the prompts: the logits of what follows each."""
-        hidden = self._model.hidden_states(self._inputs, cache=self._cache)
-        last = hidden[range(len(hidden)), [count - 1 for count in self._counts]]
-        return F.linear(last, self._model.head().to(last.dtype))
 
     def end(self, requests: set[int]) -> None:
         """Ends some requests; their rows stand still, and are given up once they are half of the batch."""
