@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,18 +14,25 @@ import transformers
 
 from bessemer.errors import InputError
 from bessemer.evaluate import likelihood
+from bessemer.evaluate.items import ChoiceItem
+from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.likelihood import Tree, log_likelihoods
 from bessemer.evaluate.multiple_choice import multiple_choice
-from bessemer.evaluate.questions import Question, read_questions
+from bessemer.evaluate.prompts import Preface
 from bessemer.evaluate.subject import Subject
-from bessemer.evaluate.tasks import MultipleChoice
 
 QUESTIONS = [
-    Question("1", "The reader opens", ("a file", "a queue", "the"), 0),
-    Question("2", "The writer\n\n", ("closes the file and", "x", "日本", "takes them away"), 3),
-    Question("3", "", ("one line", "line one"), 1),
-    Question("4", "A queue holds items until somebody takes them. " * 3, ("items", "until"), 0),
-    Question("5", "clo", ("ses", "se"), 1),
+    ChoiceItem(str(number), None, query, choices, (gold,), preface=Preface(target_delimiter=" "))
+    for number, (query, choices, gold) in enumerate(
+        [
+            ("The reader opens", ("a file", "a queue", "the"), 0),
+            ("The writer\n\n", ("closes the file and", "x", "日本", "takes them away"), 3),
+            ("", ("one line", "line one"), 1),
+            ("A queue holds items until somebody takes them. " * 3, ("items", "until"), 0),
+            ("clo", ("ses", "se"), 1),
+        ],
+        start=1,
+    )
 ]
 TASK = MultipleChoice(kind="multiple_choice", target_delimiter=" ")
 
@@ -56,16 +63,33 @@ def test_a_tree_gives_the_likelihoods_of_separate_rows(
     ]
     for tree, values in zip(trees, log_likelihoods(subject, trees), strict=True):
         expected = [direct(model_folder, tree.context, c) for c in tree.continuations]
-        assert values == pytest.approx(expected, rel=1e-4)
+        assert values.nats == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_choice_is_refused(model_folder: Path, subject: Subject) -> None:
+    """Each branch loses what its own length demands, as in lm-evaluation-harness."""
     context, choices = list(range(10, 50)), [[3], [4, 5, 6]]
-    (values,) = log_likelihoods(subject, [Tree(context, choices)])
-    kept = context[-(24 + 1 - 3) :]
-    assert values == pytest.approx([direct(model_folder, kept, c) for c in choices], rel=1e-4)
-    with pytest.raises(InputError, match="a choice has 25 tokens"):
+    (found,) = log_likelihoods(subject, [Tree(context, choices)])
+    expected = [direct(model_folder, context[-(24 + 1 - len(c)) :], c) for c in choices]
+    assert found.nats == pytest.approx(expected, rel=1e-4)
+    assert found.num_tokens.tolist() == [1, 3]
+    with pytest.raises(InputError, match="a text to be scored has 25 tokens"):
         log_likelihoods(subject, [Tree([1], [[2], [3] * 25])])
+
+
+def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: Subject) -> None:
+    context = [5, 9, 40]
+    with torch.no_grad():
+        written = (
+            stock_model(model_folder)
+            .generate(torch.tensor([context]), max_new_tokens=3, do_sample=False, eos_token_id=None, pad_token_id=0)[
+                0, 3:
+            ]
+            .tolist()
+        )
+    other = [*written[:2], (written[2] + 1) % 300]
+    (found,) = log_likelihoods(subject, [Tree(context, [written, other, written[:1]])])
+    assert found.greedy.tolist() == [True, False, True]
 
 
 def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subject: Subject) -> None:
@@ -87,13 +111,12 @@ def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subje
     for question, row in zip(QUESTIONS[:4], result.items.to_pylist(), strict=False):
         found = np.array([request(question.query, f" {choice}") for choice in question.choices])
         alone = np.array([request("", f" {choice}") for choice in question.choices])
-        if not row["context_was_cut"]:
-            assert row["log_likelihoods"] == pytest.approx(found.tolist(), rel=1e-4)
+        assert row["log_likelihoods"] == pytest.approx(found.tolist(), rel=1e-4)
         assert row["log_likelihoods_alone"] == pytest.approx(alone.tolist(), rel=1e-4)
         lengths = np.array([float(len(choice)) for choice in question.choices])
-        expected["acc"].append(float(np.argmax(found) == question.gold))
-        expected["acc_norm"].append(float(np.argmax(found / lengths) == question.gold))
-        expected["acc_mutual_info"].append(float(np.argmax(found - alone) == question.gold))
+        expected["acc"].append(float(np.argmax(found) == question.gold[0]))
+        expected["acc_norm"].append(float(np.argmax(found / lengths) == question.gold[0]))
+        expected["acc_mutual_info"].append(float(np.argmax(found - alone) == question.gold[0]))
     for metric, values in expected.items():
         assert result.items[metric].to_pylist()[:4] == values
     assert result.items["context_was_cut"].to_pylist() == [False, False, False, True, False]
@@ -101,37 +124,38 @@ def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subje
 
 def test_scores_have_error_count_and_chance(subject: Subject) -> None:
     result = multiple_choice(TASK, subject, QUESTIONS)
-    for score in result.scores:
+    accuracies = [score for score in result.scores if score.metric.startswith("acc") and score.group is None]
+    assert [score.metric for score in accuracies] == ["acc", "acc_norm", "acc_mutual_info"]
+    for score in accuracies:
         right = result.items[score.metric].to_numpy()
         share = right.mean()
         assert (score.value, score.n) == (share, 5)
         assert score.standard_error == pytest.approx(math.sqrt(share * (1 - share) / 4))
         assert score.chance == pytest.approx((1 / 3 + 1 / 4 + 3 / 2) / 5)
-    assert multiple_choice(TASK.model_copy(update={"limit": 2}), subject, QUESTIONS).scores[0].n == 2
 
 
-def test_lines_that_are_no_questions_are_named_together(tmp_path: Path) -> None:
-    path = tmp_path / "asked.jsonl"
-    good = {"query": "q", "choices": ["a", "b"], "gold": 1}
-    bad = [{}, good | {"choices": ["a"]}, good | {"gold": 2}, good | {"gold": True}, good | {"choices": ["a", ""]}]
-    path.write_text("\n".join([json.dumps(good), "{", "", *map(json.dumps, bad)]))
-    with pytest.raises(InputError) as caught:
-        read_questions([path])
-    message = caught.value.message
-    assert "`asked.jsonl` line 2: no JSON" in message
-    assert "line 3: no `query`" in message
-    assert "and 3 more" in message
+def test_mutual_information_costs_its_pass_only_where_it_is_asked_for(subject: Subject) -> None:
+    task = TASK.model_copy(update={"metrics": ("acc",)})
+    result = multiple_choice(task, subject, QUESTIONS)
+    assert result.items["log_likelihoods_alone"].null_count == len(QUESTIONS)
+    assert "acc_mutual_info" not in {score.metric for score in result.scores}
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["absent", "empty", "binary"])
-def test_a_file_without_questions_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "asked.jsonl"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError):
-        read_questions([path])
+def test_several_right_choices_share_their_probability(subject: Subject) -> None:
+    items = [replace(item, gold=(0, 1)) for item in QUESTIONS]
+    rows = multiple_choice(TASK, subject, items).items.to_pylist()
+    for row in rows:
+        shares = np.exp(row["log_likelihoods"]) / np.exp(row["log_likelihoods"]).sum()
+        assert row["mc2"] == pytest.approx(shares[:2].sum())
+        assert row["acc"] == float(np.argmax(shares) < 2)
 
 
-def test_public_question_files_are_read(dataset: object) -> None:
-    folder = dataset("eval_gauntlet")
-    assert len(read_questions([folder / "arc_easy.jsonl"])) == 2376
+def test_a_passage_is_worth_what_it_adds(subject: Subject) -> None:
+    """The same item without its passage is asked like any other item; the gain is the difference, item by item."""
+    task = TASK.model_copy(update={"query_without_passage": "unused"})
+    items = [replace(item, query_without_passage="The reader") for item in QUESTIONS]
+    result = multiple_choice(task, subject, items)
+    plain = multiple_choice(TASK, subject, [replace(item, query="The reader") for item in QUESTIONS])
+    assert result.items["acc_without_passage"].to_pylist() == plain.items["acc"].to_pylist()
+    gain = result.items["acc"].to_numpy() - result.items["acc_without_passage"].to_numpy()
+    assert result.items["acc_gain"].to_pylist() == gain.tolist()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.samples import samples
 from bessemer.evaluate.subject import Subject
-from bessemer.evaluate.tasks import Samples
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
 

@@ -150,19 +150,23 @@ def test_a_data_set_of_ones_own_counts_by_content(tmp_path: Path) -> None:
         return evaluate.Config(tasks={"mine": {"kind": "multiple_choice", "dataset": str(path)}})
 
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
-    with pytest.raises(InputError, match="which is no file"):
+    with pytest.raises(InputError, match=r"the task `mine`: the dataset `.*first\.jsonl` is not there"):
         evaluate.outside(config(first))
-    first.write_text("{}")
+    question = json.dumps({"query": "2 + 2 =", "choices": ["3", "4"], "gold": 1})
+    first.write_text(question)
     shutil.copyfile(first, second)
+    shutil.move(second, tmp_path / "elsewhere")
+    (tmp_path / "moved").mkdir()
+    second = Path(shutil.move(tmp_path / "elsewhere", tmp_path / "moved" / "first.jsonl"))
     assert evaluate.outside(config(first)) == evaluate.outside(config(second))
-    second.write_text("{ }")
+    second.write_text(question + "\n")
     assert evaluate.outside(config(first)) != evaluate.outside(config(second))
 
 
 @pytest.mark.parametrize(
     ("tasks", "complaint"),
     [
-        ({"mine": {"kind": "multiple"}}, "'bits_per_byte', 'multiple_choice', 'samples'"),
+        ({"mine": {"kind": "multiple"}}, "'bits_per_byte', 'multiple_choice', 'schema'"),
         ({"a/b": {"kind": "samples"}}, "`a/b` has other characters"),
         ({"mine": {"kind": "samples", "prompt": "x"}}, "Extra inputs"),
     ],

@@ -13,7 +13,9 @@ stand for text: special tokens, as the one that ends a document, have no bytes a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +23,15 @@ import pyarrow as pa
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.evaluate.scores import Numbers, Result, Score, exponential, ratio_score
+from bessemer.evaluate.kinds import BitsPerByte
+from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
 from bessemer.evaluate.subject import Subject
-from bessemer.evaluate.tasks import BitsPerByte
 from bessemer.tokens.store import TokenStore
 
 BATCH_TOKENS = 8192
 """Tokens computed at once."""
+MOST_HOSTS = 50
+"""Hosts that are scored apart."""
 
 ITEMS_SCHEMA = pa.schema(
     [
@@ -42,7 +46,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
-    """The scores, in all and by source, and one row for each document with predicted text."""
+    """The scores, in all, by source and by host, and one row for each document with predicted text."""
     if not np.array_equal(store.token_bytes, subject.tokenizer.token_bytes):
         raise UsageError(
             "the tokens were made with another tokenizer than the model's",
@@ -60,11 +64,22 @@ def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Res
             f"the split `{task.split}` of the tokens holds no text to predict",
             hint=f"give the split `{task.split}` a larger share of the documents, or evaluate another split",
         )
-    sources = np.array(items["source"].to_pylist())
-    scores = _scores(items, None)
-    for source in dict.fromkeys(sorted(sources.tolist())):
-        scores += _scores(items.filter(pa.array(sources == source)), source)
+    scores: list[Score] = []
+    sources = items["source"].to_pylist()
+    for group, chosen in grouped(sources) + _by_host(items, set(sources)):
+        scores += _scores(items.filter(pa.array(chosen)), group)
     return Result(scores, items)
+
+
+def _by_host(items: pa.Table, known: set[str]) -> list[tuple[str | None, npt.NDArray[np.bool_]]]:
+    """The `MOST_HOSTS` hosts with the most bytes, each with its documents; those that are a source's name are there."""
+    hosts = [urlsplit(url).hostname for url in items["url"].to_pylist()]
+    sizes: Counter[str] = Counter()
+    for host, size in zip(hosts, items["num_bytes"].to_pylist(), strict=True):
+        if host and host not in known:
+            sizes[host] += size
+    kept = {host for host, _ in sizes.most_common(MOST_HOSTS)}
+    return grouped([host if host in kept else None for host in hosts])[1:]
 
 
 def _scores(items: pa.Table, group: str | None) -> list[Score]:

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from bessemer.errors import InputError
 from bessemer.evaluate.scores import Numbers
 from bessemer.evaluate.subject import Subject
-from bessemer.model.loss import cross_entropy
 
 BATCH_TOKENS = 8192
 """Tokens computed at once, padding included."""
+LOGITS_AT_ONCE = 1 << 26
+"""Logits in memory at once: 256 MiB in fp32."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -39,31 +42,60 @@ class Tree:
         """The context, and all but the last token of each continuation: nothing follows those."""
         return len(self.context) + sum(len(tokens) - 1 for tokens in self.continuations)
 
-    def cut(self, room: int) -> Tree:
-        """The same with the context's beginning left out, so that every branch fits `room` inputs."""
-        kept = room + 1 - max(len(tokens) for tokens in self.continuations)
-        if kept < 1:
-            raise InputError(
-                f"a choice has {room + 1 - kept} tokens, and the model's context holds {room}",
-                hint="leave such questions out, or evaluate a model with a longer context",
-            )
-        return Tree(self.context[-kept:], self.continuations)
+    def fits(self, room: int) -> bool:
+        """Whether a model that sees `room` tokens sees the whole of every branch."""
+        return len(self.context) + max(len(tokens) for tokens in self.continuations) - 1 <= room
+
+    def cut(self, room: int) -> list[Tree]:
+        """The same with beginnings of the context left out, so that every branch fits `room` inputs.
+
+        Each branch loses what it must, as in lm-evaluation-harness, so a tree that does not fit becomes a tree for
+        each branch.
+        """
+        if self.fits(room):
+            return [self]
+        trees = []
+        for tokens in self.continuations:
+            kept = room + 1 - len(tokens)
+            if kept < 1:
+                raise InputError(
+                    f"a text to be scored has {len(tokens)} tokens, and the model's context holds {room}",
+                    hint="leave such items out, or evaluate a model with a longer context",
+                )
+            trees.append(Tree(self.context[-kept:], [tokens]))
+        return trees
 
 
-def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Numbers]:
-    """log P(continuation | context) in nats of every continuation, for each tree.
+@dataclass(frozen=True)
+class Likelihoods:
+    """Of each continuation of a tree."""
 
-    Contexts too long for the model lose their beginning, as in lm-evaluation-harness (there each branch by its own
-    length, here all by the longest). Raises InputError where a continuation alone is too long.
-    """
-    trees = [tree.cut(subject.context) for tree in trees]
-    found: list[Numbers] = [np.empty(0)] * len(trees)
-    for batch in _batches(trees):
-        sums = _batch_log_likelihoods(subject, [trees[i] for i in batch])
-        ends = np.cumsum([len(trees[i].continuations) for i in batch])[:-1]
-        for i, values in zip(batch, np.split(sums, ends), strict=True):
-            found[i] = values
-    return found
+    nats: Numbers
+    """log P(continuation | context)."""
+    greedy: npt.NDArray[np.bool_]
+    """Whether every token was the likeliest one."""
+    num_tokens: Integers
+
+
+def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Likelihoods]:
+    """The likelihoods of each tree. Raises InputError where a continuation alone is too long for the model."""
+    pieces = [tree.cut(subject.context) for tree in trees]
+    flat = [piece for cut in pieces for piece in cut]
+    found: list[Likelihoods | None] = [None] * len(flat)
+    for batch in _batches(flat):
+        for number, likelihoods in zip(batch, _batch_log_likelihoods(subject, [flat[i] for i in batch]), strict=True):
+            found[number] = likelihoods
+    answers = iter(found)
+    return [_joined([answer for _, answer in zip(cut, answers, strict=False) if answer]) for cut in pieces]
+
+
+def _joined(parts: Sequence[Likelihoods]) -> Likelihoods:
+    if len(parts) == 1:
+        return parts[0]
+    return Likelihoods(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+
+
+_FIELDS = ("nats", "greedy", "num_tokens")
 
 
 def _batches(trees: Sequence[Tree]) -> Iterator[list[int]]:
@@ -76,8 +108,8 @@ def _batches(trees: Sequence[Tree]) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Numbers:
-    """The sums of all continuations of all trees, in order."""
+def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[Likelihoods]:
+    """Those of all trees, in order."""
     rows = [_layout(tree) for tree in trees]
     width = max(len(row.tokens) for row in rows)
     tokens, positions, branches = (np.zeros((len(rows), width), np.int64) for _ in range(3))
@@ -85,21 +117,40 @@ def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Numbers:
         tokens[number, : len(row.tokens)] = row.tokens
         positions[number, : len(row.tokens)] = row.positions
         branches[number, : len(row.tokens)] = row.branches
-    branch = torch.from_numpy(branches).to(subject.device)
-    mask = (branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]
-    hidden = subject.model.hidden_states(
-        torch.from_numpy(tokens).to(subject.device), positions=torch.from_numpy(positions).to(subject.device), mask=mask
-    )
+    inputs = torch.from_numpy(tokens).to(subject.device)
+    if branches.any():
+        branch = torch.from_numpy(branches).to(subject.device)
+        mask = (branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]
+        hidden = subject.model.hidden_states(
+            inputs, positions=torch.from_numpy(positions).to(subject.device), mask=mask
+        )
+    else:
+        hidden = subject.model.hidden_states(inputs)
     where = np.concatenate([np.full(len(row.sources), number) for number, row in enumerate(rows)])
     sources = np.concatenate([row.sources for row in rows])
     targets = np.concatenate([row.targets for row in rows])
     predicted = hidden[torch.from_numpy(where), torch.from_numpy(sources)]
-    nats = cross_entropy(
-        predicted, subject.model.head(), torch.from_numpy(targets).to(subject.device), reduction="none"
-    )
-    sizes = [len(continuation) for tree in trees for continuation in tree.continuations]
+    nats, greedy = _predictions(predicted, subject.model.head(), torch.from_numpy(targets).to(subject.device))
+    sizes = np.array([len(continuation) for tree in trees for continuation in tree.continuations])
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    return -np.add.reduceat(nats.double().cpu().numpy(), starts)
+    sums, all_greedy = np.add.reduceat(nats, starts), np.logical_and.reduceat(greedy, starts)
+    ends = np.cumsum([len(tree.continuations) for tree in trees])[:-1]
+    split = (np.split(values, ends) for values in (sums, all_greedy, sizes))
+    return (Likelihoods(*values) for values in zip(*split, strict=True))
+
+
+def _predictions(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Of every target [n]: log P, and whether it is the likeliest token, from hidden states [n, D]."""
+    head = head.to(hidden.dtype)
+    nats, greedy = [], []
+    size = max(1, LOGITS_AT_ONCE // len(head))
+    for start in range(0, len(hidden), size):
+        logits = F.linear(hidden[start : start + size], head).float()
+        wanted = targets[start : start + size]
+        right = logits.gather(1, wanted[:, None])[:, 0]
+        nats.append((right - logits.logsumexp(1)).double())
+        greedy.append(logits.argmax(1) == wanted)
+    return torch.cat(nats).cpu().numpy(), torch.cat(greedy).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -117,11 +168,12 @@ class _Row:
 def _layout(tree: Tree) -> _Row:
     length = len(tree.context)
     tokens, positions, branches = list(tree.context), list(range(length)), [0] * length
+    alone = len(tree.continuations) == 1  # then it is plain text, and needs no mask
     sources, targets = [], []
     for number, continuation in enumerate(tree.continuations, start=1):
         sources += [length - 1, *range(len(tokens), len(tokens) + len(continuation) - 1)]
         targets += continuation
         positions += range(length, length + len(continuation) - 1)
-        branches += [number] * (len(continuation) - 1)
+        branches += [0 if alone else number] * (len(continuation) - 1)
         tokens += continuation[:-1]
     return _Row(*(np.array(column, np.int64) for column in (tokens, positions, branches, sources, targets)))

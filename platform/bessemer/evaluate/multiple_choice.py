@@ -1,81 +1,108 @@
 """Multiple choice by log-likelihood, with the numbers of lm-evaluation-harness.
 
-`acc`: the choice with the greatest log P(choice | query) is the right one. `acc_norm`: the same with each divided by
+`acc`: the choice with the greatest log P(choice | query) is a right one. `acc_norm`: the same with each divided by
 the choice's characters, which takes away the advantage of short choices. `acc_mutual_info`: log P(choice | query) -
-log P(choice), which takes away that of choices likely anywhere.
+log P(choice), which takes away that of choices likely anywhere; log P(choice) follows an end-of-text token. `mc2`,
+where an item has several right choices: their share of the probability of all (TruthfulQA: Lin et al., 2022).
 
-Tokens are split as there: white space at the end of the query goes to the choice, query and choice are encoded
-together, and what is past the query's own tokens is the choice. log P(choice) alone follows an end-of-text token.
+Where the declaration has `query_without_passage`, `acc_without_passage` is `acc` for that query, and `acc_gain` the
+mean difference of the two, item by item: how much an answer is grounded in the passage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from bessemer.evaluate.likelihood import Tree, log_likelihoods
-from bessemer.evaluate.questions import Question
-from bessemer.evaluate.scores import Result, mean_score
+from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
+from bessemer.evaluate.encoding import alone, tree
+from bessemer.evaluate.items import ChoiceItem
+from bessemer.evaluate.kinds import MultipleChoice
+from bessemer.evaluate.likelihood import log_likelihoods
+from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
 from bessemer.evaluate.subject import Subject
-from bessemer.evaluate.tasks import MultipleChoice
 
+MEASURES = ("acc", "acc_norm", "acc_mutual_info", "mc2", "acc_without_passage", "acc_gain")
 ITEMS_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
         pa.field("query", pa.string(), nullable=False),
         pa.field("choices", pa.list_(pa.string()), nullable=False),
-        pa.field("gold", pa.int64(), nullable=False),
+        pa.field("gold", pa.list_(pa.int64()), nullable=False),
         pa.field("log_likelihoods", pa.list_(pa.float64()), nullable=False),
-        pa.field("log_likelihoods_alone", pa.list_(pa.float64()), nullable=False),
-        pa.field("acc", pa.float64(), nullable=False),
-        pa.field("acc_norm", pa.float64(), nullable=False),
-        pa.field("acc_mutual_info", pa.float64(), nullable=False),
+        pa.field("log_likelihoods_alone", pa.list_(pa.float64())),
+        pa.field("log_likelihoods_without_passage", pa.list_(pa.float64())),
+        pa.field("confidence", pa.float64(), nullable=False),
+        pa.field("brier_score", pa.float64()),
+        *(pa.field(measure, pa.float64()) for measure in MEASURES),
         pa.field("context_was_cut", pa.bool_(), nullable=False),
     ]
 )
-METRICS = ("acc", "acc_norm", "acc_mutual_info")
 
 
-def multiple_choice(task: MultipleChoice, subject: Subject, questions: Sequence[Question]) -> Result:
-    """The three accuracies beside chance, and one row a question."""
-    questions = questions[: task.limit]
-    asked = [_tree(subject, question.query, question, task.target_delimiter) for question in questions]
-    alone = [_tree(subject, "", question, task.target_delimiter) for question in questions]
-    found = log_likelihoods(subject, [*asked, *alone])
-    rows = []
-    for number, question in enumerate(questions):
-        conditional, unconditional = found[number], found[number + len(questions)]
-        picks = {
-            "acc": conditional,
-            "acc_norm": conditional / np.array([len(choice) for choice in question.choices]),
-            "acc_mutual_info": conditional - unconditional,
-        }
-        right = {metric: float(np.argmax(values) == question.gold) for metric, values in picks.items()}
-        rows.append(
-            {
-                "id": question.id,
-                "query": question.query,
-                "choices": list(question.choices),
-                "gold": question.gold,
-                "log_likelihoods": conditional.tolist(),
-                "log_likelihoods_alone": unconditional.tolist(),
-                "context_was_cut": asked[number].cut(subject.context).context != asked[number].context,
-            }
-            | right
-        )
-    items = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
-    chance = float(np.mean([1 / len(question.choices) for question in questions]))
-    scores = [mean_score(metric, items[metric].to_numpy(), chance=chance) for metric in METRICS]
-    return Result(scores, items)
+def multiple_choice(task: MultipleChoice, subject: Subject, items: Sequence[ChoiceItem]) -> Result:
+    """The accuracies beside chance, how calibrated they are, and one row an item."""
+    asked = [tree(subject, item.preface, item.query, item.choices) for item in items]
+    passes: dict[str, list[Any]] = {"log_likelihoods": asked}
+    if "acc_mutual_info" in task.metrics:
+        passes["log_likelihoods_alone"] = [alone(subject, item.preface, item.choices) for item in items]
+    if task.query_without_passage is not None:
+        passes["log_likelihoods_without_passage"] = [
+            tree(subject, item.preface, item.query_without_passage or "", item.choices) for item in items
+        ]
+    answers = iter(log_likelihoods(subject, [one for trees in passes.values() for one in trees]))
+    found = {name: [next(answers).nats for _ in items] for name in passes}
+    several = any(len(item.gold) > 1 for item in items)
+    rows = [
+        _row(item, {name: values[number] for name, values in found.items()}, several)
+        | {"context_was_cut": not asked[number].fits(subject.context)}
+        for number, item in enumerate(items)
+    ]
+    table = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
+    chance = np.array([len(item.gold) / len(item.choices) for item in items])
+    return Result(choice_scores(table, chance), table)
 
 
-def _tree(subject: Subject, query: str, question: Question, delimiter: str) -> Tree:
-    """The question as tokens. Query tokens that merge with a choice are predicted with it."""
-    stripped = query.rstrip()
-    between = query[len(stripped) :] + delimiter
-    context = subject.tokenizer.encode(stripped)
-    whole = [subject.tokenizer.encode(stripped + between + choice) for choice in question.choices]
-    known = min(len(context), *(len(tokens) - 1 for tokens in whole))
-    return Tree(context[:known] or [subject.tokenizer.end_of_text_id], [tokens[known:] for tokens in whole])
+def choice_scores(table: pa.Table, chance: Numbers) -> list[Score]:
+    """Every measure that the items have, in all and by group."""
+    scores = []
+    for group, chosen in grouped(table["group"].to_pylist()):
+        rows = table.filter(pa.array(chosen))
+        for measure in MEASURES:
+            if not rows[measure].null_count:
+                guessed = None if measure == "acc_gain" else float(chance[chosen].mean())
+                scores.append(mean_score(measure, rows[measure].to_numpy(), chance=guessed, group=group))
+        if not rows["brier_score"].null_count:
+            confidence, right, briers = (rows[name].to_numpy() for name in ("confidence", "acc", "brier_score"))
+            scores += calibration_scores(confidence, right, briers, group)
+    return scores
+
+
+def _row(item: ChoiceItem, found: dict[str, Numbers], several: bool) -> dict[str, Any]:
+    conditional = found["log_likelihoods"]
+    shares = probabilities(conditional)
+    picks = {"acc": conditional, "acc_norm": conditional / np.array([len(choice) for choice in item.choices])}
+    if "log_likelihoods_alone" in found:
+        picks["acc_mutual_info"] = conditional - found["log_likelihoods_alone"]
+    if "log_likelihoods_without_passage" in found:
+        picks["acc_without_passage"] = found["log_likelihoods_without_passage"]
+    measures = {name: float(np.argmax(values) in item.gold) for name, values in picks.items()}
+    if "acc_without_passage" in measures:
+        measures["acc_gain"] = measures["acc"] - measures["acc_without_passage"]
+    if several:
+        measures["mc2"] = float(shares[list(item.gold)].sum())
+    return {
+        "id": item.id,
+        "group": item.group,
+        "query": item.query,
+        "choices": list(item.choices),
+        "gold": list(item.gold),
+        **{name: values.tolist() for name, values in found.items()},
+        "confidence": float(shares.max()),
+        "brier_score": None if several else brier(shares, item.gold[0]),
+        **measures,
+    }

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.scores import Result
 from bessemer.evaluate.subject import Subject
-from bessemer.evaluate.tasks import Samples
 from bessemer.tokens.store import TokenStore
 
 ITEMS_SCHEMA = pa.schema(
@@ -26,11 +26,12 @@ MINIMUM_TOKENS = 4
 """Tokens of the shortest document that is begun: two known, one to write, and the end."""
 
 
-def samples(task: Samples, subject: Subject, store: TokenStore) -> Result:
+def samples(task: Samples, subject: Subject, store: TokenStore | None) -> Result:
     """No scores; one row a prompt: the prompt, the completion, and of a document its URL and how it really goes on."""
     if task.prompts:
         rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in task.prompts]
     else:
+        assert store is not None, "checked before the model is loaded"
         rows = _beginnings(task, subject, store)
     completions = subject.generator.generate([row["prompt"] for row in rows], task.generation)
     for row, completion in zip(rows, completions, strict=True):

@@ -3,7 +3,7 @@
 | column | meaning |
 |---|---|
 | `task`, `metric` | what was measured |
-| `group` | the part of the items it was measured on (a source); null for all of them |
+| `group` | the part of the items it was measured on (a source, a category); null for all of them |
 | `value` | the measurement |
 | `standard_error` | of the value, over a new draw of items; null where one item cannot tell |
 | `n` | items: documents or questions |
@@ -66,6 +66,13 @@ def mean_score(metric: str, values: Numbers, *, chance: float | None = None, gro
     n = len(values)
     error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     return Score(metric, float(values.mean()), error, n, group, chance)
+
+
+def grouped(groups: Sequence[str | None]) -> list[tuple[str | None, npt.NDArray[np.bool_]]]:
+    """(None, all items), then each group in the order of names with its items, where there are groups."""
+    names = np.array([group or "" for group in groups], dtype=object)
+    found: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(len(groups), bool))]
+    return found + [(name, names == name) for name in sorted(set(names.tolist())) if name]
 
 
 def ratio_score(metric: str, above: Numbers, below: Numbers, *, group: str | None = None) -> Score:

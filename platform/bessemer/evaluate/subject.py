@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from bessemer.generate.engine import Generator
+from bessemer.generate.engine import MAX_BATCH_SIZE, Completion, Generator
+from bessemer.generate.settings import GenerationSettings
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 
 
@@ -38,3 +42,25 @@ class Subject:
     @property
     def device(self) -> torch.device:
         return self.model.embed_tokens.device
+
+    def complete(
+        self, prompts: Sequence[list[int]], settings: GenerationSettings, *, is_conversation: bool
+    ) -> list[Completion]:
+        """What the model writes after each prompt; in a conversation, until its template's stop tokens."""
+        generator = self._chat_generator if is_conversation else self.generator
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        found: dict[int, Completion] = {}
+        for start in range(0, len(order), MAX_BATCH_SIZE):
+            chosen = order[start : start + MAX_BATCH_SIZE]
+            answers = generator.complete([prompts[i] for i in chosen], [settings] * len(chosen))
+            found |= dict(zip(chosen, answers, strict=True))
+        return [found[i] for i in range(len(prompts))]
+
+    @cached_property
+    def _chat_generator(self) -> Generator:
+        return Generator(self.model, self.tokenizer, frozenset(self.chat.stop_ids))
+
+    @cached_property
+    def chat(self) -> ChatTemplate:
+        """How a conversation becomes tokens. Raises InputError where the tokenizer has no chat template."""
+        return ChatTemplate.of(self.tokenizer)

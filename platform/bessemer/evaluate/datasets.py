@@ -1,0 +1,139 @@
+"""The rows of a task's dataset: JSON lines, comma- or tab-separated values, or one file of lines for each column.
+
+A path may hold `*`; its files are read in the order of their names. Other names than `.jsonl`, `.csv` and `.tsv` are
+plain text, a row `{"text": line}` for each line. Every row knows the place it came from, so that a problem names it.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bessemer.errors import InputError
+from bessemer.fingerprint import file_sha256
+
+Dataset = str | dict[str, str]
+"""Paths of files of rows, or for each column the path of a text file with one of its values a line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item as it stands in its file."""
+
+    file: str
+    line: int
+    values: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The row's own `id`, or its place."""
+        return str(self.values.get("id", f"{Path(self.file).stem}:{self.line}"))
+
+    @property
+    def place(self) -> str:
+        return f"`{self.file}` line {self.line}"
+
+
+def files(dataset: Dataset) -> list[Path]:
+    """The dataset's files in order. Raises InputError where there is none."""
+    patterns = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207
+        if not matches:
+            raise InputError(
+                f"the dataset `{pattern}` is not there",
+                hint="mend `dataset` of the task, or `datasets`, the folder in which declared tasks find their files",
+            )
+        found += matches
+    return found
+
+
+def content(dataset: Dataset) -> Any:
+    """A JSON value that stands for what is in the dataset, wherever it lies."""
+    if isinstance(dataset, dict):
+        return {column: content(path) for column, path in dataset.items()}
+    return [[path.name, file_sha256(path)] for path in files(dataset)]
+
+
+def read_rows(dataset: Dataset) -> list[Row]:
+    """Every row. Raises InputError that names the file and the line that cannot be read."""
+    if isinstance(dataset, dict):
+        return _aligned({column: files(path) for column, path in dataset.items()})
+    rows = [row for path in files(dataset) for row in _READERS.get(path.suffix, _text)(path)]
+    if not rows:
+        raise InputError(f"the dataset `{dataset}` has no items", hint="mend `dataset` of the task")
+    return rows
+
+
+def _aligned(columns: dict[str, list[Path]]) -> list[Row]:
+    """Rows of which each column is a text file's line, or of several files in turn."""
+    lines = {column: [row for path in paths for row in _text(path)] for column, paths in columns.items()}
+    lengths = {column: len(found) for column, found in lines.items()}
+    if len(set(lengths.values())) != 1:
+        counts = ", ".join(f"`{column}` has {count}" for column, count in lengths.items())
+        raise InputError(
+            f"the columns of the dataset have different numbers of lines: {counts}",
+            hint="line by line the files of a dataset belong together",
+        )
+    first = next(iter(lines))
+    return [
+        Row(place.file, place.line, {column: found[number].values["text"] for column, found in lines.items()})
+        for number, place in enumerate(lines[first])
+    ]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"`{path}` is not UTF-8 text", hint="datasets are text in UTF-8") from None
+
+
+def _text(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_read(path).removesuffix("\n").split("\n"), start=1):
+        yield Row(path.name, number, {"text": line})
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_read(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            values, reason = None, f"no JSON ({error.msg})"
+        else:
+            reason = "no JSON object"
+        if not isinstance(values, dict):
+            raise InputError(
+                f"`{path.name}` line {number} is {reason}", hint="a `.jsonl` dataset has one JSON object a line"
+            )
+        yield Row(path.name, number, values)
+
+
+def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
+    def read(path: Path) -> Iterator[Row]:
+        reader = csv.reader(io.StringIO(_read(path), newline=""), delimiter=delimiter)
+        header = next(reader, [])
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(header):
+                raise InputError(
+                    f"`{path.name}` line {reader.line_num} has {len(values)} values, and the header names "
+                    f"{len(header)} columns",
+                    hint="put a value that holds the delimiter or a line break in double quotes",
+                )
+            yield Row(path.name, reader.line_num, dict(zip(header, values, strict=True)))
+
+    return read
+
+
+_READERS = {".jsonl": _json_lines, ".csv": _separated(","), ".tsv": _separated("\t")}

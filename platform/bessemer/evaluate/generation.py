@@ -1,0 +1,127 @@
+"""What a model writes, compared with references.
+
+A metric of an item is the best over its references, and a task's the mean over items; BLEU and chrF are those of the
+whole corpus, with errors by the delete-a-group jackknife. Where a task names incorrect answers too (TruthfulQA: Lin et
+al., 2022), a metric says whether, and by how much, an answer is more like a correct one than like an incorrect one.
+
+A prompt that leaves no room for the answer loses its beginning; at most half of the context is kept free for that.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bessemer.evaluate import text_metrics
+from bessemer.evaluate.encoding import prompt_tokens
+from bessemer.evaluate.items import GenerationItem
+from bessemer.evaluate.kinds import Generation
+from bessemer.evaluate.scores import Result, Score, grouped, mean_score
+from bessemer.evaluate.subject import Subject
+
+NUM_GROUPS = 20
+"""Parts of the corpus that the jackknife leaves out, one after the other."""
+_COLUMNS = [
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("group", pa.string()),
+    pa.field("query", pa.string(), nullable=False),
+    pa.field("completion", pa.string(), nullable=False),
+    pa.field("finish_reason", pa.string(), nullable=False),
+    pa.field("answer", pa.string(), nullable=False),
+    pa.field("references", pa.list_(pa.string()), nullable=False),
+    pa.field("incorrect", pa.list_(pa.string()), nullable=False),
+    pa.field("context_was_cut", pa.bool_(), nullable=False),
+]
+
+
+def generation(task: Generation, subject: Subject, items: Sequence[GenerationItem]) -> Result:
+    """Every metric of the task, in all and by group, and one row an item."""
+    prompts = [prompt_tokens(subject, item.preface, item.query) for item in items]
+    room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
+    completions = subject.complete(
+        [prompt[-room:] for prompt in prompts], task.generation, is_conversation=task.apply_chat_template
+    )
+    rows: list[dict[str, Any]] = []
+    for item, prompt, completion in zip(items, prompts, completions, strict=True):
+        answer = extracted(task, completion.text)
+        rows.append(
+            {
+                "id": item.id,
+                "group": item.group,
+                "query": item.query,
+                "completion": completion.text,
+                "finish_reason": completion.finish_reason,
+                "answer": answer,
+                "references": list(item.references),
+                "incorrect": list(item.incorrect),
+                "context_was_cut": len(prompt) > room,
+            }
+            | measures(task, answer, item.references, item.incorrect)
+        )
+    names = [name for name in rows[0] if name not in {column.name for column in _COLUMNS}]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([*_COLUMNS, *(pa.field(name, pa.float64()) for name in names)]))
+    scores: list[Score] = []
+    for group, chosen in grouped(table["group"].to_pylist()):
+        part = table.filter(pa.array(chosen))
+        for name in names:
+            corpus = _CORPUS.get(name)
+            if corpus is None:
+                scores.append(mean_score(name, part[name].to_numpy(), group=group))
+            else:
+                answers, references = part["answer"].to_pylist(), part["references"].to_pylist()
+                scores.append(_corpus_score(name, partial(corpus, task), answers, references, group))
+    return Result(scores, table)
+
+
+def extracted(task: Generation, completion: str) -> str:
+    """The answer in what was written; nothing where `extract` finds nothing."""
+    if task.extract is None:
+        return completion.strip()
+    found = [match[1] if match.re.groups else match[0] for match in re.finditer(task.extract, completion)]
+    return (found[-1 if task.extract_last else 0] or "") if found else ""
+
+
+def measures(task: Generation, answer: str, references: Sequence[str], incorrect: Sequence[str]) -> dict[str, float]:
+    """The metrics of one item."""
+    found: dict[str, float] = {}
+    for name in task.metrics:
+        metric = text_metrics.pair_metric(task, name)
+        right = max(metric(answer, reference) for reference in references)
+        if incorrect:
+            wrong = max(metric(answer, reference) for reference in incorrect)
+            found |= {f"{name}_max": right, f"{name}_diff": right - wrong, f"{name}_acc": float(right > wrong)}
+        else:
+            found[name] = right
+    return found
+
+
+_CORPUS: dict[str, Callable[[Generation, Sequence[str], Sequence[Sequence[str]]], float]] = {
+    "bleu": lambda task, answers, references: text_metrics.bleu(answers, references, task.bleu_tokenize),
+    "chrf": lambda task, answers, references: text_metrics.chrf(answers, references),
+}
+
+
+def _corpus_score(
+    name: str,
+    metric: Callable[[Sequence[str], Sequence[Sequence[str]]], float],
+    answers: Sequence[str],
+    references: Sequence[Sequence[str]],
+    group: str | None,
+) -> Score:
+    """A corpus's metric; the standard error is sqrt((g - 1) / g sum (m_i - mean m)^2) over m without the i-th part."""
+    n = len(answers)
+    parts = min(NUM_GROUPS, n)
+    error = None
+    if parts > 1:
+        without = []
+        for part in range(parts):
+            kept = [number for number in range(n) if number % parts != part]
+            without.append(metric([answers[i] for i in kept], [references[i] for i in kept]))
+        error = math.sqrt((parts - 1) * float(np.var(without)))
+    return Score(name, metric(answers, references), error, n, group)

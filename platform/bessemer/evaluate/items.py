@@ -1,0 +1,286 @@
+"""A task's items, out of its dataset's rows by its templates, all checked before any is asked. Free of torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from jinja2 import TemplateError, UndefinedError
+
+from bessemer.errors import InputError
+from bessemer.evaluate.datasets import Dataset, Row, read_rows
+from bessemer.evaluate.kinds import (
+    BiasQuestions,
+    Generation,
+    Items,
+    LanguageModelling,
+    MinimalPairs,
+    MultipleChoice,
+    Prompted,
+    Schema,
+    Stereotypes,
+)
+from bessemer.evaluate.prompts import Preface, draw_solved
+from bessemer.evaluate.templates import expression, template
+
+NUM_NAMED_PROBLEMS = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item: its name, its category, and what stands before it."""
+
+    id: str
+    group: str | None
+    preface: Preface = field(default=Preface(), kw_only=True)
+
+    @property
+    def solved(self) -> tuple[str, str]:
+        """What is asked with its answer, as it is shown before another item."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ChoiceItem(Item):
+    query: str
+    choices: tuple[str, ...]
+    gold: tuple[int, ...]
+    """The numbers of the right choices."""
+    query_without_passage: str | None = None
+
+    @property
+    def solved(self) -> tuple[str, str]:
+        return self.query, self.choices[self.gold[0]]
+
+
+@dataclass(frozen=True)
+class BiasItem(ChoiceItem):
+    biased: int = field(kw_only=True)
+    unknown: int = field(kw_only=True)
+    ambiguous: bool = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class SchemaItem(Item):
+    contexts: tuple[str, ...]
+    continuation: str
+    gold: int
+
+    @property
+    def solved(self) -> tuple[str, str]:
+        return self.contexts[self.gold], self.continuation
+
+
+@dataclass(frozen=True)
+class ContinuationItem(Item):
+    context: str
+    continuation: str
+
+    @property
+    def solved(self) -> tuple[str, str]:
+        return self.context, self.continuation
+
+
+@dataclass(frozen=True)
+class SentencesItem(Item):
+    """Sentences that are compared as they stand, without a prompt."""
+
+    sentences: tuple[str, ...]
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class GenerationItem(Item):
+    query: str
+    references: tuple[str, ...]
+    incorrect: tuple[str, ...] = ()
+
+    @property
+    def solved(self) -> tuple[str, str]:
+        return self.query, self.references[0]
+
+
+Found = TypeVar("Found", bound=Item)
+
+
+def choice_items(task: MultipleChoice, dataset: Dataset) -> list[ChoiceItem]:
+    """The items of `dataset`, which is the task's own or an artifact's."""
+
+    def make(row: Row, id: str, group: str | None) -> ChoiceItem:
+        choices = _choices(task.choices, row)
+        without = task.query_without_passage
+        return ChoiceItem(
+            id,
+            group,
+            template(task.query)(row.values),
+            choices,
+            _numbers("gold", expression(task.gold)(row.values), len(choices)),
+            None if without is None else template(without)(row.values),
+        )
+
+    return _prompted(task, dataset, make)
+
+
+def bias_items(task: BiasQuestions) -> list[BiasItem]:
+    def make(row: Row, id: str, group: str | None) -> BiasItem:
+        choices = _choices(task.choices, row)
+        biased = template(task.biased)(row.values)
+        if biased not in [str(number) for number in range(len(choices))]:
+            raise ValueError(f"`biased` is no number from 0 to {len(choices) - 1}, but `{biased}`")
+        (unknown,) = _numbers("unknown", expression(task.unknown)(row.values), len(choices))
+        gold = _numbers("gold", expression(task.gold)(row.values), len(choices))
+        ambiguous = bool(expression(task.ambiguous)(row.values))
+        query = template(task.query)(row.values)
+        return BiasItem(id, group, query, choices, gold, biased=int(biased), unknown=unknown, ambiguous=ambiguous)
+
+    return _prompted(task, task.dataset, make)
+
+
+def schema_items(task: Schema) -> list[SchemaItem]:
+    def make(row: Row, id: str, group: str | None) -> SchemaItem:
+        contexts = _texts("contexts", expression(task.contexts)(row.values), at_least=2)
+        (gold,) = _numbers("gold", expression(task.gold)(row.values), len(contexts))
+        return SchemaItem(id, group, contexts, _text("continuation", task.continuation, row), gold)
+
+    return _prompted(task, task.dataset, make)
+
+
+def continuation_items(task: LanguageModelling) -> list[ContinuationItem]:
+    def make(row: Row, id: str, group: str | None) -> ContinuationItem:
+        return ContinuationItem(
+            id, group, template(task.context)(row.values), _text("continuation", task.continuation, row)
+        )
+
+    return _prompted(task, task.dataset, make)
+
+
+def sentences_items(task: MinimalPairs | Stereotypes) -> list[SentencesItem]:
+    """The two sentences of a pair; of a stereotype, itself, its opposite and the unrelated one."""
+    names = ("sentence", "other") if isinstance(task, MinimalPairs) else ("stereotype", "anti_stereotype", "unrelated")
+
+    def make(row: Row, id: str, group: str | None) -> SentencesItem:
+        sentences = tuple(_text(name, getattr(task, name), row) for name in names)
+        target = "" if isinstance(task, MinimalPairs) else template(task.target)(row.values)
+        return SentencesItem(id, group, sentences, target)
+
+    return _collect(task, read_rows(task.dataset)[: task.limit], make)
+
+
+def generation_items(task: Generation) -> list[GenerationItem]:
+    def make(row: Row, id: str, group: str | None) -> GenerationItem:
+        references = _texts("references", expression(task.references)(row.values), at_least=1)
+        wrong = task.incorrect
+        incorrect = () if wrong is None else _texts("incorrect", expression(wrong)(row.values), at_least=1)
+        return GenerationItem(id, group, template(task.query)(row.values), references, incorrect)
+
+    return _prompted(task, task.dataset, make)
+
+
+def check_items(task: Items) -> None:
+    """Raises InputError where the dataset is not there, or holds rows that are no items."""
+    match task:
+        case MultipleChoice():
+            if task.dataset is not None:
+                choice_items(task, task.dataset)
+        case BiasQuestions():
+            bias_items(task)
+        case Schema():
+            schema_items(task)
+        case LanguageModelling():
+            continuation_items(task)
+        case MinimalPairs() | Stereotypes():
+            sentences_items(task)
+        case Generation():
+            generation_items(task)
+
+
+def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Found]) -> list[Found]:
+    """The items, each with its preface."""
+    rows = read_rows(dataset)
+    own_pool = task.fewshot_dataset is None
+    pool_rows = read_rows(task.fewshot_dataset) if task.num_fewshot and task.fewshot_dataset is not None else rows
+    if task.num_fewshot + own_pool > len(pool_rows):
+        raise InputError(
+            f"`num_fewshot` is {task.num_fewshot}, and there are {len(pool_rows)} items to draw from",
+            hint="set `num_fewshot` lower, or `fewshot_dataset` to a file with more items",
+        )
+    asked = _collect(task, rows[: task.limit], make)
+    pool = _collect(task, pool_rows, make) if task.num_fewshot else []
+    # Rows are drawn, not items: two rows are equal by what stands in them, wherever they stand.
+    solved = {id(row.values): item.solved for row, item in zip(pool_rows, pool, strict=False)}
+    draws = draw_solved(
+        [row.values for row in rows[: task.limit]],
+        [row.values for row in pool_rows],
+        task.num_fewshot,
+        task.fewshot_seed,
+        from_asked=own_pool,
+    )
+    return [
+        replace(
+            item,
+            preface=Preface(
+                task.description,
+                tuple(solved[id(values)] for values in drawn),
+                task.target_delimiter,
+                task.fewshot_delimiter,
+                task.apply_chat_template,
+            ),
+        )
+        for item, drawn in zip(asked, draws, strict=True)
+    ]
+
+
+def _collect(task: Items, rows: Sequence[Row], make: Callable[[Row, str, str | None], Found]) -> list[Found]:
+    """An item for every row. Raises InputError that names the first rows that are none, each with its place."""
+    items: list[Found] = []
+    problems: list[str] = []
+    for row in rows:
+        try:
+            group = None if task.group is None else template(task.group)(row.values)
+            items.append(make(row, row.id, group))
+        except UndefinedError as error:
+            found = re.match(r"'(\w+)' is undefined", str(error))
+            problems.append(f"{row.place}: no column `{found[1]}`" if found else f"{row.place}: {error}")
+        except (TemplateError, ValueError, TypeError, LookupError) as error:
+            problems.append(f"{row.place}: {error}")
+    if problems:
+        more = f" and {len(problems) - NUM_NAMED_PROBLEMS} more" if len(problems) > NUM_NAMED_PROBLEMS else ""
+        raise InputError(
+            f"rows that are no items: {'; '.join(problems[:NUM_NAMED_PROBLEMS])}{more}",
+            hint="mend the rows, or the templates of the task that name their columns",
+        )
+    return items
+
+
+def _text(name: str, source: str, row: Row) -> str:
+    """A template's text, which must not be empty."""
+    text = template(source)(row.values)
+    if not text:
+        raise ValueError(f"`{name}` is empty")
+    return text
+
+
+def _choices(source: str | tuple[str, ...], row: Row) -> tuple[str, ...]:
+    if isinstance(source, str):
+        return _texts("choices", expression(source)(row.values), at_least=2)
+    return _texts("choices", [template(one)(row.values) for one in source], at_least=2)
+
+
+def _texts(name: str, value: Any, *, at_least: int) -> tuple[str, ...]:
+    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if len(texts) < at_least or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"`{name}` are not {at_least} or more texts")
+    return texts
+
+
+def _numbers(name: str, value: Any, count: int) -> tuple[int, ...]:
+    """One number of a choice, or several."""
+    numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < count:
+            raise ValueError(f"`{name}` is no number from 0 to {count - 1}")
+    if not numbers:
+        raise ValueError(f"`{name}` is empty")
+    return numbers

@@ -1,0 +1,55 @@
+"""Continuing a text word for word (LAMBADA: Paperno et al., 2016), with the numbers of lm-evaluation-harness.
+
+`acc`: every token of the continuation is the likeliest one after what stands before it. `perplexity`: exp of the mean
+over items of -log P(continuation | context).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from bessemer.evaluate.encoding import tree
+from bessemer.evaluate.items import ContinuationItem
+from bessemer.evaluate.likelihood import log_likelihoods
+from bessemer.evaluate.scores import Result, Score, exponential, grouped, mean_score
+from bessemer.evaluate.subject import Subject
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("context", pa.string(), nullable=False),
+        pa.field("continuation", pa.string(), nullable=False),
+        pa.field("log_likelihood", pa.float64(), nullable=False),
+        pa.field("num_tokens", pa.int64(), nullable=False),
+        pa.field("acc", pa.float64(), nullable=False),
+        pa.field("context_was_cut", pa.bool_(), nullable=False),
+    ]
+)
+
+
+def language_modelling(subject: Subject, items: Sequence[ContinuationItem]) -> Result:
+    """The accuracy and the perplexity of an item, and one row an item."""
+    trees = [tree(subject, item.preface, item.context, [item.continuation]) for item in items]
+    rows = [
+        {
+            "id": item.id,
+            "group": item.group,
+            "context": item.context,
+            "continuation": item.continuation,
+            "log_likelihood": float(answer.nats[0]),
+            "num_tokens": int(answer.num_tokens[0]),
+            "acc": float(answer.greedy[0]),
+            "context_was_cut": not asked.fits(subject.context),
+        }
+        for item, asked, answer in zip(items, trees, log_likelihoods(subject, trees), strict=True)
+    ]
+    table = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
+    scores: list[Score] = []
+    for group, chosen in grouped(table["group"].to_pylist()):
+        right, nats = (table[name].to_numpy()[chosen] for name in ("acc", "log_likelihood"))
+        surprise = mean_score("nats_per_item", -nats, group=group)
+        scores += [mean_score("acc", right, group=group), exponential("perplexity", surprise)]
+    return Result(scores, table)
