@@ -7,14 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import make_tiny_model
 
 from bessemer.evaluate.subject import Subject
-from bessemer.model.config import ModelShape
-from bessemer.model.hub import export_model
-from bessemer.model.transformer import Transformer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 
 TEXTS = [
@@ -31,14 +28,7 @@ TEXTS = [
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("evaluated")
-    tokenizer = TokenizerFolder.trained(train_tokenizer(TEXTS, vocab_size=320))
-    tokenizer.save(path)
-    shape = ModelShape(size="nano", num_hidden_layers=2, hidden_size=64, num_attention_heads=4)
-    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=24))
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.15, generator=generator)
-    export_model(model, path, stop_ids=[tokenizer.end_of_text_id])
+    make_tiny_model(path, TEXTS, max_seq_length=24)
     return path
 
 

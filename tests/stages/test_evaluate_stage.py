@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, UsageError
-from bessemer.evaluate.scores import SCORES_SCHEMA
+from bessemer.evaluate.scores import SCORES_SCHEMA, Score
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.recipe.settings import result_settings
 from bessemer.stages import evaluate
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
@@ -161,6 +162,72 @@ def test_a_data_set_of_ones_own_counts_by_content(tmp_path: Path) -> None:
     assert evaluate.outside(config(first)) == evaluate.outside(config(second))
     second.write_text(question + "\n")
     assert evaluate.outside(config(first)) != evaluate.outside(config(second))
+
+
+def test_tasks_come_from_files_and_only_headlines_go_to_mlflow(
+    tmp_path: Path,
+    inputs: dict[str, Artifact],
+    make_artifact: Callable[..., Any],
+    make_context: Callable[..., Any],
+) -> None:
+    """A task of one's own in a file, beside a declared one whose data are elsewhere; no tokens are needed for them."""
+    folder = tmp_path / "recipe"
+    (folder / "data" / "eval_gauntlet").mkdir(parents=True)
+    pair = {"good": "line 1 says", "bad": "says 1 line", "kind": "x"}
+    (folder / "pairs.jsonl").write_text("\n".join([json.dumps(pair)] * 2))
+    (folder / "mine.yaml").write_text(
+        "kind: minimal_pairs\ndataset: pairs.jsonl\nsentence: '{{good}}'\nother: '{{bad}}'\ngroup: '{{kind}}'\n"
+    )
+    choice = {"query": "line 1 says", "choices": ["that", "what"], "gold": 0}
+    (folder / "data" / "eval_gauntlet" / "copa.jsonl").write_text(json.dumps(choice))
+    raw = {"datasets": "data", "tasks": {"mine": {"file": "mine.yaml"}, "copa": None}}
+    config = evaluate.Config.model_validate(raw, context={"folder": folder})
+    assert list(evaluate.outside(config)) == ["mine", "copa"]
+    del inputs["tokens"]
+    draft, artifact = evaluated(config, inputs, make_artifact, make_context())
+    assert set(draft.metrics) == {"evaluate/mine/acc", "evaluate/copa/acc"}
+    table = pq.read_table(artifact.data / "scores.parquet").to_pylist()
+    assert {(row["task"], row["metric"], row["group"]) for row in table} >= {
+        ("mine", "likelihood_diff", "x"),
+        ("copa", "brier_score", None),
+        ("copa", "coverage", "confidence >= 0.9"),
+    }
+    with pytest.raises(UsageError, match="the task `held_out` reads held-out text"):
+        evaluated(evaluate.Config(), inputs, make_artifact, make_context(), "without")
+
+
+def test_where_data_lie_is_no_part_of_what_a_task_is(tmp_path: Path) -> None:
+    settings = []
+    for name in ("here", "there"):
+        config = evaluate.Config(datasets=str(tmp_path / name), tasks={"copa": None})
+        settings.append(result_settings(config))
+    assert settings[0] == settings[1]
+    assert settings[0]["tasks"]["copa"]["target_delimiter"] == " "
+    assert settings[0] != result_settings(evaluate.Config(datasets="x", tasks={"copa": {"num_fewshot": 1}}))
+
+
+def test_every_mistake_in_tasks_is_named_at_once() -> None:
+    tasks = {"arc_eazy": None, "mine": {"file": "absent.yaml"}}
+    with pytest.raises(ValidationError) as caught:
+        evaluate.Config(datasets="x", tasks=tasks)
+    assert "did you mean `arc_easy`" in str(caught.value)
+    assert "absent.yaml` is no file" in str(caught.value)
+
+
+def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> None:
+    tasks = evaluate.Config(
+        tasks={
+            "a": {"kind": "multiple_choice", "metrics": ["acc_norm", "acc"]},
+            "b": {"kind": "multiple_choice", "metrics": ["acc"]},
+        }
+    ).tasks
+    scores = [
+        (task, Score(metric, 0.5, None, 1, group))
+        for task in "ab"
+        for metric in ("acc", "acc_norm", "brier_score")
+        for group in (None, "g")
+    ]
+    assert list(evaluate.headlines(tasks, scores)) == ["evaluate/a/acc_norm", "evaluate/b/acc", "evaluate/a/acc"]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def generation(task: Generation, subject: Subject, items: Sequence[GenerationIte
     )
     rows: list[dict[str, Any]] = []
     for item, prompt, completion in zip(items, prompts, completions, strict=True):
-        answer = extracted(task, completion.text)
+        answer = extracted(task, subject.without_special(completion.text))
         rows.append(
             {
                 "id": item.id,

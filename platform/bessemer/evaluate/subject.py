@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,6 +56,15 @@ class Subject:
             answers = generator.complete([prompts[i] for i in chosen], [settings] * len(chosen))
             found |= dict(zip(chosen, answers, strict=True))
         return [found[i] for i in range(len(prompts))]
+
+    def without_special(self, text: str) -> str:
+        """A written text as it is meant to be read: without special tokens."""
+        return self._special.sub("", text)
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        added = self.tokenizer.tokenizer.get_added_tokens_decoder().values()
+        return re.compile("|".join(re.escape(token.content) for token in added if token.special))
 
     @cached_property
     def _chat_generator(self) -> Generator:

@@ -1,0 +1,113 @@
+"""Numbers equal those of lm-evaluation-harness, item by item, on a tiny model (`make_lm_eval_vectors.py`).
+
+Every kind of task that both have: zero-shot and few-shot, from the items themselves and from a file of their own, with
+a chat template, with contexts too long for the model. What differs is meant: special tokens that a prompt spells out
+are text to us; those that a model writes stay in its completion, and a last character of which only some bytes were
+written does not; a continuation that is alone too long for the model is an error, and is not cut.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
+from pydantic import TypeAdapter
+from tiny_model import make_tiny_model
+
+from bessemer.evaluate.bits_per_byte import bits_per_byte
+from bessemer.evaluate.kinds import BitsPerByte, Task
+from bessemer.evaluate.run import Materials, run_task
+from bessemer.evaluate.subject import Subject
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
+
+VECTORS = json.loads(Path(__file__).with_name("lm_eval_vectors.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lm_eval")
+
+
+@pytest.fixture(scope="module")
+def subject(folder: Path) -> Subject:
+    make_tiny_model(folder, training_texts(), max_seq_length=CONTEXT)
+    return Subject.load(folder, dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def paths(folder: Path) -> dict[str, str]:
+    return write_datasets(folder)
+
+
+def visible(completion: str) -> str:
+    """Without special tokens, and without half a character at the end."""
+    return re.sub(r"<\|\w+\|>", "", completion).rstrip("\ufffd")
+
+
+def answers(row: dict[str, Any]) -> Any:
+    """What the vectors keep of an item."""
+    if "completion" in row:
+        return {"completion": row["completion"], "answer": row["answer"]}
+    if "log_likelihood" in row:
+        return [row["log_likelihood"]]
+    return [*row["log_likelihoods"], *(row.get("log_likelihoods_alone") or [])]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: Subject, paths: dict[str, str]) -> None:
+    settings = {key: paths[value] if key.endswith("dataset") else value for key, value in TASKS[name][0].items()}
+    result = run_task(TypeAdapter(Task).validate_python(settings), Materials(subject))
+    expected = VECTORS["tasks"][name]
+    rows = result.items.to_pylist()
+    assert len(rows) == len(expected["items"])
+    for row, theirs in zip(rows, expected["items"], strict=True):
+        ours = answers(row)
+        if isinstance(theirs, dict):
+            assert visible(ours["completion"]) == visible(theirs["completion"])
+            assert visible(ours["answer"]) == visible(theirs["answer"]).replace("[invalid]", "")
+        elif name.startswith("conversation"):  # they count the line feed before the answer as part of it
+            assert np.diff(ours) == pytest.approx(np.diff(theirs), abs=1e-3)
+        else:
+            assert ours == pytest.approx(theirs, rel=1e-4)
+    found = {score.metric: score for score in result.scores if score.group is None}
+    for metric, value in expected["metrics"].items():
+        if not metric.endswith("_stderr"):
+            assert found[metric].value == pytest.approx(value, rel=1e-3), metric
+            error = expected["metrics"][f"{metric}_stderr"]
+            if metric.startswith(("acc", "exact_match")):  # the others they estimate by a bootstrap of few draws
+                assert found[metric].standard_error == pytest.approx(error, abs=1e-9), metric
+
+
+def test_the_likelihood_of_a_text_is_the_same(subject: Subject, tmp_path: Path) -> None:
+    """Their rolling log-likelihood of a text is our sum over windows end to end, the text after an end-of-text token.
+
+    Their last window reaches back until it is full, ours begins where the one before ended: so it is for a text of
+    whole windows, or of one.
+    """
+    tokenizer = subject.tokenizer
+    for text, expected in zip(TEXTS, VECTORS["rolling"], strict=True):
+        tokens = np.array([tokenizer.end_of_text_id, *tokenizer.encode(text), tokenizer.end_of_text_id], "<u2")
+        folder = tmp_path / str(len(tokens))
+        rows = index_rows(["a", "b"], ["a", "b"], ["s", "s"], np.array([1, len(tokens) - 1]), np.array([0, len(text)]))
+        shard = write_shard(folder, "test", 0, [Tokenized(tokens, rows)])
+        write_meta(
+            folder,
+            [shard],
+            vocab_size=tokenizer.vocab_size,
+            end_of_text_id=tokenizer.end_of_text_id,
+            token_bytes=tokenizer.token_bytes,
+        )
+        result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, TokenStore.open(folder))
+        (row,) = result.items.to_pylist()
+        assert len(tokens) < CONTEXT or (len(tokens) - 2) % CONTEXT == 0
+        assert -row["nats"] == pytest.approx(expected, rel=1e-4)
+        (bits,) = [score.value for score in result.scores if score.metric == "bits_per_byte" and score.group is None]
+        assert bits == pytest.approx(-expected / math.log(2) / len(text.encode()), rel=1e-4)

@@ -1,0 +1,120 @@
+"""Metrics of written answers equal their sources: rouge_score, SQuAD's script, sacrebleu."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.evaluate import text_metrics
+from bessemer.evaluate.generation import extracted, measures
+from bessemer.evaluate.kinds import Generation
+
+VECTORS = json.loads(Path(__file__).with_name("rouge_vectors.json").read_text(encoding="utf-8"))
+WORDS = st.lists(st.sampled_from(["the", "a", "cat", "dog", "sat", "ran"]), max_size=8).map(" ".join)
+
+
+def rouge(answer: str, reference: str) -> list[float]:
+    return [
+        text_metrics.rouge_n(answer, reference, 1),
+        text_metrics.rouge_n(answer, reference, 2),
+        text_metrics.rouge_l(answer, reference),
+    ]
+
+
+@pytest.mark.parametrize("vector", VECTORS["pairs"], ids=lambda vector: vector[0][:12])
+def test_rouge_is_that_of_rouge_score(vector: list[object]) -> None:
+    answer, reference, *expected = vector
+    assert rouge(str(answer), str(reference)) == pytest.approx(expected)
+
+
+def test_rouge_of_a_thousand_summaries_is_that_of_rouge_score(dataset: Callable[[str], Path]) -> None:
+    folder = dataset("mt_metrics") / "rouge"
+    targets, predictions = (
+        (folder / f"{name}_large.txt").read_text(encoding="utf-8").splitlines() for name in ("target", "prediction")
+    )
+    found = [rouge(prediction, target) for target, prediction in zip(targets, predictions, strict=True)]
+    assert [sum(column) / len(found) for column in zip(*found, strict=True)] == pytest.approx(VECTORS["files"])
+
+
+@given(WORDS, WORDS)
+def test_overlap_is_symmetric_and_one_only_for_equal_words(a: str, b: str) -> None:
+    for metric in (text_metrics.f1, text_metrics.rouge_l):
+        assert metric(a, b) == pytest.approx(metric(b, a))
+        assert 0 <= metric(a, b) <= 1
+    if a:
+        assert text_metrics.rouge_l(a, a) == pytest.approx(1)
+    assert (text_metrics.f1(a, b) == 1) == (
+        sorted(text_metrics.normalised(a).split()) == sorted(text_metrics.normalised(b).split())
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("The Norman conquest", "norman conquest!", 1.0),
+        ("in the late 1990s", "late 1990s", 0.8),  # precision 2 / 3, recall 1
+        ("the", "a", 1.0),  # nothing is left of either
+        ("the", "cat", 0.0),
+    ],
+)
+def test_f1_counts_words_as_squad_does(answer: str, reference: str, expected: float) -> None:
+    assert text_metrics.f1(answer, reference) == pytest.approx(expected)
+
+
+def test_bleu_and_chrf_take_as_many_references_as_there_are() -> None:
+    """An answer with two references beside one with one: the same as giving the one twice."""
+    answers = ["the cat sat on the mat today", "a queue holds items until they are taken"]
+    several = [["the cat sat on a mat today", "the cat sat on the mat now"], ["a queue holds its items until taken"]]
+    padded = [several[0], several[1] * 2]
+    assert text_metrics.bleu(answers, several, "13a") == pytest.approx(text_metrics.bleu(answers, padded, "13a"))
+    assert text_metrics.chrf(answers, several) == pytest.approx(text_metrics.chrf(answers, padded))
+    assert 20 < text_metrics.bleu(answers, several, "13a") < 80
+    assert text_metrics.bleu(answers, [[one] for one in answers], "13a") == pytest.approx(100)
+
+
+def task(**settings: object) -> Generation:
+    declared = {"kind": "generation", "dataset": "x", "query": "q", "references": "r"}
+    return Generation.model_validate(declared | settings)
+
+
+def test_the_answer_is_found_in_what_was_written() -> None:
+    written = "6 - 2 = 4\n#### 1,4 and then #### 5."
+    assert extracted(task(), "  4 \n") == "4"
+    assert extracted(task(extract=r"#### ([0-9,]+)"), written) == "1,4"
+    assert extracted(task(extract=r"#### [0-9,]+", extract_last=True), written) == "#### 5"
+    assert extracted(task(extract="nowhere"), written) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "reference"),
+    [
+        ({"ignore_case": True}, "Paris", "PARIS"),
+        ({"ignore_punctuation": True}, "U.S.", "US"),
+        ({"ignore_articles": True}, "The  onion", "onion"),
+        ({"regexes_to_ignore": (",", "(?s).*#### ")}, "1,200", "1000 + 200\n#### 1200"),
+    ],
+)
+def test_exact_match_ignores_what_it_is_told_to(settings: dict[str, object], answer: str, reference: str) -> None:
+    assert measures(task(**settings), answer, [reference], []) == {"exact_match": 1.0}
+    assert measures(task(), answer, [reference], []) == {"exact_match": 0.0}
+
+
+def test_the_best_reference_counts() -> None:
+    assert measures(task(metrics=("f1",)), "red onion", ["leek", "onion"], []) == {"f1": pytest.approx(2 / 3)}
+
+
+def test_an_answer_stands_between_correct_and_incorrect_ones() -> None:
+    """TruthfulQA: the best over each side, their difference, and which side is nearer."""
+    found = measures(
+        task(incorrect="i", metrics=("rouge1",)), "they pass through you", ["they pass", "no"], ["you die"]
+    )
+    assert found == {
+        "rouge1_max": pytest.approx(2 / 3),
+        "rouge1_diff": pytest.approx(2 / 3 - 1 / 3),
+        "rouge1_acc": 1.0,
+    }

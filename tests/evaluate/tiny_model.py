@@ -1,0 +1,26 @@
+"""A small random model with its tokenizer in a folder, the same wherever it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from bessemer.model.config import ModelShape
+from bessemer.model.hub import export_model
+from bessemer.model.transformer import Transformer
+from bessemer.tokens.tokenizer import TokenizerFolder
+from bessemer.tokens.training import train_tokenizer
+
+
+def make_tiny_model(path: Path, texts: Iterable[str], *, max_seq_length: int) -> None:
+    """Large weights, so that its answers vary with what it is asked."""
+    tokenizer = TokenizerFolder.trained(train_tokenizer(list(texts), vocab_size=320))
+    tokenizer.save(path)
+    shape = ModelShape(size="nano", num_hidden_layers=2, hidden_size=64, num_attention_heads=4)
+    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=max_seq_length))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.15, generator=generator)
+    export_model(model, path, stop_ids=[tokenizer.end_of_text_id])
