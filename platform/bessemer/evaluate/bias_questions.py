@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from bessemer.evaluate.encoding import tree
+from bessemer.evaluate.encoding import Asked, trees
 from bessemer.evaluate.items import BiasItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
@@ -41,9 +41,9 @@ ITEMS_SCHEMA = pa.schema(
 
 def bias_questions(subject: Subject, items: Sequence[BiasItem]) -> Result:
     """Accuracies and bias scores of both kinds of passage, and one row an item."""
-    trees = [tree(subject, item.preface, item.query, item.choices) for item in items]
+    asked = trees(subject, [Asked(item.preface, item.query, item.choices) for item in items])
     rows = []
-    for item, asked, found in zip(items, trees, log_likelihoods(subject, trees), strict=True):
+    for item, one, found in zip(items, asked, log_likelihoods(subject, asked), strict=True):
         answer = int(np.argmax(found.nats))
         rows.append(
             {
@@ -58,7 +58,7 @@ def bias_questions(subject: Subject, items: Sequence[BiasItem]) -> Result:
                 "log_likelihoods": found.nats.tolist(),
                 "answer": answer,
                 "acc": float(answer in item.gold),
-                "context_was_cut": not asked.fits(subject.context),
+                "context_was_cut": not one.fits(subject.context),
             }
         )
     table = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)

@@ -8,6 +8,7 @@ token. In a conversation the chat template says where the answer begins, and the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bessemer.evaluate.likelihood import Tree
 from bessemer.evaluate.prompts import Preface
@@ -21,21 +22,42 @@ def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:
     return subject.generator.encode(preface.text(query))
 
 
-def tree(subject: Subject, preface: Preface, query: str, continuations: Sequence[str]) -> Tree:
-    """A query and what may follow it. Tokens of the query that merge with a continuation are predicted with it."""
-    encode = subject.tokenizer.encode
+@dataclass(frozen=True)
+class Asked:
+    """A query, and what may follow it."""
+
+    preface: Preface
+    query: str
+    continuations: Sequence[str]
+
+
+def alone(preface: Preface, continuations: Sequence[str]) -> Asked:
+    """The same continuations after nothing."""
+    return Asked(Preface(target_delimiter=preface.target_delimiter), "", continuations)
+
+
+def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
+    """Each query with its continuations. Tokens of a query that merge with a continuation are predicted with it."""
+    encoded = iter(subject.encode_all([text for one in asked for text in _texts(one)]))
+    found = []
+    for one in asked:
+        answers = [next(encoded) for _ in one.continuations]
+        if one.preface.is_conversation:
+            found.append(Tree(prompt_tokens(subject, one.preface, one.query), answers))
+        else:
+            context = next(encoded)
+            known = min(len(context), *(len(tokens) - 1 for tokens in answers))
+            answers = [tokens[known:] for tokens in answers]
+            found.append(Tree(context[:known] or [subject.tokenizer.end_of_text_id], answers))
+    return found
+
+
+def _texts(asked: Asked) -> list[str]:
+    """What is encoded: the answers of a conversation; otherwise context and answer together, then the context."""
+    preface = asked.preface
     if preface.is_conversation:
-        answers = [encode(continuation.lstrip()) for continuation in continuations]
-        return Tree(prompt_tokens(subject, preface, query), answers)
-    text = preface.text(query)
+        return [continuation.lstrip() for continuation in asked.continuations]
+    text = preface.text(asked.query)
     stripped = text.rstrip()
     between = text[len(stripped) :] + preface.target_delimiter
-    context = encode(stripped)
-    whole = [encode(stripped + between + continuation) for continuation in continuations]
-    known = min(len(context), *(len(tokens) - 1 for tokens in whole))
-    return Tree(context[:known] or [subject.tokenizer.end_of_text_id], [tokens[known:] for tokens in whole])
-
-
-def alone(subject: Subject, preface: Preface, continuations: Sequence[str]) -> Tree:
-    """The same continuations after nothing."""
-    return tree(subject, Preface(target_delimiter=preface.target_delimiter), "", continuations)
+    return [*(stripped + between + continuation for continuation in asked.continuations), stripped]

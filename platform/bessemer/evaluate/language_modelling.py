@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from bessemer.evaluate.encoding import tree
+from bessemer.evaluate.encoding import Asked, trees
 from bessemer.evaluate.items import ContinuationItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, exponential, grouped, mean_score
@@ -32,7 +32,7 @@ ITEMS_SCHEMA = pa.schema(
 
 def language_modelling(subject: Subject, items: Sequence[ContinuationItem]) -> Result:
     """The accuracy and the perplexity of an item, and one row an item."""
-    trees = [tree(subject, item.preface, item.context, [item.continuation]) for item in items]
+    asked = trees(subject, [Asked(item.preface, item.context, [item.continuation]) for item in items])
     rows = [
         {
             "id": item.id,
@@ -42,9 +42,9 @@ def language_modelling(subject: Subject, items: Sequence[ContinuationItem]) -> R
             "log_likelihood": float(answer.nats[0]),
             "num_tokens": int(answer.num_tokens[0]),
             "acc": float(answer.greedy[0]),
-            "context_was_cut": not asked.fits(subject.context),
+            "context_was_cut": not one.fits(subject.context),
         }
-        for item, asked, answer in zip(items, trees, log_likelihoods(subject, trees), strict=True)
+        for item, one, answer in zip(items, asked, log_likelihoods(subject, asked), strict=True)
     ]
     table = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
     scores: list[Score] = []

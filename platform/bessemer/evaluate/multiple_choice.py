@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
-from bessemer.evaluate.encoding import alone, tree
+from bessemer.evaluate.encoding import Asked, alone, trees
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.likelihood import log_likelihoods
@@ -46,15 +46,15 @@ ITEMS_SCHEMA = pa.schema(
 
 def multiple_choice(task: MultipleChoice, subject: Subject, items: Sequence[ChoiceItem]) -> Result:
     """The accuracies beside chance, how calibrated they are, and one row an item."""
-    asked = [tree(subject, item.preface, item.query, item.choices) for item in items]
-    passes: dict[str, list[Any]] = {"log_likelihoods": asked}
+    passes = {"log_likelihoods": [Asked(item.preface, item.query, item.choices) for item in items]}
     if "acc_mutual_info" in task.metrics:
-        passes["log_likelihoods_alone"] = [alone(subject, item.preface, item.choices) for item in items]
+        passes["log_likelihoods_alone"] = [alone(item.preface, item.choices) for item in items]
     if task.query_without_passage is not None:
         passes["log_likelihoods_without_passage"] = [
-            tree(subject, item.preface, item.query_without_passage or "", item.choices) for item in items
+            Asked(item.preface, item.query_without_passage or "", item.choices) for item in items
         ]
-    answers = iter(log_likelihoods(subject, [one for trees in passes.values() for one in trees]))
+    asked = trees(subject, [one for several in passes.values() for one in several])
+    answers = iter(log_likelihoods(subject, asked))
     found = {name: [next(answers).nats for _ in items] for name in passes}
     several = any(len(item.gold) > 1 for item in items)
     rows = [

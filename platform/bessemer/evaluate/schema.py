@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
-from bessemer.evaluate.encoding import tree
+from bessemer.evaluate.encoding import Asked, trees
 from bessemer.evaluate.items import SchemaItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
@@ -32,11 +32,14 @@ ITEMS_SCHEMA = pa.schema(
 
 def schema(subject: Subject, items: Sequence[SchemaItem]) -> Result:
     """The accuracy beside chance, how calibrated it is, and one row an item."""
-    trees = [[tree(subject, item.preface, context, [item.continuation]) for context in item.contexts] for item in items]
-    answers = iter(log_likelihoods(subject, [one for several in trees for one in several]))
+    asked = trees(
+        subject, [Asked(item.preface, context, [item.continuation]) for item in items for context in item.contexts]
+    )
+    answers = zip(asked, log_likelihoods(subject, asked), strict=True)
     rows = []
-    for item, asked in zip(items, trees, strict=True):
-        nats = np.array([next(answers).nats[0] for _ in asked])
+    for item in items:
+        found = [next(answers) for _ in item.contexts]
+        nats = np.array([likelihoods.nats[0] for _, likelihoods in found])
         shares = probabilities(nats)
         rows.append(
             {
@@ -49,7 +52,7 @@ def schema(subject: Subject, items: Sequence[SchemaItem]) -> Result:
                 "confidence": float(shares.max()),
                 "brier_score": brier(shares, item.gold),
                 "acc": float(np.argmax(nats) == item.gold),
-                "context_was_cut": not all(one.fits(subject.context) for one in asked),
+                "context_was_cut": not all(one.fits(subject.context) for one, _ in found),
             }
         )
     table = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from bessemer.evaluate.encoding import tree
+from bessemer.evaluate.encoding import Asked, trees
 from bessemer.evaluate.items import SentencesItem
 from bessemer.evaluate.kinds import MinimalPairs
 from bessemer.evaluate.likelihood import Likelihoods, log_likelihoods
@@ -111,7 +111,7 @@ def _over_targets(per_target: Numbers, n: int, group: str | None) -> list[Score]
 
 def _scored(subject: Subject, items: Sequence[SentencesItem]) -> list[Likelihoods]:
     nothing = Preface(target_delimiter="")
-    return log_likelihoods(subject, [tree(subject, nothing, "", item.sentences) for item in items])
+    return log_likelihoods(subject, trees(subject, [Asked(nothing, "", item.sentences) for item in items]))
 
 
 def _row(item: SentencesItem, found: Likelihoods) -> dict[str, object]:
