@@ -13,6 +13,7 @@ BessemerError                 exit code 1
 ├── TrainingDiverged          1   a loss that is not a number
 ├── StageFailed               1   a defect: something that no other error foresees
 ├── NothingLeft               1   a stage that would leave nothing to the next
+├── RequirementNotMet         1   a score that `require` of an evaluation does not let pass
 └── Stopped                 130   asked to stop; everything done so far is kept
 """
 
@@ -85,6 +86,10 @@ class StageFailed(BessemerError):
 
 
 class NothingLeft(BessemerError):
+    pass
+
+
+class RequirementNotMet(BessemerError):
     pass
 
 

@@ -1,0 +1,189 @@
+"""Which differences between models are larger than noise: a paired bootstrap and a paired randomisation test.
+
+Models that answered the same items differ by the mean of their differences on each item, which varies far less than
+either score does: what makes an item hard, makes it hard for both. With d_i the difference on item i and w_i its
+weight (1 for a question, its bytes for a document, which is one cluster of tokens), the difference is
+D = sum(d_i) / sum(w_i).
+
+- interval: items are drawn anew with replacement, both models' answers together; the 2.5 and 97.5 percentiles of D
+  (the paired bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Koehn, 2004).
+- p: were the models alike, each item's two answers could as well be swapped; the share of random swaps with a |D| at
+  least as large (Noreen, Computer-Intensive Methods, 1989). Unlike a p read off the bootstrap it holds for any number
+  of items: three won out of three are p = 0.25, not 0.
+
+Of many comparisons some look large by chance. Those called larger than noise are chosen over the whole table so that
+of them 5 % are expected to be noise (Benjamini and Hochberg, 1995).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bessemer import storage
+from bessemer.artifacts.documents import write_parquet
+from bessemer.evaluate.scores import Numbers
+
+FALSE_DISCOVERY_RATE = 0.05
+CHUNK = 1 << 21
+"""Items drawn at once."""
+ROUNDING = 1e-9
+"""Sums of the same numbers in another order differ by less than this share."""
+
+COMPARISONS_SCHEMA = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("model_a", pa.string(), nullable=False),
+        pa.field("model_b", pa.string(), nullable=False),
+        pa.field("value_a", pa.float64(), nullable=False),
+        pa.field("value_b", pa.float64(), nullable=False),
+        pa.field("difference", pa.float64(), nullable=False),
+        pa.field("standard_error", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
+        pa.field("larger_than_noise", pa.bool_(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("num_resamples", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of one model, item by item: its value is sum(above) / sum(weights)."""
+
+    model: str
+    task: str
+    metric: str
+    items: Sequence[str]
+    """Their ids."""
+    above: Numbers
+    weights: Numbers
+
+    @property
+    def value(self) -> float:
+        return float(self.above.sum() / self.weights.sum())
+
+    def only(self, places: npt.NDArray[np.intp]) -> Measured:
+        return replace(
+            self, items=[self.items[i] for i in places], above=self.above[places], weights=self.weights[places]
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By how much `model_b` scores more than `model_a`, with its 95 % interval."""
+
+    task: str
+    metric: str
+    model_a: str
+    model_b: str
+    value_a: float
+    value_b: float
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    p: float
+    larger_than_noise: bool
+    n: int
+    num_resamples: int
+    seed: int
+
+
+def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> list[Comparison]:
+    """Every pair of models on every task and metric that both were measured on, in the order given.
+
+    Only items that all models of a task share are compared: models with contexts of different lengths do not see the
+    same part of a document that is read by windows.
+    """
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    for one in measured:
+        groups.setdefault((one.task, one.metric), []).append(one)
+    shared = [_shared(group) for group in groups.values() if len(group) > 1]
+    found = [comparison for group in shared for comparison in _compare(group, num_resamples, seed)]
+    chosen = larger_than_noise(np.array([comparison.p for comparison in found]))
+    return [replace(one, larger_than_noise=bool(large)) for one, large in zip(found, chosen, strict=True)]
+
+
+def larger_than_noise(p: Numbers) -> npt.NDArray[np.bool_]:
+    """Which hypotheses Benjamini and Hochberg reject: all up to the last whose p is at most its rank's share."""
+    ascending = np.sort(p)
+    passed = ascending[ascending <= FALSE_DISCOVERY_RATE * np.arange(1, len(p) + 1) / max(1, len(p))]
+    chosen: npt.NDArray[np.bool_] = p <= (passed[-1] if len(passed) else -1.0)
+    return chosen
+
+
+def _shared(group: Sequence[Measured]) -> list[Measured]:
+    """The same measurements on the items that all have with equal weights, in one order."""
+    if any(one.items != group[0].items for one in group):
+        common = functools.reduce(np.intersect1d, (np.array(one.items) for one in group))
+        group = [one.only(np.intersect1d(one.items, common, return_indices=True)[1]) for one in group]
+    equal = np.flatnonzero(np.all([one.weights == group[0].weights for one in group], axis=0))
+    return [one.only(equal) for one in group]
+
+
+def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterator[Comparison]:
+    """The pairs of one task and metric. All of them see the same draws."""
+    pairs, weights = list(combinations(group, 2)), group[0].weights
+    n, total = len(weights), float(weights.sum())
+    if not n:
+        return
+    differences = np.stack([b.above - a.above for a, b in pairs], axis=1)
+    observed = differences.sum(axis=0) / total
+    generator = np.random.default_rng(seed)
+    drawn, extreme = [], np.zeros(len(pairs), np.int64)
+    for rows in _chunks(num_resamples, n):
+        counts = _counts(generator, rows, n)
+        drawn.append((counts @ differences) / (counts @ weights)[:, None])
+        swapped = (generator.integers(0, 2, (rows, n), np.int8) * 2.0 - 1) @ differences / total
+        extreme += (np.abs(swapped) >= np.abs(observed) * (1 - ROUNDING)).sum(axis=0)
+    resampled = np.concatenate(drawn)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    errors = resampled.std(axis=0, ddof=1)
+    for i, (a, b) in enumerate(pairs):
+        yield Comparison(
+            task=a.task,
+            metric=a.metric,
+            model_a=a.model,
+            model_b=b.model,
+            value_a=a.value,
+            value_b=b.value,
+            difference=float(observed[i]),
+            standard_error=float(errors[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            p=float((1 + extreme[i]) / (1 + num_resamples)),
+            larger_than_noise=False,
+            n=n,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+
+
+def _chunks(total: int, n: int) -> Iterator[int]:
+    most = max(1, CHUNK // n)
+    yield from (min(most, total - first) for first in range(0, total, most))
+
+
+def _counts(generator: np.random.Generator, rows: int, n: int) -> Numbers:
+    """How often each of n items was drawn in each of `rows` draws of n: [rows, n]."""
+    places = generator.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
+    return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> None:
+    """Writes `comparisons.parquet` and `comparisons.json`, in the given order."""
+    rows = [asdict(comparison) for comparison in comparisons]
+    write_parquet(pa.Table.from_pylist(rows, schema=COMPARISONS_SCHEMA), folder / "comparisons.parquet")
+    storage.write_json(folder / "comparisons.json", rows)

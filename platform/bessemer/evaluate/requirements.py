@@ -1,0 +1,97 @@
+"""What scores must be for the run to go on: `require: {questions/acc: ">= 0.3"}`.
+
+| left side | what it stands for |
+|---|---|
+| `questions/acc` | a metric of a task, for the last of the models |
+| `pretrain/questions/acc` | the same for the model of that name |
+| `align - pretrain/questions/acc` | the difference: what `align` scores more than `pretrain` |
+
+The right side is `>=`, `>`, `<=` or `<` and a number.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bessemer.errors import RequirementNotMet, UsageError
+from bessemer.evaluate.compare import Comparison
+from bessemer.evaluate.scores import Score
+from bessemer.recipe.problems import nearest
+
+RELATIONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+_EXPRESSION = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
+_NAME = r"[A-Za-z0-9_-]+"
+_METRIC = re.compile(rf"(?:{_NAME}(?: - {_NAME})?/)?{_NAME}/{_NAME}")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A metric and what it must be."""
+
+    metric: str
+    relation: str
+    bound: float
+
+    @classmethod
+    def parse(cls, metric: str, expression: str) -> Requirement:
+        """Raises ValueError where either side is none."""
+        found = _EXPRESSION.fullmatch(expression)
+        if not _METRIC.fullmatch(metric):
+            raise ValueError(
+                f"`{metric}` is no metric: write `task/metric`, `model/task/metric` or `b - a/task/metric`"
+            )
+        if not found:
+            raise ValueError(f'`{expression}` of `{metric}` is no condition: write for example ">= 0.3"')
+        return cls(metric, found[1], float(found[2]))
+
+    def holds(self, value: float) -> bool:
+        return bool(RELATIONS[self.relation](value, self.bound))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value with its standard error, where there is one."""
+
+    value: float
+    standard_error: float | None
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" + (f" ± {self.standard_error:.2g}" if self.standard_error is not None else "")
+
+
+def measurements(scores: Sequence[tuple[str, str, Score]], comparisons: Sequence[Comparison]) -> dict[str, Measurement]:
+    """Everything that can be required, by name. `scores` are (model, task, score); the last model needs no name."""
+    whole = [(model, task, score) for model, task, score in scores if score.group is None]
+    found = {}
+    for model, task, score in whole:
+        measured = Measurement(score.value, score.standard_error)
+        found[f"{model}/{task}/{score.metric}"] = measured
+        if model == whole[-1][0]:
+            found[f"{task}/{score.metric}"] = measured
+    for one in comparisons:
+        name = f"{one.task}/{one.metric}"
+        found[f"{one.model_b} - {one.model_a}/{name}"] = Measurement(one.difference, one.standard_error)
+        found[f"{one.model_a} - {one.model_b}/{name}"] = Measurement(-one.difference, one.standard_error)
+    return found
+
+
+def check(requirements: Sequence[Requirement], known: Mapping[str, Measurement]) -> None:
+    """Raises RequirementNotMet that names every requirement which does not hold; UsageError for unknown metrics."""
+    for requirement in requirements:
+        if requirement.metric not in known:
+            raise UsageError(
+                f"`require` names `{requirement.metric}`, which was not measured",
+                hint=nearest(requirement.metric, known),
+            )
+    unmet = [requirement for requirement in requirements if not requirement.holds(known[requirement.metric].value)]
+    if unmet:
+        listed = "; ".join(
+            f"`{one.metric}` is {known[one.metric]}, wanted {one.relation} {one.bound:g}" for one in unmet
+        )
+        what = "1 requirement is" if len(unmet) == 1 else f"{len(unmet)} requirements are"
+        raise RequirementNotMet(
+            f"{what} not met: {listed}", hint="the scores are kept: look at the report, or change `require`"
+        )
