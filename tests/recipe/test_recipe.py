@@ -42,6 +42,7 @@ STAGES = {
         "train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",), named=("model",)
     ),
     "compare": Stage("compare", 1, StageConfig, "scores", never, many=("model",)),
+    "judge": Stage("judge", 1, StageConfig, "scores", never, consumes=("model", "documents"), many=("model",)),
 }
 
 
@@ -91,6 +92,18 @@ def test_of_some_kinds_any_number_is_taken_each_named(load: Any) -> None:
     assert "`compare` needs `from`, a list of the stages whose model it takes" in said
     assert "from: [train, larger]" in said
     assert "`compare` does not consume documents" in problems(load, ladder.replace("[train, larger]", "[clean]"))
+
+
+def test_of_a_kind_that_is_consumed_too_the_newest_is_taken_unless_others_are_named(load: Any) -> None:
+    ladder = GOOD + "  larger: {stage: train}\n  judge: {from: [larger, train]}\n"
+    named = load(ladder)
+    assert list(named.stage("judge").sources.items()) == [
+        ("model/larger", "larger"), ("model/train", "train"), ("documents", "clean"),
+    ]  # fmt: skip
+    assert named.resolved()["stages"]["judge"]["from"] == ["larger", "train", "clean"]
+    newest = load(ladder.replace("{from: [larger, train]}", "{from: read}"))
+    assert newest.stage("judge").sources == {"documents": "read", "model/larger": "larger"}
+    assert "`judge` needs model" in problems(load, "name: x\nstages:\n  read:\n  judge:\n")
 
 
 def test_a_stage_may_have_another_name_than_its_kind(load: Any) -> None:

@@ -147,7 +147,7 @@ class LoadedRecipe:
     def resolved(self) -> dict[str, Any]:
         """The whole recipe with every default, as plain values."""
         stages = {
-            entry.name: {"stage": entry.kind, "from": sorted(set(entry.sources.values()))}
+            entry.name: {"stage": entry.kind, "from": list(dict.fromkeys(entry.sources.values()))}
             | entry.config.model_dump(mode="json")
             for entry in self.stages
         }
@@ -268,7 +268,7 @@ class _Check:
                 self.problem(place, f"`{name}` takes {kind} from both `{wired[kind]}` and `{source}`")
             wired[kind] = source
         for kind in stage.many:
-            if not wanted:
+            if not wanted and kind not in stage.consumes:
                 able = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
                 names_ = ", ".join(able)
                 self.problem(
@@ -277,11 +277,11 @@ class _Check:
                     f"for example `from: [{names_}]`" if able else "",
                 )
         for kind in (*stage.consumes, *stage.optional):
-            if kind in wired:
+            if kind in wired or any(name.startswith(f"{kind}/") for name in wired):
                 continue
             makers = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
             if makers:
-                wired[kind] = makers[-1]
+                wired[f"{kind}/{makers[-1]}" if kind in stage.many else kind] = makers[-1]
             elif kind in stage.consumes and not self.problems:
                 able = [k for k in self.kinds if self.load_stage(k).produces == kind]
                 self.problem(

@@ -92,6 +92,8 @@ def _plan_stage(
         "seed": recipe.settings.seed if stage.seeded else None,
         "outside": stage.outside(entry.config) if stage.outside else None,
     }
+    if stage.many:
+        identity["order"] = list(entry.sources)
     name = fingerprint(identity)
     runs, why = _why(entry, name, store, above, rerun)
     return PlannedStage(

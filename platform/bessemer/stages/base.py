@@ -134,7 +134,8 @@ class Stage:
     named: tuple[str, ...] = ()
     """Kinds that it takes only if `from` names their stage, because to take them by accident would be bad."""
     many: tuple[str, ...] = ()
-    """Kinds of which it takes any number, each named by `from`; `inputs` has them as `kind/stage`."""
+    """Kinds of which it takes any number, each named by `from`; `inputs` has them as `kind/stage`, in that order. One
+    that is in `consumes` too is the newest above where `from` names none."""
     libraries: tuple[str, ...] = ()
     """Distributions whose versions decide the output."""
     seeded: bool = False
