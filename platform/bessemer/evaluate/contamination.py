@@ -1,0 +1,239 @@
+"""Which items of an evaluation stand in the training documents: overlap of word n-grams.
+
+Words are compared as de-duplication compares them (lower case, no punctuation, all numbers alike), so an item that
+differs from a document in its numbers alone counts as seen. n is chosen by task as for GPT-3 (Brown et al., 2020,
+appendix C): the length of an item at the 5th percentile, but 8 at least and 13 at most; an item shorter than that is
+looked for whole, and one of fewer than 4 words is not judged, for it stands anywhere. The overlap of an item is the
+share of its words inside n-grams that a training document has too, and from 0.2 on it is contaminated (Touvron et al.,
+2023, Llama 2, appendix A.6). For items of up to 65 words that is GPT-3's rule: one shared 13-gram is enough.
+
+The items' n-grams are few and are kept as sorted hashes; the documents stream past. The hash of the words i .. i + n is
+(P[i + n] - P[i]) B^-i modulo 2^64, where P sums word_j B^j, so each length costs one subtraction and one product a
+word. Memory is that of the items and of one batch of documents, whatever the size of the corpus.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+SHORTEST_NGRAM, LONGEST_NGRAM = 8, 13
+LENGTH_PERCENTILE = 5
+MINIMUM_WORDS = 4
+FILTER_BITS = 20
+_BASE = 0x9E3779B97F4A7C15
+
+Hashes = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.int64]
+HashWords = Callable[[Sequence[str]], tuple[Hashes, Integers]]
+"""(hashes of the words of all texts, one text after the other; where each begins therein, one more than texts)."""
+
+CONTAMINATION_SCHEMA = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("num_words", pa.int64(), nullable=False),
+        pa.field("ngram_size", pa.int64(), nullable=False),
+        pa.field("overlap", pa.float64()),
+        pa.field("contaminated", pa.bool_()),
+        pa.field("document", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("split", pa.string()),
+    ]
+)
+"""`overlap` and `contaminated` are null where an item is too short to be judged; `document` is the one that has most of
+the item's n-grams."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is looked for: the text of one item, its answer included."""
+
+    task: str
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """The n-grams of all items: n-gram k is the words `start[k] .. start[k] + size[k]` of the item `owner[k]`."""
+
+    items: Sequence[Item]
+    num_words: Integers
+    ngram_size: Integers
+    owner: Integers
+    start: Integers
+    size: Integers
+    hashes: Hashes
+
+    @classmethod
+    def of(cls, items: Sequence[Item], hash_words: HashWords) -> Index:
+        words, offsets = hash_words([item.text for item in items])
+        num_words = np.diff(offsets)
+        sizes = np.minimum(_ngram_sizes([item.task for item in items], num_words), num_words)
+        counts = np.where(num_words >= MINIMUM_WORDS, num_words - sizes + 1, 0)
+        owner = np.repeat(np.arange(len(items)), counts)
+        start = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        size, places = sizes[owner], offsets[:-1][owner] + start
+        hashes, sums = np.zeros(len(owner), np.uint64), _sums(words)
+        for length in np.unique(size).tolist():
+            chosen = size == length
+            hashes[chosen] = _windows(sums, length)[places[chosen]]
+        return cls(items, num_words, sizes, owner, start, size, hashes)
+
+    @functools.cached_property
+    def tables(self) -> dict[int, Table]:
+        return {length: Table.of(self, length) for length in np.unique(self.size).tolist()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The n-grams of one length: distinct hashes in ascending order, and the n-grams of each."""
+
+    hashes: Hashes
+    bounds: Integers
+    ngrams: Integers
+    seen: npt.NDArray[np.bool_]
+    """Whether any hash ends in these bits; spares most searches."""
+
+    @classmethod
+    def of(cls, index: Index, length: int) -> Table:
+        ngrams = np.flatnonzero(index.size == length)
+        ngrams = ngrams[np.argsort(index.hashes[ngrams], kind="stable")]
+        hashes, bounds = np.unique(index.hashes[ngrams], return_index=True)
+        seen = np.zeros(1 << FILTER_BITS, bool)
+        seen[_low_bits(hashes)] = True
+        return cls(hashes, np.append(bounds, len(ngrams)), ngrams, seen)
+
+    def find(self, wanted: Hashes) -> tuple[Integers, Integers]:
+        """(places in `wanted` that have a hash of the table, which one)."""
+        places = np.flatnonzero(self.seen[_low_bits(wanted)])
+        found = np.minimum(np.searchsorted(self.hashes, wanted[places]), len(self.hashes) - 1)
+        same = self.hashes[found] == wanted[places]
+        return places[same], found[same]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What some of the documents have of the items. Equal whatever the parts in which the documents came."""
+
+    found: npt.NDArray[np.bool_]
+    """For each n-gram of the index whether it was met."""
+    shared: Integers
+    """For each item the most n-grams that one document has of it, and which document: its id, URL and split."""
+    documents: list[tuple[str, str, str] | None]
+
+    @classmethod
+    def none(cls, index: Index) -> Matches:
+        nothing = np.zeros(len(index.items), np.int64)
+        return cls(np.zeros(len(index.hashes), bool), nothing, [None] * len(index.items))
+
+    def __or__(self, later: Matches) -> Matches:
+        """Both together; of documents that have equally much of an item, the first is named."""
+        better = later.shared > self.shared
+        documents = [b if which else a for a, b, which in zip(self.documents, later.documents, better, strict=True)]
+        return Matches(self.found | later.found, np.maximum(self.shared, later.shared), documents)
+
+
+def scan(index: Index, documents: Iterable[pa.Table], hash_words: HashWords) -> Matches:
+    """What documents (`id`, `url`, `split`, `text`), given in batches, have of the items."""
+    return functools.reduce(
+        Matches.__or__, (_scan_batch(index, batch, hash_words) for batch in documents), Matches.none(index)
+    )
+
+
+def _scan_batch(index: Index, batch: pa.Table, hash_words: HashWords) -> Matches:
+    words, offsets = hash_words(batch["text"].to_pylist())
+    sums, matches = _sums(words), Matches.none(index)
+    pairs = [np.zeros(0, np.int64)]
+    for length, table in index.tables.items():
+        places, which = table.find(_windows(sums, length))
+        document = np.searchsorted(offsets, places, side="right") - 1
+        inside = places + length <= offsets[document + 1]
+        once = np.unique(document[inside] * len(table.hashes) + which[inside])
+        document, which = np.divmod(once, len(table.hashes))
+        counts = np.diff(table.bounds)[which]
+        steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        ngrams = table.ngrams[np.repeat(table.bounds[which], counts) + steps]
+        matches.found[ngrams] = True
+        pairs.append(np.repeat(document, counts) * len(index.items) + index.owner[ngrams])
+    both, counts = np.unique(np.concatenate(pairs), return_counts=True)
+    document, item = np.divmod(both, max(1, len(index.items)))
+    order = np.lexsort((document, -counts, item))
+    best = order[np.unique(item[order], return_index=True)[1]]
+    matches.shared[item[best]] = counts[best]
+    named = [batch[name].take(pa.array(document[best])).to_pylist() for name in ("id", "url", "split")]
+    for place, *names in zip(item[best].tolist(), *named, strict=True):
+        matches.documents[place] = (names[0], names[1], names[2])
+    return matches
+
+
+def judge(index: Index, matches: Matches, threshold: float) -> pa.Table:
+    """One row an item, with `CONTAMINATION_SCHEMA`."""
+    rows = []
+    edges = np.searchsorted(index.owner, np.arange(len(index.items) + 1))
+    for number, item in enumerate(index.items):
+        ngrams = np.arange(edges[number], edges[number + 1])
+        ngrams = ngrams[matches.found[ngrams]]
+        total = int(index.num_words[number])
+        judged = total >= MINIMUM_WORDS
+        overlap = _covered(index.start[ngrams], index.size[ngrams], total) / total if judged else None
+        document, url, split = matches.documents[number] or (None, None, None)
+        rows.append(
+            {
+                "task": item.task,
+                "id": item.id,
+                "num_words": total,
+                "ngram_size": int(index.ngram_size[number]),
+                "overlap": overlap,
+                "contaminated": overlap >= threshold if overlap is not None else None,
+                "document": document,
+                "url": url,
+                "split": split,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=CONTAMINATION_SCHEMA)
+
+
+def _ngram_sizes(tasks: Sequence[str], num_words: Integers) -> Integers:
+    """For each item the n of its task."""
+    names, which = np.unique(np.array(tasks, str), return_inverse=True)
+    sizes = [np.percentile(num_words[which == number], LENGTH_PERCENTILE) for number in range(len(names))]
+    chosen: Integers = np.clip(np.array(sizes), SHORTEST_NGRAM, LONGEST_NGRAM).astype(np.int64)
+    return chosen[which]
+
+
+def _covered(starts: Integers, sizes: Integers, total: int) -> int:
+    """How many of `total` words the n-grams cover."""
+    edges = np.zeros(total + 1, np.int64)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, starts + sizes, -1)
+    return int(np.count_nonzero(np.cumsum(edges)))
+
+
+def _sums(words: Hashes) -> Hashes:
+    """P: the sums of word_j B^j before each place, one more than words."""
+    return np.concatenate([np.zeros(1, np.uint64), np.cumsum(words * _powers(_BASE, len(words)), dtype=np.uint64)])
+
+
+def _windows(sums: Hashes, length: int) -> Hashes:
+    """The hash of every `length` words in a row, those across two texts included."""
+    count = max(0, len(sums) - length)
+    inverse = pow(_BASE, -1, 1 << 64)
+    hashes: Hashes = (sums[length : length + count] - sums[:count]) * _powers(inverse, count)
+    return hashes
+
+
+def _powers(ratio: int, count: int) -> Hashes:
+    factors = np.full(count, ratio, np.uint64)
+    factors[:1] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+
+def _low_bits(hashes: Hashes) -> Integers:
+    return (hashes >> np.uint64(64 - FILTER_BITS)).astype(np.int64)

@@ -1,0 +1,114 @@
+"""Contamination: what stands in the training documents is found, named, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.dedup.words import hash_words
+from bessemer.evaluate.contamination import Index, Item, judge, scan
+
+WORDS = ("the", "of", "and", "to", "in", "is", "was", "for", "on", "are", "with", "they", "be", "at", "one", "have")
+
+
+def passage(seed: int, length: int) -> str:
+    """Words in an order that no other seed gives."""
+    own = "q" + "".join("abcdefghij"[int(digit)] for digit in str(seed))
+    return " ".join(random.Random(seed).choices([*WORDS, own], k=length))
+
+
+def documents(*texts: str) -> pa.Table:
+    numbers = range(len(texts))
+    return pa.table(
+        {
+            "id": [f"d{i}" for i in numbers],
+            "url": [f"http://d/{i}" for i in numbers],
+            "split": ["train"] * len(texts),
+            "text": pa.array(texts, pa.large_string()),
+        }
+    )
+
+
+def judged(items: list[Item], *texts: str, batches: int = 1, threshold: float = 0.2) -> list[dict[str, object]]:
+    index = Index.of(items, hash_words)
+    table = documents(*texts)
+    size = max(1, -(-len(table) // batches))
+    matches = scan(index, [table.slice(i, size) for i in range(0, len(table), size)], hash_words)
+    rows: list[dict[str, object]] = judge(index, matches, threshold).to_pylist()
+    return rows
+
+
+def test_an_item_is_found_however_it_is_written_and_the_document_is_named() -> None:
+    question = passage(1, 20)
+    document = f"{passage(2, 50)}\n\nQ: {question.upper().replace(' ', ',  ')}! {passage(3, 50)}"
+    seen, other = judged([Item("t", "a", question), Item("t", "b", passage(4, 20))], passage(5, 80), document)
+    assert (seen["overlap"], seen["contaminated"], seen["document"], seen["url"]) == (1.0, True, "d1", "http://d/1")
+    assert (other["overlap"], other["contaminated"], other["document"]) == (0.0, False, None)
+
+
+def test_a_thirteen_gram_is_enough_for_a_question_and_twelve_words_are_not() -> None:
+    words = passage(1, 40).split()
+    for count, expected in ((12, 0.0), (13, 13 / 40), (20, 0.5)):
+        (row,) = judged([Item("t", "a", " ".join(words))], f"zig {' '.join(words[5 : 5 + count])} zag")
+        assert (row["ngram_size"], row["overlap"]) == (13, pytest.approx(expected))
+        assert row["contaminated"] is (expected > 0)
+
+
+def test_a_long_document_is_not_contaminated_by_one_quotation() -> None:
+    text = passage(1, 400)
+    quoted = " ".join(text.split()[100:120])
+    (row,) = judged([Item("held_out", "a", text)], f"x {quoted} y")
+    assert (row["overlap"], row["contaminated"], row["document"]) == (pytest.approx(0.05), False, "d0")
+
+
+def test_short_items_are_looked_for_whole_and_tiny_ones_are_not_judged() -> None:
+    items = [Item("t", "whole", "colourless green ideas sleep furiously"), Item("t", "tiny", "green ideas sleep")]
+    whole, tiny = judged(items, "he said that colourless green ideas sleep furiously at night")
+    assert (whole["ngram_size"], whole["contaminated"]) == (5, True)
+    assert (tiny["overlap"], tiny["contaminated"]) == (None, None)
+    whole, _ = judged(items, "colourless green ideas sleep; he furiously wrote")
+    assert whole["contaminated"] is False
+
+
+def test_the_size_is_that_of_the_task() -> None:
+    items = [Item("short", str(i), passage(i, 10)) for i in range(20)] + [Item("long", "x", passage(99, 30))]
+    assert [row["ngram_size"] for row in judged(items, "nothing")] == [10] * 20 + [13]
+
+
+def test_no_ngram_reaches_across_two_documents() -> None:
+    words = passage(1, 13).split()
+    (row,) = judged([Item("t", "a", " ".join(words))], " ".join(words[:6]), " ".join(words[6:]))
+    assert row["overlap"] == 0.0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_hashed_matches_are_those_of_words_compared_one_by_one(seed: int, batches: int) -> None:
+    """Against the definition, on texts of three words, where n-grams meet by chance; and batches do not matter."""
+    chance = random.Random(seed)
+    texts = [" ".join(chance.choices("ab", k=chance.randint(0, 40))) for _ in range(6)]
+    items = [
+        Item(chance.choice("xy"), str(i), " ".join(chance.choices("ab", k=chance.randint(4, 25)))) for i in range(5)
+    ]
+    rows = judged(items, *texts, batches=batches)
+    assert rows == judged(items, *texts)
+    for item, row in zip(items, rows, strict=True):
+        words, size = item.text.split(), int(str(row["ngram_size"]))
+        windows = [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+        of_texts = [{tuple(t.split()[i : i + size]) for i in range(len(t.split()) - size + 1)} for t in texts]
+        covered = {
+            place for start, window in enumerate(windows) for place in range(start, start + size)
+            if any(window in known for known in of_texts)
+        }  # fmt: skip
+        assert row["overlap"] == pytest.approx(len(covered) / len(words))
+        shared = [sum(window in known for window in windows) for known in of_texts]
+        assert row["document"] == (f"d{shared.index(max(shared))}" if max(shared) else None)
+
+
+def test_nothing_in_and_nothing_out() -> None:
+    assert judged([], "a b c") == []
+    (row,) = judged([Item("t", "a", "")], "a b c")
+    assert (row["num_words"], row["contaminated"]) == (0, None)
