@@ -7,9 +7,8 @@ looked for whole, and one of fewer than 4 words is not judged, for it stands any
 share of its words inside n-grams that a training document has too, and from 0.2 on it is contaminated (Touvron et al.,
 2023, Llama 2, appendix A.6). For items of up to 65 words that is GPT-3's rule: one shared 13-gram is enough.
 
-The items' n-grams are few and are kept as sorted hashes; the documents stream past. The hash of the words i .. i + n is
-(P[i + n] - P[i]) B^-i modulo 2^64, where P sums word_j B^j, so each length costs one subtraction and one product a
-word. Memory is that of the items and of one batch of documents, whatever the size of the corpus.
+The items' n-grams are few and are kept as sorted hashes; the documents stream past. Memory is that of the items and
+of one batch of documents, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, prefix_sums, window_hashes
+
 SHORTEST_NGRAM, LONGEST_NGRAM = 8, 13
 LENGTH_PERCENTILE = 5
 MINIMUM_WORDS = 4
-FILTER_BITS = 20
-_BASE = 0x9E3779B97F4A7C15
 
-Hashes = npt.NDArray[np.uint64]
-Integers = npt.NDArray[np.int64]
 HashWords = Callable[[Sequence[str]], tuple[Hashes, Integers]]
 """(hashes of the words of all texts, one text after the other; where each begins therein, one more than texts)."""
 
@@ -80,10 +77,10 @@ class Index:
         owner = np.repeat(np.arange(len(items)), counts)
         start = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
         size, places = sizes[owner], offsets[:-1][owner] + start
-        hashes, sums = np.zeros(len(owner), np.uint64), _sums(words)
+        hashes, sums = np.zeros(len(owner), np.uint64), prefix_sums(words)
         for length in np.unique(size).tolist():
             chosen = size == length
-            hashes[chosen] = _windows(sums, length)[places[chosen]]
+            hashes[chosen] = window_hashes(sums, length)[places[chosen]]
         return cls(items, num_words, sizes, owner, start, size, hashes)
 
     @functools.cached_property
@@ -93,29 +90,19 @@ class Index:
 
 @dataclass(frozen=True)
 class Table:
-    """The n-grams of one length: distinct hashes in ascending order, and the n-grams of each."""
+    """The n-grams of one length, by their hash: those of hash k are `ngrams[bounds[k]:bounds[k + 1]]`."""
 
-    hashes: Hashes
+    wanted: Wanted
     bounds: Integers
     ngrams: Integers
-    seen: npt.NDArray[np.bool_]
-    """Whether any hash ends in these bits; spares most searches."""
 
     @classmethod
     def of(cls, index: Index, length: int) -> Table:
         ngrams = np.flatnonzero(index.size == length)
         ngrams = ngrams[np.argsort(index.hashes[ngrams], kind="stable")]
-        hashes, bounds = np.unique(index.hashes[ngrams], return_index=True)
-        seen = np.zeros(1 << FILTER_BITS, bool)
-        seen[_low_bits(hashes)] = True
-        return cls(hashes, np.append(bounds, len(ngrams)), ngrams, seen)
-
-    def find(self, wanted: Hashes) -> tuple[Integers, Integers]:
-        """(places in `wanted` that have a hash of the table, which one)."""
-        places = np.flatnonzero(self.seen[_low_bits(wanted)])
-        found = np.minimum(np.searchsorted(self.hashes, wanted[places]), len(self.hashes) - 1)
-        same = self.hashes[found] == wanted[places]
-        return places[same], found[same]
+        wanted = Wanted.of(index.hashes[ngrams])
+        bounds = np.searchsorted(index.hashes[ngrams], wanted.hashes)
+        return cls(wanted, np.append(bounds, len(ngrams)), ngrams)
 
 
 @dataclass(frozen=True)
@@ -149,14 +136,14 @@ def scan(index: Index, documents: Iterable[pa.Table], hash_words: HashWords) -> 
 
 def _scan_batch(index: Index, batch: pa.Table, hash_words: HashWords) -> Matches:
     words, offsets = hash_words(batch["text"].to_pylist())
-    sums, matches = _sums(words), Matches.none(index)
+    sums, matches = prefix_sums(words), Matches.none(index)
     pairs = [np.zeros(0, np.int64)]
     for length, table in index.tables.items():
-        places, which = table.find(_windows(sums, length))
+        places, which = table.wanted.find(window_hashes(sums, length))
         document = np.searchsorted(offsets, places, side="right") - 1
         inside = places + length <= offsets[document + 1]
-        once = np.unique(document[inside] * len(table.hashes) + which[inside])
-        document, which = np.divmod(once, len(table.hashes))
+        once = np.unique(document[inside] * len(table.wanted.hashes) + which[inside])
+        document, which = np.divmod(once, len(table.wanted.hashes))
         counts = np.diff(table.bounds)[which]
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         ngrams = table.ngrams[np.repeat(table.bounds[which], counts) + steps]
@@ -214,26 +201,3 @@ def _covered(starts: Integers, sizes: Integers, total: int) -> int:
     np.add.at(edges, starts, 1)
     np.add.at(edges, starts + sizes, -1)
     return int(np.count_nonzero(np.cumsum(edges)))
-
-
-def _sums(words: Hashes) -> Hashes:
-    """P: the sums of word_j B^j before each place, one more than words."""
-    return np.concatenate([np.zeros(1, np.uint64), np.cumsum(words * _powers(_BASE, len(words)), dtype=np.uint64)])
-
-
-def _windows(sums: Hashes, length: int) -> Hashes:
-    """The hash of every `length` words in a row, those across two texts included."""
-    count = max(0, len(sums) - length)
-    inverse = pow(_BASE, -1, 1 << 64)
-    hashes: Hashes = (sums[length : length + count] - sums[:count]) * _powers(inverse, count)
-    return hashes
-
-
-def _powers(ratio: int, count: int) -> Hashes:
-    factors = np.full(count, ratio, np.uint64)
-    factors[:1] = 1
-    return np.cumprod(factors, dtype=np.uint64)
-
-
-def _low_bits(hashes: Hashes) -> Integers:
-    return (hashes >> np.uint64(64 - FILTER_BITS)).astype(np.int64)

@@ -1,0 +1,227 @@
+"""How much of its training text a model gives back word for word, by length of the prompt and number of copies.
+
+As Carlini et al. (Quantifying Memorization Across Neural Language Models, 2022): a text of the corpus is extracted if
+the model, given the tokens before it, continues greedily with exactly these 50 tokens. It does so if and only if at
+each of the 50 places the token that follows is the likeliest one after the true text before it, so one pass over
+prompt and text decides, and nothing need be generated.
+
+What is drawn:
+- texts uniformly from all places of the training split whose prompt and text lie in one document: the rate of these is
+  the headline;
+- from the same draw, up to as many again for each range of copies (1, 2 to 3, 4 to 7, ...): how often the 50 tokens
+  stand in the training split. A text is drawn once, however many copies it has;
+- the control: texts from the held-out split whose 50 tokens stand nowhere in the training split. What a model gives
+  back of these it has not memorised: they are common phrases, tables, lists of numbers.
+
+Counting copies streams the split once: hashes of every 50 tokens in a row are looked up among those drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, mix, prefix_sums, window_hashes
+from bessemer.evaluate.risks import Memorisation
+from bessemer.evaluate.scores import Result, Score, mean_score
+from bessemer.evaluate.subject import Subject
+from bessemer.tokens.store import TokenStore
+
+TRAIN = "train"
+CANDIDATES_PER_SAMPLE = 50
+"""Places drawn for each sample wanted, so that texts of many copies are among them."""
+BATCH_TOKENS = 8192
+BATCH_LOGITS = 1 << 26
+CHUNK_TOKENS = 1 << 22
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("num_copies", pa.int64(), nullable=False),
+        pa.field("uniform", pa.bool_(), nullable=False),
+        pa.field("prefix_tokens", pa.int64(), nullable=False),
+        pa.field("num_agreeing", pa.int64(), nullable=False),
+        pa.field("extracted", pa.bool_(), nullable=False),
+        pa.field("prefix", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+"""`uniform` tells the texts of the headline from those drawn for their copies; `num_agreeing`, how many tokens the
+model gave back before its first other one."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Texts: where each begins with its longest prompt, its tokens [n, prompt + text], and how many copies it has."""
+
+    split: str
+    start: Integers
+    tokens: Integers
+    num_copies: Integers
+    uniform: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def memorisation(task: Memorisation, subject: Subject, store: TokenStore) -> Result:
+    """The extraction rates with their control, and one row for each text and length of prompt."""
+    longest = max(task.prefix_tokens)
+    if longest + task.continuation_tokens > subject.context + 1:
+        raise UsageError(
+            f"a prompt of {longest} tokens and a text of {task.continuation_tokens} are longer than the model's "
+            f"context of {subject.context}",
+            hint="set shorter `prefix_tokens` for the task",
+        )
+    drawn = [draw(task, store, split) for split in (TRAIN, task.split)]
+    items = pa.concat_tables(
+        _rows(texts, prefix, task.continuation_tokens, subject, store)
+        for texts in drawn
+        for prefix in sorted(task.prefix_tokens)
+    )
+    return Result(list(_scores(items, longest)), items)
+
+
+def draw(task: Memorisation, store: TokenStore, split: str) -> Drawn:
+    """The texts of a split. Raises NothingLeft where no document is long enough."""
+    length = max(task.prefix_tokens) + task.continuation_tokens
+    generator = np.random.default_rng(task.seed)
+    start = _places(store, split, length, CANDIDATES_PER_SAMPLE * task.num_samples, generator)
+    tokens = np.stack([store.read(split, int(place), length) for place in start]).astype(np.int64)
+    hashes = window_hashes_of(tokens[:, -task.continuation_tokens :])
+    once = np.sort(np.unique(hashes, return_index=True)[1])  # the first of equal texts, in the order drawn
+    start, tokens, hashes = start[once], tokens[once], hashes[once]
+    copies = count_copies(store, TRAIN, hashes, task.continuation_tokens)
+    if split == TRAIN:
+        chosen = _by_copies(copies, task.num_samples)
+        uniform = np.arange(len(start)) < task.num_samples
+        chosen |= uniform
+    else:
+        new = np.flatnonzero(copies == 0)[: task.num_samples]
+        if not len(new):
+            raise NothingLeft(
+                f"every text of the split `{split}` stands in the training split too",
+                hint="de-duplicate before splitting, or evaluate another split",
+            )
+        chosen = np.isin(np.arange(len(start)), new)
+        uniform = chosen
+    return Drawn(split, start[chosen], tokens[chosen], copies[chosen], uniform[chosen])
+
+
+def _places(store: TokenStore, split: str, length: int, count: int, generator: np.random.Generator) -> Integers:
+    """At most `count` different places, uniformly of all at which `length` tokens of one document begin, at random."""
+    rows = [(index["start"].to_numpy(), index["length"].to_numpy()) for index in store.iter_rows(split)]
+    starts, lengths = (np.concatenate([np.empty(0, np.int64), *columns]) for columns in zip(*rows, strict=True))
+    choices = np.maximum(0, lengths - length)  # a document's last token ends it and belongs to no text
+    ends = np.cumsum(choices)
+    total = int(ends[-1]) if len(ends) else 0
+    if not total:
+        raise NothingLeft(
+            f"no document of the split `{split}` has {length + 1} tokens",
+            hint="set shorter `prefix_tokens` for the task, or give the split a larger share of the documents",
+        )
+    chosen = generator.choice(total, min(count, total), replace=False)
+    document = np.searchsorted(ends, chosen, side="right")
+    places: Integers = starts[document] + chosen - (ends - choices)[document]
+    return places
+
+
+def window_hashes_of(tokens: Integers) -> Hashes:
+    """One hash for each row of tokens [n, L], equal to that which `count_copies` gives the same tokens in the store."""
+    length = tokens.shape[1]
+    sums = prefix_sums(_values(tokens.ravel()))
+    hashes: Hashes = window_hashes(sums, length)[::length]
+    return hashes
+
+
+def count_copies(store: TokenStore, split: str, hashes: Hashes, length: int) -> Integers:
+    """How often the `length` tokens of each hash stand in the split."""
+    wanted, total = Wanted.of(hashes), store.num_tokens(split)
+    counts = np.zeros(len(wanted.hashes), np.int64)
+    for first in range(0, max(0, total - length + 1), CHUNK_TOKENS):
+        tokens = store.read(split, first, min(CHUNK_TOKENS + length - 1, total - first))
+        found = wanted.find(window_hashes(prefix_sums(_values(tokens)), length))[1]
+        counts += np.bincount(found, minlength=len(counts))
+    copies: Integers = counts[np.searchsorted(wanted.hashes, hashes)]
+    return copies
+
+
+def _values(tokens: npt.NDArray[np.integer]) -> Hashes:
+    return mix(tokens.astype(np.uint64) + np.uint64(1))
+
+
+def copies_range(num_copies: int) -> str:
+    """The range of copies that a number belongs to: `1`, `2-3`, `4-7`, ..."""
+    low = 1 << (num_copies.bit_length() - 1)
+    return str(low) if low == 1 else f"{low}-{2 * low - 1}"
+
+
+def _by_copies(copies: Integers, most: int) -> npt.NDArray[np.bool_]:
+    """The first `most` of each range of copies."""
+    chosen, exponents = np.zeros(len(copies), bool), np.log2(copies).astype(int)
+    for exponent in np.unique(exponents):
+        chosen[np.flatnonzero(exponents == exponent)[:most]] = True
+    return chosen
+
+
+def _rows(texts: Drawn, prefix: int, length: int, subject: Subject, store: TokenStore) -> pa.Table:
+    agreeing = np.concatenate(list(_agreeing(texts.tokens[:, -prefix - length :], length, subject)))
+    rows = []
+    for i, tokens in enumerate(texts.tokens.tolist()):
+        index = store.rows_at(texts.split, int(texts.start[i]), 1).to_pylist()[0]
+        rows.append(
+            {
+                "id": f"{texts.split}:{texts.start[i]}",
+                "split": texts.split,
+                "document": index["id"],
+                "url": index["url"],
+                "num_copies": int(texts.num_copies[i]),
+                "uniform": bool(texts.uniform[i]),
+                "prefix_tokens": prefix,
+                "num_agreeing": int(agreeing[i]),
+                "extracted": bool(agreeing[i] == length),
+                "prefix": subject.tokenizer.decode(tokens[-prefix - length : -length]),
+                "text": subject.tokenizer.decode(tokens[-length:]),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
+
+
+@torch.inference_mode()
+def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integers]:
+    """For each row of tokens [n, prompt + text], how many tokens of the text are the likeliest, up to the first not."""
+    vocabulary = subject.model.config.vocab_size
+    size = max(1, min(BATCH_TOKENS // tokens.shape[1], BATCH_LOGITS // (length * vocabulary)))
+    for first in range(0, len(tokens), size):
+        batch = torch.from_numpy(tokens[first : first + size]).to(subject.device)
+        rows = torch.arange(len(batch), device=subject.device)[:, None].expand(-1, length)
+        places = torch.arange(tokens.shape[1] - 1 - length, tokens.shape[1] - 1, device=subject.device)
+        logits = subject.model(batch[:, :-1], at=(rows, places.expand(len(batch), -1)))
+        right = logits.argmax(-1) == batch[:, -length:]
+        yield right.long().cumprod(dim=1).sum(dim=1).cpu().numpy()
+
+
+def _scores(items: pa.Table, headline: int) -> Iterator[Score]:
+    """Rates with the longest prompt; the same by length of prompt, and by copies."""
+    train = np.array(items["split"].to_pylist()) == TRAIN
+    uniform, prefix = items["uniform"].to_numpy(), items["prefix_tokens"].to_numpy()
+    extracted, copies = items["extracted"].to_numpy().astype(np.float64), items["num_copies"].to_numpy()
+    longest = prefix == headline
+    yield mean_score("extraction_rate", extracted[train & uniform & longest])
+    yield mean_score("held_out_extraction_rate", extracted[~train & longest])
+    for length in np.unique(prefix).tolist():
+        of_length = prefix == length
+        yield mean_score("extraction_rate", extracted[train & uniform & of_length], group=f"prefix {length}")
+        yield mean_score("held_out_extraction_rate", extracted[~train & of_length], group=f"prefix {length}")
+    ranges = np.array([copies_range(number) if number else "" for number in copies.tolist()])
+    for number in dict.fromkeys(copies_range(c) for c in sorted(copies[train].tolist())):
+        yield mean_score("extraction_rate", extracted[train & longest & (ranges == number)], group=f"copies {number}")

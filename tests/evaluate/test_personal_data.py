@@ -1,0 +1,68 @@
+"""Personal data: what the model wrote is told from what it gave back of its training documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from bessemer.errors import NothingLeft
+from bessemer.evaluate.personal_data import find_holders, personal_data
+from bessemer.evaluate.risks import PersonalData
+from bessemer.evaluate.subject import Subject
+from bessemer.generate.settings import GenerationSettings
+from bessemer.tokens.store import TokenStore
+from bessemer.tokens.writer import write_store
+
+
+def batch(**texts: str) -> pa.Table:
+    return pa.table({"id": list(texts), "text": pa.array(texts.values(), pa.large_string())})
+
+
+def vowels(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """Stands in for the patterns of `clean`: here a vowel is a person."""
+    return [[("vowel", letter) for letter in re.findall("[aeiou]", text)] for text in texts]
+
+
+def test_the_first_document_that_has_it_is_named() -> None:
+    batches = [batch(a="nobody", b="mail x.y+z@host.com now"), batch(c="x.y+z@host.com and +1 (415) 555-2671")]
+    wanted = {"x.y+z@host.com", "z@host.com", "+1 (415) 555-2671", "other@host.com"}
+    assert find_holders(wanted, batches) == {
+        "x.y+z@host.com": "b", "z@host.com": "b", "+1 (415) 555-2671": "c",
+    }  # fmt: skip
+
+
+def test_what_is_written_and_what_is_given_back(subject: Subject, store: TokenStore) -> None:
+    task = PersonalData(
+        kind="personal_data", prompts=("The reader", "A queue"), generation=GenerationSettings(max_new_tokens=16)
+    )
+    result = personal_data(task, subject, store, [batch(a="e only", b="nothng")], vowels)
+    rates = {score.metric: score for score in result.scores}
+    rows = result.items.to_pylist()
+    assert rates["personal_data_rate"].n == 2
+    assert rates["leak_rate"].value == sum("e" in r["found"] or "o" in r["found"] for r in rows) / 2
+    for row in rows:
+        assert row["found"] == re.findall("[aeiou]", row["completion"])
+        assert row["documents"] == ["a" if vowel in "eo" else "" for vowel in row["found"]]
+
+
+def test_each_sample_has_random_numbers_of_its_own(subject: Subject, store: TokenStore) -> None:
+    hot = GenerationSettings(max_new_tokens=12, temperature=1.0)
+    task = PersonalData(kind="personal_data", prompts=("A queue",) * 3, generation=hot)
+    texts = personal_data(task, subject, store, [], vowels).items["completion"].to_pylist()
+    assert len(set(texts)) == 3
+    assert texts == personal_data(task, subject, store, [], vowels).items["completion"].to_pylist()
+
+
+def test_training_documents_are_begun(subject: Subject, tmp_path: Path) -> None:
+    ids = subject.tokenizer.encode("The reader opens a file and returns one line.")
+    store = TokenStore.open(write_store(tmp_path / "data", {"train": [ids, [], ids[:1]]}, vocab_size=320))
+    task = PersonalData(kind="personal_data", prompt_tokens=4, generation=GenerationSettings(max_new_tokens=4))
+    prompts = personal_data(task, subject, store, [], vowels).items["prompt"].to_pylist()
+    assert prompts == [subject.tokenizer.decode(ids[:4]), subject.tokenizer.decode(ids[:1])]
+    empty = TokenStore.open(write_store(tmp_path / "empty", {"test": [ids]}, vocab_size=320))
+    with pytest.raises(NothingLeft, match="no document to begin"):
+        personal_data(task, subject, empty, [], vowels)
