@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from bessemer.evaluate.compare import (
     COMPARISONS_SCHEMA,
     Comparison,
-    Measured,
     compare,
     larger_than_noise,
     write_comparisons,
 )
+from bessemer.evaluate.measures import Measured
 
 
 def measured(model: str, values: object, weights: object = None, *, metric: str = "acc") -> Measured:

@@ -44,7 +44,7 @@ def test_exposure_is_that_of_ranking_every_secret(subject: Subject) -> None:
     task = Exposure(kind="exposure", num_candidates=2000, num_controls=1)
     rows = exposure(task, subject, planted).items.to_pylist()
     every = [f"{number:03d}" for number in range(1000)]
-    for row in rows:
+    for row in rows[1:]:
         nats = -module._log_likelihoods(subject, row["sentence"], every)
         exact = math.log2(1000) - math.log2(1 + int((nats < nats[int(row["secret"])]).sum()))
         assert row["exposure"] == pytest.approx(exact, abs=0.4 if row["num_likelier"] > 40 else 2.0)
@@ -56,6 +56,9 @@ def test_scores_are_by_copies_beside_the_control(subject: Subject) -> None:
     result = exposure(Exposure(kind="exposure", num_candidates=100, num_controls=3), subject, planted)
     assert [(s.metric, s.group, s.n) for s in result.scores] == [
         ("exposure", None, 3), ("control_exposure", None, 3),
-        ("exposure", "copies 0", 3), ("exposure", "copies 1", 2), ("exposure", "copies 4", 1),
+        ("exposure", "copies 1", 2), ("exposure", "copies 4", 1),
     ]  # fmt: skip
-    assert all(0 <= row["exposure"] <= 9 * math.log2(10) for row in result.items.to_pylist())
+    for row in result.items.to_pylist():
+        (bits,) = [row[name] for name in ("exposure", "control_exposure") if row[name] is not None]
+        assert 0 <= bits <= 9 * math.log2(10)
+        assert (row["exposure"] is None) is (row["num_copies"] == 0)

@@ -29,7 +29,7 @@ SMALL = Memorisation(kind="memorisation", prefix_tokens=(3, 6), continuation_tok
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+def corpus(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     """Random documents of 20 tokens: 40 once, 10 three times, one 9 times; 30 held out, of which 5 are copies."""
     generator = np.random.default_rng(0)
     texts = [generator.integers(1, 300, 20).tolist() for _ in range(81)]
@@ -37,7 +37,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     folder = write_store(
         tmp_path_factory.mktemp("corpus") / "data",
         {"train": train, "test": [*texts[51:76], *texts[:5]]},
-        vocab_size=320,
+        vocab_size=subject.tokenizer.vocab_size,
+        token_bytes=subject.tokenizer.token_bytes,
         documents_per_shard=17,
     )
     return TokenStore.open(folder)

@@ -59,10 +59,11 @@ def test_each_sample_has_random_numbers_of_its_own(subject: Subject, store: Toke
 
 def test_training_documents_are_begun(subject: Subject, tmp_path: Path) -> None:
     ids = subject.tokenizer.encode("The reader opens a file and returns one line.")
-    store = TokenStore.open(write_store(tmp_path / "data", {"train": [ids, [], ids[:1]]}, vocab_size=320))
+    known = {"vocab_size": subject.tokenizer.vocab_size, "token_bytes": subject.tokenizer.token_bytes}
+    store = TokenStore.open(write_store(tmp_path / "data", {"train": [ids, [], ids[:1]]}, **known))
     task = PersonalData(kind="personal_data", prompt_tokens=4, generation=GenerationSettings(max_new_tokens=4))
     prompts = personal_data(task, subject, store, [], vowels).items["prompt"].to_pylist()
     assert prompts == [subject.tokenizer.decode(ids[:4]), subject.tokenizer.decode(ids[:1])]
-    empty = TokenStore.open(write_store(tmp_path / "empty", {"test": [ids]}, vocab_size=320))
+    empty = TokenStore.open(write_store(tmp_path / "empty", {"test": [ids]}, **known))
     with pytest.raises(NothingLeft, match="no document to begin"):
         personal_data(task, subject, empty, [], vowels)

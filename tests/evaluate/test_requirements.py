@@ -6,7 +6,7 @@ import pytest
 
 from bessemer.errors import RequirementNotMet, UsageError
 from bessemer.evaluate.compare import Comparison
-from bessemer.evaluate.requirements import Requirement, check, measurements
+from bessemer.evaluate.requirements import Requirement, check, check_names, measurements
 from bessemer.evaluate.scores import Score
 
 SCORES = [
@@ -15,7 +15,7 @@ SCORES = [
     ("tuned", "questions", Score("acc", 0.9, None, 1, group="easy")),
 ]
 COMPARISON = Comparison("questions", "acc", "base", "tuned", 0.25, 0.5, 0.25, 0.03, 0.19, 0.31, 0.001, True, 100, 99, 0)
-KNOWN = measurements(SCORES, [COMPARISON])
+KNOWN = measurements(SCORES, [COMPARISON], last="tuned")
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,17 @@ def test_an_unknown_metric_is_told_the_nearest() -> None:
     with pytest.raises(UsageError, match="`questions/acd`, which was not measured") as caught:
         check([Requirement.parse("questions/acd", "> 0")], KNOWN)
     assert caught.value.hint == "did you mean `questions/acc`?"
+
+
+@pytest.mark.parametrize(
+    ("metric", "complaint", "hint"),
+    [
+        ("question/acc", "the task `question`", "did you mean `questions`?"),
+        ("bass/questions/acc", "the model `bass`", "did you mean `base`?"),
+        ("tuned - bases/questions/acc", "the model `bases`", "did you mean `base`?"),
+    ],
+)
+def test_what_is_not_evaluated_is_said_before_anything_runs(metric: str, complaint: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as caught:
+        check_names([Requirement.parse(metric, "> 0")], ["questions"], ["base", "tuned"])
+    assert caught.value.hint == hint

@@ -25,8 +25,8 @@ def test_the_standard_error_of_a_mean_is_that_of_a_ratio_to_equal_parts() -> Non
 
 def test_parquet_and_json_hold_the_same_rows(tmp_path: Path) -> None:
     scores = [
-        ("questions", mean_score("acc", np.array([0.0, 1.0]), chance=0.25)),
-        ("held_out", ratio_score("bits_per_byte", np.ones(1), np.full(1, 2.0), group="a")),
+        ("base", "questions", mean_score("acc", np.array([0.0, 1.0]), chance=0.25)),
+        ("base", "held_out", ratio_score("bits_per_byte", np.ones(1), np.full(1, 2.0), group="a")),
     ]
     write_scores(tmp_path, scores)
     table = pq.read_table(tmp_path / "scores.parquet")

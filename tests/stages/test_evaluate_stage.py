@@ -58,7 +58,7 @@ def inputs(make_artifact: Callable[..., Any]) -> dict[str, Artifact]:
     draft, seal_questions = make_artifact("questions")
     question = {"query": "line 1 says that", "choices": [" the", " what", " 3"], "gold": 0}
     (draft.data / "test.jsonl").write_text("\n".join([json.dumps(question)] * 3))
-    return {"model": seal_model(), "tokens": seal_tokens(), "questions": seal_questions()}
+    return {"model/pretrain": seal_model(), "tokens": seal_tokens(), "questions": seal_questions()}
 
 
 def evaluated(
@@ -88,7 +88,7 @@ def test_the_default_tasks_leave_scores_items_samples_and_headlines(
     assert draft.metrics["evaluate/questions/acc"] in (0.0, 1.0)
     assert 1.0 < draft.metrics["evaluate/held_out/bits_per_byte"] < 10.0
     assert all(key.count("/") == 2 for key in draft.metrics)
-    items = {path.stem: len(pq.read_table(path)) for path in artifact.parts() if path.parent.name == "items"}
+    items = {path.stem: len(pq.read_table(path)) for path in artifact.parts() if path.parent.parent.name == "items"}
     samples = [json.loads(line) for line in (artifact.data / "samples.jsonl").read_text().splitlines()]
     assert items == {"held_out": 12, "questions": 3, "samples": len(samples)}
     assert {"task", "prompt", "completion", "reference", "url"} <= set(samples[0])

@@ -47,11 +47,7 @@ ITEMS_SCHEMA = pa.schema(
 
 def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
     """The scores, in all, by source and by host, and one row for each document with predicted text."""
-    if not np.array_equal(store.token_bytes, subject.tokenizer.token_bytes):
-        raise UsageError(
-            "the tokens were made with another tokenizer than the model's",
-            hint="put `tokenize` with the model's tokenizer before `evaluate`",
-        )
+    subject.check_tokens(store)
     stride = task.stride or subject.context
     if stride > subject.context:
         raise UsageError(

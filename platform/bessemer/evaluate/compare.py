@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet
+from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.scores import Numbers
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -56,28 +57,6 @@ COMPARISONS_SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric of one model, item by item: its value is sum(above) / sum(weights)."""
-
-    model: str
-    task: str
-    metric: str
-    items: Sequence[str]
-    """Their ids."""
-    above: Numbers
-    weights: Numbers
-
-    @property
-    def value(self) -> float:
-        return float(self.above.sum() / self.weights.sum())
-
-    def only(self, places: npt.NDArray[np.intp]) -> Measured:
-        return replace(
-            self, items=[self.items[i] for i in places], above=self.above[places], weights=self.weights[places]
-        )
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,25 @@ of one batch of documents, whatever the size of the corpus.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bessemer import storage
+from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, prefix_sums, window_hashes
+from bessemer.evaluate.scores import Score, mean_score
 
 SHORTEST_NGRAM, LONGEST_NGRAM = 8, 13
 LENGTH_PERCENTILE = 5
 MINIMUM_WORDS = 4
+CLEAN = "clean items"
+"""The group of items that are not contaminated."""
 
 HashWords = Callable[[Sequence[str]], tuple[Hashes, Integers]]
 """(hashes of the words of all texts, one text after the other; where each begins therein, one more than texts)."""
@@ -120,6 +127,18 @@ class Matches:
         nothing = np.zeros(len(index.items), np.int64)
         return cls(np.zeros(len(index.hashes), bool), nothing, [None] * len(index.items))
 
+    def save(self, path: Path) -> None:
+        with storage.atomic_path(path) as temporary, temporary.open("wb") as file:
+            named = np.array([json.dumps(document) for document in self.documents], str)
+            np.savez(file, found=np.packbits(self.found), shared=self.shared, documents=named)
+
+    @classmethod
+    def load(cls, path: Path, index: Index) -> Matches:
+        with np.load(path) as saved:
+            found = np.unpackbits(saved["found"], count=len(index.hashes)).astype(bool)
+            named = [json.loads(document) for document in saved["documents"].tolist()]
+            return cls(found, saved["shared"], [None if one is None else (one[0], one[1], one[2]) for one in named])
+
     def __or__(self, later: Matches) -> Matches:
         """Both together; of documents that have equally much of an item, the first is named."""
         better = later.shared > self.shared
@@ -185,6 +204,27 @@ def judge(index: Index, matches: Matches, threshold: float) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=CONTAMINATION_SCHEMA)
+
+
+def clean_scores(measured: Sequence[Measured], judged: pa.Table) -> list[tuple[str, str, Score]]:
+    """For each model and task (model, task, `contaminated`), the share of items, and each metric on the others alone.
+
+    Items too short to be judged count for neither.
+    """
+    verdicts: dict[str, dict[str, bool]] = {}
+    for row in judged.filter(judged["contaminated"].is_valid()).to_pylist():
+        verdicts.setdefault(row["task"], {})[row["id"]] = row["contaminated"]
+    found: dict[tuple[str, str, str], Score] = {}
+    for one in measured:
+        known = verdicts.get(one.task, {})
+        seen = np.array([known[item] for item in one.items if item in known], np.float64)
+        if not len(seen):
+            continue
+        found[one.model, one.task, "contaminated"] = mean_score("contaminated", seen)
+        clean = np.array([place for place, item in enumerate(one.items) if known.get(item) is False], np.intp)
+        if len(clean):
+            found[one.model, one.task, one.metric] = one.only(clean).score(CLEAN)
+    return [(model, task, score) for (model, task, _), score in found.items()]
 
 
 def _ngram_sizes(tasks: Sequence[str], num_words: Integers) -> Integers:

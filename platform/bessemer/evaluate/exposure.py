@@ -21,7 +21,7 @@ import torch
 from bessemer.evaluate.canaries import Canary, draw_secret, invent
 from bessemer.evaluate.likelihood import Tree, log_likelihoods
 from bessemer.evaluate.risks import Exposure
-from bessemer.evaluate.scores import Numbers, Result, Score, mean_score
+from bessemer.evaluate.scores import Numbers, Result, mean_score
 from bessemer.evaluate.subject import Subject
 
 MINIMUM_RANKED = 10
@@ -35,14 +35,15 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("num_copies", pa.int64(), nullable=False),
         pa.field("nats", pa.float64(), nullable=False),
         pa.field("num_likelier", pa.int64(), nullable=False),
-        pa.field("exposure", pa.float64(), nullable=False),
+        pa.field("exposure", pa.float64()),
+        pa.field("control_exposure", pa.float64()),
         pa.field("extrapolated", pa.bool_(), nullable=False),
     ]
 )
 
 
 def exposure(task: Exposure, subject: Subject, planted: Sequence[Canary]) -> Result:
-    """Exposure by number of copies, 0 copies for the control, and one row a canary."""
+    """Exposure beside that of the control, by number of copies, and one row a canary."""
     generator = np.random.default_rng(task.seed)
     control = [
         invent(generator, 0, template=planted[0].template, num_digits=len(planted[0].secret))
@@ -50,13 +51,11 @@ def exposure(task: Exposure, subject: Subject, planted: Sequence[Canary]) -> Res
     ]
     rows = [_measure(task, subject, canary, generator) for canary in [*control, *planted]]
     items = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
-    copies, bits = items["num_copies"].to_numpy(), items["exposure"].to_numpy()
-    scores: list[Score] = [
-        mean_score("exposure", bits[copies > 0]),
-        mean_score("control_exposure", bits[copies == 0]),
-        *(mean_score("exposure", bits[copies == n], group=f"copies {n}") for n in np.unique(copies).tolist()),
-    ]
-    return Result(scores, items)
+    bits = {metric: items[metric].drop_null().to_numpy() for metric in ("exposure", "control_exposure")}
+    scores = [mean_score(metric, values) for metric, values in bits.items()]
+    copies = np.array([canary.num_copies for canary in planted])
+    by_copies = [(f"copies {n}", copies == n) for n in np.unique(copies).tolist()]
+    return Result(scores + [mean_score("exposure", bits["exposure"][of], group=name) for name, of in by_copies], items)
 
 
 def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.random.Generator) -> dict[str, object]:
@@ -73,7 +72,7 @@ def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.ran
         "num_copies": canary.num_copies,
         "nats": float(nats[0]),
         "num_likelier": likelier,
-        "exposure": min(bits, -share),
+        "exposure" if canary.num_copies else "control_exposure": min(bits, -share),
         "extrapolated": extrapolated,
     }
 
@@ -89,7 +88,7 @@ def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) ->
         Tree(context[:known], [tokens[known:] for tokens in whole[first : first + SECRETS_AT_ONCE]])
         for first in range(0, len(whole), SECRETS_AT_ONCE)
     ]
-    return np.concatenate(log_likelihoods(subject, trees))
+    return np.concatenate([found.nats for found in log_likelihoods(subject, trees)])
 
 
 def log2_below(value: float, sample: Numbers) -> float:

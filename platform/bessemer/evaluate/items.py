@@ -41,6 +41,11 @@ class Item:
         """What is asked with its answer, as it is shown before another item."""
         raise NotImplementedError
 
+    @property
+    def text(self) -> str:
+        """What a model must not have read before."""
+        return " ".join(self.solved)
+
 
 @dataclass(frozen=True)
 class ChoiceItem(Item):
@@ -89,6 +94,10 @@ class SentencesItem(Item):
 
     sentences: tuple[str, ...]
     target: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.sentences[0]
 
 
 @dataclass(frozen=True)
@@ -178,22 +187,26 @@ def generation_items(task: Generation) -> list[GenerationItem]:
     return _prompted(task, task.dataset, make)
 
 
-def check_items(task: Items) -> None:
-    """Raises InputError where the dataset is not there, or holds rows that are no items."""
+def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
+    """The items of any task; those of `questions` where it names no dataset, none where there are no questions.
+
+    Raises InputError where the dataset is not there, or holds rows that are no items.
+    """
     match task:
         case MultipleChoice():
-            if task.dataset is not None:
-                choice_items(task, task.dataset)
+            dataset = task.dataset or questions
+            return choice_items(task, dataset) if dataset is not None else []
         case BiasQuestions():
-            bias_items(task)
+            return bias_items(task)
         case Schema():
-            schema_items(task)
+            return schema_items(task)
         case LanguageModelling():
-            continuation_items(task)
+            return continuation_items(task)
         case MinimalPairs() | Stereotypes():
-            sentences_items(task)
+            return sentences_items(task)
         case Generation():
-            generation_items(task)
+            return generation_items(task)
+    raise AssertionError(f"a kind of task that has no items: {task}")
 
 
 def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Found]) -> list[Found]:

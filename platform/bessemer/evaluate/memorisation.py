@@ -56,7 +56,7 @@ ITEMS_SCHEMA = pa.schema(
     ]
 )
 """`uniform` tells the texts of the headline from those drawn for their copies; `num_agreeing`, how many tokens the
-model gave back before its first other one."""
+model gave back before its first other one. Two more columns are the headlines', null where a row is in neither."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Drawn:
 
 def memorisation(task: Memorisation, subject: Subject, store: TokenStore) -> Result:
     """The extraction rates with their control, and one row for each text and length of prompt."""
+    subject.check_tokens(store)
     longest = max(task.prefix_tokens)
     if longest + task.continuation_tokens > subject.context + 1:
         raise UsageError(
@@ -88,7 +89,16 @@ def memorisation(task: Memorisation, subject: Subject, store: TokenStore) -> Res
         for texts in drawn
         for prefix in sorted(task.prefix_tokens)
     )
-    return Result(list(_scores(items, longest)), items)
+    train, uniform = np.array(items["split"].to_pylist()) == TRAIN, items["uniform"].to_numpy()
+    is_longest = items["prefix_tokens"].to_numpy() == longest
+    items = _with_headline(items, "extraction_rate", train & uniform & is_longest)
+    items = _with_headline(items, "held_out_extraction_rate", ~train & is_longest)
+    return Result(list(_scores(items, train, is_longest)), items)
+
+
+def _with_headline(items: pa.Table, metric: str, chosen: npt.NDArray[np.bool_]) -> pa.Table:
+    values = items["extracted"].to_numpy().astype(np.float64)
+    return items.append_column(metric, pa.array(values, mask=~chosen))
 
 
 def draw(task: Memorisation, store: TokenStore, split: str) -> Drawn:
@@ -210,18 +220,14 @@ def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integ
         yield right.long().cumprod(dim=1).sum(dim=1).cpu().numpy()
 
 
-def _scores(items: pa.Table, headline: int) -> Iterator[Score]:
+def _scores(items: pa.Table, train: npt.NDArray[np.bool_], longest: npt.NDArray[np.bool_]) -> Iterator[Score]:
     """Rates with the longest prompt; the same by length of prompt, and by copies."""
-    train = np.array(items["split"].to_pylist()) == TRAIN
     uniform, prefix = items["uniform"].to_numpy(), items["prefix_tokens"].to_numpy()
     extracted, copies = items["extracted"].to_numpy().astype(np.float64), items["num_copies"].to_numpy()
-    longest = prefix == headline
-    yield mean_score("extraction_rate", extracted[train & uniform & longest])
-    yield mean_score("held_out_extraction_rate", extracted[~train & longest])
-    for length in np.unique(prefix).tolist():
-        of_length = prefix == length
-        yield mean_score("extraction_rate", extracted[train & uniform & of_length], group=f"prefix {length}")
-        yield mean_score("held_out_extraction_rate", extracted[~train & of_length], group=f"prefix {length}")
+    groups = [(None, longest), *((f"prefix {length}", prefix == length) for length in np.unique(prefix).tolist())]
+    for group, chosen in groups:
+        yield mean_score("extraction_rate", extracted[train & uniform & chosen], group=group)
+        yield mean_score("held_out_extraction_rate", extracted[~train & chosen], group=group)
     ranges = np.array([copies_range(number) if number else "" for number in copies.tolist()])
-    for number in dict.fromkeys(copies_range(c) for c in sorted(copies[train].tolist())):
-        yield mean_score("extraction_rate", extracted[train & longest & (ranges == number)], group=f"copies {number}")
+    for name in dict.fromkeys(copies_range(number) for number in sorted(copies[train].tolist())):
+        yield mean_score("extraction_rate", extracted[train & longest & (ranges == name)], group=f"copies {name}")

@@ -43,10 +43,14 @@ text where none does."""
 
 
 def personal_data(
-    task: PersonalData, subject: Subject, store: TokenStore, documents: Iterable[pa.Table], find: Find
+    task: PersonalData, subject: Subject, store: TokenStore | None, documents: Iterable[pa.Table], find: Find
 ) -> Result:
     """The two rates, and one row a continuation. `documents` are those trained on (`id`, `text`), in batches."""
-    prompts = task.prompts or _beginnings(task, subject, store)
+    prompts: Sequence[str] = task.prompts
+    if not prompts:
+        assert store is not None, "checked before the model is loaded"
+        subject.check_tokens(store)
+        prompts = _beginnings(task, subject, store)
     settings = [
         task.generation.model_copy(update={"seed": task.generation.seed + number}) for number in range(len(prompts))
     ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bessemer.errors import RequirementNotMet, UsageError
@@ -62,20 +62,35 @@ class Measurement:
         return f"{self.value:.4g}" + (f" ± {self.standard_error:.2g}" if self.standard_error is not None else "")
 
 
-def measurements(scores: Sequence[tuple[str, str, Score]], comparisons: Sequence[Comparison]) -> dict[str, Measurement]:
-    """Everything that can be required, by name. `scores` are (model, task, score); the last model needs no name."""
-    whole = [(model, task, score) for model, task, score in scores if score.group is None]
+def measurements(
+    scores: Sequence[tuple[str, str, Score]], comparisons: Sequence[Comparison], *, last: str
+) -> dict[str, Measurement]:
+    """Everything that can be required, by name. `scores` are (model, task, score); the model `last` needs no name."""
     found = {}
-    for model, task, score in whole:
+    for model, task, score in scores:
+        if score.group is not None:
+            continue
         measured = Measurement(score.value, score.standard_error)
         found[f"{model}/{task}/{score.metric}"] = measured
-        if model == whole[-1][0]:
+        if model == last:
             found[f"{task}/{score.metric}"] = measured
     for one in comparisons:
         name = f"{one.task}/{one.metric}"
         found[f"{one.model_b} - {one.model_a}/{name}"] = Measurement(one.difference, one.standard_error)
         found[f"{one.model_a} - {one.model_b}/{name}"] = Measurement(-one.difference, one.standard_error)
     return found
+
+
+def check_names(requirements: Sequence[Requirement], tasks: Collection[str], models: Collection[str]) -> None:
+    """Raises UsageError for a task or model that is not evaluated, before any is."""
+    for requirement in requirements:
+        *named, task, _ = requirement.metric.split("/")
+        models_named = named[0].split(" - ") if named else []
+        for kind, name, known in (*(("model", model, models) for model in models_named), ("task", task, tasks)):
+            if name not in known:
+                raise UsageError(
+                    f"`require` names the {kind} `{name}`, which is not evaluated", hint=nearest(name, known)
+                )
 
 
 def check(requirements: Sequence[Requirement], known: Mapping[str, Measurement]) -> None:

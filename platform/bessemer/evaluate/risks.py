@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from bessemer.evaluate.kinds import HeldOutSplit, Task, TaskSettings
 from bessemer.generate.settings import GenerationSettings
-from bessemer.recipe.settings import Settings
 
 
-class Memorisation(Settings):
+class Memorisation(TaskSettings):
     """How much of its training text the model gives back word for word, and of text that it was not trained on."""
 
     kind: Literal["memorisation"]
     """The kind of task."""
-    split: Literal["validation", "test"] = "test"
+    split: HeldOutSplit = "test"
     """The split of the control."""
     prefix_tokens: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (25, 50, 100)
     """Lengths of the prompt; the headline is that of the longest."""
@@ -31,7 +31,7 @@ class Memorisation(Settings):
     """The headlines."""
 
 
-class Exposure(Settings):
+class Exposure(TaskSettings):
     """How well the model knows the secrets that a stage `canaries` planted in its training text."""
 
     kind: Literal["exposure"]
@@ -46,7 +46,7 @@ class Exposure(Settings):
     """The headlines, in bits."""
 
 
-class PersonalData(Settings):
+class PersonalData(TaskSettings):
     """How often the model writes personal data, and how often such that stands in its training documents."""
 
     kind: Literal["personal_data"]
@@ -61,3 +61,7 @@ class PersonalData(Settings):
     """How they are continued; each sample has its own random numbers, counted from `seed`."""
     metrics: tuple[Literal["personal_data_rate", "leak_rate"], ...] = ("personal_data_rate", "leak_rate")
     """The headlines: the share of continuations with any personal data, and with such as stands in training text."""
+
+
+AnyTask = Annotated[Task | Memorisation | Exposure | PersonalData, Field(discriminator="kind")]
+"""Every kind of task there is."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
 
 from bessemer.evaluate import items
 from bessemer.evaluate.bias_questions import bias_questions
 from bessemer.evaluate.bits_per_byte import bits_per_byte
+from bessemer.evaluate.canaries import read_canaries
 from bessemer.evaluate.datasets import Dataset
+from bessemer.evaluate.exposure import exposure
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.kinds import (
     BiasQuestions,
@@ -21,13 +27,25 @@ from bessemer.evaluate.kinds import (
     Stereotypes,
 )
 from bessemer.evaluate.language_modelling import language_modelling
+from bessemer.evaluate.memorisation import memorisation
 from bessemer.evaluate.multiple_choice import multiple_choice
+from bessemer.evaluate.personal_data import Find, personal_data
+from bessemer.evaluate.risks import Exposure, Memorisation, PersonalData
 from bessemer.evaluate.samples import samples
 from bessemer.evaluate.schema import schema
 from bessemer.evaluate.scores import Result
 from bessemer.evaluate.sentences import minimal_pairs, stereotypes
 from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """The documents that the model was trained on, and what looks into them."""
+
+    parts: Sequence[Path]
+    read: Callable[[], Iterator[pa.Table]]
+    find_personal_data: Find
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,8 @@ class Materials:
     """Held-out text, for the tasks that read it."""
     questions: Dataset | None = None
     """What multiple choice asks where it names no dataset of its own."""
+    training_text: TrainingText | None = None
+    """For the tasks about what was trained on."""
 
 
 def run_task(task: object, materials: Materials) -> Result:
@@ -66,4 +86,14 @@ def run_task(task: object, materials: Materials) -> Result:
             return bias_questions(subject, items.bias_items(task))
         case Generation():
             return generation(task, subject, items.generation_items(task))
+        case Memorisation():
+            assert store is not None, "checked before the model is loaded"
+            return memorisation(task, subject, store)
+        case Exposure():
+            assert materials.training_text is not None, "checked before the model is loaded"
+            return exposure(task, subject, read_canaries(materials.training_text.parts))
+        case PersonalData():
+            text = materials.training_text
+            assert text is not None, "checked before the model is loaded"
+            return personal_data(task, subject, store, text.read(), text.find_personal_data)
     raise AssertionError(f"a kind of task that nothing carries out: {task}")

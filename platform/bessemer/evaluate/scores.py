@@ -1,8 +1,9 @@
-"""Scores: one row a task, metric and group, with its standard error; and how standard errors are estimated.
+"""Scores: one row a model, task, metric and group, with its standard error; and how standard errors are estimated.
 
 | column | meaning |
 |---|---|
-| `task`, `metric` | what was measured |
+| `model` | what was measured: the stage that made it, or its name in `models` |
+| `task`, `metric` | on what, and how |
 | `group` | the part of the items it was measured on (a source, a category); null for all of them |
 | `value` | the measurement |
 | `standard_error` | of the value, over a new draw of items; null where one item cannot tell |
@@ -30,6 +31,7 @@ Numbers = npt.NDArray[np.float64]
 
 SCORES_SCHEMA = pa.schema(
     [
+        pa.field("model", pa.string(), nullable=False),
         pa.field("task", pa.string(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("group", pa.string()),
@@ -94,9 +96,9 @@ def exponential(metric: str, score: Score) -> Score:
     return Score(metric, value, error, score.n, score.group)
 
 
-def write_scores(folder: Path, scores: Sequence[tuple[str, Score]]) -> None:
-    """Writes (task, score) pairs to `scores.parquet` and `scores.json`, in the given order."""
-    rows: list[dict[str, Any]] = [{"task": task} | asdict(score) for task, score in scores]
+def write_scores(folder: Path, scores: Sequence[tuple[str, str, Score]]) -> None:
+    """Writes (model, task, score) to `scores.parquet` and `scores.json`, in the given order."""
+    rows: list[dict[str, Any]] = [{"model": model, "task": task} | asdict(score) for model, task, score in scores]
     write_parquet(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), folder / "scores.parquet")
     ordered = [{name: row[name] for name in SCORES_SCHEMA.names} for row in rows]
     storage.write_text(folder / "scores.json", json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")

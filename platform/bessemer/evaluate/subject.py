@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from bessemer.errors import UsageError
 from bessemer.generate.engine import MAX_BATCH_SIZE, Completion, Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.chat import ChatTemplate
+from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 
 
@@ -49,6 +52,14 @@ class Subject:
         tokenizer = self.tokenizer.tokenizer
         tokenizer.encode_special_tokens = True
         return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def check_tokens(self, store: TokenStore) -> None:
+        """Raises UsageError unless the store's tokens mean to the model what they meant to its maker."""
+        if not np.array_equal(store.token_bytes, self.tokenizer.token_bytes):
+            raise UsageError(
+                "the tokens were made with another tokenizer than the model's",
+                hint="put `tokenize` with the model's tokenizer before `evaluate`",
+            )
 
     def complete(
         self, prompts: Sequence[list[int]], settings: GenerationSettings, *, is_conversation: bool

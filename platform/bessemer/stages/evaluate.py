@@ -1,11 +1,16 @@
-"""evaluate: tasks on a model; scores with standard errors, one row an item, and samples to read.
+"""evaluate: tasks on one model or several; scores with standard errors, how models differ, and samples to read.
 
-    data/scores.parquet, data/scores.json    task, metric, group, value, standard_error, n, chance
-    data/items/<task>.parquet                one row a document, question or prompt
-    data/samples.jsonl                       what the model wrote
+    data/scores.parquet, data/scores.json              model, task, metric, group, value, standard_error, n, chance
+    data/comparisons.parquet, data/comparisons.json    every two models on every metric: difference, interval, p
+    data/contamination.parquet                         which items stand in which training documents
+    data/items/<model>/<task>.parquet                  one row a document, question or prompt
+    data/samples.jsonl                                 what the models wrote
 
-A task is a unit of work: a run that was killed does the unfinished tasks only. With `num_workers` 0 they run one
-after the other in this process, with all its cores and its accelerator.
+The models are those of the stages that `from` names, in that order, or else the newest above; those of `models` come
+before them. The last is what the headlines and `require` mean where they name none.
+
+A task on a model is a unit of work: a run that was killed does the unfinished ones only. With `num_workers` 0 they run
+one after the other in this process, with all its cores and its accelerator.
 """
 
 from __future__ import annotations
@@ -13,20 +18,29 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from bessemer import storage
 from bessemer.errors import InputError, UsageError
-from bessemer.evaluate import declared
-from bessemer.evaluate.kinds import BitsPerByte, Items, MultipleChoice, Samples, Task
+from bessemer.evaluate import declared, requirements
+from bessemer.evaluate.kinds import BitsPerByte, Items, MultipleChoice, Samples
+from bessemer.evaluate.requirements import Requirement
+from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData
+from bessemer.evaluate.settings import Comparison, Contamination
 from bessemer.recipe.settings import execution
+from bessemer.stages import subjects
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 from bessemer.stages.units import Unit, run_units
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bessemer.evaluate.scores import Result
 
 MOST_HEADLINES = 40
 """Metrics of one stage in MLflow; the artifact has all."""
@@ -37,12 +51,21 @@ class Config(StageConfig):
     """Worker processes for tasks: 0 runs them in this process, with all its cores."""
     datasets: RecipePath | None = execution(None)
     """The folder in which declared tasks find their files."""
-    tasks: dict[str, Task] = Field({})
+    tasks: dict[str, AnyTask] = Field({})
     """Tasks by name: a declared one with changes (`arc_easy: {num_fewshot: 5}`), a file of one's own (`mine: {file:
     my_task.yaml}`), or a declaration. If none are given: bits per byte, the `questions` artifact where there is one,
     and samples."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """What the model computes in; bf16 where the hardware multiplies it if `auto`."""
+    models: dict[str, RecipePath] = execution({})
+    """Further models by a name of one's own: the path of a model's folder, an artifact, a checkpoint or a run."""
+    comparison: Comparison = Comparison()
+    """How models are compared, where there are several."""
+    contamination: Contamination | None = Contamination()
+    """How items are looked for in the training documents, where a stage above makes documents; `null` does not."""
+    require: dict[str, str] = Field({})
+    """What scores must be for the run to go on: `questions/acc: ">= 0.3"`, of a certain model
+    `pretrain/questions/acc`, of a difference `align - pretrain/questions/acc: ">= -0.01"`."""
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -69,75 +92,209 @@ class Config(StageConfig):
                 raise ValueError(f"the task name `{name}` has other characters than letters, digits, `_` and `-`")
         return tasks
 
+    @field_validator("models")
+    @classmethod
+    def _model_names(cls, models: dict[str, Any]) -> dict[str, Any]:
+        for name in models:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(f"the model name `{name}` has other characters than letters, digits, `_` and `-`")
+        return models
+
+    @field_validator("require")
+    @classmethod
+    def _conditions(cls, require: dict[str, str]) -> dict[str, str]:
+        for metric, condition in require.items():
+            Requirement.parse(metric, condition)
+        return require
+
+    @property
+    def requirements(self) -> list[Requirement]:
+        return [Requirement.parse(metric, condition) for metric, condition in self.require.items()]
+
 
 def outside(config: Config) -> Any:
-    """The content of the datasets that tasks bring. Every item is checked here, so before anything runs."""
+    """The content of the models and datasets that are not the recipe's. Every item is checked before anything runs."""
     from bessemer.evaluate.datasets import content
-    from bessemer.evaluate.items import check_items
+    from bessemer.evaluate.items import read_items
 
-    found = {}
+    found: dict[str, Any] = {"models": subjects.content(config.models)} if config.models else {}
     for name, task in config.tasks.items():
         if isinstance(task, Items):
             try:
-                check_items(task)
+                read_items(task)
                 datasets = (task.dataset, getattr(task, "fewshot_dataset", None))
-                found[name] = [None if dataset is None else content(dataset) for dataset in datasets]
+                found[f"task {name}"] = [None if dataset is None else content(dataset) for dataset in datasets]
             except InputError as error:
                 raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
     return found
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.evaluate.items import choice_items
-    from bessemer.evaluate.scores import Score, write_scores
-    from bessemer.model.hardware import choose_device, choose_dtype
+    from bessemer.evaluate.compare import compare, write_comparisons
+    from bessemer.evaluate.contamination import clean_scores
+    from bessemer.evaluate.measures import measured
+    from bessemer.evaluate.scores import write_scores
 
-    dtype = choose_dtype(config.dtype, choose_device())
-    draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
+    models = subjects.subjects(config.models, inputs)
     questions = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl" if "questions" in inputs else None
     tasks: Mapping[str, Any] = config.tasks or _default_tasks(questions is not None)
-    tokens = inputs["tokens"].data if "tokens" in inputs else None
+    requirements.check_names(config.requirements, tasks, models)
+    _check_inputs(tasks, inputs, questions)
+    results = _carry_out(config, inputs, models, tasks, questions, draft, context)
+
+    scores = [(model, task, score) for (model, task), result in results.items() for score in result.scores]
+    by_item = [
+        one for (model, task), result in results.items() for one in measured(model, task, result, tasks[task].headlines)
+    ]
+    if config.contamination is not None and "documents" in inputs:
+        judged = _contamination(config.contamination, tasks, questions, results, inputs, draft, context)
+        scores += clean_scores(by_item, judged)
+    write_scores(draft.data, scores)
+    for model, task, score in scores:
+        if score.group is None:
+            error = "" if score.standard_error is None else f" ± {score.standard_error:.3g}"
+            chance = "" if score.chance is None else f", chance {score.chance:.4g}"
+            name = f"{model}, {task}: {score.metric}"
+            context.log.info("%s %.4g%s (n = %d%s)", name, score.value, error, score.n, chance)
+    comparisons = compare(by_item, num_resamples=config.comparison.num_resamples, seed=config.comparison.seed)
+    if len(models) > 1:
+        write_comparisons(draft.data, comparisons)
+    for one in comparisons:
+        context.log.info(
+            "%s %s: %s - %s = %.4g (95 %%: %.4g to %.4g), p = %.2g%s",
+            one.task, one.metric, one.model_b, one.model_a, one.difference, one.low, one.high, one.p,
+            ", larger than noise" if one.larger_than_noise else "",
+        )  # fmt: skip
+    chosen = headlines(tasks, scores, list(models))
+    draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
+    if len(chosen) > MOST_HEADLINES:
+        context.log.warning(
+            "%d of %d headline metrics go to MLflow; all are in scores.parquet", MOST_HEADLINES, len(chosen)
+        )
+    known = requirements.measurements(scores, comparisons, last=list(models)[-1])
+    requirements.check(config.requirements, known)
+
+
+def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | None) -> None:
+    """Raises UsageError for a task whose material no stage above makes."""
+    from bessemer.evaluate.items import read_items
+
     for name, task in tasks.items():
+        lacking = ""
         if isinstance(task, MultipleChoice) and task.dataset is None:
             if questions is None:
                 raise UsageError(
                     f"the task `{name}` has nothing to ask",
                     hint="set its `dataset` to a file of questions, or put a stage `questions` before `evaluate`",
                 )
-            choice_items(task, questions)
-        if tokens is None and (isinstance(task, BitsPerByte) or (isinstance(task, Samples) and not task.prompts)):
+            read_items(task, questions)
+        begins = isinstance(task, Samples | PersonalData) and not task.prompts
+        if "tokens" not in inputs and (begins or isinstance(task, BitsPerByte | Memorisation)):
+            lacking = "tokens"
+        if "documents" not in inputs and isinstance(task, Exposure | PersonalData):
+            lacking = "documents"
+        if lacking:
             raise UsageError(
-                f"the task `{name}` reads held-out text, and no stage above makes tokens",
-                hint="put `tokenize` before `evaluate`",
+                f"the task `{name}` reads {lacking}, and no stage above makes any",
+                hint="put `tokenize` before `evaluate`, or leave the task out",
             )
-    make_worker = partial(_Evaluate, inputs["model"].data, tokens, questions, dtype, draft.data)
-    units = [Unit(name, task) for name, task in tasks.items()]
-    receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
+    if "documents" in inputs and "tokens" in inputs:
+        trained_on = inputs["tokens"].manifest.inputs.get("documents")
+        if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
+            raise UsageError(
+                f"the tokens were not made of the documents of `{inputs['documents'].manifest.stage}`",
+                hint="name the stage whose documents were tokenized in `from`",
+            )
 
-    scores = [(name, Score(**row)) for name, receipt in zip(tasks, receipts, strict=True) for row in receipt["scores"]]
-    write_scores(draft.data, scores)
-    rows = [{"task": name} | row for name, receipt in zip(tasks, receipts, strict=True) for row in receipt["samples"]]
+
+def _carry_out(
+    config: Config,
+    inputs: Inputs,
+    models: Mapping[str, Path],
+    tasks: Mapping[str, Any],
+    questions: str | None,
+    draft: Draft,
+    context: Context,
+) -> dict[tuple[str, str], Result]:
+    """The result of each model on each task, by task; and the samples, on disk."""
+    from bessemer.artifacts.documents import read_parquet
+    from bessemer.evaluate.scores import Result, Score
+    from bessemer.model.hardware import choose_device, choose_dtype
+
+    dtype = choose_dtype(config.dtype, choose_device())
+    draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
+    tokens = inputs["tokens"].data if "tokens" in inputs else None
+    documents = inputs["documents"].parts() if "documents" in inputs else None
+    splits = (config.contamination or Contamination()).splits
+    make_worker = partial(_Evaluate, dict(models), tokens, questions, documents, splits, dtype, draft.data)
+    pairs = [(model, task) for model in models for task in tasks]
+    units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
+    receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
+    found = dict(zip(pairs, receipts, strict=True))
+    by_task = [(model, task) for task in tasks for model in models]
+    rows = [{"model": model, "task": task} | row for model, task in by_task for row in found[model, task]["samples"]]
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     storage.write_text(draft.data / "samples.jsonl", "".join(f"{line}\n" for line in lines))
-    for name, score in scores:
-        if score.group is None:
-            error = "" if score.standard_error is None else f" ± {score.standard_error:.3g}"
-            chance = "" if score.chance is None else f", chance {score.chance:.4g}"
-            context.log.info("%s: %s %.4g%s (n = %d%s)", name, score.metric, score.value, error, score.n, chance)
-    chosen = headlines(tasks, scores)
-    draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
-    if len(chosen) > MOST_HEADLINES:
-        context.log.warning(
-            "%d of %d headline metrics go to MLflow; all are in scores.parquet", MOST_HEADLINES, len(chosen)
+    return {
+        (model, task): Result(
+            [Score(**row) for row in found[model, task]["scores"]], read_parquet(_items_file(draft.data, model, task))
         )
+        for model, task in by_task
+    }
 
 
-def headlines(tasks: Mapping[str, Any], scores: Sequence[tuple[str, Any]]) -> dict[str, float]:
-    """What MLflow gets: the metrics that tasks name, of all their items; each task's first one before any second."""
-    found = {(name, score.metric): score.value for name, score in scores if score.group is None}
-    named = [(rank, name, metric) for name, task in tasks.items() for rank, metric in enumerate(task.headlines)]
-    ranked = sorted(named, key=lambda one: one[0])
-    return {f"evaluate/{name}/{metric}": found[name, metric] for _, name, metric in ranked if (name, metric) in found}
+def _items_file(data: Path, model: str, task: str) -> Path:
+    return data / "items" / model / f"{task}.parquet"
+
+
+def _contamination(
+    settings: Contamination,
+    tasks: Mapping[str, Any],
+    questions: str | None,
+    results: Mapping[tuple[str, str], Result],
+    inputs: Inputs,
+    draft: Draft,
+    context: Context,
+) -> pa.Table:
+    """Which items stand in the training documents: those of datasets, and the held-out documents themselves."""
+    from bessemer.artifacts.documents import write_parquet
+    from bessemer.evaluate.contamination import Item
+    from bessemer.evaluate.items import read_items
+    from bessemer.stages import training_text
+
+    parts, items = inputs["documents"].parts(), []
+    for name, task in tasks.items():
+        if isinstance(task, Items):
+            items += [Item(name, item.id, item.text) for item in read_items(task, questions)]
+        elif isinstance(task, BitsPerByte):
+            of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
+            texts = training_text.texts_of({document for ids in of_models for document in ids}, parts)
+            items += [Item(name, *document) for document in sorted(texts.items())]
+    work = draft.work / "contamination"
+    judged = training_text.contamination(items, parts, settings.splits, settings.threshold, work, context)
+    write_parquet(judged, draft.data / "contamination.parquet")
+    return judged
+
+
+def headlines(
+    tasks: Mapping[str, Any], scores: Sequence[tuple[str, str, Any]], models: Sequence[str]
+) -> dict[str, float]:
+    """What MLflow gets: the metrics that tasks name, of all their items; each task's first one before any second.
+
+    The last model's come first and are called `evaluate/<task>/<metric>`; of others, the model stands before the task.
+    """
+    found = {(model, task, score.metric): score.value for model, task, score in scores if score.group is None}
+    named = [
+        (model != models[-1], rank, model, task, metric)
+        for model in models
+        for task, settings in tasks.items()
+        for rank, metric in enumerate(settings.headlines)
+        if (model, task, metric) in found
+    ]
+    return {
+        f"evaluate/{model}/{task}/{metric}" if other else f"evaluate/{task}/{metric}": found[model, task, metric]
+        for other, _, model, task, metric in sorted(named, key=lambda one: one[:2])
+    }
 
 
 def _default_tasks(with_questions: bool) -> dict[str, Any]:
@@ -149,42 +306,56 @@ def _default_tasks(with_questions: bool) -> dict[str, Any]:
 
 @dataclass
 class _Evaluate:
-    """Does tasks in one process. The model is loaded once."""
+    """Does tasks in one process. A model is loaded once, for it keeps the one that it had last."""
 
-    model: Path
+    models: dict[str, Path]
     tokens: Path | None
     questions: str | None
+    documents: list[Path] | None
+    splits: tuple[str, ...]
     dtype: Any
     data: Path
-    materials: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        from bessemer.evaluate.run import Materials
-        from bessemer.evaluate.subject import Subject
-        from bessemer.model.hardware import choose_device
-        from bessemer.model.memory import keep_freed_memory
-        from bessemer.tokens.store import TokenStore
-
-        keep_freed_memory()
-        subject = Subject.load(self.model, dtype=self.dtype, device=choose_device())
-        self.materials = Materials(subject, TokenStore.open(self.tokens) if self.tokens else None, self.questions)
+    loaded: str = ""
+    materials: Any = None
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         from bessemer.artifacts.documents import write_parquet
         from bessemer.evaluate.run import run_task
 
-        result = run_task(unit.payload, self.materials)
-        write_parquet(result.items, self.data / "items" / f"{unit.name}.parquet")
-        samples = result.items.to_pylist() if isinstance(unit.payload, Samples) else []
+        model, task, settings = unit.payload
+        if model != self.loaded:
+            self.materials = None  # before the next one takes its memory
+            self.materials, self.loaded = self._load(model), model
+        result = run_task(settings, self.materials)
+        write_parquet(result.items, _items_file(self.data, model, task))
+        samples = result.items.to_pylist() if isinstance(settings, Samples) else []
         return {"scores": [asdict(score) for score in result.scores], "samples": samples}
+
+    def _load(self, model: str) -> Any:
+        from bessemer.evaluate.run import Materials, TrainingText
+        from bessemer.evaluate.subject import Subject
+        from bessemer.model.hardware import choose_device
+        from bessemer.model.memory import keep_freed_memory
+        from bessemer.stages.training_text import personal_data_in, training_documents
+        from bessemer.tokens.store import TokenStore
+
+        keep_freed_memory()
+        read = partial(training_documents, self.documents or [], self.splits)
+        return Materials(
+            Subject.load(self.models[model], dtype=self.dtype, device=choose_device()),
+            TokenStore.open(self.tokens) if self.tokens else None,
+            self.questions,
+            TrainingText(self.documents, read, personal_data_in) if self.documents is not None else None,
+        )
 
 
 STAGE = Stage(
     kind="evaluate",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model",),
-    optional=("tokens", "questions"),
+    many=("model",),
+    optional=("tokens", "questions", "documents"),
     produces="scores",
     run=run,
     libraries=("tokenizers", "torch"),

@@ -1,0 +1,63 @@
+"""The models that a stage is given: those of stages above, and others by path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bessemer import storage
+from bessemer.errors import InputError, UsageError
+from bessemer.hashes import sha256_of
+from bessemer.model.folder import CONFIG, model_files
+from bessemer.stages.base import Inputs
+
+PREFIX = "model/"
+
+
+def subjects(others: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
+    """The folder of each model by its name: the others, then those of the stages in the order of `from`.
+
+    Raises UsageError where two have one name.
+    """
+    found = {name: find_model(path) for name, path in others.items()}
+    for kind, artifact in inputs.items():
+        if kind.startswith(PREFIX):
+            name = kind.removeprefix(PREFIX)
+            if name in found:
+                raise UsageError(
+                    f"two models are called `{name}`: a stage's and one of `models`",
+                    hint="give the second another name",
+                )
+            found[name] = artifact.data
+    return found
+
+
+def content(others: Mapping[str, str]) -> Any:
+    """A JSON value that stands for the models by path, in their order and wherever they lie."""
+    found = []
+    for name, path in others.items():
+        files = model_files(find_model(path))
+        found.append([name, dict(zip([file.name for file in files], sha256_of(files), strict=True))])
+    return found
+
+
+def find_model(path: str) -> Path:
+    """The model's folder behind a path: itself, an artifact, a checkpoint, or a run, of which it is the newest model.
+
+    Raises InputError where there is none.
+    """
+    folder = Path(path)
+    plan = storage.read_json(folder / "plan.json") or {"stages": []}
+    made: list[Path] = [
+        folder.parent / "artifacts" / stage["kind"] / stage["fingerprint"]
+        for stage in reversed(plan["stages"])
+        if stage["produces"] == "model"
+    ]
+    for candidate in (folder, folder / "data", folder / "model", *(artifact / "data" for artifact in made)):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    raise InputError(
+        f"`{path}` holds no model",
+        hint="name a model's folder, an artifact, a checkpoint `checkpoints/step-N`, or the folder of a run",
+    )

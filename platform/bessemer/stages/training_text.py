@@ -1,0 +1,86 @@
+"""What `evaluate` asks of the documents that a model was trained on. Words are hashed as `dedup` hashes them, personal
+data is what `clean` takes for it: the folders of text do not know those of models, and here they meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bessemer.artifacts.documents import read_parquet, write_parquet
+from bessemer.artifacts.tables import document_parts
+from bessemer.clean.pii import find_personal_data
+from bessemer.clean.texts import Texts
+from bessemer.dedup.words import hash_words
+from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
+from bessemer.stages.base import Context
+from bessemer.stages.units import Unit, run_units
+
+COLUMNS = ["id", "url", "split", "text"]
+
+
+def training_documents(parts: Iterable[Path], splits: Sequence[str]) -> Iterator[pa.Table]:
+    """The documents of the splits, in bounded batches."""
+    for part in parts:
+        for batch in document_parts(part, COLUMNS):
+            chosen = batch.filter(pc.is_in(batch["split"], pa.array(splits)))
+            if len(chosen):
+                yield chosen
+
+
+def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
+    """The texts of the documents with these ids."""
+    found: dict[str, str] = {}
+    for part in parts:
+        for batch in document_parts(part, ["id", "text"]):
+            chosen = batch.filter(pc.is_in(batch["id"], pa.array(list(ids), pa.string())))
+            found |= dict(zip(chosen["id"].to_pylist(), chosen["text"].to_pylist(), strict=True))
+    return found
+
+
+def personal_data_in(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """For each text the personal data in it: (kind, the characters)."""
+    joined = Texts(texts)
+    found: list[list[tuple[str, str]]] = [[] for _ in texts]
+    for start, end, kind in find_personal_data(joined):
+        found[int(joined.ends.searchsorted(start))].append((kind, joined.joined[start:end]))
+    return found
+
+
+def contamination(
+    items: Sequence[Item], parts: Sequence[Path], splits: Sequence[str], threshold: float, work: Path, context: Context
+) -> pa.Table:
+    """Which items stand in the documents of the splits. Each part of the documents is a unit of work."""
+    write_parquet(pa.Table.from_pylist([asdict(item) for item in items], schema=_ITEMS_SCHEMA), work / "items.parquet")
+    units = [Unit(part.stem, part) for part in parts]
+    run_units(units, partial(_Scan, tuple(splits), work), work / "receipts", context, unit_name="parts")
+    index = Index.of(items, hash_words)
+    found = [Matches.load(work / f"{unit.name}.npz", index) for unit in units]
+    return judge(index, reduce(Matches.__or__, found, Matches.none(index)), threshold)
+
+
+_ITEMS_SCHEMA = pa.schema([("task", pa.string()), ("id", pa.string()), ("text", pa.large_string())])
+
+
+@dataclass
+class _Scan:
+    """Looks for the items in one part of the documents."""
+
+    splits: tuple[str, ...]
+    work: Path
+    index: Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        items = [Item(**row) for row in read_parquet(self.work / "items.parquet").to_pylist()]
+        self.index = Index.of(items, hash_words)
+
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+        documents = training_documents([unit.payload], self.splits)
+        scan(self.index, documents, hash_words).save(self.work / f"{unit.name}.npz")
+        return {}
