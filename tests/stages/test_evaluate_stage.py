@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
 
+from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
-from bessemer.errors import InputError, UsageError
+from bessemer.errors import InputError, RequirementNotMet, UsageError
 from bessemer.evaluate.scores import SCORES_SCHEMA, Score
+from bessemer.model import hub
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
 from bessemer.recipe.settings import result_settings
-from bessemer.stages import evaluate
+from bessemer.stages import canaries, evaluate
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
@@ -248,3 +252,186 @@ def test_evaluation_leaves_the_caller_with_gradients(
 ) -> None:
     evaluated(evaluate.Config(), inputs, make_artifact, make_context())
     assert torch.is_grad_enabled()
+
+
+# ------------------------------------------------------------------------------------------------ several models
+
+
+@pytest.fixture
+def two(inputs: dict[str, Artifact], make_artifact: Callable[..., Any]) -> dict[str, Artifact]:
+    """The same with a second model of other weights, and documents of which the training ones hold a question."""
+    base = inputs["model/pretrain"]
+    draft, seal_tuned = make_artifact("model", "tuned")
+    shutil.copytree(base.data, draft.data, dirs_exist_ok=True)
+    model = hub.load_model(base.data)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    export_model(model, draft.data, end_of_text_id=TokenizerFolder.open(base.data).end_of_text_id)
+    draft, seal_documents = make_artifact("documents")
+    held_out = [(str(number), text, "test") for number, text in enumerate(TEXTS)]
+    trained_on = [("seen", f"something else, and then: {TEXTS[3].upper()}", "train"), ("other", "nothing", "tune")]
+    rows = [
+        {"id": id, "text": text, "content_hash": "", "url": id, "source": "a", "split": split, "metadata": "{}"}
+        for id, text, split in (*held_out, *trained_on)
+    ]
+    write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), draft.data / "00000.parquet")
+    draft, seal_questions = make_artifact("questions", "asked")
+    queries = ("line 7 says that", "a queue holds what somebody will", "a file is read by whoever opens")
+    lines = [json.dumps({"query": query, "choices": [" the", " what"], "gold": 0}) for query in queries]
+    (draft.data / "test.jsonl").write_text("\n".join(lines))
+    return inputs | {"model/tuned": seal_tuned(), "documents": seal_documents(), "questions": seal_questions()}
+
+
+def test_models_are_evaluated_side_by_side_and_compared(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    draft, artifact = evaluated(evaluate.Config(), two, make_artifact, make_context())
+    scores = pq.read_table(artifact.data / "scores.parquet").to_pylist()
+    values = {(row["model"], row["task"], row["metric"], row["group"]): row["value"] for row in scores}
+    key = ("held_out", "bits_per_byte")
+    assert draft.metrics["evaluate/held_out/bits_per_byte"] == values["tuned", *key, None]
+    assert draft.metrics["evaluate/pretrain/held_out/bits_per_byte"] == values["pretrain", *key, None]
+    compared = pq.read_table(artifact.data / "comparisons.parquet").to_pylist()
+    found = {(row["task"], row["metric"]): row for row in compared}
+    assert set(found) == {key, ("questions", "acc"), ("questions", "acc_norm"), ("questions", "acc_mutual_info")}
+    row = found[key]
+    assert (row["model_a"], row["model_b"], row["n"]) == ("pretrain", "tuned", 12)
+    assert row["difference"] == pytest.approx(values["tuned", *key, None] - values["pretrain", *key, None])
+    assert row["low"] < row["difference"] < row["high"]
+    samples = [json.loads(line) for line in (artifact.data / "samples.jsonl").read_text().splitlines()]
+    prompts = [[s["prompt"] for s in samples if s["model"] == model] for model in ("pretrain", "tuned")]
+    assert prompts[0] == prompts[1]
+
+
+def test_contaminated_items_are_named_and_the_others_scored_alone(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    _, artifact = evaluated(evaluate.Config(), two, make_artifact, make_context())
+    rows = pq.read_table(artifact.data / "contamination.parquet").to_pylist()
+    seen = [row for row in rows if row["contaminated"]]
+    assert {(row["document"], row["url"], row["split"]) for row in seen} == {("seen", "seen", "train")}
+    # All numbers count as one word, so the twelve held-out lines are alike, and line 7 stands where line 3 does.
+    assert [row["id"] for row in seen if row["task"] == "questions"] == ["test:1"]
+    scores = pq.read_table(artifact.data / "scores.parquet").to_pylist()
+    shares = {(r["model"], r["task"]): (r["value"], r["n"]) for r in scores if r["metric"] == "contaminated"}
+    assert shares == {
+        ("pretrain", "held_out"): (1.0, 12), ("tuned", "held_out"): (1.0, 12),
+        ("pretrain", "questions"): (pytest.approx(1 / 3), 3), ("tuned", "questions"): (pytest.approx(1 / 3), 3),
+    }  # fmt: skip
+    clean = {(r["model"], r["metric"]): (r["value"], r["n"]) for r in scores if r["group"] == "clean items"}
+    items = pq.read_table(artifact.data / "items" / "tuned" / "questions.parquet").to_pylist()
+    assert clean["tuned", "acc"] == (np.mean([row["acc"] for row in items[1:]]), 2)
+    assert ("tuned", "bits_per_byte") not in clean
+    off = evaluate.Config(contamination=None)
+    _, without = evaluated(off, two, make_artifact, make_context(), "off")
+    assert not (without.data / "contamination.parquet").exists()
+
+
+def test_an_interrupted_comparison_continues_to_the_same_bytes(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    _, whole = evaluated(evaluate.Config(), two, make_artifact, make_context(), "whole")
+    draft, seal = make_artifact("scores", "interrupted")
+
+    class Killed(Exception):
+        pass
+
+    for most in (1, 4, 6):
+
+        def killed(done: int, total: int, unit: str, *, most: int = most, **facts: object) -> None:
+            if done == most or unit == "parts":
+                raise Killed
+
+        with pytest.raises(Killed):
+            evaluate.run(evaluate.Config(), two, draft, make_context(progress=killed))
+    evaluate.run(evaluate.Config(), two, draft, make_context())
+    shutil.rmtree(draft.work)
+    shutil.rmtree(whole.path / "work")
+    for path in whole.data.rglob("*.*"):
+        assert path.read_bytes() == (seal().data / path.relative_to(whole.data)).read_bytes(), path.name
+
+
+def test_a_requirement_that_is_not_met_ends_the_stage_with_its_scores_on_disk(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    draft, _ = make_artifact("scores")
+    wanted = {
+        "held_out/bits_per_byte": "<= 0.1",
+        "pretrain/held_out/bits_per_byte": "< 100",
+        "tuned - pretrain/questions/acc": "> 1",
+    }
+    with pytest.raises(RequirementNotMet) as caught:
+        evaluate.run(evaluate.Config(require=wanted), two, draft, make_context())
+    assert caught.value.message.startswith("2 requirements are not met: `held_out/bits_per_byte` is ")
+    assert caught.value.exit_code == 1
+    assert len(pq.read_table(draft.data / "scores.parquet"))
+    assert len(pq.read_table(draft.data / "comparisons.parquet"))
+    config = evaluate.Config(require={"questions/accuracy": "> 0"})
+    with pytest.raises(UsageError, match="`questions/accuracy`, which was not measured") as unknown:
+        evaluated(config, two, make_artifact, make_context(), "unknown")
+    assert unknown.value.hint == "did you mean `questions/acc`?"
+    config = evaluate.Config(require={"tune/questions/acc": "> 0"})
+    with pytest.raises(UsageError, match="the model `tune`"):
+        evaluated(config, two, make_artifact, make_context(), "early")
+    assert not (draft.path.parent / "early" / "data").exists()
+    with pytest.raises(ValidationError, match="is no condition"):
+        evaluate.Config(require={"questions/acc": "0.3"})
+
+
+def test_further_models_come_by_path_and_count_by_content(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> None:
+    earlier, checkpoint = two["model/tuned"], tmp_path / "checkpoints" / "step-7"
+    shutil.copytree(earlier.data, checkpoint / "model")
+    (tmp_path / "runs" / "some-run").mkdir(parents=True)
+    shutil.copytree(earlier.path, tmp_path / "runs" / "artifacts" / "pretrain" / "abc")
+    stages = [{"kind": "pretrain", "produces": "model", "fingerprint": "abc"}, {"kind": "x", "produces": "scores"}]
+    (tmp_path / "runs" / "some-run" / "plan.json").write_text(json.dumps({"stages": stages}))
+    places = [earlier.data, earlier.path, checkpoint, checkpoint / "model", tmp_path / "runs" / "some-run"]
+    configs = [evaluate.Config(models={"before": str(place)}) for place in places]
+    contents = [evaluate.outside(config) for config in configs]
+    assert all(content == contents[0] for content in contents)
+    assert contents[0] != evaluate.outside(evaluate.Config(models={"before": str(two["model/pretrain"].path)}))
+    del two["model/tuned"]
+    config = evaluate.Config(models={"before": str(checkpoint)}, tasks={"questions": {"kind": "multiple_choice"}})
+    _, artifact = evaluated(config, two, make_artifact, make_context())
+    assert pq.read_table(artifact.data / "scores.parquet")["model"][0].as_py() == "before"
+    clash = evaluate.Config(models={"pretrain": str(checkpoint)})
+    with pytest.raises(UsageError, match="two models are called `pretrain`"):
+        evaluated(clash, two, make_artifact, make_context(), "clash")
+    with pytest.raises(InputError, match="holds no model"):
+        evaluate.outside(evaluate.Config(models={"before": str(tmp_path)}))
+
+
+def test_what_a_model_should_not_do_is_measured_with_the_training_documents(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    tasks = {
+        "canaries": {"kind": "exposure", "num_candidates": 100, "num_controls": 2},
+        "personal": {"kind": "personal_data", "prompts": ["line 1"], "generation": {"max_new_tokens": 4}},
+    }
+    _, corpus = _planted(two["documents"], make_artifact, make_context)
+    config = evaluate.Config(tasks=tasks, contamination=None)
+    _, artifact = evaluated(config, two | {"documents": corpus}, make_artifact, make_context())
+    scores = pq.read_table(artifact.data / "scores.parquet").to_pylist()
+    found = {(row["task"], row["metric"], row["group"]) for row in scores}
+    assert found >= {("canaries", "exposure", "copies 2"), ("canaries", "control_exposure", None)}
+    assert found >= {("personal", "leak_rate", None), ("personal", "personal_data_rate", None)}
+    del two["documents"]
+    with pytest.raises(UsageError, match="the task `canaries` reads documents"):
+        evaluated(config, two, make_artifact, make_context(), "without")
+
+
+def _planted(documents: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any]) -> Any:
+    draft, seal = make_artifact("documents", "planted")
+    canaries.run(canaries.Config(num_copies=(2,), num_canaries=2), {"documents": documents}, draft, make_context())
+    return draft, seal()
+
+
+def test_tokens_of_other_documents_are_refused(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    made_from = {"documents": {"stage": "dedup", "fingerprint": "x", "digest": "another"}}
+    tokens = replace(two["tokens"], manifest=replace(two["tokens"].manifest, inputs=made_from))
+    with pytest.raises(UsageError, match="the tokens were not made of the documents"):
+        evaluated(evaluate.Config(), two | {"tokens": tokens}, make_artifact, make_context())

@@ -231,16 +231,21 @@ def _carry_out(
     units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
     receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
     found = dict(zip(pairs, receipts, strict=True))
-    by_task = [(model, task) for task in tasks for model in models]
-    rows = [{"model": model, "task": task} | row for model, task in by_task for row in found[model, task]["samples"]]
-    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-    storage.write_text(draft.data / "samples.jsonl", "".join(f"{line}\n" for line in lines))
-    return {
+    results = {
         (model, task): Result(
             [Score(**row) for row in found[model, task]["scores"]], read_parquet(_items_file(draft.data, model, task))
         )
-        for model, task in by_task
+        for task in tasks
+        for model in models
     }
+    lines = [
+        json.dumps({"model": model, "task": task} | row, ensure_ascii=False)
+        for (model, task), result in results.items()
+        if isinstance(tasks[task], Samples)
+        for row in result.items.to_pylist()
+    ]
+    storage.write_text(draft.data / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+    return results
 
 
 def _items_file(data: Path, model: str, task: str) -> Path:
@@ -328,8 +333,7 @@ class _Evaluate:
             self.materials, self.loaded = self._load(model), model
         result = run_task(settings, self.materials)
         write_parquet(result.items, _items_file(self.data, model, task))
-        samples = result.items.to_pylist() if isinstance(settings, Samples) else []
-        return {"scores": [asdict(score) for score in result.scores], "samples": samples}
+        return {"scores": [asdict(score) for score in result.scores]}
 
     def _load(self, model: str) -> Any:
         from bessemer.evaluate.run import Materials, TrainingText
