@@ -173,24 +173,62 @@ def _curves(path: Path, began: float, steps: int) -> None:
 
 
 def _scores(data: Path) -> None:
-    columns = ("task", "metric", "group", "value", "standard_error", "n", "chance")
+    """An earlier model beside the run's own; a few of the questions stand in its training documents."""
+    columns = ("model", "task", "metric", "group", "value", "standard_error", "n", "chance")
     rows = [
-        ("test", "bits_per_byte", None, 1.902, 0.021, 118, None),
-        ("test", "bits_per_byte", "library.test", 1.871, 0.024, 97, None),
-        ("test", "perplexity", None, 132.4, None, 118, None),
-        ("signatures", "acc", None, 0.394, 0.0219, 500, 0.25),
-        ("signatures", "acc_norm", None, 0.418, 0.0221, 500, 0.25),
+        ("before", "test", "bits_per_byte", None, 1.967, 0.022, 118, None),
+        ("pretrain", "test", "bits_per_byte", None, 1.902, 0.021, 118, None),
+        ("pretrain", "test", "bits_per_byte", "library.test", 1.871, 0.024, 97, None),
+        ("pretrain", "test", "perplexity", None, 132.4, None, 118, None),
+        ("before", "signatures", "acc", None, 0.386, 0.0218, 500, 0.25),
+        ("pretrain", "signatures", "acc", None, 0.394, 0.0219, 500, 0.25),
+        ("pretrain", "signatures", "acc_norm", None, 0.418, 0.0221, 500, 0.25),
+        ("pretrain", "signatures", "contaminated", None, 0.034, 0.0081, 500, None),
+        ("pretrain", "signatures", "acc", "clean items", 0.391, 0.0223, 483, None),
     ]
-    types = dict(zip(columns, (pa.string(),) * 3 + (pa.float64(),) * 2 + (pa.int64(), pa.float64()), strict=True))
+    types = dict(zip(columns, (pa.string(),) * 4 + (pa.float64(),) * 2 + (pa.int64(), pa.float64()), strict=True))
     table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=pa.schema(types))
     pq.write_table(table, data / "scores.parquet")
+    pq.write_table(pa.Table.from_pylist([_comparison(*row) for row in DIFFERENCES]), data / "comparisons.parquet")
+    seen = {"task": "signatures", "id": "test:17", "num_words": 31, "ngram_size": 13, "overlap": 0.52}
+    seen |= {"contaminated": True, "document": "x", "url": f"http://library.test/{NASTY}", "split": "train"}
+    pq.write_table(pa.Table.from_pylist([seen]), data / "contamination.parquet")
     samples = [
         ("The statistics module", " provides functions for the mean of data.", " offers functions for numeric data."),
         ("To open a file,", f" use open() {NASTY} and close it afterwards.", None),
     ]
-    for sample in samples:
-        line = dict(zip(("prompt", "completion", "reference"), sample, strict=True))
-        storage.append_line(data / "samples.jsonl", {"task": "samples", **line})
+    for model in ("before", "pretrain"):
+        for prompt, completion, reference in samples:
+            written = completion if model == "pretrain" else " is is is the the"
+            line = {"model": model, "task": "samples", "prompt": prompt, "completion": written, "reference": reference}
+            storage.append_line(data / "samples.jsonl", line)
+        items = [_item(number, right=(number + (model == "before")) % 3 > 0) for number in range(6)]
+        (data / "items" / model).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(items), data / "items" / model / "signatures.parquet")
+
+
+DIFFERENCES = [
+    ("test", "bits_per_byte", 1.967, 1.902, 0.008, 0.0002, True),
+    ("signatures", "acc", 0.386, 0.394, 0.0151, 0.62, False),
+]
+
+
+def _comparison(task: str, metric: str, before: float, after: float, error: float, p: float, noisy: bool) -> Any:
+    difference = after - before
+    return {
+        "task": task, "metric": metric, "model_a": "before", "model_b": "pretrain", "value_a": before,
+        "value_b": after, "difference": difference, "standard_error": error, "low": difference - 1.96 * error,
+        "high": difference + 1.96 * error, "p": p, "larger_than_noise": noisy, "n": 118, "num_resamples": 10_000,
+        "seed": 0,
+    }  # fmt: skip
+
+
+def _item(number: int, *, right: bool) -> Any:
+    return {
+        "id": f"test:{number}", "query": f"Question {number}: what does `statistics.fmean` take?",
+        "choices": [" an iterable of numbers", " a file"], "gold": [0],
+        "log_likelihoods": [-1.0, -2.0] if right else [-2.0, -1.0], "acc": float(right),
+    }  # fmt: skip
 
 
 def _manifest(

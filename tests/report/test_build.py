@@ -7,6 +7,8 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from demo_run import NASTY, build_demo_run
 
@@ -65,6 +67,14 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         "Bits per byte on held-out text",
         "0.394 ± 0.022",
         "The statistics module",
+        "pretrain − before",
+        "-0.065 -0.0807 … -0.0493 0.0002 larger than noise",
+        "0.386 → 0.394 +0.008 -0.0216 … +0.0376 0.62 within noise",
+        "3.4% 0.391 (n = 483)",
+        "signatures test:17 52% 13 train http://library.test/",
+        "before: is is is the the pretrain: provides functions",
+        "before (acc 0): a file",
+        "wanted: an iterable of numbers",
         "bessemer run pipelines/quickstart/recipe.yaml pretrain.learning_rate=2e-2",
         "0.02 USD",
         "6.3M",
@@ -127,6 +137,35 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     text = Outline(build(folder)).text
     assert "✗ failed" in text
     assert "training diverged at step 7" in text
+
+
+def test_scores_of_an_evaluation_that_failed_its_requirements_are_shown(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    lines = list(storage.read_lines(folder / "events.jsonl"))
+    (folder / "events.jsonl").unlink()
+    for line in lines[:-2]:
+        storage.append_line(folder / "events.jsonl", line)
+    ending = {"time": lines[-1]["time"], "error": "1 requirement is not met: `signatures/acc` is 0.394 ± 0.022"}
+    storage.append_line(folder / "events.jsonl", {**lines[-2], **ending, "event": "stage_failed"})
+    (next((tmp_path / "artifacts" / "evaluate").iterdir()) / "manifest.json").unlink()
+    text = Outline(build(folder)).text
+    assert "1 requirement is not met" in text
+    assert "larger than noise" in text
+
+
+def test_scores_of_one_model_and_of_earlier_versions_are_shown(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    (data,) = (tmp_path / "artifacts" / "evaluate").glob("*/data")
+    table = pq.read_table(data / "scores.parquet")
+    own = table.filter(pc.equal(table["model"], "pretrain"))
+    pq.write_table(own.drop_columns("model"), data / "scores.parquet")
+    for name in ("comparisons.parquet", "contamination.parquet", "samples.jsonl"):
+        (data / name).unlink()
+    shutil.rmtree(data / "items")
+    text = Outline(build(folder)).text
+    assert "signatures acc 0.394 ± 0.022" in text
+    assert "Differences between models" not in text
+    assert "Bars span 1.96 standard errors" in text
 
 
 def test_a_long_training_makes_no_long_report(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bessemer.report import scaling, sections
+from bessemer.report import evaluation, scaling, sections
 from bessemer.report.facts import Facts
 from bessemer.report.markup import element
 from bessemer.report.page import page
@@ -18,8 +18,8 @@ SECTIONS = [
     ("data", "Data", sections.data),
     ("training", "Training", sections.training),
     ("scaling", "Scaling law", scaling.scaling),
-    ("scores", "Scores", sections.scores),
-    ("samples", "Samples", sections.samples),
+    ("scores", "Scores", evaluation.scores),
+    ("samples", "Samples", evaluation.samples),
     ("lineage", "Lineage", sections.lineage),
     ("cost", "Cost", sections.cost),
     ("repeat", "Repeat", sections.repeat),

@@ -10,8 +10,8 @@ from typing import Any
 from bessemer import storage
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
-from bessemer.report.scores import Score, read_scores
-from bessemer.tracking.records import RunRecord, StageRecord, read_run
+from bessemer.report.scores import Evaluation
+from bessemer.tracking.records import FAILED, RunRecord, StageRecord, read_run
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,11 @@ class Facts:
         return [(stage, curves) for stage, curves in found if curves]
 
     @cached_property
-    def scores(self) -> list[Score]:
-        return [score for stage in self.finished for score in read_scores(stage.folder / "data")]
+    def evaluations(self) -> list[Evaluation]:
+        """Those that left scores; one whose requirements were not met has them too."""
+        ended = [stage for stage in self.stages if stage.manifest or stage.state == FAILED]
+        found = [Evaluation(stage.name, stage.folder / "data") for stage in ended]
+        return [evaluation for evaluation in found if evaluation.scores]
 
     @cached_property
     def metrics(self) -> dict[str, float]:

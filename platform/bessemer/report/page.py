@@ -98,3 +98,8 @@ def section(name: str, title: str, *content: Content) -> Html | None:
 
 def tile(value: str, what: str) -> Html:
     return element("div", element("b", value), element("span", what), class_="tile")
+
+
+def fold(title: str, *content: Content) -> Html:
+    """Content that is shown when its title is clicked."""
+    return element("details", element("summary", title), element("div", *content))

@@ -9,13 +9,12 @@ from typing import Any
 
 from bessemer.recipe import yaml
 from bessemer.report import charts
-from bessemer.report.charts import Interval, Series
+from bessemer.report.charts import Series
 from bessemer.report.curves import Curve
 from bessemer.report.dropped import Example, examples
 from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
-from bessemer.report.page import section, tile
-from bessemer.report.scores import Sample, Score, read_samples
+from bessemer.report.page import fold, section, tile
 from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
 from bessemer.units import format_bytes, format_count, format_seconds
 
@@ -24,7 +23,6 @@ STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}
 MOST_RULES = 12
 EXAMPLES = 3
 MOST_CHARTS = 10
-MOST_SAMPLES = 8
 
 CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Loss (nats a token)", ("train/loss", "validation/loss"), False),
@@ -82,7 +80,12 @@ def key_figures(facts: Facts) -> Html | None:
         tiles.append(tile(format_count(resolved["num_parameters"]), "parameters"))
     if "validation/bits_per_byte" in metrics:
         tiles.append(tile(f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte, held-out"))
-    judged = [score for score in facts.scores if score.chance is not None and score.group is None]
+    judged = [
+        score
+        for evaluation in facts.evaluations
+        for score in evaluation.scores
+        if score.chance is not None and score.group is None and score.model == evaluation.models[-1]
+    ]
     tiles += [tile(f"{s.value:.1%}", f"{s.task}: {s.metric}, chance {s.chance:.0%}") for s in judged[:3]]
     tiles.append(tile(format_seconds(facts.seconds), "of work in this run"))
     return element("div", tiles, class_="tiles")
@@ -191,7 +194,7 @@ def training(facts: Facts) -> Html | None:
         if resolved := stage.manifest.get("resolved"):
             flat = {name: value for name, value in resolved.items() if not isinstance(value, dict)}
             rows = [[name, element("code", _value(value))] for name, value in sorted(flat.items())]
-            parts.append(_fold("What was settled when training began", table(["setting", "value"], rows)))
+            parts.append(fold("What was settled when training began", table(["setting", "value"], rows)))
     return section("training", "Training", parts)
 
 
@@ -220,63 +223,6 @@ def _series(name: str, curve: Curve) -> list[Series]:
         Series(name, curve, faint=True),
         Series(f"{name} (mean of {span} points)", charts.smoothed(curve, span)),
     ]
-
-
-def scores(facts: Facts) -> Html | None:
-    whole = [score for score in facts.scores if score.group is None]
-    parts = [score for score in facts.scores if score.group is not None]
-    if not facts.scores:
-        return None
-    judged = [
-        Interval(f"{s.task} {s.metric}", s.value, s.standard_error, s.chance) for s in whole if s.chance is not None
-    ]
-    chart = [
-        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score."),
-        charts.interval_chart(judged),
-    ]
-    return section(
-        "scores",
-        "Scores",
-        chart if judged else None,
-        _score_table(whole),
-        _fold("By group", _score_table(parts)) if parts else None,
-    )
-
-
-def _score_table(found: list[Score]) -> Html:
-    rows = [
-        [
-            s.task,
-            s.metric,
-            s.group,
-            f"{s.value:.4g}",
-            f"± {s.standard_error:.2g}" if s.standard_error is not None else "",
-            f"{s.chance:.4g}" if s.chance is not None else "",
-            f"{s.n:,}",
-        ]
-        for s in found
-    ]
-    header_ = ["task", "metric", "group", "value", "standard error", "chance", "n"]
-    if not any(s.group for s in found):
-        header_, rows = header_[:2] + header_[3:], [row[:2] + row[3:] for row in rows]
-    return table(header_, rows, numeric=range(len(header_) - 4, len(header_)))
-
-
-def samples(facts: Facts) -> Html | None:
-    found = [sample for stage in facts.finished for sample in read_samples(stage.folder / "data", MOST_SAMPLES)]
-    return section("samples", "Samples", (_sample(sample) for sample in found))
-
-
-def _sample(sample: Sample) -> Html:
-    reference = element("blockquote", element("b", "in the document: "), sample.reference)
-    return element(
-        "div",
-        element(
-            "p", element("span", sample.prompt, class_="prompt"), element("span", sample.completion), class_="sample"
-        ),
-        reference if sample.reference else None,
-        class_="example",
-    )
 
 
 def lineage(facts: Facts) -> Html | None:
@@ -368,9 +314,9 @@ def repeat(facts: Facts) -> Html | None:
             "at this run.",
         ),
         element("pre", "\n".join(filter(None, commands))),
-        _fold("The recipe as it was given", element("pre", recipe)) if recipe else None,
-        _fold("Every setting, defaults included", element("pre", yaml.dump(settings))),
-        _fold("Versions", table(["library", "version"], versions)) if versions else None,
+        fold("The recipe as it was given", element("pre", recipe)) if recipe else None,
+        fold("Every setting, defaults included", element("pre", yaml.dump(settings))),
+        fold("Versions", table(["library", "version"], versions)) if versions else None,
     )
 
 
@@ -391,10 +337,6 @@ def _number(value: float) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _fold(title: str, *content: Html) -> Html:
-    return element("details", element("summary", title), element("div", *content))
 
 
 def _time(when: int) -> str:

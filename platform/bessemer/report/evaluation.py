@@ -1,0 +1,193 @@
+"""Evaluations in the report: scores, which differences between models are larger than noise, what models wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bessemer.report import charts
+from bessemer.report.charts import Interval
+from bessemer.report.facts import Facts
+from bessemer.report.markup import Content, Html, element, markup, table
+from bessemer.report.page import fold, section
+from bessemer.report.privacy import masked
+from bessemer.report.scores import CLEAN, CONTAMINATED, LONGEST, Evaluation, Sample, Score
+
+MOST_SAMPLES = 8
+MOST_CONTAMINATED = 20
+EXAMPLES = 2
+"""Answers shown of each task: as many of the best as of the worst."""
+
+
+def scores(facts: Facts) -> Html | None:
+    """The section of scores, one part for each evaluation."""
+    found = facts.evaluations
+    return section(
+        "scores",
+        "Scores",
+        ((element("h3", one.name) if len(found) > 1 else None, _scores(one)) for one in found),
+    )
+
+
+def _scores(evaluation: Evaluation) -> Html:
+    whole = [s for s in evaluation.scores if s.group is None and s.metric != CONTAMINATED]
+    parts = [s for s in evaluation.scores if s.group not in (None, CLEAN)]
+    several = len(evaluation.models) > 1
+    judged = [
+        Interval(f"{s.task} {s.metric}" + (f", {s.model}" if several else ""), s.value, s.standard_error, s.chance)
+        for s in whole
+        if s.chance is not None
+    ]
+    return markup(
+        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score.")
+        if judged
+        else None,
+        charts.interval_chart(judged) if judged else None,
+        _score_table(whole, evaluation),
+        _contaminated(evaluation),
+        fold("By group", _score_table(parts, evaluation)) if parts else None,
+        _comparisons(evaluation.comparisons),
+    )
+
+
+def _score_table(found: Sequence[Score], evaluation: Evaluation) -> Html:
+    """A row a score; columns that say nothing of any of them are left out."""
+    seen = {(s.model, s.task): s for s in evaluation.scores if s.metric == CONTAMINATED and s.group is None}
+    clean = {(s.model, s.task, s.metric): s for s in evaluation.scores if s.group == CLEAN}
+    columns: list[tuple[str, bool, list[Content]]] = [
+        ("model", False, [s.model if len(evaluation.models) > 1 else "" for s in found]),
+        ("task", False, [s.task for s in found]),
+        ("metric", False, [s.metric for s in found]),
+        ("group", False, [s.group or "" for s in found]),
+        ("value", True, [f"{s.value:.4g}" for s in found]),
+        ("standard error", True, [f"± {s.standard_error:.2g}" if s.standard_error is not None else "" for s in found]),
+        ("chance", True, [f"{s.chance:.4g}" if s.chance is not None else "" for s in found]),
+        ("n", True, [f"{s.n:,}" for s in found]),
+    ]
+    if not any(s.group for s in found):
+        shares = [seen.get((s.model, s.task)) for s in found]
+        others = [clean.get((s.model, s.task, s.metric)) for s in found]
+        columns.append(("contaminated", True, [f"{share.value:.1%}" if share else "" for share in shares]))
+        columns.append(("clean items only", True, [f"{o.value:.4g} (n = {o.n:,})" if o else "" for o in others]))
+    told = [column for column in columns if any(column[2])]
+    rows = zip(*(cells for _, _, cells in told), strict=True)
+    return table([name for name, _, _ in told], rows, numeric=[i for i, (_, right, _) in enumerate(told) if right])
+
+
+def _contaminated(evaluation: Evaluation) -> Html | None:
+    """The items that a training document has, with the document."""
+    found = evaluation.contaminated
+    if not found:
+        return None
+    rows = [
+        [row["task"], row["id"], f"{row['overlap']:.0%}", row["ngram_size"], row["split"], row["url"]]
+        for row in found[:MOST_CONTAMINATED]
+    ]
+    header = ["task", "item", "words seen", "n-gram", "split", "document that has most of it"]
+    more = len(found) - len(rows)
+    return fold(
+        f"Contaminated items ({len(found):,})",
+        table(header, rows, numeric=[2, 3]),
+        element("p", f"and {more:,} more in contamination.parquet", class_="quiet") if more else None,
+    )
+
+
+def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
+    if not found:
+        return None
+    rows = [
+        [
+            c["task"],
+            c["metric"],
+            f"{c['model_b']} − {c['model_a']}",
+            f"{c['value_a']:.4g} → {c['value_b']:.4g}",
+            f"{c['difference']:+.3g}",
+            f"{c['low']:+.3g} … {c['high']:+.3g}",
+            f"{c['p']:.2g}",
+            element("b", "larger than noise") if c["larger_than_noise"] else "within noise",
+        ]
+        for c in found
+    ]
+    header = ["task", "metric", "models", "values", "difference", "95 % interval", "p", ""]
+    first = found[0]
+    return markup(
+        element("h3", "Differences between models"),
+        element(
+            "p",
+            f"On the same items: intervals by a paired bootstrap of {first['num_resamples']:,} draws with seed "
+            f"{first['seed']}, p by swapping answers. Of those called larger than noise, 5 % are expected to be noise.",
+        ),
+        table(header, rows, numeric=[3, 4, 5, 6]),
+    )
+
+
+def samples(facts: Facts) -> Html | None:
+    """The section of what models wrote: continuations, then answers of tasks, good and bad."""
+    parts: list[Content] = []
+    for evaluation in facts.evaluations:
+        parts += [_sample(sample) for sample in evaluation.samples(MOST_SAMPLES)]
+        parts += _answers(evaluation)
+    return section("samples", "Samples", parts)
+
+
+def _sample(sample: Sample) -> Html:
+    alone = len(sample.completions) == 1
+    written = element("span", next(iter(sample.completions.values()))) if alone else None
+    return element(
+        "div",
+        element("p", element("span", sample.prompt, class_="prompt"), written, class_="sample"),
+        None if alone else [_quoted(f"{model}: ", text) for model, text in sample.completions.items()],
+        _quoted("in the document: ", sample.reference) if sample.reference else None,
+        class_="example",
+    )
+
+
+def _quoted(who: str, text: str) -> Html:
+    return element("blockquote", element("b", who), text)
+
+
+def _answers(evaluation: Evaluation) -> Iterator[Html]:
+    """For each task that asks for answers, some that the last model got right, and some that it did not."""
+    whole = [score for score in evaluation.scores if score.group is None and score.model == evaluation.models[-1]]
+    for task in dict.fromkeys(score.task for score in whole):
+        items = {model: evaluation.items(model, task) for model in evaluation.models}
+        last = items[evaluation.models[-1]]
+        metric = next((s.metric for s in whole if s.task == task and last and s.metric in last[0]), None)
+        if metric is None or "query" not in last[0]:
+            continue
+        order = sorted(range(len(last)), key=lambda place: -(last[place][metric] or 0.0))
+        chosen = list(dict.fromkeys([*order[:EXAMPLES], *order[-EXAMPLES:]]))
+        shown = [
+            _answer(metric, last[place], {m: rows[place] for m, rows in items.items() if len(rows) == len(last)})
+            for place in chosen
+        ]
+        yield fold(f"Answers of {task}: the best and the worst by {metric}", *shown)
+
+
+def _answer(metric: str, asked: dict[str, Any], answers: dict[str, dict[str, Any]]) -> Html:
+    wanted, *given = masked([text[:LONGEST] for text in (_wanted(asked), *(_given(row) for row in answers.values()))])
+    (query,) = masked([asked["query"][-LONGEST:]])
+    return element(
+        "div",
+        element("p", element("span", query, class_="prompt"), class_="sample"),
+        (
+            _quoted(f"{model} ({metric} {row[metric]:.3g}): ", text)
+            for (model, row), text in zip(answers.items(), given, strict=True)
+        ),
+        _quoted("wanted: ", wanted),
+        class_="example",
+    )
+
+
+def _wanted(row: dict[str, Any]) -> str:
+    if "choices" not in row:
+        return " | ".join(row["references"])
+    gold = row["gold"] if isinstance(row["gold"], list) else [row["gold"]]
+    return " | ".join(row["choices"][number] for number in gold)
+
+
+def _given(row: dict[str, Any]) -> str:
+    if "choices" not in row:
+        return str(row["answer"])
+    likelihoods = row["log_likelihoods"]
+    return str(row["choices"][likelihoods.index(max(likelihoods))])
