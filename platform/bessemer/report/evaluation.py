@@ -115,7 +115,8 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
         element(
             "p",
             f"On the same items: intervals by a paired bootstrap of {first['num_resamples']:,} draws with seed "
-            f"{first['seed']}, p by swapping answers. Of those called larger than noise, 5 % are expected to be noise.",
+            f"{first['seed']}, p by swapping answers. Of those called larger than noise, at most 5 % are expected to "
+            "be noise.",
         ),
         table(header, rows, numeric=[3, 4, 5, 6]),
     )
