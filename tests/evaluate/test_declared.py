@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from tiny_model import make_tiny_model
 
 from bessemer.evaluate import declared
-from bessemer.evaluate.items import check_items
+from bessemer.evaluate.items import read_items
 from bessemer.evaluate.kinds import Task
 from bessemer.evaluate.run import Materials, run_task
 from bessemer.evaluate.subject import Subject
@@ -38,7 +38,7 @@ def datasets(dataset: Callable[[str], Path]) -> Path:
 
 @pytest.mark.parametrize("name", declared.names())
 def test_a_packaged_task_finds_its_columns_in_the_real_data(name: str, datasets: Path) -> None:
-    check_items(TypeAdapter(Task).validate_python(resolved(name, datasets=str(datasets))))
+    read_items(TypeAdapter(Task).validate_python(resolved(name, datasets=str(datasets))))
 
 
 def test_every_packaged_task_runs_on_real_items(datasets: Path, tmp_path: Path) -> None:

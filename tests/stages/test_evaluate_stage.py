@@ -226,12 +226,17 @@ def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> Non
         }
     ).tasks
     scores = [
-        (task, Score(metric, 0.5, None, 1, group))
+        (model, task, Score(metric, 0.5, None, 1, group))
+        for model in ("base", "tuned")
         for task in "ab"
         for metric in ("acc", "acc_norm", "brier_score")
         for group in (None, "g")
     ]
-    assert list(evaluate.headlines(tasks, scores)) == ["evaluate/a/acc_norm", "evaluate/b/acc", "evaluate/a/acc"]
+    of_task = ["a/acc_norm", "b/acc", "a/acc"]
+    assert list(evaluate.headlines(tasks, scores, ["base", "tuned"])) == [
+        *(f"evaluate/{name}" for name in of_task),
+        *(f"evaluate/base/{name}" for name in of_task),
+    ]
 
 
 @pytest.mark.parametrize(
