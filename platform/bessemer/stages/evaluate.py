@@ -117,13 +117,13 @@ def outside(config: Config) -> Any:
     from bessemer.evaluate.datasets import content
     from bessemer.evaluate.items import read_items
 
-    found: dict[str, Any] = {"models": subjects.content(config.models)} if config.models else {}
+    found: dict[str, Any] = {"further models": subjects.content(config.models)} if config.models else {}
     for name, task in config.tasks.items():
         if isinstance(task, Items):
             try:
                 read_items(task)
                 datasets = (task.dataset, getattr(task, "fewshot_dataset", None))
-                found[f"task {name}"] = [None if dataset is None else content(dataset) for dataset in datasets]
+                found[name] = [None if dataset is None else content(dataset) for dataset in datasets]
             except InputError as error:
                 raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
     return found
