@@ -423,7 +423,7 @@ def test_what_a_model_should_not_do_is_measured_with_the_training_documents(
     assert found >= {("canaries", "exposure", "copies 2"), ("canaries", "control_exposure", None)}
     assert found >= {("personal", "leak_rate", None), ("personal", "personal_data_rate", None)}
     del two["documents"]
-    with pytest.raises(UsageError, match="the task `canaries` reads documents"):
+    with pytest.raises(UsageError, match="the task `canaries` reads training documents"):
         evaluated(config, two, make_artifact, make_context(), "without")
 
 

@@ -180,7 +180,6 @@ def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | Non
     from bessemer.evaluate.items import read_items
 
     for name, task in tasks.items():
-        lacking = ""
         if isinstance(task, MultipleChoice) and task.dataset is None:
             if questions is None:
                 raise UsageError(
@@ -188,16 +187,20 @@ def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | Non
                     hint="set its `dataset` to a file of questions, or put a stage `questions` before `evaluate`",
                 )
             read_items(task, questions)
-        begins = isinstance(task, Samples | PersonalData) and not task.prompts
-        if "tokens" not in inputs and (begins or isinstance(task, BitsPerByte | Memorisation)):
-            lacking = "tokens"
-        if "documents" not in inputs and isinstance(task, Exposure | PersonalData):
-            lacking = "documents"
-        if lacking:
-            raise UsageError(
-                f"the task `{name}` reads {lacking}, and no stage above makes any",
-                hint="put `tokenize` before `evaluate`, or leave the task out",
-            )
+        begins = not getattr(task, "prompts", ())
+        needed = []
+        if isinstance(task, BitsPerByte) or (isinstance(task, Samples) and begins):
+            needed.append(("held-out text", "tokens"))
+        if isinstance(task, Memorisation) or (isinstance(task, PersonalData) and begins):
+            needed.append(("training text", "tokens"))
+        if isinstance(task, Exposure | PersonalData):
+            needed.append(("training documents", "documents"))
+        for what, kind in needed:
+            if kind not in inputs:
+                raise UsageError(
+                    f"the task `{name}` reads {what}, and no stage above makes {kind}",
+                    hint="put `tokenize` before `evaluate`" if kind == "tokens" else "leave the task out",
+                )
     if "documents" in inputs and "tokens" in inputs:
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
         if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
