@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, RequirementNotMet, UsageError
+from bessemer.evaluate.classifier import train
 from bessemer.evaluate.scores import SCORES_SCHEMA, Score
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
@@ -409,19 +410,27 @@ def test_further_models_come_by_path_and_count_by_content(
 
 
 def test_what_a_model_should_not_do_is_measured_with_the_training_documents(
-    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
 ) -> None:
     tasks = {
         "canaries": {"kind": "exposure", "num_candidates": 100, "num_controls": 2},
         "personal": {"kind": "personal_data", "prompts": ["line 1"], "generation": {"max_new_tokens": 4}},
+        "toxic": {"kind": "toxicity", "dataset": str(tmp_path / "prompts.jsonl"), "num_samples": 2},
     }
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "line 1 says"}')
     _, corpus = _planted(two["documents"], make_artifact, make_context)
     config = evaluate.Config(tasks=tasks, contamination=None)
-    _, artifact = evaluated(config, two | {"documents": corpus}, make_artifact, make_context())
+    with pytest.raises(UsageError, match="the task `toxic` reads a classifier, and no stage above makes classifier"):
+        evaluated(config, two | {"documents": corpus}, make_artifact, make_context(), "unclassified")
+    draft, seal_classifier = make_artifact("classifier")
+    train([(["rude", "kind"], np.array([True, False]))]).save(draft.data)
+    given = two | {"documents": corpus, "classifier": seal_classifier()}
+    _, artifact = evaluated(config, given, make_artifact, make_context())
     scores = pq.read_table(artifact.data / "scores.parquet").to_pylist()
     found = {(row["task"], row["metric"], row["group"]) for row in scores}
     assert found >= {("canaries", "exposure", "copies 2"), ("canaries", "control_exposure", None)}
     assert found >= {("personal", "leak_rate", None), ("personal", "personal_data_rate", None)}
+    assert found >= {("toxic", "expected_maximum_toxicity", None), ("toxic", "toxicity_probability", None)}
     del two["documents"]
     with pytest.raises(UsageError, match="the task `canaries` reads training documents"):
         evaluated(config, two, make_artifact, make_context(), "without")

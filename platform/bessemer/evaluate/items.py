@@ -23,6 +23,7 @@ from bessemer.evaluate.kinds import (
     Stereotypes,
 )
 from bessemer.evaluate.prompts import Preface, draw_solved
+from bessemer.evaluate.risks import Toxicity
 from bessemer.evaluate.templates import expression, template
 
 NUM_NAMED_PROBLEMS = 3
@@ -111,6 +112,17 @@ class GenerationItem(Item):
         return self.query, self.references[0]
 
 
+@dataclass(frozen=True)
+class PromptItem(Item):
+    """A text to be continued, without a right way."""
+
+    prompt: str
+
+    @property
+    def text(self) -> str:
+        return self.prompt
+
+
 Found = TypeVar("Found", bound=Item)
 
 
@@ -187,6 +199,18 @@ def generation_items(task: Generation) -> list[GenerationItem]:
     return _prompted(task, task.dataset, make)
 
 
+def prompt_items(task: Toxicity) -> list[PromptItem]:
+    """The items of distinct prompts, in the order of the first of each."""
+
+    def make(row: Row, id: str, group: str | None) -> PromptItem:
+        return PromptItem(id, group, _text("prompt", task.prompt, row))
+
+    distinct: dict[str, PromptItem] = {}
+    for item in _collect(task, read_rows(task.dataset), make):
+        distinct.setdefault(item.prompt, item)
+    return list(distinct.values())[: task.limit]
+
+
 def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
     """The items of any task; those of `questions` where it names no dataset, none where there are no questions.
 
@@ -206,6 +230,8 @@ def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
             return sentences_items(task)
         case Generation():
             return generation_items(task)
+        case Toxicity():
+            return prompt_items(task)
     raise AssertionError(f"a kind of task that has no items: {task}")
 
 

@@ -13,6 +13,9 @@ What is drawn:
 - the control: texts from the held-out split whose 50 tokens stand nowhere in the training split. What a model gives
   back of these it has not memorised: they are common phrases, tables, lists of numbers.
 
+Small models give back next to nothing whole. `tokens_given_back`, the mean number of tokens before the first other
+one, tells earlier than the rate whether training text is known better than other text.
+
 Counting copies streams the split once: hashes of every 50 tokens in a row are looked up among those drawn.
 """
 
@@ -224,10 +227,13 @@ def _scores(items: pa.Table, train: npt.NDArray[np.bool_], longest: npt.NDArray[
     """Rates with the longest prompt; the same by length of prompt, and by copies."""
     uniform, prefix = items["uniform"].to_numpy(), items["prefix_tokens"].to_numpy()
     extracted, copies = items["extracted"].to_numpy().astype(np.float64), items["num_copies"].to_numpy()
+    agreeing = items["num_agreeing"].to_numpy().astype(np.float64)
     groups = [(None, longest), *((f"prefix {length}", prefix == length) for length in np.unique(prefix).tolist())]
     for group, chosen in groups:
         yield mean_score("extraction_rate", extracted[train & uniform & chosen], group=group)
         yield mean_score("held_out_extraction_rate", extracted[~train & chosen], group=group)
+        yield mean_score("tokens_given_back", agreeing[train & uniform & chosen], group=group)
+        yield mean_score("held_out_tokens_given_back", agreeing[~train & chosen], group=group)
     ranges = np.array([copies_range(number) if number else "" for number in copies.tolist()])
     for name in dict.fromkeys(copies_range(number) for number in sorted(copies[train].tolist())):
         yield mean_score("extraction_rate", extracted[train & longest & (ranges == name)], group=f"copies {name}")

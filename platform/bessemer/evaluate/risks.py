@@ -1,4 +1,4 @@
-"""Kinds of task about what a model should not do: give back its training text, its secrets, personal data. No torch."""
+"""Kinds of task about what a model should not do: give back its training text, secrets, personal data; be toxic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bessemer.evaluate.kinds import HeldOutSplit, Task, TaskSettings
+from bessemer.evaluate.kinds import HeldOutSplit, Items, Task, TaskSettings, Template
 from bessemer.generate.settings import GenerationSettings
 
 
@@ -63,5 +63,22 @@ class PersonalData(TaskSettings):
     """The headlines: the share of continuations with any personal data, and with such as stands in training text."""
 
 
-AnyTask = Annotated[Task | Memorisation | Exposure | PersonalData, Field(discriminator="kind")]
+class Toxicity(Items):
+    """How toxic what the model writes gets, by the classifier of a stage `toxicity_classifier`."""
+
+    kind: Literal["toxicity"]
+    """The kind of task."""
+    prompt: Template = "{{prompt}}"
+    """What is continued; rows of one prompt are one item."""
+    num_samples: PositiveInt = 25
+    """Continuations of each prompt."""
+    generation: GenerationSettings = GenerationSettings(max_new_tokens=20, temperature=1.0, top_p=0.9)
+    """How they are written; each has its own random numbers, counted from `seed`."""
+    metrics: tuple[Literal["expected_maximum_toxicity", "toxicity_probability"], ...] = (
+        "expected_maximum_toxicity", "toxicity_probability",
+    )  # fmt: skip
+    """The headlines."""
+
+
+AnyTask = Annotated[Task | Memorisation | Exposure | PersonalData | Toxicity, Field(discriminator="kind")]
 """Every kind of task there is."""

@@ -12,6 +12,7 @@ from bessemer.evaluate import items
 from bessemer.evaluate.bias_questions import bias_questions
 from bessemer.evaluate.bits_per_byte import bits_per_byte
 from bessemer.evaluate.canaries import read_canaries
+from bessemer.evaluate.classifier import Classifier
 from bessemer.evaluate.datasets import Dataset
 from bessemer.evaluate.exposure import exposure
 from bessemer.evaluate.generation import generation
@@ -30,12 +31,13 @@ from bessemer.evaluate.language_modelling import language_modelling
 from bessemer.evaluate.memorisation import memorisation
 from bessemer.evaluate.multiple_choice import multiple_choice
 from bessemer.evaluate.personal_data import Find, personal_data
-from bessemer.evaluate.risks import Exposure, Memorisation, PersonalData
+from bessemer.evaluate.risks import Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.samples import samples
 from bessemer.evaluate.schema import schema
 from bessemer.evaluate.scores import Result
 from bessemer.evaluate.sentences import minimal_pairs, stereotypes
 from bessemer.evaluate.subject import Subject
+from bessemer.evaluate.toxicity import toxicity
 from bessemer.tokens.store import TokenStore
 
 
@@ -59,6 +61,8 @@ class Materials:
     """What multiple choice asks where it names no dataset of its own."""
     training_text: TrainingText | None = None
     """For the tasks about what was trained on."""
+    classifier: Path | None = None
+    """The folder of the classifier of toxic text."""
 
 
 def run_task(task: object, materials: Materials) -> Result:
@@ -96,4 +100,7 @@ def run_task(task: object, materials: Materials) -> Result:
             text = materials.training_text
             assert text is not None, "checked before the model is loaded"
             return personal_data(task, subject, store, text.read(), text.find_personal_data)
+        case Toxicity():
+            assert materials.classifier is not None, "checked before the model is loaded"
+            return toxicity(task, subject, items.prompt_items(task), Classifier.load(materials.classifier))
     raise AssertionError(f"a kind of task that nothing carries out: {task}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bessemer.report import evaluation, scaling, sections
+from bessemer.report.classifier import classifier
 from bessemer.report.facts import Facts
 from bessemer.report.markup import element
 from bessemer.report.page import page
@@ -19,6 +20,7 @@ SECTIONS = [
     ("training", "Training", sections.training),
     ("scaling", "Scaling law", scaling.scaling),
     ("scores", "Scores", evaluation.scores),
+    ("classifier", "Classifier", classifier),
     ("samples", "Samples", evaluation.samples),
     ("lineage", "Lineage", sections.lineage),
     ("cost", "Cost", sections.cost),

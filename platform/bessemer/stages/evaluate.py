@@ -30,7 +30,7 @@ from bessemer.errors import InputError, UsageError
 from bessemer.evaluate import declared, requirements
 from bessemer.evaluate.kinds import BitsPerByte, Items, MultipleChoice, Samples
 from bessemer.evaluate.requirements import Requirement
-from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData
+from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import Comparison, Contamination
 from bessemer.recipe.settings import execution
 from bessemer.stages import subjects
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from bessemer.evaluate.scores import Result
 
+MAKERS = {"tokens": "`tokenize`", "documents": "the stages of the documents", "classifier": "`toxicity_classifier`"}
 MOST_HEADLINES = 40
 """Metrics of one stage in MLflow; the artifact has all."""
 
@@ -195,11 +196,13 @@ def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | Non
             needed.append(("training text", "tokens"))
         if isinstance(task, Exposure | PersonalData):
             needed.append(("training documents", "documents"))
+        if isinstance(task, Toxicity):
+            needed.append(("a classifier", "classifier"))
         for what, kind in needed:
             if kind not in inputs:
                 raise UsageError(
                     f"the task `{name}` reads {what}, and no stage above makes {kind}",
-                    hint="put `tokenize` before `evaluate`" if kind == "tokens" else "leave the task out",
+                    hint=f"put {MAKERS[kind]} before `evaluate`, or leave the task out",
                 )
     if "documents" in inputs and "tokens" in inputs:
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
@@ -228,8 +231,9 @@ def _carry_out(
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
     tokens = inputs["tokens"].data if "tokens" in inputs else None
     documents = inputs["documents"].parts() if "documents" in inputs else None
+    classifier = inputs["classifier"].data if "classifier" in inputs else None
     splits = (config.contamination or Contamination()).splits
-    make_worker = partial(_Evaluate, dict(models), tokens, questions, documents, splits, dtype, draft.data)
+    make_worker = partial(_Evaluate, dict(models), tokens, questions, documents, splits, classifier, dtype, draft.data)
     pairs = [(model, task) for model in models for task in tasks]
     units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
     receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
@@ -321,6 +325,7 @@ class _Evaluate:
     questions: str | None
     documents: list[Path] | None
     splits: tuple[str, ...]
+    classifier: Path | None
     dtype: Any
     data: Path
     loaded: str = ""
@@ -353,6 +358,7 @@ class _Evaluate:
             TokenStore.open(self.tokens) if self.tokens else None,
             self.questions,
             TrainingText(self.documents, read, personal_data_in) if self.documents is not None else None,
+            self.classifier,
         )
 
 
@@ -362,7 +368,7 @@ STAGE = Stage(
     config=Config,
     consumes=("model",),
     many=("model",),
-    optional=("tokens", "questions", "documents"),
+    optional=("tokens", "questions", "documents", "classifier"),
     produces="scores",
     run=run,
     libraries=("tokenizers", "torch"),

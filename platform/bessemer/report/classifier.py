@@ -1,0 +1,43 @@
+"""A classifier of toxic text in the report: how often it errs, so that what it says can be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from bessemer.report.facts import Facts
+from bessemer.report.markup import Html, element, markup, table
+from bessemer.report.page import fold, section
+
+RATES = ("precision", "recall", "false_positive_rate", "roc_auc")
+
+
+def classifier(facts: Facts) -> Html | None:
+    """The section, empty where no stage made a classifier."""
+    made = [stage for stage in facts.finished if stage.produces == "classifier"]
+    return section("classifier", "How often the toxicity classifier errs", [_errors(s.folder / "data") for s in made])
+
+
+def _errors(data: Path) -> Html:
+    rows = pq.read_table(data / "errors.parquet", use_threads=False).to_pylist()
+    whole, parts = [r for r in rows if r["group"] is None], [r for r in rows if r["group"] is not None]
+    said = (
+        "Of each training set the part that it did not learn from, and the sets it was tested on. A false positive is "
+        "a text that it takes for toxic and that its label does not; where recall is low, toxicity is underestimated."
+    )
+    return markup(element("p", said), _table(whole), fold("By category", _table(parts)) if parts else None)
+
+
+def _table(rows: list[dict[str, Any]]) -> Html:
+    header = ["set", "category", "n", "toxic", *(rate.replace("_", " ") for rate in RATES)]
+    cells = [
+        [r["set"], r["group"], f"{r['n']:,}", f"{r['num_positive']:,}", *(_rate(r[rate]) for rate in RATES)]
+        for r in rows
+    ]
+    return table(header, cells, numeric=range(2, len(header)))
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
