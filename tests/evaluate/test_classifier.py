@@ -97,6 +97,15 @@ def test_errors_are_counted_in_all_and_by_category(tmp_path: Path) -> None:
     assert (y.group, y.recall, y.false_positive_rate, y.roc_auc) == ("y", 0.5, None, None)
 
 
+def test_what_belongs_together_stands_on_one_side(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("\n".join(["text,prompt,label", *(f"t{n},p{n % 40},{'x' * (n % 2)}" for n in range(400))]))
+    learnt, held_out = read_texts(LabelledTexts(dataset=str(path), split_by="{{prompt}}")).split(0.25)
+    assert not set(learnt.keys) & set(held_out.keys)
+    assert len(learnt.texts) + len(held_out.texts) == 400
+    assert 2 < len(set(held_out.keys)) < 20
+
+
 @pytest.mark.parametrize(
     ("label", "complaint"), [("kind == 'ugly'", "all of one class"), ("colour", "line 2 is no labelled text")]
 )

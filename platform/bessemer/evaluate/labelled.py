@@ -29,39 +29,47 @@ class LabelledTexts(Settings):
     """Whether it is of the class."""
     group: Template | None = None
     """The category of a text; errors are also counted by category."""
+    split_by: Template | None = None
+    """What texts have in common that must not be learnt from some and tested on others, as the prompt that they
+    continue; equal texts if unset."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts, whether each is of the class, and their categories, empty where they have none."""
+    """Texts, whether each is of the class, their categories, empty where they have none, and what splits them."""
 
     texts: list[str]
     labels: npt.NDArray[np.bool_]
     groups: list[str]
+    keys: list[str]
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> Texts:
         places = np.flatnonzero(chosen)
-        return Texts([self.texts[i] for i in places], self.labels[chosen], [self.groups[i] for i in places])
+        texts, groups, keys = ([column[i] for i in places] for column in (self.texts, self.groups, self.keys))
+        return Texts(texts, self.labels[chosen], groups, keys)
 
     def split(self, held_out_ratio: float) -> tuple[Texts, Texts]:
-        """(the texts to train on, those held out), by the hash of the text: equal texts stand on one side."""
-        held_out = np.array([unit_interval("held out", text) < held_out_ratio for text in self.texts], bool)
+        """(the texts to train on, those held out), by the hash of their keys."""
+        held_out = np.array([unit_interval("held out", key) < held_out_ratio for key in self.keys], bool)
         return self.only(~held_out), self.only(held_out)
 
 
 def read_texts(settings: LabelledTexts) -> Texts:
     """Every text. Raises InputError where a row has none, or where all or none are of the class."""
-    texts, labels, groups = [], [], []
+    texts: list[str] = []
+    labels, groups, keys = [], [], []
     for row in read_rows(settings.dataset):
         try:
             texts.append(template(settings.text)(row.values))
             labels.append(bool(expression(settings.label)(row.values)))
             groups.append("" if settings.group is None else template(settings.group)(row.values))
+            keys.append(texts[-1] if settings.split_by is None else template(settings.split_by)(row.values))
         except (TemplateError, ValueError, TypeError, LookupError) as error:
             raise InputError(
-                f"{row.place} is no labelled text: {error}", hint="mend the row, or `text`, `label` and `group`"
+                f"{row.place} is no labelled text: {error}",
+                hint="mend the row, or the set's `text`, `label`, `group` and `split_by`",
             ) from error
-    found = Texts(texts, np.array(labels, bool), groups)
+    found = Texts(texts, np.array(labels, bool), groups, keys)
     if found.labels.all() or not found.labels.any():
         raise InputError(
             f"the texts of `{settings.dataset}` are all of one class", hint="mend `label`, or add texts of the other"
