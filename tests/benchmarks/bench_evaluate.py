@@ -123,7 +123,7 @@ def main() -> None:
         texts = [item["query"] + " " + " ".join(item["choices"]) for item in items]
         tokenizer = TokenizerFolder.trained(train_tokenizer(texts, vocab_size=VOCABULARY))
         tokenizer.save(folder)
-        hub.export_model(model, folder, end_of_text_id=tokenizer.end_of_text_id)
+        hub.export_model(model, folder, stop_ids=[tokenizer.end_of_text_id])
         dataset = folder / "items.jsonl"
         dataset.write_text("".join(json.dumps(item) + "\n" for item in items))
         lengths = [len(tokenizer.encode(text)) for text in texts]
