@@ -272,7 +272,7 @@ def two(inputs: dict[str, Artifact], make_artifact: Callable[..., Any]) -> dict[
     model = hub.load_model(base.data)
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    export_model(model, draft.data, end_of_text_id=TokenizerFolder.open(base.data).end_of_text_id)
+    export_model(model, draft.data, stop_ids=[TokenizerFolder.open(base.data).end_of_text_id])
     draft, seal_documents = make_artifact("documents")
     held_out = [(str(number), text, "test") for number, text in enumerate(TEXTS)]
     trained_on = [("seen", f"something else, and then: {TEXTS[3].upper()}", "train"), ("other", "nothing", "tune")]
