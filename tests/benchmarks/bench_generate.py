@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.bench_generate [--rounds 5] [--max-new-tokens 64]
 
-Greedy continuation of random prompts of 32 tokens by a random model of the quickstart's shape, in bf16 and fp32; both
-sides have the same weights (through the exported folder) and write the same number of tokens. The rounds are
-interleaved, because a machine is seldom alone; the best round of each counts. In fp32 the tokens must be equal.
+Continuation of random prompts of 32 tokens by a random model of the quickstart's shape, in bf16 and fp32, greedy and
+drawn at temperature 1, as rollouts are; both sides have the same weights (through the exported folder) and write the
+same number of tokens. The rounds are interleaved, because a machine is seldom alone; the best round of each counts.
+Greedy tokens must be equal in fp32.
 """
 
 from __future__ import annotations
@@ -44,20 +45,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         hub.export_model(model, Path(folder))
         for dtype in (torch.bfloat16, torch.float32):
-            for rows in (1, 16):
+            for rows, temperature in ((1, 0), (16, 0), (16, 1)):
                 prompts = torch.randint(1, VOCABULARY, (rows, PROMPT_TOKENS), generator=generator)
                 contestants = {
-                    "bessemer": ours(Path(folder), dtype, prompts, arguments.max_new_tokens),
-                    "transformers": peer(Path(folder), dtype, prompts, arguments.max_new_tokens),
+                    "bessemer": ours(Path(folder), dtype, prompts, arguments.max_new_tokens, temperature),
+                    "transformers": peer(Path(folder), dtype, prompts, arguments.max_new_tokens, temperature),
                 }
-                compare(contestants, rows, dtype, arguments)
+                compare(contestants, rows, dtype, temperature, arguments)
 
 
 def compare(
-    contestants: dict[str, Callable[[], list[list[int]]]], rows: int, dtype: torch.dtype, arguments: argparse.Namespace
+    contestants: dict[str, Callable[[], list[list[int]]]],
+    rows: int,
+    dtype: torch.dtype,
+    temperature: int,
+    arguments: argparse.Namespace,
 ) -> None:
     tokens = {name: run() for name, run in contestants.items()}
-    if dtype == torch.float32:
+    if dtype == torch.float32 and not temperature:
         assert tokens["bessemer"] == tokens["transformers"], "the tokens differ"
     best = dict.fromkeys(contestants, float("inf"))
     for _ in range(arguments.rounds):
@@ -66,15 +71,18 @@ def compare(
             run()
             best[name] = min(best[name], time.perf_counter() - started)
     speed = {name: rows * arguments.max_new_tokens / seconds for name, seconds in best.items()}
+    what = f"{str(dtype).removeprefix('torch.'):9} batch {rows:2}, {'drawn ' if temperature else 'greedy'}"
     print(
-        f"{str(dtype).removeprefix('torch.'):9} batch {rows:2}: bessemer {speed['bessemer']:7.0f} tokens/s, "
-        f"transformers {speed['transformers']:7.0f}, ours is {speed['bessemer'] / speed['transformers']:.2f}x"
+        f"{what}: bessemer {speed['bessemer']:7.0f} tokens/s, transformers {speed['transformers']:7.0f}, "
+        f"ours is {speed['bessemer'] / speed['transformers']:.2f}x"
     )
 
 
-def ours(folder: Path, dtype: torch.dtype, prompts: torch.Tensor, count: int) -> Callable[[], list[list[int]]]:
+def ours(
+    folder: Path, dtype: torch.dtype, prompts: torch.Tensor, count: int, temperature: int
+) -> Callable[[], list[list[int]]]:
     model = hub.load_model(folder, dtype=dtype)
-    settings = [GenerationSettings(temperature=0, max_new_tokens=count)] * len(prompts)
+    settings = [GenerationSettings(temperature=temperature, top_p=1.0, max_new_tokens=count)] * len(prompts)
 
     def run() -> list[list[int]]:
         batch, tokens = Batch(model, prompts.tolist(), settings), [[] for _ in prompts]
@@ -86,15 +94,18 @@ def ours(folder: Path, dtype: torch.dtype, prompts: torch.Tensor, count: int) ->
     return run
 
 
-def peer(folder: Path, dtype: torch.dtype, prompts: torch.Tensor, count: int) -> Callable[[], list[list[int]]]:
+def peer(
+    folder: Path, dtype: torch.dtype, prompts: torch.Tensor, count: int, temperature: int
+) -> Callable[[], list[list[int]]]:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     mask = torch.ones_like(prompts)
+    how = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
 
     def run() -> list[list[int]]:
         found = model.generate(
-            prompts, attention_mask=mask, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0
+            prompts, attention_mask=mask, max_new_tokens=count, min_new_tokens=count, pad_token_id=0, **how
         )
         return found[:, PROMPT_TOKENS:].tolist()
 

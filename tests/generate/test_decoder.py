@@ -1,4 +1,4 @@
-"""Single steps give the logits of the general network, for both families, tied or not, in rows of unequal length."""
+"""Prompts and single steps give the logits of the general network, for both families, in rows of unequal length."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_logits_equal_those_of_the_whole_text(qk_norm: bool, dtype: torch.dtype,
     model.to(dtype).compute_dtype = dtype
     cache = KeyValueCache(model.config, 3, 20, dtype=dtype)
     lengths = torch.tensor([4, 9, 6])
-    model.hidden_states(tokens[:, :9], cache=cache)
-    cache.advance(lengths.tolist())
     decoder = Decoder(model)
+    logits = decoder.step(tokens[:, :9], cache, at=[length - 1 for length in lengths.tolist()])
+    cache.advance(lengths.tolist())
     for step in range(8):
         places = lengths + step
+        expected = whole[torch.arange(3), places - 1]
+        assert (logits.float() - expected).abs().max() < tolerance * expected.abs().max()
         logits = decoder.step(tokens.gather(1, places[:, None]).squeeze(1), cache)
         cache.advance(1)
-        expected = whole[torch.arange(3), places]
-        assert (logits.float() - expected).abs().max() < tolerance * expected.abs().max()

@@ -47,9 +47,9 @@ def _confine() -> list[str]:
         _limit(resource.RLIMIT_NPROC, 0)
         return ["network", "processes", "files"]
     confine.die_with_parent()
-    library = f"{sys.base_prefix}/lib"
+    own = (f"{sys.base_prefix}/lib", f"{sys.base_prefix}/{sys.platlibdir}")
     unprotected = []
-    if not confine.give_up_files([library, *_LIBRARIES, *_DEVICES], [os.curdir, "/dev/null"]):
+    if not confine.give_up_files([*own, *_LIBRARIES, *_DEVICES], [os.curdir, "/dev/null"]):
         unprotected.append("files")
     if not confine.give_up_calls():
         _limit(resource.RLIMIT_NPROC, 0)
