@@ -118,7 +118,7 @@ def test_lines_of_standard_input_are_messages(folder: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stdout.count("\n") >= 3
     assert "<|" not in done.stdout
-    assert "the context is full: forgotten are the oldest" in done.stderr
+    assert "the context is full; questions forgotten" in done.stderr
     assert (
         CliRunner().invoke(chat, arguments, input="Hello there\n\nWhat is 2 + 2?\nI am fine.\n").stdout == done.stdout
     )

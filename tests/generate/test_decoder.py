@@ -16,11 +16,11 @@ from bessemer.model.transformer import Transformer
 @torch.no_grad()
 def test_logits_equal_those_of_the_whole_text(qk_norm: bool, dtype: torch.dtype, tolerance: float) -> None:
     shape = ModelShape(size="nano", num_hidden_layers=2, qk_norm=qk_norm, tie_word_embeddings=qk_norm)
-    model = Transformer(shape.resolve(vocab_size=50, max_seq_length=32))
+    model = Transformer(shape.resolve(vocab_size=1100, max_seq_length=32))
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.15, generator=generator)
-    tokens = torch.randint(0, 50, (3, 20), generator=generator)
+    tokens = torch.randint(0, 1100, (3, 20), generator=generator)
     whole = model(tokens)
 
     model.to(dtype).compute_dtype = dtype

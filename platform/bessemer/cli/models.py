@@ -123,7 +123,7 @@ def _messages(interactive: bool) -> Iterator[str]:
 def _answer(conversation: Chat, message: str) -> None:
     pieces = conversation.reply(message)
     if conversation.forgotten:
-        say(f"the context is full: forgotten are the oldest {conversation.forgotten} questions, with their answers")
+        say(f"the context is full; questions forgotten, with their answers, oldest first: {conversation.forgotten}")
     try:
         for piece in pieces:
             sys.stdout.write(piece)

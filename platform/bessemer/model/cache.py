@@ -28,12 +28,12 @@ class KeyValueCache:
     def __init__(
         self, config: ModelConfig, rows: int, capacity: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
     ) -> None:
-        shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_dim)
-        self._keys = list(torch.zeros(shape, dtype=dtype, device=device).unbind())
-        self._values = list(torch.zeros(shape, dtype=dtype, device=device).unbind())
+        shape, layers = (rows, config.num_key_value_heads, capacity, config.head_dim), range(config.num_hidden_layers)
+        self._keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
+        self._values = [torch.zeros(shape, dtype=dtype, device=device) for _ in layers]
         self._device = self._keys[0].device
         self._cosine, self._sine = rope.rotation(config, capacity, None, self._device)
-        self._windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+        self._windows = [config.window(layer) for layer in layers]
         self._lengths = [0] * rows
         self._size = 0
         self._banded: Tensor | None = None
@@ -101,5 +101,7 @@ class KeyValueCache:
     def take_rows(self, rows: Sequence[int]) -> None:
         """Goes on with these rows alone, one of them as often as it is named."""
         chosen = torch.tensor(rows, device=self._device)
-        self._keys, self._values = ([x[chosen] for x in stored] for stored in (self._keys, self._values))
+        for stored in (self._keys, self._values):
+            for layer, x in enumerate(stored):  # one after the other, so that there are never two whole caches
+                stored[layer] = x[chosen]
         self._lengths = [self._lengths[row] for row in rows]
