@@ -123,6 +123,7 @@ def _run(program: Program, limits: Limits) -> tuple[Outcome, tuple[str, ...]]:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        open_until_the_end.callback(_end, process)
         deadline = time.monotonic() + limits.wall_seconds
         report = _exchange(ours, marshal.dumps(request), deadline)
         status, detail, missing = _judge(process, report, secret, deadline)
@@ -148,15 +149,13 @@ def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
 def _judge(
     process: subprocess.Popen[bytes], report: bytes, secret: str, deadline: float
 ) -> tuple[Status, str, tuple[str, ...]]:
-    """The verdict, by the report if it is genuine, else by how the process ended; nothing of it lives on."""
+    """The verdict, by the report if it is genuine, else by how the process ended, which it then has."""
     parts = report.decode(errors="replace").split("\0", 3)
     genuine = len(parts) == 4 and secrets.compare_digest(parts[0].encode(), secret.encode())
     code = None
     with suppress(subprocess.TimeoutExpired):
         code = None if genuine else process.wait(max(deadline - time.monotonic(), 0))
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    _end(process)
     if genuine:
         return cast(Status, parts[1]), parts[3], tuple(parts[2].split())
     if code is None or code == -signal.SIGXCPU:
@@ -164,6 +163,13 @@ def _judge(
     if code < 0:
         return "killed", signal.strsignal(-code) or f"signal {-code}", ()
     return "exited", f"exit code {code}", ()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:  # else its number may be another's by now
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _beginning(file: IO[bytes], count: int) -> str:
