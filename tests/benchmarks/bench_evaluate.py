@@ -6,8 +6,8 @@ PYTHON is the interpreter of an environment with `lm-eval[hf]`; without it the p
 made of the Python reference manual that every interpreter carries (`pydoc_data.topics`): which of four sentences goes
 on a passage. Both sides get the same file, the same weights (a random model of the quickstart's shape, through its
 exported folder) and the same number type; both are timed from the file to the accuracy, the model already loaded, in
-interleaved rounds of which the best counts. The peer runs with the best of several batch sizes. In fp32 the accuracies
-must be equal.
+interleaved rounds of which the best counts. On a CPU that is the processor time of one thread, so that a busy machine
+disturbs little. The peer runs with the best of several batch sizes. In fp32 the accuracies must be equal.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ import lm_eval, torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 given = json.loads(sys.stdin.readline())
+cpu = given["device"] == "cpu"
+clock = time.process_time if cpu else time.perf_counter
+if cpu:
+    torch.set_num_threads(1)
 model = HFLM(pretrained=given["model"], dtype=given["dtype"], device=given["device"], max_length=given["context"])
 config = {
     "task": "bench", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": given["dataset"]}},
@@ -52,11 +56,11 @@ config = {
 manager = TaskManager(include_defaults=False)
 def measure(batch_size):
     model.batch_size_per_gpu = batch_size
-    start = time.perf_counter()
+    start = clock()
     found = lm_eval.simple_evaluate(
         model=model, tasks=[config], bootstrap_iters=0, task_manager=manager, log_samples=False
     )
-    return time.perf_counter() - start, found["results"]["bench"]["acc,none"]
+    return clock() - start, found["results"]["bench"]["acc,none"]
 sizes = given["batch_sizes"]
 times = {size: measure(size)[0] for size in sizes}
 best = min(times, key=times.get)
@@ -113,6 +117,8 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     items = make_items(options.items)
     model = Transformer(ModelShape().resolve(vocab_size=VOCABULARY, max_seq_length=CONTEXT))
     generator = torch.Generator().manual_seed(0)
@@ -130,7 +136,7 @@ def main() -> None:
         print(
             f"{len(items)} items of {sum(lengths) / len(lengths):.0f} tokens with four choices, {options.num_fewshot} "
             f"solved items; {model.config.num_parameters() / 1e6:.2f}M parameters, {device}, "
-            f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+            f"{torch.get_num_threads()} thread, torch {torch.__version__}"
         )
         for dtype in options.dtype:
             compare(folder, dataset, getattr(torch, dtype), device, options)
@@ -158,12 +164,13 @@ def compare(folder: Path, dataset: Path, dtype: torch.dtype, device: torch.devic
     }
     peer = Peer(options.peer, settings) if options.peer else None
     ours, theirs = [], []
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     for _ in range(options.rounds):
-        start = time.perf_counter()
+        start = clock()
         result = run_task(task, Materials(subject))
         if device.type == "cuda":
             torch.cuda.synchronize()
-        ours.append(time.perf_counter() - start)
+        ours.append(clock() - start)
         if peer:
             answer = peer.ask()
             theirs.append(answer["seconds"])

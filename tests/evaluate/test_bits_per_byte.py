@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import transformers
@@ -82,6 +83,15 @@ def test_sources_are_scored_apart(subject: Subject, store: TokenStore) -> None:
         found = score(result.scores, "bits_per_byte", source)
         expected = sum(r["nats"] for r in rows) / math.log(2) / sum(r["num_bytes"] for r in rows)
         assert (found.value, found.n) == (pytest.approx(expected), len(rows))
+
+
+def test_hosts_are_scored_apart_where_the_source_is_another() -> None:
+    """The largest by bytes; addresses without a host, and hosts that are a source, are no groups of their own."""
+    urls = [f"https://{host}/page" for host in ("a.org", "b.org", "a.org", "c.org")] + ["file:x", "https://s/1"]
+    items = pa.table({"url": urls, "num_bytes": [1, 9, 1, 1, 50, 50]})
+    found = {group: chosen.tolist() for group, chosen in module._by_host(items, {"s"})}
+    assert list(found) == ["a.org", "b.org", "c.org"]
+    assert found["a.org"] == [True, False, True, False, False, False]
 
 
 def test_a_limit_takes_evenly_spread_windows(subject: Subject, store: TokenStore) -> None:

@@ -30,6 +30,14 @@ def some_tokens(rows: int, length: int) -> torch.Tensor:
 WINDOWS = {"sliding_window": 5, "full_attention_interval": 2}
 
 
+@pytest.mark.parametrize("changes", [{}, WINDOWS], ids=["qwen3", "sliding"])
+@torch.no_grad()
+def test_the_states_of_some_places_are_those_of_all(changes: dict[str, Any]) -> None:
+    model, tokens = small(**changes), some_tokens(3, 14)
+    at = (torch.tensor([0, 2, 2, 1]), torch.tensor([13, 0, 5, 5]))
+    torch.testing.assert_close(model.hidden_states(tokens, at=at), model.hidden_states(tokens)[at])
+
+
 @pytest.mark.parametrize("changes", [{}, {"qk_norm": False}, WINDOWS], ids=["qwen3", "llama", "sliding"])
 @torch.no_grad()
 def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(changes: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from bessemer.errors import InputError
 from bessemer.evaluate.datasets import Dataset, Row, read_rows
 from bessemer.evaluate.kinds import (
     BiasQuestions,
+    Code,
     Generation,
     Items,
     LanguageModelling,
@@ -113,6 +114,16 @@ class GenerationItem(Item):
 
 
 @dataclass(frozen=True)
+class CodeItem(Item):
+    prompt: str
+    test: str
+
+    @property
+    def text(self) -> str:
+        return self.prompt
+
+
+@dataclass(frozen=True)
 class PromptItem(Item):
     """A text to be continued, without a right way."""
 
@@ -199,6 +210,13 @@ def generation_items(task: Generation) -> list[GenerationItem]:
     return _prompted(task, task.dataset, make)
 
 
+def code_items(task: Code) -> list[CodeItem]:
+    def make(row: Row, id: str, group: str | None) -> CodeItem:
+        return CodeItem(id, group, _text("prompt", task.prompt, row), _text("test", task.test, row))
+
+    return _collect(task, read_rows(task.dataset)[: task.limit], make)
+
+
 def prompt_items(task: Toxicity) -> list[PromptItem]:
     """The items of distinct prompts, in the order of the first of each."""
 
@@ -230,6 +248,8 @@ def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
             return sentences_items(task)
         case Generation():
             return generation_items(task)
+        case Code():
+            return code_items(task)
         case Toxicity():
             return prompt_items(task)
     raise AssertionError(f"a kind of task that has no items: {task}")

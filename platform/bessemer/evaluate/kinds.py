@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from bessemer.evaluate.datasets import Dataset
 from bessemer.evaluate.templates import check_expression, check_template
@@ -266,24 +266,35 @@ class Generation(Prompted):
 
 
 class Code(Items):
-    """Programs that are run against their tests: pass@k."""
+    """Python programs that are run against their tests: the chance that one of k passes."""
 
     kind: Literal["code"]
     """The kind of task."""
     prompt: Template = "{{prompt}}"
     """The beginning of the program."""
-    test: Template = "{{test}}\ncheck({{entry_point}})\n"
-    """What is run after it; it fails by an exception."""
-    k: tuple[PositiveInt, ...] = (1,)
-    """pass@k: the chance that one of k programs passes."""
+    test: Template
+    """What is run after it; a program passes that gets to its end without an exception."""
     num_samples: PositiveInt = 1
-    """Programs written for each item; at least the greatest `k`."""
-    generation: GenerationSettings = GenerationSettings(
-        temperature=0, max_new_tokens=512, stop=("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-    )
+    """Programs written for each item, each with its own random numbers, counted from `seed`."""
+    generation: GenerationSettings = GenerationSettings(temperature=0, max_new_tokens=512)
     """How they are written."""
-    timeout_seconds: float = Field(5.0, gt=0)
+    cpu_seconds: PositiveInt = 5
     """How long a program may run; one that takes longer has failed."""
+    metrics: tuple[Annotated[str, StringConstraints(pattern=r"^pass_at_[1-9][0-9]*$")], ...] = ("pass_at_1",)
+    """What is measured, `pass_at_1`, `pass_at_10`, ...: the chance that at least one of so many programs passes."""
+
+    @property
+    def k(self) -> tuple[int, ...]:
+        """The numbers of the metrics."""
+        return tuple(int(metric.removeprefix("pass_at_")) for metric in self.metrics)
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> Code:
+        if max(self.k, default=1) > self.num_samples:
+            raise ValueError(f"`pass_at_{max(self.k)}` needs `num_samples` of at least {max(self.k)}")
+        if self.num_samples > 1 and self.generation.temperature == 0:
+            raise ValueError("with `temperature` 0 all samples are the same; set `generation.temperature`")
+        return self
 
 
 Task = Annotated[
@@ -295,6 +306,7 @@ Task = Annotated[
     | Stereotypes
     | BiasQuestions
     | Generation
+    | Code
     | Samples,
     Field(discriminator="kind"),
 ]

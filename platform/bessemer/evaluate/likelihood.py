@@ -120,18 +120,18 @@ def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[
         positions[number, : len(row.tokens)] = row.positions
         branches[number, : len(row.tokens)] = row.branches
     inputs = torch.from_numpy(tokens).to(subject.device)
-    if branches.any():
-        branch = torch.from_numpy(branches).to(subject.device)
-        mask = (branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]
-        hidden = subject.model.hidden_states(
-            inputs, positions=torch.from_numpy(positions).to(subject.device), mask=mask
-        )
-    else:
-        hidden = subject.model.hidden_states(inputs)
     where = np.concatenate([np.full(len(row.sources), number) for number, row in enumerate(rows)])
     sources = np.concatenate([row.sources for row in rows])
     targets = np.concatenate([row.targets for row in rows])
-    predicted = hidden[torch.from_numpy(where), torch.from_numpy(sources)]
+    at = (torch.from_numpy(where).to(subject.device), torch.from_numpy(sources).to(subject.device))
+    if branches.any():
+        branch = torch.from_numpy(branches).to(subject.device)
+        mask = (branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]
+        predicted = subject.model.hidden_states(
+            inputs, positions=torch.from_numpy(positions).to(subject.device), mask=mask, at=at
+        )
+    else:
+        predicted = subject.model.hidden_states(inputs, at=at)
     nats, greedy = _predictions(predicted, subject.model.head(), torch.from_numpy(targets).to(subject.device))
     sizes = np.array([len(continuation) for tree in trees for continuation in tree.continuations])
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))

@@ -13,12 +13,14 @@ from bessemer.evaluate.bias_questions import bias_questions
 from bessemer.evaluate.bits_per_byte import bits_per_byte
 from bessemer.evaluate.canaries import read_canaries
 from bessemer.evaluate.classifier import Classifier
+from bessemer.evaluate.code import code
 from bessemer.evaluate.datasets import Dataset
 from bessemer.evaluate.exposure import exposure
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.kinds import (
     BiasQuestions,
     BitsPerByte,
+    Code,
     Generation,
     LanguageModelling,
     MinimalPairs,
@@ -90,6 +92,8 @@ def run_task(task: object, materials: Materials) -> Result:
             return bias_questions(subject, items.bias_items(task))
         case Generation():
             return generation(task, subject, items.generation_items(task))
+        case Code():
+            return code(task, subject, items.code_items(task))
         case Memorisation():
             assert store is not None, "checked before the model is loaded"
             return memorisation(task, subject, store)

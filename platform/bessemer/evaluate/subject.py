@@ -62,15 +62,20 @@ class Subject:
             )
 
     def complete(
-        self, prompts: Sequence[list[int]], settings: GenerationSettings, *, is_conversation: bool
+        self,
+        prompts: Sequence[list[int]],
+        settings: GenerationSettings | Sequence[GenerationSettings],
+        *,
+        is_conversation: bool = False,
     ) -> list[Completion]:
         """What the model writes after each prompt; in a conversation, until its template's stop tokens."""
         generator = self._chat_generator if is_conversation else self.generator
+        each = [settings] * len(prompts) if isinstance(settings, GenerationSettings) else settings
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         found: dict[int, Completion] = {}
         for start in range(0, len(order), MAX_BATCH_SIZE):
             chosen = order[start : start + MAX_BATCH_SIZE]
-            answers = generator.complete([prompts[i] for i in chosen], [settings] * len(chosen))
+            answers = generator.complete([prompts[i] for i in chosen], [each[i] for i in chosen])
             found |= dict(zip(chosen, answers, strict=True))
         return [found[i] for i in range(len(prompts))]
 

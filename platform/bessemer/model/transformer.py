@@ -114,8 +114,12 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         causal: bool = True,
         cache: KeyValueCache | None = None,
+        at: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The normalised last hidden states [B, T, D], which the head reads.
+
+        `at`, a row and a position for each of n places, asks for those [n, D] alone: then the last feed-forward layer
+        is computed nowhere else.
 
         `positions` [T] or [B, T] are 0, 1, 2, ... if left out. `mask` [B, T, T] is true where a query (second
         dimension) may see a key (third); every query must see one. `causal=False` lets tokens see what is after
@@ -140,9 +144,11 @@ class Transformer(nn.Module):
         for number, block in enumerate(self.blocks()):
             seen = mask if block.window is None else near
             if self.activation_checkpointing and cache is None and torch.is_grad_enabled():
+                assert at is None, "places are asked for without gradients"
                 x = checkpoint(block, x, rotation, seen, causal, None, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, rotation, seen, causal, None if cache is None else (cache, number))
+                last = number == self.config.num_hidden_layers - 1
+                x = block(x, rotation, seen, causal, None if cache is None else (cache, number), at if last else None)
         return plain.rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def _near(self, length: int, positions: Tensor | None, device: torch.device) -> Tensor:
@@ -257,8 +263,12 @@ class Block(nn.Module):
         mask: Tensor | None,
         causal: bool,
         cache: tuple[KeyValueCache, int] | None,
+        at: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D]; `mask` [B, 1, T, S] is true where seen; the cache comes with the layer."""
+        """x [B, T, D] to [B, T, D], or to [n, D] where only the places `at` are asked for.
+
+        `mask` [B, 1, T, S] is true where seen; the cache comes with the layer.
+        """
         c = self.config
         by_hand = x.device.type == "cpu" and cache is None and not self.compiled  # a compiler fuses formulas
         operations = cpu if by_hand else plain
@@ -268,6 +278,8 @@ class Block(nn.Module):
             y = operations.attend(qkv, gains, rotation, c, causal=causal, mask=mask, window=self.window)
         else:
             y = cache[0].attend(cache[1], *plain.queries_keys_values(qkv, gains, rotation, c), mask)
+        if at is not None:
+            x, y = x[at], y[at]
         x = x + F.linear(y, self.matrix("out").to(x.dtype))
         gate_up = operations.norm_linear(x, self.feed_forward_norm, self.matrix("gate_up"), c.rms_norm_eps)
         return x + F.linear(operations.swiglu(gate_up), self.matrix("down").to(x.dtype))

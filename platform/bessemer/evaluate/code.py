@@ -1,0 +1,73 @@
+"""Programs that a model wrote, run against their tests in the sandbox: pass@k (Chen et al., 2021).
+
+`pass_at_k` is the chance that at least one of k programs passes, estimated without bias from n >= k programs of which c
+pass: 1 - C(n - c, k) / C(n, k), averaged over items (section 2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from bessemer.evaluate.items import CodeItem
+from bessemer.evaluate.kinds import Code
+from bessemer.evaluate.scores import Result, Score, grouped, mean_score
+from bessemer.evaluate.subject import Subject
+from bessemer.sandbox.run import Limits, Program, run_all
+
+ITEMS_COLUMNS = [
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("group", pa.string()),
+    pa.field("prompt", pa.string(), nullable=False),
+    pa.field("completions", pa.list_(pa.string()), nullable=False),
+    pa.field("statuses", pa.list_(pa.string()), nullable=False),
+    pa.field("details", pa.list_(pa.string()), nullable=False),
+    pa.field("num_passed", pa.int64(), nullable=False),
+]
+
+
+def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
+    """1 - C(n - c, k) / C(n, k) as a product, in which no number is large."""
+    if num_samples - num_passed < k:
+        return 1.0
+    return 1.0 - float(np.prod(1.0 - k / np.arange(num_samples - num_passed + 1, num_samples + 1)))
+
+
+def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
+    """Every `pass_at_k` of the task, and one row an item with its programs and how each ended."""
+    count = task.num_samples
+    room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
+    prompts = [subject.generator.encode(item.prompt)[-room:] for item in items for _ in range(count)]
+    seeds = range(task.generation.seed, task.generation.seed + count)
+    settings = [task.generation.model_copy(update={"seed": seed}) for _ in items for seed in seeds]
+    written = [subject.without_special(one.text) for one in subject.complete(prompts, settings)]
+    programs = [
+        Program(f"{item.prompt}{text}\n{item.test}")
+        for number, item in enumerate(items)
+        for text in written[number * count : (number + 1) * count]
+    ]
+    outcomes = run_all(programs, Limits(cpu_seconds=task.cpu_seconds, wall_seconds=3.0 * task.cpu_seconds))
+    rows = []
+    for number, item in enumerate(items):
+        own = slice(number * count, (number + 1) * count)
+        passed = sum(outcome.passed for outcome in outcomes[own])
+        rows.append(
+            {
+                "id": item.id,
+                "group": item.group,
+                "prompt": item.prompt,
+                "completions": written[own],
+                "statuses": [outcome.status for outcome in outcomes[own]],
+                "details": [outcome.detail for outcome in outcomes[own]],
+                "num_passed": passed,
+            }
+            | {f"pass_at_{k}": pass_at_k(count, passed, k) for k in task.k}
+        )
+    metrics = [pa.field(metric, pa.float64(), nullable=False) for metric in task.metrics]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([*ITEMS_COLUMNS, *metrics]))
+    scores: list[Score] = []
+    for group, chosen in grouped(table["group"].to_pylist()):
+        scores += [mean_score(metric, table[metric].to_numpy()[chosen], group=group) for metric in task.metrics]
+    return Result(scores, table)

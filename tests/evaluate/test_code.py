@@ -1,0 +1,66 @@
+"""Programs are run, and pass@k is the chance of drawing one that passes."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bessemer.evaluate.code import code, pass_at_k
+from bessemer.evaluate.items import code_items
+from bessemer.evaluate.kinds import Code
+from bessemer.evaluate.subject import Subject
+from bessemer.generate.settings import GenerationSettings
+
+
+@given(st.integers(1, 8), st.data())
+def test_pass_at_k_is_the_share_of_draws_with_one_that_passes(num_samples: int, data: st.DataObject) -> None:
+    passed, k = data.draw(st.integers(0, num_samples)), data.draw(st.integers(1, num_samples))
+    draws = [any(number < passed for number in draw) for draw in combinations(range(num_samples), k)]
+    assert pass_at_k(num_samples, passed, k) == pytest.approx(sum(draws) / len(draws))
+
+
+def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) -> None:
+    """What the model writes goes into a comment, so that the rest decides."""
+    rows = [
+        {"prompt": "def f(): return 1\n#", "test": "assert f() == 1"},
+        {"prompt": "def f(): return 1\n#", "test": "assert f() == 2"},
+        {"prompt": "def f(): return 1\n#", "test": "while True: pass"},
+    ]
+    (tmp_path / "programs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = Code(
+        kind="code",
+        dataset=str(tmp_path / "programs.jsonl"),
+        test="{{test}}",
+        num_samples=3,
+        cpu_seconds=1,
+        generation=GenerationSettings(max_new_tokens=2, stop=("\n", "\r", "\0")),
+        metrics=("pass_at_1", "pass_at_2"),
+    )
+    result = code(task, subject, code_items(task))
+    found = result.items.to_pylist()
+    assert [set(row["statuses"]) for row in found] == [{"finished"}, {"error"}, {"timeout"}]
+    assert [row["num_passed"] for row in found] == [3, 0, 0]
+    assert "AssertionError" in found[1]["details"][0]
+    assert {score.metric: (score.value, score.n) for score in result.scores} == {
+        "pass_at_1": (pytest.approx(1 / 3), 3),
+        "pass_at_2": (pytest.approx(1 / 3), 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"metrics": ["pass_at_10"]}, "needs `num_samples` of at least 10"),
+        ({"num_samples": 4}, "all samples are the same"),
+        ({"metrics": ["pass@1"]}, "pattern"),
+    ],
+)
+def test_settings_that_cannot_measure_are_refused(settings: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        Code.model_validate({"kind": "code", "dataset": "x", "test": "x"} | settings)

@@ -1,0 +1,105 @@
+"""Written answers: what the model is given, when it ends, and the errors of metrics of the whole corpus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from lm_eval_tasks import training_texts
+from tiny_model import make_tiny_model
+
+from bessemer.evaluate import generation as module
+from bessemer.evaluate import text_metrics
+from bessemer.evaluate.encoding import prompt_tokens
+from bessemer.evaluate.generation import generation
+from bessemer.evaluate.items import GenerationItem
+from bessemer.evaluate.kinds import Generation
+from bessemer.evaluate.prompts import Preface
+from bessemer.evaluate.subject import Subject
+from bessemer.generate.settings import GenerationSettings
+
+ANSWERS = ["the cat sat on the mat", "a queue holds items", "nobody waits for the reader", "one line"]
+REFERENCES = [
+    ["the cat sat on a mat"],
+    ["a queue holds its items", "queues hold items"],
+    ["nobody waits"],
+    ["one line"],
+]
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A model whose context has room for a conversation."""
+    folder = tmp_path_factory.mktemp("talking")
+    make_tiny_model(folder, training_texts(), max_seq_length=128)
+    return Subject.load(folder, dtype=torch.float32, device=torch.device("cpu"))
+
+
+def task(**settings: Any) -> Generation:
+    declared = {"kind": "generation", "dataset": "x", "query": "q", "references": "r"}
+    return Generation.model_validate(declared | settings)
+
+
+def test_the_model_is_given_the_prompt_and_cut_prompts_are_marked(subject: Subject) -> None:
+    settings = GenerationSettings(max_new_tokens=4, temperature=0)
+    items = [
+        GenerationItem("1", "short", "The reader", ("opens",)),
+        GenerationItem("2", "long", "The reader opens a file. " * 9, ("opens",)),
+    ]
+    result = generation(task(generation=settings), subject, items)
+    first, second = result.items.to_pylist()
+    assert first["completion"] == subject.generator.generate(["The reader"], settings)[0].text
+    kept = subject.tokenizer.decode(subject.tokenizer.encode(items[1].query)[-20:])
+    assert second["completion"] == subject.generator.generate([kept], settings)[0].text
+    assert [row["context_was_cut"] for row in (first, second)] == [False, True]
+    assert {score.group for score in result.scores} == {None, "short", "long"}
+
+
+def test_a_conversation_goes_through_the_chat_template(talking: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template's prompt, and its stop tokens: an answer ends where the template ends one."""
+    preface = Preface("Be brief.", (("2 + 2?", "4"),), is_conversation=True)
+    item = GenerationItem("1", None, "3 + 3?", ("6",), preface=preface)
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": "4"},
+        {"role": "user", "content": "3 + 3?"},
+    ]
+    assert prompt_tokens(talking, preface, item.query) == talking.chat.prompt(messages).tolist()
+    settings = task(generation=GenerationSettings(max_new_tokens=3, temperature=0), apply_chat_template=True)
+    whole = generation(settings, talking, [item]).items.to_pylist()[0]
+    assert whole["finish_reason"] == "length"
+    written = talking.complete([prompt_tokens(talking, preface, item.query)], settings.generation)[0].tokens
+    monkeypatch.setitem(talking.chat.__dict__, "stop_ids", (written[1],))
+    talking.__dict__.pop("_chat_generator", None)
+    ended = generation(settings, talking, [item]).items.to_pylist()[0]
+    talking.__dict__.pop("_chat_generator", None)
+    assert ended["finish_reason"] == "stop"
+    assert whole["completion"].startswith(ended["completion"])
+
+
+def test_the_error_of_a_corpus_metric_is_the_jackknife_of_leaving_items_out() -> None:
+    """For a mean over items the jackknife is exactly the error of a mean: deviation / sqrt(n)."""
+
+    def mean_length(answers: Any, references: Any) -> float:
+        return sum(map(len, answers)) / len(answers)
+
+    score = module._corpus_score("m", mean_length, ANSWERS, REFERENCES, None)
+    lengths = torch.tensor([float(len(answer)) for answer in ANSWERS])
+    assert score.value == pytest.approx(lengths.mean().item())
+    assert score.standard_error == pytest.approx(lengths.std().item() / 2)
+    alone = module._corpus_score("m", mean_length, ANSWERS[:1], REFERENCES[:1], None)
+    assert alone.standard_error is None
+
+
+def test_bleu_and_chrf_of_a_task_are_those_of_the_corpus(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the means over items, which are smaller."""
+    items = [GenerationItem(str(i), None, "The", tuple(several)) for i, several in enumerate(REFERENCES)]
+    texts = iter(ANSWERS)
+    monkeypatch.setattr(module, "extracted", lambda *_: next(texts))
+    settings = task(metrics=("bleu", "chrf"), generation=GenerationSettings(max_new_tokens=1, temperature=0))
+    scores = {score.metric: score for score in generation(settings, subject, items).scores}
+    assert scores["bleu"].value == pytest.approx(text_metrics.bleu(ANSWERS, REFERENCES, "13a"))
+    assert scores["chrf"].value == pytest.approx(text_metrics.chrf(ANSWERS, REFERENCES))
+    assert all(score.standard_error and score.standard_error > 0 for score in scores.values())
