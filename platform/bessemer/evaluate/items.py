@@ -265,12 +265,10 @@ def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | 
             f"`num_fewshot` is {task.num_fewshot}, and there are {len(pool_rows)} items to draw from",
             hint="set `num_fewshot` lower, or `fewshot_dataset` to a file with more items",
         )
-    asked = _collect(task, rows[: task.limit], make)
-    pool = _collect(task, pool_rows, make) if task.num_fewshot else []
-    # Rows are drawn, not items: two rows are equal by what stands in them, wherever they stand.
-    solved = {id(row.values): item.solved for row, item in zip(pool_rows, pool, strict=False)}
+    solved = [item.solved for item in _collect(task, pool_rows, make)] if task.num_fewshot else []
+    asked = rows[: task.limit]
     draws = draw_solved(
-        [row.values for row in rows[: task.limit]],
+        [row.values for row in asked],
         [row.values for row in pool_rows],
         task.num_fewshot,
         task.fewshot_seed,
@@ -281,13 +279,13 @@ def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | 
             item,
             preface=Preface(
                 task.description,
-                tuple(solved[id(values)] for values in drawn),
+                tuple(solved[place] for place in drawn),
                 task.target_delimiter,
                 task.fewshot_delimiter,
                 task.apply_chat_template,
             ),
         )
-        for item, drawn in zip(asked, draws, strict=True)
+        for item, drawn in zip(_collect(task, asked, make), draws, strict=True)
     ]
 
 

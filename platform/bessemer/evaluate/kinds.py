@@ -97,7 +97,7 @@ class Prompted(Items):
     fewshot_seed: NonNegativeInt = 1234
     """Decides which solved items are drawn; items and seed alike, lm-evaluation-harness draws the same."""
     target_delimiter: str = " "
-    """Stands between what is asked and its answer."""
+    """Stands between what is asked and its answer; in a conversation nothing does."""
     apply_chat_template: bool = False
     """Whether the prompt is a conversation in the form of the tokenizer's chat template, as an instructed model
     expects: solved items are the user's and the assistant's messages."""

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
-
-Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,20 @@ class Preface:
 
 
 def draw_solved(
-    asked: Sequence[Drawn], pool: Sequence[Drawn], num_fewshot: int, seed: int, *, from_asked: bool
-) -> Iterator[Sequence[Drawn]]:
-    """For each asked item the ones shown before it; `from_asked` says that the pool holds the asked ones too."""
+    asked: Sequence[object], pool: Sequence[object], num_fewshot: int, seed: int, *, from_asked: bool
+) -> Iterator[list[int]]:
+    """For each asked row the places in the pool of those shown before it.
+
+    `from_asked` says that the pool holds the asked rows too; rows are the same that are equal.
+    """
     generator = Random(seed)
-    for item in asked:
+    for row in asked:
         if num_fewshot == 0:
-            yield ()
+            yield []
         elif not from_asked:
-            yield generator.sample(pool, num_fewshot)
+            yield generator.sample(range(len(pool)), num_fewshot)
         else:
-            drawn = [other for other in generator.sample(pool, num_fewshot + 1) if other != item][:num_fewshot]
-            if len(drawn) < num_fewshot:  # the pool holds the item more than once, and so did the draw
-                drawn = generator.sample([other for other in pool if other != item], num_fewshot)
-            yield drawn
+            drawn = [place for place in generator.sample(range(len(pool)), num_fewshot + 1) if pool[place] != row]
+            if len(drawn) < num_fewshot:  # the pool holds the row more than once, and so did the draw
+                drawn = generator.sample([place for place, other in enumerate(pool) if other != row], num_fewshot)
+            yield drawn[:num_fewshot]
