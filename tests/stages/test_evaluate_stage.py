@@ -27,6 +27,7 @@ from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
 from bessemer.recipe.settings import result_settings
 from bessemer.stages import canaries, evaluate
+from bessemer.tokens.rows import CONVERSATIONS, PREFERENCES
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
@@ -331,6 +332,31 @@ def test_contaminated_items_are_named_and_the_others_scored_alone(
     off = evaluate.Config(contamination=None)
     _, without = evaluated(off, two, make_artifact, make_context(), "off")
     assert not (without.data / "contamination.parquet").exists()
+
+
+def test_conversations_and_preferences_are_training_text_too(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    def names(id: str) -> dict[str, Any]:
+        return {"id": id, "url": f"file:{id}", "source": "a", "split": "tune"}
+
+    def said(role: str, content: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": content}]
+
+    asked = {"messages": said("user", "A queue holds") + said("assistant", "what somebody will the")}
+    chosen = {"prompt": said("user", "Who?"), "chosen": said("assistant", "A file is read by whoever opens the")}
+    rows = {
+        "conversations": (CONVERSATIONS, names("asked") | asked | {"fields": "{}", "ids": [1], "learned": [True]}),
+        "preferences": (PREFERENCES, names("chosen") | chosen | {"prompt_ids": [1]}),
+    }
+    for kind, (schema, row) in rows.items():
+        draft, seal = make_artifact(kind)
+        write_parquet(pa.Table.from_pylist([row], schema=schema), draft.data / "00000.parquet")
+        two[kind] = seal()
+    _, artifact = evaluated(evaluate.Config(), two, make_artifact, make_context())
+    found = pq.read_table(artifact.data / "contamination.parquet").to_pylist()
+    documents = {row["id"]: row["document"] for row in found if row["task"] == "questions"}
+    assert documents == {"test:1": "seen", "test:2": "asked", "test:3": "chosen"}
 
 
 def test_an_interrupted_comparison_continues_to_the_same_bytes(

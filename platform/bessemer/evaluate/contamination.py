@@ -213,7 +213,8 @@ def clean_scores(measured: Sequence[Measured], judged: pa.Table) -> list[tuple[s
     """
     verdicts: dict[str, dict[str, bool]] = {}
     for row in judged.filter(judged["contaminated"].is_valid()).to_pylist():
-        verdicts.setdefault(row["task"], {})[row["id"]] = row["contaminated"]
+        of_task = verdicts.setdefault(row["task"], {})
+        of_task[row["id"]] = of_task.get(row["id"], False) or row["contaminated"]
     found: dict[tuple[str, str, str], Score] = {}
     for one in measured:
         known = verdicts.get(one.task, {})

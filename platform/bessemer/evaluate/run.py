@@ -45,9 +45,10 @@ from bessemer.tokens.store import TokenStore
 
 @dataclass(frozen=True)
 class TrainingText:
-    """The documents that the model was trained on, and what looks into them."""
+    """What the model was trained on, and what looks into it."""
 
-    parts: Sequence[Path]
+    documents: Sequence[Path]
+    """The files of documents among it."""
     read: Callable[[], Iterator[pa.Table]]
     find_personal_data: Find
 
@@ -99,7 +100,7 @@ def run_task(task: object, materials: Materials) -> Result:
             return memorisation(task, subject, store)
         case Exposure():
             assert materials.training_text is not None, "checked before the model is loaded"
-            return exposure(task, subject, read_canaries(materials.training_text.parts))
+            return exposure(task, subject, read_canaries(materials.training_text.documents))
         case PersonalData():
             text = materials.training_text
             assert text is not None, "checked before the model is loaded"

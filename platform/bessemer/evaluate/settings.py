@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt
 from bessemer.recipe.settings import Settings
 
 
-class Comparison(Settings):
+class ComparisonSettings(Settings):
     """How models are compared with one another."""
 
     num_resamples: int = Field(10_000, ge=100)
@@ -18,10 +18,10 @@ class Comparison(Settings):
     """Decides which."""
 
 
-class Contamination(Settings):
-    """How items are looked for in the training documents."""
+class ContaminationSettings(Settings):
+    """How items are looked for in the texts that models were trained on."""
 
     threshold: float = Field(0.2, gt=0, le=1)
-    """An item of whose words this share stands in training documents is contaminated."""
+    """An item of whose words this share stands in such texts is contaminated."""
     splits: Annotated[tuple[Literal["train", "tune"], ...], Field(min_length=1)] = ("train", "tune")
-    """The documents that models are trained on: `train` before, `tune` in fine-tuning and alignment."""
+    """The splits that models are trained on: `train` at first, `tune` in fine-tuning and alignment."""

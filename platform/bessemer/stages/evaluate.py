@@ -31,7 +31,7 @@ from bessemer.evaluate import declared, requirements
 from bessemer.evaluate.kinds import BitsPerByte, Items, MultipleChoice, Samples
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
-from bessemer.evaluate.settings import Comparison, Contamination
+from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.settings import execution
 from bessemer.stages import subjects
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
@@ -40,6 +40,7 @@ from bessemer.stages.units import Unit, run_units
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from bessemer.evaluate.run import TrainingText
     from bessemer.evaluate.scores import Result
 
 MAKERS = {"tokens": "`tokenize`", "documents": "the stages of the documents", "classifier": "`toxicity_classifier`"}
@@ -60,10 +61,11 @@ class Config(StageConfig):
     """What the model computes in; bf16 where the hardware multiplies it if `auto`."""
     models: dict[str, RecipePath] = execution({})
     """Further models by a name of one's own: the path of a model's folder, an artifact, a checkpoint or a run."""
-    comparison: Comparison = Comparison()
+    comparison: ComparisonSettings = ComparisonSettings()
     """How models are compared, where there are several."""
-    contamination: Contamination | None = Contamination()
-    """How items are looked for in the training documents, where a stage above makes documents; `null` does not."""
+    contamination: ContaminationSettings | None = ContaminationSettings()
+    """How items are looked for in what the models were trained on, the documents, conversations and preferences of the
+    stages above; `null` does not."""
     require: dict[str, str] = Field({})
     """What scores must be for the run to go on: `questions/acc: ">= 0.3"`, of a certain model
     `pretrain/questions/acc`, of a difference `align - pretrain/questions/acc: ">= -0.01"`."""
@@ -135,6 +137,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.evaluate.contamination import clean_scores
     from bessemer.evaluate.measures import measured
     from bessemer.evaluate.scores import write_scores
+    from bessemer.stages import training_text
 
     models = subjects.subjects(config.models, inputs)
     questions = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl" if "questions" in inputs else None
@@ -147,7 +150,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     by_item = [
         one for (model, task), result in results.items() for one in measured(model, task, result, tasks[task].headlines)
     ]
-    if config.contamination is not None and "documents" in inputs:
+    if config.contamination is not None and training_text.training_parts(inputs):
         judged = _contamination(config.contamination, tasks, questions, results, inputs, draft, context)
         scores += clean_scores(by_item, judged)
     write_scores(draft.data, scores)
@@ -224,16 +227,20 @@ def _carry_out(
 ) -> dict[tuple[str, str], Result]:
     """The result of each model on each task, by task; and the samples, on disk."""
     from bessemer.artifacts.documents import read_parquet
+    from bessemer.evaluate.run import TrainingText
     from bessemer.evaluate.scores import Result, Score
     from bessemer.model.hardware import choose_device, choose_dtype
+    from bessemer.stages import training_text
 
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
     tokens = inputs["tokens"].data if "tokens" in inputs else None
-    documents = inputs["documents"].parts() if "documents" in inputs else None
+    documents = inputs["documents"].parts() if "documents" in inputs else []
+    splits = (config.contamination or ContaminationSettings()).splits
+    read = partial(training_text.training_documents, training_text.training_parts(inputs), splits)
+    text = TrainingText(documents, read, training_text.personal_data_in)
     classifier = inputs["classifier"].data if "classifier" in inputs else None
-    splits = (config.contamination or Contamination()).splits
-    make_worker = partial(_Evaluate, dict(models), tokens, questions, documents, splits, classifier, dtype, draft.data)
+    make_worker = partial(_Evaluate, dict(models), tokens, questions, text, classifier, dtype, draft.data)
     pairs = [(model, task) for model in models for task in tasks]
     units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
     receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
@@ -260,7 +267,7 @@ def _items_file(data: Path, model: str, task: str) -> Path:
 
 
 def _contamination(
-    settings: Contamination,
+    settings: ContaminationSettings,
     tasks: Mapping[str, Any],
     questions: str | None,
     results: Mapping[tuple[str, str], Result],
@@ -268,20 +275,22 @@ def _contamination(
     draft: Draft,
     context: Context,
 ) -> pa.Table:
-    """Which items stand in the training documents: those of datasets, and the held-out documents themselves."""
+    """Which items stand in what was trained on: those of datasets, and the held-out documents themselves."""
     from bessemer.artifacts.documents import write_parquet
     from bessemer.evaluate.contamination import Item
     from bessemer.evaluate.items import read_items
     from bessemer.stages import training_text
 
-    parts, items = inputs["documents"].parts(), []
+    documents = inputs["documents"].parts() if "documents" in inputs else []
+    items = []
     for name, task in tasks.items():
         if isinstance(task, Items):
             items += [Item(name, item.id, item.text) for item in read_items(task, questions)]
         elif isinstance(task, BitsPerByte):
             of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
-            texts = training_text.texts_of({document for ids in of_models for document in ids}, parts)
+            texts = training_text.texts_of({document for ids in of_models for document in ids}, documents)
             items += [Item(name, *document) for document in sorted(texts.items())]
+    parts = training_text.training_parts(inputs)
     work = draft.work / "contamination"
     judged = training_text.contamination(items, parts, settings.splits, settings.threshold, work, context)
     write_parquet(judged, draft.data / "contamination.parquet")
@@ -323,8 +332,7 @@ class _Evaluate:
     models: dict[str, Path]
     tokens: Path | None
     questions: str | None
-    documents: list[Path] | None
-    splits: tuple[str, ...]
+    training_text: TrainingText
     classifier: Path | None
     dtype: Any
     data: Path
@@ -344,20 +352,18 @@ class _Evaluate:
         return {"scores": [asdict(score) for score in result.scores]}
 
     def _load(self, model: str) -> Any:
-        from bessemer.evaluate.run import Materials, TrainingText
+        from bessemer.evaluate.run import Materials
         from bessemer.evaluate.subject import Subject
         from bessemer.model.hardware import choose_device
         from bessemer.model.memory import keep_freed_memory
-        from bessemer.stages.training_text import personal_data_in, training_documents
         from bessemer.tokens.store import TokenStore
 
         keep_freed_memory()
-        read = partial(training_documents, self.documents or [], self.splits)
         return Materials(
             Subject.load(self.models[model], dtype=self.dtype, device=choose_device()),
             TokenStore.open(self.tokens) if self.tokens else None,
             self.questions,
-            TrainingText(self.documents, read, personal_data_in) if self.documents is not None else None,
+            self.training_text,
             self.classifier,
         )
 
@@ -368,7 +374,7 @@ STAGE = Stage(
     config=Config,
     consumes=("model",),
     many=("model",),
-    optional=("tokens", "questions", "documents", "classifier"),
+    optional=("tokens", "questions", "documents", "conversations", "preferences", "classifier"),
     produces="scores",
     run=run,
     libraries=("tokenizers", "torch"),

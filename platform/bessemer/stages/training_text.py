@@ -1,10 +1,10 @@
-"""What `evaluate` asks of the documents that a model was trained on. Words are hashed as `dedup` hashes them, personal
+"""What `evaluate` asks of the texts that a model was trained on. Words are hashed as `dedup` hashes them, personal
 data is what `clean` takes for it: the folders of text do not know those of models, and here they meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial, reduce
 from pathlib import Path
@@ -19,19 +19,51 @@ from bessemer.clean.pii import find_personal_data
 from bessemer.clean.texts import Texts
 from bessemer.dedup.words import hash_words
 from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
-from bessemer.stages.base import Context
+from bessemer.stages.base import Context, Inputs
 from bessemer.stages.units import Unit, run_units
 
-COLUMNS = ["id", "url", "split", "text"]
+KINDS = ("documents", "conversations", "preferences")
+"""Kinds of artifact that hold texts which models are trained on."""
+_MESSAGES = {"conversations": ("messages",), "preferences": ("prompt", "chosen", "rejected")}
 
 
-def training_documents(parts: Iterable[Path], splits: Sequence[str]) -> Iterator[pa.Table]:
-    """The documents of the splits, in bounded batches."""
+@dataclass(frozen=True)
+class TrainingPart:
+    """One file of texts that models are trained on."""
+
+    kind: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.path.stem}"
+
+
+def training_parts(inputs: Inputs) -> list[TrainingPart]:
+    """Every such file among the inputs."""
+    return [TrainingPart(kind, path) for kind in KINDS if kind in inputs for path in inputs[kind].parts()]
+
+
+def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> Iterator[pa.Table]:
+    """`id`, `url`, `split` and `text` of what stands in the splits, in bounded batches.
+
+    The text of a conversation is its messages, that of a preference its prompt and both answers.
+    """
     for part in parts:
-        for batch in document_parts(part, COLUMNS):
+        columns = _MESSAGES.get(part.kind, ("text",))
+        for batch in document_parts(part.path, ["id", "url", "split", *columns]):
             chosen = batch.filter(pc.is_in(batch["split"], pa.array(splits)))
-            if len(chosen):
-                yield chosen
+            if not len(chosen):
+                continue
+            if part.kind in _MESSAGES:
+                sides = (chosen[name].to_pylist() for name in columns)
+                texts = [_spoken(*messages) for messages in zip(*sides, strict=True)]
+                chosen = chosen.select(["id", "url", "split"]).append_column("text", pa.array(texts, pa.large_string()))
+            yield chosen
+
+
+def _spoken(*conversations: Sequence[Mapping[str, str]] | None) -> str:
+    return "\n".join(message["content"] for messages in conversations for message in messages or ())
 
 
 def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
@@ -54,11 +86,16 @@ def personal_data_in(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
 
 
 def contamination(
-    items: Sequence[Item], parts: Sequence[Path], splits: Sequence[str], threshold: float, work: Path, context: Context
+    items: Sequence[Item],
+    parts: Sequence[TrainingPart],
+    splits: Sequence[str],
+    threshold: float,
+    work: Path,
+    context: Context,
 ) -> pa.Table:
-    """Which items stand in the documents of the splits. Each part of the documents is a unit of work."""
+    """Which items stand in the texts of the splits. Each part is a unit of work."""
     write_parquet(pa.Table.from_pylist([asdict(item) for item in items], schema=_ITEMS_SCHEMA), work / "items.parquet")
-    units = [Unit(part.stem, part) for part in parts]
+    units = [Unit(part.name, part) for part in parts]
     run_units(units, partial(_Scan, tuple(splits), work), work / "receipts", context, unit_name="parts")
     index = Index.of(items, hash_words)
     found = [Matches.load(work / f"{unit.name}.npz", index) for unit in units]
@@ -70,7 +107,7 @@ _ITEMS_SCHEMA = pa.schema([("task", pa.string()), ("id", pa.string()), ("text", 
 
 @dataclass
 class _Scan:
-    """Looks for the items in one part of the documents."""
+    """Looks for the items in one part."""
 
     splits: tuple[str, ...]
     work: Path
