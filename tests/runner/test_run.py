@@ -206,3 +206,14 @@ def test_gc_deletes_nothing_while_the_registry_cannot_be_asked(execute: Any) -> 
     with pytest.raises(TrackingUnreachable, match="cannot be asked"):
         collect(execute.root, 0)
     assert run.artifact_folder("join").exists()
+
+
+def test_the_order_of_many_inputs_is_part_of_the_fingerprint(execute: Any, tmp_path: Path) -> None:
+    """The last of several models is the one that counts, so the other way round is another evaluation."""
+    prints, recipe = [], tmp_path / "recipe.yaml"
+    text = recipe.read_text()
+    for order in ("[double, again]", "[again, double]", "[double, again]"):
+        recipe.write_text(f"{text}  again: {{stage: double, letter: b}}\n  compare: {{from: {order}}}\n")
+        prints.append(execute.plan()[1].stage("compare").fingerprint)
+    assert prints[0] != prints[1]
+    assert prints[0] == prints[2]

@@ -44,6 +44,7 @@ TABLE = {
     "write": Stage("write", 1, Config, "documents", run),
     "double": Stage("double", 1, Config, "tokens", run, consumes=("documents",)),
     "join": Stage("join", 1, Config, "model", run, consumes=("documents", "tokens"), seeded=True),
+    "compare": Stage("compare", 1, Config, "scores", run, consumes=("tokens",), many=("tokens",)),
 }
 
 
