@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -154,21 +155,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         judged = _contamination(config.contamination, tasks, questions, results, inputs, draft, context)
         scores += clean_scores(by_item, judged)
     write_scores(draft.data, scores)
-    for model, task, score in scores:
-        if score.group is None:
-            error = "" if score.standard_error is None else f" ± {score.standard_error:.3g}"
-            chance = "" if score.chance is None else f", chance {score.chance:.4g}"
-            name = f"{model}, {task}: {score.metric}"
-            context.log.info("%s %.4g%s (n = %d%s)", name, score.value, error, score.n, chance)
     comparisons = compare(by_item, num_resamples=config.comparison.num_resamples, seed=config.comparison.seed)
     if len(models) > 1:
         write_comparisons(draft.data, comparisons)
-    for one in comparisons:
-        context.log.info(
-            "%s %s: %s - %s = %.4g (95 %%: %.4g to %.4g), p = %.2g%s",
-            one.task, one.metric, one.model_b, one.model_a, one.difference, one.low, one.high, one.p,
-            ", larger than noise" if one.larger_than_noise else "",
-        )  # fmt: skip
+    _tell(scores, comparisons, context.log)
     chosen = headlines(tasks, scores, list(models))
     draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
     if len(chosen) > MOST_HEADLINES:
@@ -177,6 +167,19 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         )
     known = requirements.measurements(scores, comparisons, last=list(models)[-1])
     requirements.check(config.requirements, known)
+
+
+def _tell(scores: Sequence[tuple[str, str, Any]], comparisons: Sequence[Any], log: logging.Logger) -> None:
+    for model, task, score in scores:
+        if score.group is None:
+            error = "" if score.standard_error is None else f" ± {score.standard_error:.3g}"
+            chance = "" if score.chance is None else f", chance {score.chance:.4g}"
+            name = f"{model}, {task}: {score.metric}"
+            log.info("%s %.4g%s (n = %d%s)", name, score.value, error, score.n, chance)
+    for one in comparisons:
+        name = f"{one.task}: {one.metric}, {one.model_b} - {one.model_a}"
+        noise = ", larger than noise" if one.larger_than_noise else ""
+        log.info("%s %+.4g (95 %%: %.4g to %.4g), p = %.2g%s", name, one.difference, one.low, one.high, one.p, noise)
 
 
 def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | None) -> None:
