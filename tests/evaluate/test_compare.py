@@ -96,6 +96,17 @@ def test_items_that_models_do_not_share_are_left_out() -> None:
     assert (found.n, found.value_a, found.value_b) == (1, 0.3, 0.5)
 
 
+def test_models_that_differ_on_no_item_do_not_count_among_the_many() -> None:
+    """One clear difference beside a hundred metrics on which both models answered alike is as clear as alone."""
+    better = [measured("a", [0] * 12), measured("b", [1] * 9 + [0] * 3)]
+    alike = [measured(model, [1, 0] * 6, metric=f"m{n}") for n in range(100) for model in "ab"]
+    (alone,) = compare(better, num_resamples=4000, seed=0)
+    found = compare([*better, *alike], num_resamples=4000, seed=0)
+    assert found[0] == alone
+    assert alone.larger_than_noise
+    assert not any(one.larger_than_noise or one.p < 1 for one in found[1:])
+
+
 def test_nothing_to_compare() -> None:
     assert compare([], num_resamples=10, seed=0) == []
     assert compare([measured("a", [1, 2])], num_resamples=10, seed=0) == []

@@ -12,7 +12,8 @@ D = sum(d_i) / sum(w_i).
   of items: three won out of three are p = 0.25, not 0.
 
 Of many comparisons some look large by chance. Those called larger than noise are chosen over the whole table so that
-of them 5 % are expected to be noise (Benjamini and Hochberg, 1995).
+at most 5 % of them are expected to be noise (Benjamini and Hochberg, 1995). Models that differ on no item could not be
+told apart whatever the draws, so that comparison does not count among the many (Gilbert, 2005).
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class Comparison:
     num_resamples: int
     seed: int
 
+    @property
+    def differs(self) -> bool:
+        """Whether the models differ on any item."""
+        return self.standard_error > 0 or self.difference != 0
+
 
 def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> list[Comparison]:
     """Every pair of models on every task and metric that both were measured on, in the order given.
@@ -91,8 +97,8 @@ def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> l
         groups.setdefault((one.task, one.metric), []).append(one)
     shared = [_shared(group) for group in groups.values() if len(group) > 1]
     found = [comparison for group in shared for comparison in _compare(group, num_resamples, seed)]
-    chosen = larger_than_noise(np.array([comparison.p for comparison in found]))
-    return [replace(one, larger_than_noise=bool(large)) for one, large in zip(found, chosen, strict=True)]
+    chosen = iter(larger_than_noise(np.array([one.p for one in found if one.differs])).tolist())
+    return [replace(one, larger_than_noise=next(chosen)) if one.differs else one for one in found]
 
 
 def larger_than_noise(p: Numbers) -> npt.NDArray[np.bool_]:

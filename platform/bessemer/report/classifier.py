@@ -12,6 +12,8 @@ from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import fold, section
 
 RATES = ("precision", "recall", "false_positive_rate", "roc_auc")
+OF_CATEGORIES = ("recall", "false_positive_rate")
+"""Where all texts are of one class the others say nothing."""
 
 
 def classifier(facts: Facts) -> Html | None:
@@ -27,16 +29,20 @@ def _errors(data: Path) -> Html:
         "Of each training set the part that it did not learn from, and the sets it was tested on. A false positive is "
         "a text that it takes for toxic and that its label does not; where recall is low, toxicity is underestimated."
     )
-    return markup(element("p", said), _table(whole), fold("By category", _table(parts)) if parts else None)
+    return markup(
+        element("p", said), _table(whole, RATES), fold("By category", _table(parts, OF_CATEGORIES)) if parts else None
+    )
 
 
-def _table(rows: list[dict[str, Any]]) -> Html:
-    header = ["set", "category", "n", "toxic", *(rate.replace("_", " ") for rate in RATES)]
+def _table(rows: list[dict[str, Any]], rates: tuple[str, ...]) -> Html:
+    names = ["set"] + (["category"] if any(r["group"] for r in rows) else [])
+    header = [*names, "n", "toxic", *(rate.replace("_", " ") for rate in rates)]
     cells = [
-        [r["set"], r["group"], f"{r['n']:,}", f"{r['num_positive']:,}", *(_rate(r[rate]) for rate in RATES)]
+        [r["set"], r["group"], f"{r['n']:,}", f"{r['num_positive']:,}", *(_rate(r[rate]) for rate in rates)]
         for r in rows
     ]
-    return table(header, cells, numeric=range(2, len(header)))
+    shown = cells if len(names) > 1 else [row[:1] + row[2:] for row in cells]
+    return table(header, shown, numeric=range(len(names), len(header)))
 
 
 def _rate(value: float | None) -> str:

@@ -15,6 +15,7 @@ from bessemer.report.scores import CLEAN, CONTAMINATED, LONGEST, Evaluation, Sam
 
 MOST_SAMPLES = 8
 MOST_CONTAMINATED = 20
+_VERDICTS = {True: "larger than noise", False: "within noise"}
 EXAMPLES = 2
 """Answers shown of each task: as many of the best as of the worst."""
 
@@ -35,7 +36,8 @@ def _scores(evaluation: Evaluation) -> Html:
     several = len(evaluation.models) > 1
     judged = [
         Interval(f"{s.task} {s.metric}" + (f", {s.model}" if several else ""), s.value, s.standard_error, s.chance)
-        for s in whole
+        for of_models in _side_by_side(whole).values()
+        for s in of_models.values()
         if s.chance is not None
     ]
     return markup(
@@ -50,28 +52,50 @@ def _scores(evaluation: Evaluation) -> Html:
     )
 
 
+def _side_by_side(found: Sequence[Score]) -> dict[tuple[str, str, str | None], dict[str, Score]]:
+    """The scores of each task, metric and group, by model."""
+    rows: dict[tuple[str, str, str | None], dict[str, Score]] = {}
+    for score in found:
+        rows.setdefault((score.task, score.metric, score.group), {})[score.model] = score
+    return rows
+
+
 def _score_table(found: Sequence[Score], evaluation: Evaluation) -> Html:
-    """A row a score; columns that say nothing of any of them are left out."""
-    seen = {(s.model, s.task): s for s in evaluation.scores if s.metric == CONTAMINATED and s.group is None}
-    clean = {(s.model, s.task, s.metric): s for s in evaluation.scores if s.group == CLEAN}
-    columns: list[tuple[str, bool, list[Content]]] = [
-        ("model", False, [s.model if len(evaluation.models) > 1 else "" for s in found]),
-        ("task", False, [s.task for s in found]),
-        ("metric", False, [s.metric for s in found]),
-        ("group", False, [s.group or "" for s in found]),
-        ("value", True, [f"{s.value:.4g}" for s in found]),
-        ("standard error", True, [f"± {s.standard_error:.2g}" if s.standard_error is not None else "" for s in found]),
-        ("chance", True, [f"{s.chance:.4g}" if s.chance is not None else "" for s in found]),
-        ("n", True, [f"{s.n:,}" for s in found]),
+    """A row a task, metric and group, a column a model; columns that say nothing are left out."""
+    rows, last = _side_by_side(found), evaluation.models[-1]
+    others = {(s.task, s.metric, s.group): s for s in evaluation.scores if s.model == last}
+    several = len(evaluation.models) > 1
+    columns: list[tuple[str, list[str]]] = [
+        ("task", [task for task, _, _ in rows]),
+        ("metric", [metric for _, metric, _ in rows]),
+        ("group", [group or "" for _, _, group in rows]),
+        *(
+            (model if several else "value", [_value(r.get(model)) for r in rows.values()])
+            for model in evaluation.models
+        ),
+        ("chance", [f"{s.chance:.4g}" if s.chance is not None else "" for s in map(_newest, rows.values())]),
+        ("n", [f"{_newest(of_models).n:,}" for of_models in rows.values()]),
     ]
-    if not any(s.group for s in found):
-        shares = [seen.get((s.model, s.task)) for s in found]
-        others = [clean.get((s.model, s.task, s.metric)) for s in found]
-        columns.append(("contaminated", True, [f"{share.value:.1%}" if share else "" for share in shares]))
-        columns.append(("clean items only", True, [f"{o.value:.4g} (n = {o.n:,})" if o else "" for o in others]))
-    told = [column for column in columns if any(column[2])]
-    rows = zip(*(cells for _, _, cells in told), strict=True)
-    return table([name for name, _, _ in told], rows, numeric=[i for i, (_, right, _) in enumerate(told) if right])
+    if not any(group for _, _, group in rows):
+        shares = [others.get((task, CONTAMINATED, None)) for task, _, _ in rows]
+        cleans = [others.get((task, metric, CLEAN)) for task, metric, _ in rows]
+        of_last = f" ({last})" if several else ""
+        columns.append(("contaminated", [f"{share.value:.1%}" if share else "" for share in shares]))
+        columns.append((f"clean items only{of_last}", [f"{_value(o)} (n = {o.n:,})" if o else "" for o in cleans]))
+    told = [(name, cells) for name, cells in columns if any(cells)]
+    texts = sum(name in ("task", "metric", "group") for name, _ in told)
+    body = zip(*(cells for _, cells in told), strict=True)
+    return table([name for name, _ in told], body, numeric=range(texts, len(told)))
+
+
+def _newest(of_models: dict[str, Score]) -> Score:
+    return list(of_models.values())[-1]
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.value:.4g}" + (f" ± {score.standard_error:.2g}" if score.standard_error is not None else "")
 
 
 def _contaminated(evaluation: Evaluation) -> Html | None:
@@ -99,12 +123,12 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
         [
             c["task"],
             c["metric"],
-            f"{c['model_b']} − {c['model_a']}",
+            element("span", f"{c['model_b']} − {c['model_a']}", class_="whole"),
             f"{c['value_a']:.4g} → {c['value_b']:.4g}",
             f"{c['difference']:+.3g}",
             f"{c['low']:+.3g} … {c['high']:+.3g}",
             f"{c['p']:.2g}",
-            element("b", "larger than noise") if c["larger_than_noise"] else "within noise",
+            element("b" if c["larger_than_noise"] else "span", _VERDICTS[c["larger_than_noise"]], class_="whole"),
         ]
         for c in found
     ]
