@@ -124,7 +124,6 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
             c["task"],
             c["metric"],
             element("span", f"{c['model_b']} − {c['model_a']}", class_="whole"),
-            f"{c['value_a']:.4g} → {c['value_b']:.4g}",
             f"{c['difference']:+.3g}",
             f"{c['low']:+.3g} … {c['high']:+.3g}",
             f"{c['p']:.2g}",
@@ -132,7 +131,7 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
         ]
         for c in found
     ]
-    header = ["task", "metric", "models", "values", "difference", "95 % interval", "p", ""]
+    header = ["task", "metric", "models", "difference", "95 % interval", "p", ""]
     first = found[0]
     return markup(
         element("h3", "Differences between models"),
@@ -142,7 +141,7 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
             f"{first['seed']}, p by swapping answers. Of those called larger than noise, at most 5 % are expected to "
             "be noise.",
         ),
-        table(header, rows, numeric=[3, 4, 5, 6]),
+        table(header, rows, numeric=[3, 4, 5]),
     )
 
 
