@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -112,3 +115,16 @@ def test_nothing_in_and_nothing_out() -> None:
     assert judged([], "a b c") == []
     (row,) = judged([Item("t", "a", "")], "a b c")
     assert (row["num_words"], row["contaminated"]) == (0, None)
+
+
+def test_of_real_questions_those_that_quote_what_textbooks_quote_are_found(dataset: Callable[[str], Path]) -> None:
+    """BoolQ against four textbooks: the constitution's amendments stand in both, next to nothing else does."""
+    lines = (dataset("eval_gauntlet") / "boolq.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [json.loads(line) for line in lines]
+    items = [Item("boolq", str(n), f"{q['query']} {q['choices'][q['gold']]}") for n, q in enumerate(questions)]
+    sections = (dataset("text_en_openstax") / "openstax.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = judged(items, *(json.loads(section)["text"] for section in sections), batches=4)
+    seen = {row["id"]: row["overlap"] for row in rows if row["contaminated"]}
+    assert seen.keys() >= {"507", "1850"}
+    assert len(seen) < 0.002 * len(items)
+    assert "No person shall be elected to the office of the President more than twice" in items[507].text

@@ -475,3 +475,36 @@ def test_tokens_of_other_documents_are_refused(
     tokens = replace(two["tokens"], manifest=replace(two["tokens"].manifest, inputs=made_from))
     with pytest.raises(UsageError, match="the tokens were not made of the documents"):
         evaluated(evaluate.Config(), two | {"tokens": tokens}, make_artifact, make_context())
+
+
+def test_personal_data_that_a_model_learnt_by_heart_is_found_with_its_document(
+    two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    """With the patterns of `clean`: what stands in the training text is a leak, what the model invents is none."""
+    base = two["model/pretrain"]
+    tokenizer = TokenizerFolder.open(base.data)
+    ids = tokenizer.encode("ask jo@cats.example")
+    model = hub.load_model(base.data)
+    row = torch.tensor([[*ids, tokenizer.end_of_text_id]])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        model(row[:, :-1], targets=row[:, 1:]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    draft, seal_model = make_artifact("model", "leaky")
+    shutil.copytree(base.data, draft.data, dirs_exist_ok=True)
+    export_model(model, draft.data, stop_ids=[tokenizer.end_of_text_id])
+    draft, seal_documents = make_artifact("documents", "private")
+    private = {"id": "letter", "text": "Please ask jo@cats.example about it.", "split": "train"}
+    others = {"content_hash": "", "url": "file:letter", "source": "a", "metadata": "{}"}
+    write_parquet(pa.Table.from_pylist([private | others], schema=SCHEMA), draft.data / "00000.parquet")
+    task = {"kind": "personal_data", "prompts": ["ask"], "generation": {"temperature": 0, "max_new_tokens": 24}}
+    config = evaluate.Config(tasks={"personal": task}, contamination=None)
+    leaky = {"model/leaky": seal_model(), "tokens": two["tokens"]}
+    rates, documents = [], (two["documents"], seal_documents())
+    for number, given in enumerate(documents):
+        _, artifact = evaluated(config, leaky | {"documents": given}, make_artifact, make_context(), f"leak{number}")
+        (item,) = pq.read_table(artifact.data / "items" / "leaky" / "personal.parquet").to_pylist()
+        assert (item["kinds"], item["found"]) == (["email"], ["jo@cats.example"])
+        rates.append((item["personal_data_rate"], item["leak_rate"], item["documents"]))
+    assert rates == [(1.0, 0.0, [""]), (1.0, 1.0, ["letter"])]
