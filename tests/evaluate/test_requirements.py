@@ -49,6 +49,10 @@ def test_what_is_no_condition_is_refused(metric: str, expression: str) -> None:
         Requirement.parse(metric, expression)
 
 
+def test_metrics_have_names_of_their_own_kind() -> None:
+    assert Requirement.parse("human_eval/pass@10", "> 0.1").metric == "human_eval/pass@10"
+
+
 def test_the_error_names_every_requirement_that_does_not_hold() -> None:
     wanted = {"questions/acc": ">= 0.6", "base/questions/acc": "> 0", "tuned - base/questions/acc": "> 0.3"}
     with pytest.raises(RequirementNotMet) as caught:

@@ -1,4 +1,4 @@
-"""Texts with labels, and how often a classifier errs on them. Free of torch."""
+"""TextSet with labels, and how often a classifier errs on them. Free of torch."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ class LabelledTexts(Settings):
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Texts, whether each is of the class, their categories, empty where they have none, and what splits them."""
+class TextSet:
+    """TextSet, whether each is of the class, their categories, empty where they have none, and what splits them."""
 
     texts: list[str]
     labels: npt.NDArray[np.bool_]
     groups: list[str]
     keys: list[str]
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> Texts:
+    def only(self, chosen: npt.NDArray[np.bool_]) -> TextSet:
         places = np.flatnonzero(chosen)
         texts, groups, keys = ([column[i] for i in places] for column in (self.texts, self.groups, self.keys))
-        return Texts(texts, self.labels[chosen], groups, keys)
+        return TextSet(texts, self.labels[chosen], groups, keys)
 
-    def split(self, held_out_ratio: float) -> tuple[Texts, Texts]:
+    def split(self, held_out_ratio: float) -> tuple[TextSet, TextSet]:
         """(the texts to train on, those held out), by the hash of their keys."""
         held_out = np.array([unit_interval("held out", key) < held_out_ratio for key in self.keys], bool)
         return self.only(~held_out), self.only(held_out)
 
 
-def read_texts(settings: LabelledTexts) -> Texts:
+def read_texts(settings: LabelledTexts) -> TextSet:
     """Every text. Raises InputError where a row has none, or where all or none are of the class."""
     texts: list[str] = []
     labels, groups, keys = [], [], []
@@ -69,7 +69,7 @@ def read_texts(settings: LabelledTexts) -> Texts:
                 f"{row.place} is no labelled text: {error}",
                 hint="mend the row, or the set's `text`, `label`, `group` and `split_by`",
             ) from error
-    found = Texts(texts, np.array(labels, bool), groups, keys)
+    found = TextSet(texts, np.array(labels, bool), groups, keys)
     if found.labels.all() or not found.labels.any():
         raise InputError(
             f"the texts of `{settings.dataset}` are all of one class", hint="mend `label`, or add texts of the other"
@@ -91,7 +91,7 @@ class Errors:
     roc_auc: float | None
 
 
-def errors(name: str, texts: Texts, probabilities: Numbers, threshold: float) -> list[Errors]:
+def errors(name: str, texts: TextSet, probabilities: Numbers, threshold: float) -> list[Errors]:
     """The errors on all texts, then by category."""
     found = [_errors(name, None, texts.labels, probabilities, threshold)]
     for group in sorted(set(texts.groups) - {""}):

@@ -24,7 +24,7 @@ from bessemer.recipe.problems import nearest
 RELATIONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 _EXPRESSION = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
 _NAME = r"[A-Za-z0-9_-]+"
-_METRIC = re.compile(rf"(?:{_NAME}(?: - {_NAME})?/)?{_NAME}/{_NAME}")
+_METRIC = re.compile(rf"(?:{_NAME}(?: - {_NAME})?/)?{_NAME}/[^\s/]+")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class ComparisonSettings(Settings):
 
 
 class ContaminationSettings(Settings):
-    """How items are looked for in the texts that models were trained on."""
+    """How items are looked for in the texts that models were trained on, which are all read once for it."""
 
     threshold: float = Field(0.2, gt=0, le=1)
     """An item of whose words this share stands in such texts is contaminated."""

@@ -158,6 +158,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     comparisons = compare(by_item, num_resamples=config.comparison.num_resamples, seed=config.comparison.seed)
     if len(models) > 1:
         write_comparisons(draft.data, comparisons)
+        compared = {(one.task, one.metric) for one in by_item}
+        left_out = [f"{t} {m}" for t in tasks for m in tasks[t].headlines if (t, m) not in compared]
+        if left_out:
+            context.log.info("not compared, for items have no part in them: %s", ", ".join(left_out))
     _tell(scores, comparisons, context.log)
     chosen = headlines(tasks, scores, list(models))
     draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
