@@ -1,4 +1,4 @@
-"""TextSet with labels, and how often a classifier errs on them. Free of torch."""
+"""Texts with labels, and how often a classifier errs on them. Free of torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LabelledTexts(Settings):
 
 @dataclass(frozen=True)
 class TextSet:
-    """TextSet, whether each is of the class, their categories, empty where they have none, and what splits them."""
+    """Texts, whether each is of the class, their categories, empty where they have none, and what splits them."""
 
     texts: list[str]
     labels: npt.NDArray[np.bool_]
