@@ -185,6 +185,15 @@ def _scores(data: Path) -> None:
         ("pretrain", "signatures", "acc_norm", None, 0.418, 0.0221, 500, 0.25),
         ("pretrain", "signatures", "contaminated", None, 0.034, 0.0081, 500, None),
         ("pretrain", "signatures", "acc", "clean items", 0.391, 0.0223, 483, None),
+        ("pretrain", "canaries", "exposure", None, 6.1, 1.2, 16, None),
+        ("pretrain", "canaries", "control_exposure", None, 1.38, 0.31, 16, None),
+        ("pretrain", "canaries", "exposure", "copies 1", 1.6, 0.4, 8, None),
+        ("pretrain", "canaries", "exposure", "copies 64", 10.6, 1.9, 8, None),
+        *(
+            ("pretrain", "memorised", f"{split}tokens_given_back", f"prefix {prefix}", value, 0.03, 500, None)
+            for split, values in (("", (0.31, 0.44, 0.71)), ("held_out_", (0.29, 0.3, 0.32)))
+            for prefix, value in zip((25, 50, 100), values, strict=True)
+        ),
     ]
     types = dict(zip(columns, (pa.string(),) * 4 + (pa.float64(),) * 2 + (pa.int64(), pa.float64()), strict=True))
     table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=pa.schema(types))

@@ -72,6 +72,8 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         "+0.008 -0.0216 … +0.0376 0.62 within noise",
         "signatures acc 0.386 ± 0.022 0.394 ± 0.022 0.25 500 3.4% 0.391 ± 0.022 (n = 483)",
         "signatures test:17 52% 13 train http://library.test/",
+        "canaries: exposure of secrets (bits)",
+        "memorised: tokens given back before the first other one",
         "before: is is is the the pretrain: provides functions",
         "before (acc 0): a file",
         "wanted: an iterable of numbers",

@@ -11,6 +11,7 @@ from bessemer.report.facts import Facts
 from bessemer.report.markup import Content, Html, element, markup, table
 from bessemer.report.page import fold, section
 from bessemer.report.privacy import masked
+from bessemer.report.risks import risk_charts
 from bessemer.report.scores import CLEAN, CONTAMINATED, LONGEST, Evaluation, Sample, Score
 
 MOST_SAMPLES = 8
@@ -47,6 +48,7 @@ def _scores(evaluation: Evaluation) -> Html:
         charts.interval_chart(judged) if judged else None,
         _score_table(whole, evaluation),
         _contaminated(evaluation),
+        risk_charts(evaluation),
         fold("By group", _score_table(parts, evaluation)) if parts else None,
         _comparisons(evaluation.comparisons),
     )
