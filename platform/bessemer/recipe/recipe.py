@@ -10,8 +10,8 @@
       evaluate:
 
 Stages run in the order in which they stand. A stage takes each kind of artifact that it consumes from the nearest
-stage above that makes it, unless `from:` names others. A stage may have another name than its
-kind: `small: {stage: pretrain}`.
+stage above that makes it, unless `from:` names others (several models for `evaluate: {from: [pretrain, finetune]}`).
+A stage may have another name than its kind: `small: {stage: pretrain}`.
 """
 
 from __future__ import annotations
