@@ -17,7 +17,7 @@ from bessemer.evaluate.scores import Result, Score, grouped, mean_score
 from bessemer.evaluate.subject import Subject
 from bessemer.sandbox.run import Limits, Program, run_all
 
-ITEMS_COLUMNS = [
+_COLUMNS = [
     pa.field("id", pa.string(), nullable=False),
     pa.field("group", pa.string()),
     pa.field("prompt", pa.string(), nullable=False),
@@ -66,7 +66,7 @@ def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
             | {f"pass_at_{k}": pass_at_k(count, passed, k) for k in task.k}
         )
     metrics = [pa.field(metric, pa.float64(), nullable=False) for metric in task.metrics]
-    table = pa.Table.from_pylist(rows, schema=pa.schema([*ITEMS_COLUMNS, *metrics]))
+    table = pa.Table.from_pylist(rows, schema=pa.schema([*_COLUMNS, *metrics]))
     scores: list[Score] = []
     for group, chosen in grouped(table["group"].to_pylist()):
         scores += [mean_score(metric, table[metric].to_numpy()[chosen], group=group) for metric in task.metrics]
