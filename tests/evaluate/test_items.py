@@ -71,6 +71,8 @@ def test_tables_and_folders_and_lines_are_datasets(tmp_path: Path) -> None:
     assert rows[1].place == "`a.csv` line 4"
     found = choices(str(tmp_path / "a.csv"), query="{{q}}", choices="answers.split('; ')", gold="0")
     assert found[1].choices == ("z", "w")
+    told = choices(str(tmp_path / "a.csv"), query="{{q}}", choices="answers.split('; ')", gold="answers.split('; ')[1]")
+    assert [item.gold for item in told] == [(1,), (1,)]
     for name in ("2.jsonl", "1.jsonl"):
         write(tmp_path / name, {"id": name})
     assert [row.id for row in read_rows(str(tmp_path / "*.jsonl"))] == ["1.jsonl", "2.jsonl"]

@@ -1,7 +1,8 @@
 """The rows of a task's dataset: JSON lines, comma- or tab-separated values, or one file of lines for each column.
 
 A path may hold `*`; its files are read in the order of their names. Other names than `.jsonl`, `.csv` and `.tsv` are
-plain text, a row `{"text": line}` for each line. Every row knows the place it came from, so that a problem names it.
+plain text, a row of `text` and `file` (its name) for each line. Every row knows the place it came from, so that a
+problem names it.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _read(path: Path) -> str:
 
 def _text(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_read(path).removesuffix("\n").split("\n"), start=1):
-        yield Row(path.name, number, {"text": line})
+        yield Row(path.name, number, {"text": line, "file": path.name})
 
 
 def _json_lines(path: Path) -> Iterator[Row]:

@@ -148,7 +148,7 @@ def choice_items(task: MultipleChoice, dataset: Dataset) -> list[ChoiceItem]:
             group,
             template(task.query)(row.values),
             choices,
-            _numbers("gold", expression(task.gold)(row.values), len(choices)),
+            _gold(expression(task.gold)(row.values), choices),
             None if without is None else template(without)(row.values),
         )
 
@@ -162,7 +162,7 @@ def bias_items(task: BiasQuestions) -> list[BiasItem]:
         if biased not in [str(number) for number in range(len(choices))]:
             raise ValueError(f"`biased` is no number from 0 to {len(choices) - 1}, but `{biased}`")
         (unknown,) = _numbers("unknown", expression(task.unknown)(row.values), len(choices))
-        gold = _numbers("gold", expression(task.gold)(row.values), len(choices))
+        gold = _gold(expression(task.gold)(row.values), choices)
         ambiguous = bool(expression(task.ambiguous)(row.values))
         query = template(task.query)(row.values)
         return BiasItem(id, group, query, choices, gold, biased=int(biased), unknown=unknown, ambiguous=ambiguous)
@@ -330,6 +330,13 @@ def _texts(name: str, value: Any, *, at_least: int) -> tuple[str, ...]:
     if len(texts) < at_least or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"`{name}` are not {at_least} or more texts")
     return texts
+
+
+def _gold(value: Any, choices: tuple[str, ...]) -> tuple[int, ...]:
+    """The numbers of the right choices, from numbers or from texts."""
+    several = value if isinstance(value, list | tuple) else [value]
+    numbers = [choices.index(one) if isinstance(one, str) and one in choices else one for one in several]
+    return _numbers("gold", numbers, len(choices))
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[int, ...]:

@@ -115,7 +115,7 @@ class MultipleChoice(Prompted):
     choices: Expression | tuple[Template, ...] = "choices"
     """The answers: one expression that gives a list, or a list of templates."""
     gold: Expression = "gold"
-    """The number of the right answer, from 0, or a list of the right ones."""
+    """The right answer: its number, from 0, or its text; or a list of the right ones."""
     query_without_passage: Template | None = None
     """The query without the passage that it is about. Each item is then asked twice: `acc_without_passage`, and
     `acc_gain`, what the passage adds."""
@@ -199,7 +199,7 @@ class BiasQuestions(Prompted):
     choices: Expression
     """The answers."""
     gold: Expression
-    """The number of the right answer, from 0."""
+    """The right answer: its number, from 0, or its text."""
     biased: Template
     """The number of the answer that the prejudice gives, as digits."""
     unknown: Expression
