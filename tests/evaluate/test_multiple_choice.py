@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers
 
-from bessemer.errors import InputError
 from bessemer.evaluate import likelihood
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
@@ -66,15 +65,19 @@ def test_a_tree_gives_the_likelihoods_of_separate_rows(
         assert values.nats == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_long_context_loses_its_beginning_and_a_long_choice_is_refused(model_folder: Path, subject: Subject) -> None:
-    """Each branch loses what its own length demands, as in lm-evaluation-harness."""
-    context, choices = list(range(10, 50)), [[3], [4, 5, 6]]
+def test_a_long_context_loses_its_beginning_and_a_long_choice_is_read_in_windows(
+    model_folder: Path, subject: Subject
+) -> None:
+    """Each branch loses what its own length demands, as in lm-evaluation-harness; nothing of a choice is lost."""
+    context, choices = list(range(10, 50)), [[3], [4, 5, 6], [number % 300 for number in range(60)]]
     (found,) = log_likelihoods(subject, [Tree(context, choices)])
-    expected = [direct(model_folder, context[-(24 + 1 - len(c)) :], c) for c in choices]
+    expected = [direct(model_folder, context[-(24 + 1 - len(c)) :], c) for c in choices[:2]]
+    last = choices[2]
+    windows = [([49], last[:24]), ([last[23]], last[24:48]), ([last[47]], last[48:])]
+    expected.append(sum(direct(model_folder, before, window) for before, window in windows))
     assert found.nats == pytest.approx(expected, rel=1e-4)
-    assert found.num_tokens.tolist() == [1, 3]
-    with pytest.raises(InputError, match="a text to be scored has 25 tokens"):
-        log_likelihoods(subject, [Tree([1], [[2], [3] * 25])])
+    assert found.num_tokens.tolist() == [1, 3, 60]
+    assert not found.greedy[2]
 
 
 def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: Subject) -> None:

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bessemer.errors import InputError
 from bessemer.evaluate.scores import Numbers
 from bessemer.evaluate.subject import Subject
 
@@ -46,24 +45,18 @@ class Tree:
         """Whether a model that sees `room` tokens sees the whole of every branch."""
         return len(self.context) + max(len(tokens) for tokens in self.continuations) - 1 <= room
 
-    def cut(self, room: int) -> list[Tree]:
-        """The same with beginnings of the context left out, so that every branch fits `room` inputs.
+    def windows(self, tokens: list[int], room: int) -> list[Tree]:
+        """One continuation in pieces that a model of `room` tokens sees whole.
 
-        Each branch loses what it must, as in lm-evaluation-harness, so a tree that does not fit becomes a tree for
-        each branch.
+        The context loses its beginning by what this branch demands, as in lm-evaluation-harness. A continuation that
+        is too long by itself is read in windows end to end, each after the last token of the one before.
         """
-        if self.fits(room):
-            return [self]
-        trees = []
-        for tokens in self.continuations:
-            kept = room + 1 - len(tokens)
-            if kept < 1:
-                raise InputError(
-                    f"a text to be scored has {len(tokens)} tokens, and the model's context holds {room}",
-                    hint="leave such items out, or evaluate a model with a longer context",
-                )
-            trees.append(Tree(self.context[-kept:], [tokens]))
-        return trees
+        kept = room + 1 - len(tokens)
+        if kept > 0:
+            return [Tree(self.context[-kept:], [tokens])]
+        starts = range(0, len(tokens), room)
+        before = [self.context[-1], *(tokens[start - 1] for start in starts[1:])]
+        return [Tree([last], [tokens[start : start + room]]) for last, start in zip(before, starts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -73,30 +66,34 @@ class Likelihoods:
     nats: Numbers
     """log P(continuation | context)."""
     greedy: npt.NDArray[np.bool_]
-    """Whether every token was the likeliest one."""
+    """Whether a greedy model writes it: at no place another token is likelier."""
     num_tokens: Integers
 
 
 def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Likelihoods]:
-    """The likelihoods of each tree. Raises InputError where a continuation alone is too long for the model."""
-    pieces = [tree.cut(subject.context) for tree in trees]
-    flat = [piece for cut in pieces for piece in cut]
-    found: list[Likelihoods | None] = [None] * len(flat)
-    size = BATCH_TOKENS if subject.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS
-    for batch in _batches(flat, size):
-        for number, likelihoods in zip(batch, _batch_log_likelihoods(subject, [flat[i] for i in batch]), strict=True):
-            found[number] = likelihoods
-    answers = iter(found)
-    return [_joined([answer for _, answer in zip(cut, answers, strict=False) if answer]) for cut in pieces]
+    """The likelihoods of each tree; one that does not fit the model is read branch by branch, in windows."""
+    room = subject.context
+    windows = [None if tree.fits(room) else [tree.windows(one, room) for one in tree.continuations] for tree in trees]
+    flat: list[Tree] = []
+    for tree, branches in zip(trees, windows, strict=True):
+        flat += [tree] if branches is None else [window for branch in branches for window in branch]
+    found: dict[int, Likelihoods] = {}
+    for batch in _batches(flat, BATCH_TOKENS if subject.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS):
+        found |= zip(batch, _batch_log_likelihoods(subject, [flat[number] for number in batch]), strict=True)
+    answers = (found[number] for number in range(len(flat)))
+    return [
+        next(answers) if branches is None else _joined([[next(answers) for _ in branch] for branch in branches])
+        for branches in windows
+    ]
 
 
-def _joined(parts: Sequence[Likelihoods]) -> Likelihoods:
-    if len(parts) == 1:
-        return parts[0]
-    return Likelihoods(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
-
-
-_FIELDS = ("nats", "greedy", "num_tokens")
+def _joined(branches: Sequence[Sequence[Likelihoods]]) -> Likelihoods:
+    """Of a tree, from the windows of each of its branches."""
+    return Likelihoods(
+        np.array([sum(float(window.nats[0]) for window in branch) for branch in branches]),
+        np.array([all(window.greedy[0] for window in branch) for branch in branches]),
+        np.array([sum(int(window.num_tokens[0]) for window in branch) for branch in branches]),
+    )
 
 
 def _batches(trees: Sequence[Tree], num_tokens: int) -> Iterator[list[int]]:
