@@ -107,6 +107,10 @@ def test_models_that_differ_on_no_item_do_not_count_among_the_many() -> None:
     assert not any(one.larger_than_noise or one.p < 1 for one in found[1:])
 
 
+def test_a_tie_is_half_a_win() -> None:
+    assert one(measured("a", [0, 0.5, 1, 1]), measured("b", [1, 0.6, 1, 0])).win_rate == (1 + 1 + 0.5 + 0) / 4
+
+
 def test_nothing_to_compare() -> None:
     assert compare([], num_resamples=10, seed=0) == []
     assert compare([measured("a", [1, 2])], num_resamples=10, seed=0) == []

@@ -124,17 +124,17 @@ def test_solved_items_stand_before_the_asked_one(tmp_path: Path) -> None:
         kind="generation", dataset=asked, fewshot_dataset=pool, num_fewshot=2, query="Q: {{question}}\nA:",
         references="answer", description="Answer.\n", limit=2,
     )  # fmt: skip
-    found = items.generation_items(task)
+    found = items.generation_items(task, task.dataset)
     assert len(found) == 2
     solved = sorted(found[1].preface.solved)
     assert solved == [("Q: p0\nA:", "b0"), ("Q: p1\nA:", "b1")]
     text = found[1].preface.text(found[1].query)
     first, second = found[1].preface.solved
     assert text == f"Answer.\n{first[0]} {first[1]}\n\n{second[0]} {second[1]}\n\nQ: q1\nA:"
-    own = items.generation_items(task.model_copy(update={"fewshot_dataset": None, "limit": None}))
+    own = items.generation_items(task.model_copy(update={"fewshot_dataset": None, "limit": None}), asked)
     assert all((item.query, item.references[0]) not in item.preface.solved for item in own)
     with pytest.raises(InputError, match="`num_fewshot` is 4, and there are 4 items"):
-        items.generation_items(task.model_copy(update={"fewshot_dataset": None, "num_fewshot": 4}))
+        items.generation_items(task.model_copy(update={"fewshot_dataset": None, "num_fewshot": 4}), asked)
 
 
 def test_a_conversation_has_the_same_parts() -> None:

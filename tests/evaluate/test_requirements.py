@@ -14,7 +14,9 @@ SCORES = [
     ("tuned", "questions", Score("acc", 0.5, 0.025, 100)),
     ("tuned", "questions", Score("acc", 0.9, None, 1, group="easy")),
 ]
-COMPARISON = Comparison("questions", "acc", "base", "tuned", 0.25, 0.5, 0.25, 0.03, 0.19, 0.31, 0.001, True, 100, 99, 0)
+COMPARISON = Comparison(
+    "questions", "acc", "base", "tuned", 0.25, 0.5, 0.25, 0.6, 0.03, 0.19, 0.31, 0.001, True, 100, 99, 0
+)
 KNOWN = measurements(SCORES, [COMPARISON], last="tuned")
 
 

@@ -226,8 +226,9 @@ def _comparison(task: str, metric: str, before: float, after: float, error: floa
     difference = after - before
     return {
         "task": task, "metric": metric, "model_a": "before", "model_b": "pretrain", "value_a": before,
-        "value_b": after, "difference": difference, "standard_error": error, "low": difference - 1.96 * error,
-        "high": difference + 1.96 * error, "p": p, "larger_than_noise": noisy, "n": 118, "num_resamples": 10_000,
+        "value_b": after, "difference": difference, "win_rate": 0.6, "standard_error": error,
+        "low": difference - 1.96 * error, "high": difference + 1.96 * error,
+        "p": p, "larger_than_noise": noisy, "n": 118, "num_resamples": 10_000,
         "seed": 0,
     }  # fmt: skip
 

@@ -48,6 +48,7 @@ COMPARISONS_SCHEMA = pa.schema(
         pa.field("value_a", pa.float64(), nullable=False),
         pa.field("value_b", pa.float64(), nullable=False),
         pa.field("difference", pa.float64(), nullable=False),
+        pa.field("win_rate", pa.float64(), nullable=False),
         pa.field("standard_error", pa.float64(), nullable=False),
         pa.field("low", pa.float64(), nullable=False),
         pa.field("high", pa.float64(), nullable=False),
@@ -71,6 +72,8 @@ class Comparison:
     value_a: float
     value_b: float
     difference: float
+    win_rate: float
+    """The share of items on which `model_b` scores more, ties counting half."""
     standard_error: float
     low: float
     high: float
@@ -145,6 +148,7 @@ def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterat
             value_a=a.value,
             value_b=b.value,
             difference=float(observed[i]),
+            win_rate=float((np.sign(differences[:, i]).mean() + 1) / 2),
             standard_error=float(errors[i]),
             low=float(low[i]),
             high=float(high[i]),

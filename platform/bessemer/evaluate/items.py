@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -200,14 +200,16 @@ def sentences_items(task: MinimalPairs | Stereotypes) -> list[SentencesItem]:
     return _collect(task, read_rows(task.dataset)[: task.limit], make)
 
 
-def generation_items(task: Generation) -> list[GenerationItem]:
+def generation_items(task: Generation, dataset: Dataset) -> list[GenerationItem]:
+    """The items of `dataset`, which is the task's own or an artifact's."""
+
     def make(row: Row, id: str, group: str | None) -> GenerationItem:
         references = _texts("references", expression(task.references)(row.values), at_least=1)
         wrong = task.incorrect
         incorrect = () if wrong is None else _texts("incorrect", expression(wrong)(row.values), at_least=1)
         return GenerationItem(id, group, template(task.query)(row.values), references, incorrect)
 
-    return _prompted(task, task.dataset, make)
+    return _prompted(task, dataset, make)
 
 
 def code_items(task: Code) -> list[CodeItem]:
@@ -229,14 +231,14 @@ def prompt_items(task: Toxicity) -> list[PromptItem]:
     return list(distinct.values())[: task.limit]
 
 
-def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
-    """The items of any task; those of `questions` where it names no dataset, none where there are no questions.
+def read_items(task: Items, made: Mapping[str, Dataset] | None = None) -> Sequence[Item]:
+    """The items of any task; where it names no dataset, those that a stage `made` for its kind, or none.
 
     Raises InputError where the dataset is not there, or holds rows that are no items.
     """
     match task:
         case MultipleChoice():
-            dataset = task.dataset or questions
+            dataset = task.dataset or (made or {}).get(task.kind)
             return choice_items(task, dataset) if dataset is not None else []
         case BiasQuestions():
             return bias_items(task)
@@ -247,7 +249,8 @@ def read_items(task: Items, questions: Dataset | None = None) -> Sequence[Item]:
         case MinimalPairs() | Stereotypes():
             return sentences_items(task)
         case Generation():
-            return generation_items(task)
+            dataset = task.dataset or (made or {}).get(task.kind)
+            return generation_items(task, dataset) if dataset is not None else []
         case Code():
             return code_items(task)
         case Toxicity():

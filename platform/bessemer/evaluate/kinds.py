@@ -231,9 +231,11 @@ class Generation(Prompted):
 
     kind: Literal["generation"]
     """The kind of task."""
-    query: Template
+    dataset: Dataset | None = execution(None)  # type: ignore[assignment]
+    """Where the items are; the split `test` of the `conversations` artifact if unset."""
+    query: Template = "{{question}}"
     """What is asked."""
-    references: Expression
+    references: Expression = "answer"
     """A right answer or a list of them; solved items show the first."""
     incorrect: Expression | None = None
     """Wrong answers. Then each metric is taken against both: `<metric>_max` over the right ones, `<metric>_diff`, how

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,8 +60,8 @@ class Materials:
     subject: Subject
     store: TokenStore | None = None
     """Held-out text, for the tasks that read it."""
-    questions: Dataset | None = None
-    """What multiple choice asks where it names no dataset of its own."""
+    made: Mapping[str, Dataset] = field(default_factory=dict)
+    """By kind of task, the dataset that a stage made for those which name none."""
     training_text: TrainingText | None = None
     """For the tasks about what was trained on."""
     classifier: Path | None = None
@@ -78,7 +78,7 @@ def run_task(task: object, materials: Materials) -> Result:
         case Samples():
             return samples(task, subject, store)
         case MultipleChoice():
-            dataset = task.dataset or materials.questions
+            dataset = task.dataset or materials.made.get(task.kind)
             assert dataset is not None, "checked before the model is loaded"
             return multiple_choice(task, subject, items.choice_items(task, dataset))
         case Schema():
@@ -92,7 +92,9 @@ def run_task(task: object, materials: Materials) -> Result:
         case BiasQuestions():
             return bias_questions(subject, items.bias_items(task))
         case Generation():
-            return generation(task, subject, items.generation_items(task))
+            dataset = task.dataset or materials.made.get(task.kind)
+            assert dataset is not None, "checked before the model is loaded"
+            return generation(task, subject, items.generation_items(task, dataset))
         case Code():
             return code(task, subject, items.code_items(task))
         case Memorisation():

@@ -128,12 +128,13 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
             element("span", f"{c['model_b']} − {c['model_a']}", class_="whole"),
             f"{c['difference']:+.3g}",
             f"{c['low']:+.3g} … {c['high']:+.3g}",
+            f"{c['win_rate']:.1%}",
             f"{c['p']:.2g}",
             element("b" if c["larger_than_noise"] else "span", _VERDICTS[c["larger_than_noise"]], class_="whole"),
         ]
         for c in found
     ]
-    header = ["task", "metric", "models", "difference", "95 % interval", "p", ""]
+    header = ["task", "metric", "models", "difference", "95 % interval", "items won", "p", ""]
     first = found[0]
     return markup(
         element("h3", "Differences between models"),
@@ -143,7 +144,7 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
             f"{first['seed']}, p by swapping answers. Of those called larger than noise, at most 5 % are expected to "
             "be noise.",
         ),
-        table(header, rows, numeric=[3, 4, 5]),
+        table(header, rows, numeric=[3, 4, 5, 6]),
     )
 
 

@@ -29,7 +29,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 from bessemer import storage
 from bessemer.errors import InputError, UsageError
 from bessemer.evaluate import declared, requirements
-from bessemer.evaluate.kinds import BitsPerByte, Items, MultipleChoice, Samples
+from bessemer.evaluate.kinds import BitsPerByte, Generation, Items, MultipleChoice, Samples
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
@@ -141,18 +141,18 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.stages import training_text
 
     models = subjects.subjects(config.models, inputs)
-    questions = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl" if "questions" in inputs else None
-    tasks: Mapping[str, Any] = config.tasks or _default_tasks(questions is not None)
+    made = _datasets(inputs, draft)
+    tasks: Mapping[str, Any] = config.tasks or _default_tasks(made)
     requirements.check_names(config.requirements, tasks, models)
-    _check_inputs(tasks, inputs, questions)
-    results = _carry_out(config, inputs, models, tasks, questions, draft, context)
+    _check_inputs(tasks, inputs, made)
+    results = _carry_out(config, inputs, models, tasks, made, draft, context)
 
     scores = [(model, task, score) for (model, task), result in results.items() for score in result.scores]
     by_item = [
         one for (model, task), result in results.items() for one in measured(model, task, result, tasks[task].headlines)
     ]
     if config.contamination is not None and training_text.training_parts(inputs):
-        judged = _contamination(config.contamination, tasks, questions, results, inputs, draft, context)
+        judged = _contamination(config.contamination, tasks, made, results, inputs, draft, context)
         scores += clean_scores(by_item, judged)
     write_scores(draft.data, scores)
     comparisons = compare(by_item, num_resamples=config.comparison.num_resamples, seed=config.comparison.seed)
@@ -186,18 +186,19 @@ def _tell(scores: Sequence[tuple[str, str, Any]], comparisons: Sequence[Any], lo
         log.info("%s %+.4g (95 %%: %.4g to %.4g), p = %.2g%s", name, one.difference, one.low, one.high, one.p, noise)
 
 
-def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, questions: str | None) -> None:
+def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, str]) -> None:
     """Raises UsageError for a task whose material no stage above makes."""
     from bessemer.evaluate.items import read_items
 
     for name, task in tasks.items():
-        if isinstance(task, MultipleChoice) and task.dataset is None:
-            if questions is None:
+        if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
+            if task.kind not in made:
+                stage = "questions" if isinstance(task, MultipleChoice) else "conversations` with a split `test"
                 raise UsageError(
                     f"the task `{name}` has nothing to ask",
-                    hint="set its `dataset` to a file of questions, or put a stage `questions` before `evaluate`",
+                    hint=f"set its `dataset` to a file of questions, or put a stage `{stage}` before `evaluate`",
                 )
-            read_items(task, questions)
+            read_items(task, made)
         begins = not getattr(task, "prompts", ())
         needed = []
         if isinstance(task, BitsPerByte) or (isinstance(task, Samples) and begins):
@@ -228,7 +229,7 @@ def _carry_out(
     inputs: Inputs,
     models: Mapping[str, Path],
     tasks: Mapping[str, Any],
-    questions: str | None,
+    made: Mapping[str, str],
     draft: Draft,
     context: Context,
 ) -> dict[tuple[str, str], Result]:
@@ -247,7 +248,7 @@ def _carry_out(
     read = partial(training_text.training_documents, training_text.training_parts(inputs), splits)
     text = TrainingText(documents, read, training_text.personal_data_in)
     classifier = inputs["classifier"].data if "classifier" in inputs else None
-    make_worker = partial(_Evaluate, dict(models), tokens, questions, text, classifier, dtype, draft.data)
+    make_worker = partial(_Evaluate, dict(models), tokens, dict(made), text, classifier, dtype, draft.data)
     pairs = [(model, task) for model in models for task in tasks]
     units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
     receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
@@ -276,7 +277,7 @@ def _items_file(data: Path, model: str, task: str) -> Path:
 def _contamination(
     settings: ContaminationSettings,
     tasks: Mapping[str, Any],
-    questions: str | None,
+    made: Mapping[str, str],
     results: Mapping[tuple[str, str], Result],
     inputs: Inputs,
     draft: Draft,
@@ -292,7 +293,7 @@ def _contamination(
     items = []
     for name, task in tasks.items():
         if isinstance(task, Items):
-            items += [Item(name, item.id, item.text) for item in read_items(task, questions)]
+            items += [Item(name, item.id, item.text) for item in read_items(task, made)]
         elif isinstance(task, BitsPerByte):
             of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
             texts = training_text.texts_of({document for ids in of_models for document in ids}, documents)
@@ -325,9 +326,30 @@ def headlines(
     }
 
 
-def _default_tasks(with_questions: bool) -> dict[str, Any]:
+def _datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
+    """By kind of task, what the stages above made to be asked: a pattern of files, or a file."""
+    from bessemer.tokens.rows import CONVERSATIONS, read_split
+
+    found = {}
+    if "questions" in inputs:
+        found["multiple_choice"] = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl"
+    if "conversations" in inputs:
+        rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", ["id", "messages"])
+        lines = [
+            json.dumps({"id": name, "question": messages[-2]["content"], "answer": messages[-1]["content"]})
+            for name, messages in zip(rows["id"].to_pylist(), rows["messages"].to_pylist(), strict=True)
+            if [message["role"] for message in messages] == ["user", "assistant"]
+        ]
+        if lines:
+            file = draft.work / "conversations.jsonl"
+            storage.write_text(file, "".join(f"{line}\n" for line in lines))
+            found["generation"] = glob.escape(str(file))
+    return found
+
+
+def _default_tasks(made: Mapping[str, str]) -> dict[str, Any]:
     tasks: dict[str, Any] = {"held_out": BitsPerByte(kind="bits_per_byte")}
-    if with_questions:
+    if "multiple_choice" in made:
         tasks["questions"] = MultipleChoice(kind="multiple_choice")
     return tasks | {"samples": Samples(kind="samples")}
 
@@ -338,7 +360,7 @@ class _Evaluate:
 
     models: dict[str, Path]
     tokens: Path | None
-    questions: str | None
+    made: dict[str, str]
     training_text: TrainingText
     classifier: Path | None
     dtype: Any
@@ -369,7 +391,7 @@ class _Evaluate:
         return Materials(
             Subject.load(self.models[model], dtype=self.dtype, device=choose_device()),
             TokenStore.open(self.tokens) if self.tokens else None,
-            self.questions,
+            self.made,
             self.training_text,
             self.classifier,
         )

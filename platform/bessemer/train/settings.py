@@ -326,17 +326,20 @@ def further_rates(
 ) -> Rates:
     """The rates of a model that is trained further: a share of those of its pre-training, without decay.
 
-    Where those are not known (`origin` None), AdamW at the rate `adamw`, or at `learning_rate` where it is given: one
-    rate for all parameters. Raises UsageError for Muon without a rate then: what it would have to be is not known.
+    With another optimizer than that, or where it is not known (`origin` None), one rate for all parameters:
+    `learning_rate` where it is given, else the share of what AdamW pre-trains with, or `adamw`. Raises UsageError for
+    Muon without a rate then: what it would have to be is not known.
     """
     wanted = settings.optimizer
-    if origin is not None:
-        same = wanted in ("auto", origin.optimizer)
-        return (origin if same else new_rates(wanted, model, batch_tokens)).scaled(share)
-    if wanted == "muon" and settings.learning_rate == "auto":
-        raise UsageError(
-            "`optimizer` is `muon`, and there is no rule for its rate here", hint="set `learning_rate`, or use `adamw`"
-        )
-    name: OptimizerName = "muon" if wanted == "muon" else "adamw"
-    rate = adamw if name == "muon" else _given(settings.learning_rate, adamw)
-    return Rates(name, rate, rate, rate, rate, weight_decay=0.0)
+    if origin is not None and wanted in ("auto", origin.optimizer):
+        return origin.scaled(share)
+    if wanted == "muon":
+        if settings.learning_rate == "auto":
+            raise UsageError(
+                "`optimizer` is `muon`, and there is no rule for its rate here",
+                hint="set `learning_rate`, or use `adamw`",
+            )
+        return Rates("muon", adamw, adamw, adamw, adamw, weight_decay=0.0)
+    rate = adamw if origin is None else share * new_rates("adamw", model, batch_tokens).matrix
+    rate = _given(settings.learning_rate, rate)
+    return Rates("adamw", rate, rate, rate, rate, weight_decay=0.0)
