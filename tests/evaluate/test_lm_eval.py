@@ -3,7 +3,7 @@
 Every kind of task that both have: zero-shot and few-shot, from the items themselves and from a file of their own, with
 a chat template, with contexts too long for the model. What differs is meant: special tokens that a prompt spells out
 are text to us; those that a model writes stay in its completion, and a last character of which only some bytes were
-written does not; a continuation that is alone too long for the model is read in windows, and is not cut.
+written does not; a continuation that is alone too long for the model is read in windows, where they stop.
 """
 
 from __future__ import annotations
