@@ -3,13 +3,29 @@
 import re
 from collections import Counter
 
-
-def words_in_common(completions, answer, **columns):
-    """F1 of the words that an answer shares with the known one, as SQuAD counts them: 1 is all and no others."""
-    return [f1(completion, known) for completion, known in zip(completions, answer, strict=True)]
+ARTICLES = {"a", "an", "the"}
 
 
-def f1(text, known):
-    ours, theirs = (Counter(re.findall(r"\w+", side.lower())) for side in (text, known))
-    common = (ours & theirs).total()
-    return 2 * common / max(1, ours.total() + theirs.total())
+def helpful(completions, answer, name, **columns):
+    """Says what is known, and speaks of what was asked: F1 of the words shared with the known answer (articles aside,
+    as SQuAD counts), plus half the share of the words in the name that the answer uses."""
+    return [
+        f1(Counter(words(text)), Counter(words(known))) + 0.5 * mentioned(text, asked)
+        for text, known, asked in zip(completions, answer, name, strict=True)
+    ]
+
+
+def words(text):
+    return [word for word in re.findall(r"[^\W_]+", text.lower()) if word not in ARTICLES]
+
+
+def f1(ours, theirs):
+    return 2 * (ours & theirs).total() / max(1, ours.total() + theirs.total())
+
+
+def mentioned(text, name):
+    """`copy_location` and `CopyLocation` are the words copy and location; `copies` counts as a use of `copy`."""
+    last = name.rpartition(".")[2]
+    parts = [part.lower() for part in re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}", last)]
+    used = words(text)
+    return sum(any(word[:4] == part[:4] for word in used) for part in parts) / max(1, len(parts))

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bessemer.align import rollouts
 from bessemer.align.rewards import Sample
+from bessemer.align.rollouts import RolloutSampler
 from bessemer.align.scoring import Scorer
-from bessemer.generate.engine import MAX_BATCH_SIZE, Generator
+from bessemer.fingerprint import unit_interval
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.conversations import Messages, Unfit
@@ -46,27 +48,30 @@ class Answer:
 class Competition:
     """How answers are sampled and scored."""
 
-    generator: Generator
+    sampler: RolloutSampler
     template: ChatTemplate
     scorer: Scorer
     num_generations: int
     settings: GenerationSettings
     include_reference: bool
+    seed: int
 
-    def answers(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[list[Answer]]:
-        """The scored answers to each prompt; those of a prompt depend on it and its seed alone."""
-        ids = [self.template.prompt(prompt.messages).tolist() for prompt in prompts]
-        asked = [(p, n) for p in range(len(prompts)) for n in range(self.num_generations)]
+    def answers(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        """The scored answers to each prompt; those of a prompt depend on its name and the seed alone."""
+        ids = [self.template.prompt(prompt.messages) for prompt in prompts]
+        asked = [
+            rollouts.Prompt(int(unit_interval("pairs", prompt.name) * 2**53), tuple(tokens.tolist()))
+            for prompt, tokens in zip(prompts, ids, strict=True)
+        ]
+        written = self.sampler.sample(
+            asked, num_generations=self.num_generations, settings=self.settings, seed=self.seed
+        )
         found: list[list[Answer]] = [[] for _ in prompts]
-        for start in range(0, len(asked), MAX_BATCH_SIZE):
-            batch = asked[start : start + MAX_BATCH_SIZE]
-            settings = [self.settings.model_copy(update={"seed": seeds[p] + n}) for p, n in batch]
-            for (p, _), completion in zip(
-                batch, self.generator.complete([ids[p] for p, _ in batch], settings), strict=True
-            ):
-                finished = completion.finish_reason == "stop"
-                tokens = [*completion.tokens, *([self.template.stop_ids[0]] if finished else [])]
-                found[p].append(Answer(completion.text, np.array(tokens, np.int64), finished))
+        for number, rollout in enumerate(written):
+            finished = rollout.finish_reason == "stop"
+            said = rollout.tokens[:-1] if finished else rollout.tokens
+            text = self.template.tokenizer.decode(said, skip_special=True)
+            found[number // self.num_generations].append(Answer(text, np.array(rollout.tokens, np.int64), finished))
         if self.include_reference:
             for p, prompt in enumerate(prompts):
                 if prompt.reference is not None:

@@ -70,7 +70,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     check_chat(model, inputs["tokenizer"], conversations)
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
-    make_worker = partial(_Worker, config, model.data, str(dtype), context.seed)
+    make_worker = partial(_Worker, config, model.data, inputs["tokenizer"].data, str(dtype), context.seed)
     _check_rewards(config, conversations.parts())
     counts = document_units(
         [Unit(part.stem, part) for part in conversations.parts()],
@@ -139,6 +139,7 @@ class _Worker:
 
     config: Config
     model: Path
+    tokenizer: Path
     dtype: str
     seed: int
     signals: Sequence[str] = ("reward_mean", "reward_spread", "finished_ratio")
@@ -148,20 +149,24 @@ class _Worker:
         import torch
 
         from bessemer.align.competing import Competition
+        from bessemer.align.rollouts import RolloutSampler
         from bessemer.align.scoring import Scorer
-        from bessemer.generate.engine import Generator
         from bessemer.generate.settings import GenerationSettings
         from bessemer.model.hardware import choose_device
+        from bessemer.model.hub import load_model
         from bessemer.tokens.chat import ChatTemplate
+        from bessemer.tokens.tokenizer import TokenizerFolder
 
         c = self.config
-        dtype = getattr(torch, self.dtype.removeprefix("torch."))
-        generator = Generator.load(self.model, dtype=dtype, device=choose_device())
-        template = ChatTemplate.of(generator.tokenizer)
-        generator.stop_tokens = frozenset(template.stop_ids)
+        template = ChatTemplate.of(TokenizerFolder.open(self.tokenizer))
+        model = load_model(self.model, device=choose_device())
+        model.compute_dtype = getattr(torch, self.dtype.removeprefix("torch."))
+        sampler = RolloutSampler(model.requires_grad_(False), stop_ids=template.stop_ids)
         settings = GenerationSettings(max_new_tokens=c.max_completion_length, temperature=c.temperature, top_p=c.top_p)
         scorer = ExitStack().enter_context(Scorer(c.rewards))
-        self.competition = Competition(generator, template, scorer, c.num_generations, settings, c.include_reference)
+        self.competition = Competition(
+            sampler, template, scorer, c.num_generations, settings, c.include_reference, self.seed
+        )
 
     def read(self, payload: Path) -> Iterator[pa.Table]:
         yield from _conversations(payload, BATCH_PROMPTS)
@@ -171,17 +176,15 @@ class _Worker:
         import pyarrow as pa
 
         from bessemer.align.competing import best_and_worst
-        from bessemer.fingerprint import unit_interval
         from bessemer.tokens.conversations import Unfit
         from bessemer.tokens.rows import PREFERENCES
 
         rows = batch.to_pylist()
         prompts = [_prompt(row) for row in rows]
-        seeds = [int(unit_interval("pairs", str(self.seed), prompt.name) * 2**31) for prompt in prompts]
         kept: list[dict[str, Any]] = []
         verdicts: list[Unfit | None] = []
         signals: dict[str, list[float | None]] = {name: [] for name in self.signals}
-        for row, prompt, answers in zip(rows, prompts, self.competition.answers(prompts, seeds), strict=True):
+        for row, prompt, answers in zip(rows, prompts, self.competition.answers(prompts), strict=True):
             rewards = np.array([answer.reward for answer in answers])
             signals["reward_mean"].append(float(np.nanmean(rewards)) if (~np.isnan(rewards)).any() else None)
             signals["reward_spread"].append(float(np.nanmax(rewards) - np.nanmin(rewards)) if len(rewards) else None)

@@ -1,0 +1,37 @@
+"""Writes the data of this recipe beside it: sums below 40, answered rightly, nearly, or in pairs.
+
+python pipelines/align/make_sums.py
+"""
+
+import json
+import random
+from pathlib import Path
+
+DATA = Path(__file__).parent / "data"
+MOST = 20
+
+
+def main():
+    generator = random.Random(0)
+    sums = [(a, b) for a in range(MOST) for b in range(MOST)]
+    generator.shuffle(sums)
+    about = [(a, b, max(0, a + b + generator.randint(-3, 3))) for a, b in sums for _ in range(20)]
+    DATA.mkdir(exist_ok=True)
+    write(
+        "text.jsonl", ({"text": " ".join(str(first + n) for n in range(12))} for first in range(40) for _ in range(50))
+    )
+    write("about.jsonl", ({"question": f"{a} + {b}", "answer": str(answer)} for a, b, answer in about))
+    write("sums.jsonl", ({"question": f"{a} + {b}", "answer": str(a + b)} for a, b in sums))
+    write("pairs.jsonl", (pair(a, b, answer) for a, b, answer in about if answer != a + b))
+
+
+def pair(a, b, wrong):
+    return {"prompt": f"{a} + {b}", "chosen": str(a + b), "rejected": str(wrong)}
+
+
+def write(name, rows):
+    (DATA / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
