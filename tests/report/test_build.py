@@ -69,7 +69,7 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         "The statistics module",
         "pretrain − before",
         "-0.065 -0.0807 … -0.0493 60.0% 0.0002 larger than noise",
-        "+0.008 -0.0216 … +0.0376 0.62 within noise",
+        "+0.008 -0.0216 … +0.0376 60.0% 0.62 within noise",
         "signatures acc 0.386 ± 0.022 0.394 ± 0.022 0.25 500 3.4% 0.391 ± 0.022 (n = 483)",
         "signatures test:17 52% 13 train http://library.test/",
         "canaries: exposure of secrets (bits)",
