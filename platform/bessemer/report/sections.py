@@ -22,11 +22,26 @@ STATUS = {FINISHED: "✓ finished", FAILED: "✗ failed", KILLED: "‖ stopped",
 STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}
 MOST_RULES = 12
 EXAMPLES = 3
-MOST_CHARTS = 10
+MOST_CHARTS = 12
 
 CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Loss (nats a token)", ("train/loss", "validation/loss"), False),
     ("Bits per byte on held-out text", ("validation/bits_per_byte",), False),
+    ("Reward", ("train/reward", "validation/reward"), False),
+    (
+        "Rewards of answers that were preferred, and of the others",
+        ("train/rewards_chosen", "train/rewards_rejected"),
+        False,
+    ),
+    ("Share of pairs in the right order", ("train/rewards_accuracies", "validation/rewards_accuracies"), False),
+    ("Distance from where the model began (KL, nats a token)", ("train/kl",), True),
+    ("Tokens of an answer", ("train/completion_length",), True),
+    (
+        "Answers cut off, groups without spread, length with reward (correlation)",
+        ("train/truncated_ratio", "train/zero_spread_ratio", "train/length_reward_correlation"),
+        True,
+    ),
+    ("Between trainer and rollouts (nats a token)", ("train/logprob_gap",), True),
     ("Learning rate", ("train/learning_rate",), True),
     ("Gradient norm", ("train/grad_norm",), True),
     ("Tokens per second", ("throughput/tokens_per_second",), True),
@@ -69,13 +84,14 @@ def key_figures(facts: Facts) -> Html | None:
     """The few numbers that a person asks for first."""
     tiles = []
     metrics, resolved = facts.metrics, facts.resolved
-    if facts.funnel:
-        created = sum(row.created for _, row in facts.funnel)
-        tiles.append(tile(format_count(facts.funnel[-1][1].documents_out), f"documents of {format_count(created)}"))
+    documents = [row for stage, row in facts.funnel if stage.manifest["kind"] in ("pages", "documents")]
+    if documents:
+        created = sum(row.created for row in documents)
+        tiles.append(tile(format_count(documents[-1].documents_out), f"documents of {format_count(created)}"))
     if "data/tokens" in metrics:
         tiles.append(tile(format_count(metrics["data/tokens"]), "tokens of text"))
-    if "train/tokens" in metrics:
-        tiles.append(tile(format_count(metrics["train/tokens"]), "tokens trained on"))
+    if trained := sum(stage.manifest["metrics"].get("train/tokens", 0) for stage in facts.finished):
+        tiles.append(tile(format_count(trained), "tokens trained on"))
     if "num_parameters" in resolved:
         tiles.append(tile(format_count(resolved["num_parameters"]), "parameters"))
     if "validation/bits_per_byte" in metrics:
