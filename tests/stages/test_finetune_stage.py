@@ -273,7 +273,7 @@ def test_rates_follow_from_those_of_pre_training(converse: Any, tune: Any, input
     inputs["model"].manifest.resolved["pretraining_rates"] = known
     ours = tune("ours", rows=rows, **auto).resolved
     assert (ours["optimizer"], ours["weight_decay"]) == ("muon", 0.0)
-    assert ours["learning_rate"] == pytest.approx(finetune.SHARE_OF_PRETRAINING * 0.02)
+    assert ours["learning_rate"] == pytest.approx(finetune.RATES.share * 0.02)
     assert ours["pretraining_rates"] == known, "a later stage finds them too"
     adapted = tune("adapted", rows=rows, lora={}, **auto).resolved
     assert (adapted["optimizer"], adapted["learning_rate"]) == ("adamw", 2e-4)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.model.config import LoraSettings
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import Job, TrainingConfig, check_start, pretraining_rates, train
-from bessemer.train.settings import Auto, further_rates, resolve
+from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
+from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
@@ -27,13 +25,10 @@ if TYPE_CHECKING:
     from bessemer.train.workers import Workers
 
 METHODS = ("dpo", "ipo", "kto", "orpo")
-SHARE_OF_PRETRAINING = 0.05
-"""Of the rates of pre-training."""
-FULL, LORA = 1e-6, 5e-6
-"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+RATES = TuningRates(share=0.05, full=1e-6, lora=5e-6)
 
 
-class Config(TrainingConfig):
+class Config(TuningConfig):
     dpo: Dpo | None = None
     """Direct preference optimization, from pairs; `{}` for its usual settings."""
     ipo: Ipo | None = None
@@ -42,12 +37,8 @@ class Config(TrainingConfig):
     """Kahneman-Tversky optimization, from single thumbs; a pair counts as two."""
     orpo: Orpo | None = None
     """Odds ratio preference optimization, from pairs, without a reference."""
-    lora: LoraSettings | None = None
-    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
     global_batch_size: PositiveInt | Auto = 32
     """Pairs, or thumbs, a step, over all workers."""
-    decay_ratio: float = Field(1.0, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
@@ -70,39 +61,20 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     count = check_preferences(parts, config.max_seq_length, pairs=not by_thumbs)
     if by_thumbs and config.sharding == "full":
         raise UsageError("`kto` needs whole models on every worker", hint="leave `sharding` out")
-    origin = pretraining_rates(start)
     name = next(name for name in METHODS if getattr(config, name) is not None)
-    plan = resolve(
-        config,
-        num_rows=count,
-        seed=context.seed,
-        objective={
-            "name": name,
-            **config.method.model_dump(mode="json"),
-            "lora": config.lora.model_dump(mode="json") if config.lora else None,
-        },
-        default_tokens=count * config.max_seq_length,
-        auto_rates=partial(
-            further_rates,
-            config,
-            model,
-            origin=None if config.lora else origin,
-            share=SHARE_OF_PRETRAINING,
-            adamw=LORA if config.lora else FULL,
-        ),
-    )
-    job = Job(
-        settings=config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
-        plan=plan,
+    tune(
+        config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
+        start=start,
+        tokenizer=tokenizer,
         model=model,
-        make_objective=_MakeObjective(config.method, parts, context.seed),
-        tokenizer=tokenizer.data,
         stop_ids=stop_ids,
-        start=start.data,
-        lora=config.lora,
-        origin=origin,
+        num_rows=count,
+        objective={"name": name, **config.method.model_dump(mode="json")},
+        make_objective=_MakeObjective(config.method, parts, context.seed),
+        rates=RATES,
+        draft=draft,
+        context=context,
     )
-    train(job, draft, context)
 
 
 @dataclass(frozen=True)

@@ -9,33 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.model.config import LoraSettings
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import Job, TrainingConfig, check_start, pretraining_rates, train
-from bessemer.train.settings import further_rates, resolve
+from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
     from bessemer.train.objectives.supervised import Supervised
     from bessemer.train.workers import Workers
 
-SHARE_OF_PRETRAINING = 0.1
-"""Of the rates of pre-training. Tuned on 2 000 questions about documentation with a model of 5M parameters: at 0.8,
-which nanochat takes for a million conversations, the first pass over so few is learned by heart."""
-FULL, LORA = 2e-5, 2e-4
-"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+RATES = TuningRates(share=0.1, full=2e-5, lora=2e-4)
+"""The share was tuned on 2 000 questions about documentation, with a model of 5M parameters: at 0.8, which nanochat
+takes for a million conversations, the first pass over so few is learned by heart."""
 
 
-class Config(TrainingConfig):
-    lora: LoraSettings | None = None
-    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+class Config(TuningConfig):
     z_loss: NonNegativeFloat = 0.0
     """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
     decay_ratio: float = Field(0.5, ge=0, le=1)
@@ -56,39 +49,20 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         )
     if not objective.num_validation_rows:
         context.log.warning("no conversation is held out for validation; raise the share of `validation` in `split`")
-    origin = pretraining_rates(start)
-    plan = resolve(
-        config,
-        num_rows=objective.num_rows,
-        seed=context.seed,
-        objective={
-            "name": "supervised",
-            "z_loss": config.z_loss,
-            "lora": config.lora.model_dump(mode="json") if config.lora else None,
-        },
-        default_tokens=objective.num_rows * config.max_seq_length,
-        auto_rates=partial(
-            further_rates,
-            config,
-            model,
-            origin=None if config.lora else origin,
-            share=SHARE_OF_PRETRAINING,
-            adamw=LORA if config.lora else FULL,
-        ),
-    )
     draft.metrics["train/packing_ratio"] = objective.packing_ratio
-    job = Job(
-        settings=config,
-        plan=plan,
+    tune(
+        config,
+        start=start,
+        tokenizer=tokenizer,
         model=model,
-        make_objective=make_objective,
-        tokenizer=tokenizer.data,
         stop_ids=stop_ids,
-        start=start.data,
-        lora=config.lora,
-        origin=origin,
+        num_rows=objective.num_rows,
+        objective={"name": "supervised", "z_loss": config.z_loss},
+        make_objective=make_objective,
+        rates=RATES,
+        draft=draft,
+        context=context,
     )
-    train(job, draft, context)
 
 
 @dataclass(frozen=True)

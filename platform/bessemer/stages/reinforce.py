@@ -10,34 +10,30 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from bessemer.align.rewards import AnyReward
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.fingerprint import file_sha256
-from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import Job, TrainingConfig, check_chat, check_start, pretraining_rates, train
-from bessemer.train.settings import Auto, further_rates, resolve
+from bessemer.stages.training import TuningConfig, TuningRates, check_chat, check_start, tune
+from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
     from bessemer.align.reinforcing import Question, Reinforcing, Rollouts, Score
     from bessemer.model.transformer import Transformer
     from bessemer.train.workers import Workers
 
-SHARE_OF_PRETRAINING = 0.05
-"""Of the rates of pre-training."""
-FULL, LORA = 1e-6, 1e-5
-"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+RATES = TuningRates(share=0.05, full=1e-6, lora=1e-5)
 
 
-class Config(TrainingConfig):
+class Config(TuningConfig):
     grpo: Grpo | None = None
     """Group relative policy optimization; `{}` for its usual settings."""
     ppo: Ppo | None = None
@@ -46,14 +42,10 @@ class Config(TrainingConfig):
     """What an answer is worth; several are added up, each times its `weight`."""
     reward_model_weight: float = 1.0
     """What the reward of a `reward` stage that `from` names is multiplied with."""
-    lora: LoraSettings | None = None
-    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
     rollout_workers: NonNegativeInt = execution(0)
     """Ray actors that write answers for each training worker; with 0 it writes them itself."""
     global_batch_size: PositiveInt | Auto = 16
     """Prompts a step, over all workers; each has `num_generations` answers."""
-    decay_ratio: float = Field(1.0, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
@@ -92,40 +84,20 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
         training = config.num_workers if isinstance(config.num_workers, int) else 1
         check_room(config.rollout_workers, training, context.start_ray().cluster_resources())
-    origin = pretraining_rates(start)
-    plan = resolve(
+    parts = conversations.parts()
+    tune(
         config,
-        num_rows=len(questions),
-        seed=context.seed,
-        objective={
-            "name": "grpo" if config.grpo else "ppo",
-            **config.method.model_dump(mode="json"),
-            "lora": config.lora.model_dump(mode="json") if config.lora else None,
-        },
-        default_tokens=len(questions) * config.max_seq_length,
-        auto_rates=partial(
-            further_rates,
-            config,
-            model,
-            origin=None if config.lora else origin,
-            share=SHARE_OF_PRETRAINING,
-            adamw=LORA if config.lora else FULL,
-        ),
-    )
-    job = Job(
-        settings=config,
-        plan=plan,
+        start=start,
+        tokenizer=tokenizer,
         model=model,
-        make_objective=_MakeObjective(
-            config, conversations.parts(), tokenizer.data, start.data, reward_model, stop_ids, context.seed
-        ),
-        tokenizer=tokenizer.data,
         stop_ids=stop_ids,
-        start=start.data,
-        lora=config.lora,
-        origin=origin,
+        num_rows=len(questions),
+        objective={"name": "grpo" if config.grpo else "ppo", **config.method.model_dump(mode="json")},
+        make_objective=_MakeObjective(config, parts, tokenizer.data, start.data, reward_model, stop_ids, context.seed),
+        rates=RATES,
+        draft=draft,
+        context=context,
     )
-    train(job, draft, context)
 
 
 @dataclass(frozen=True)

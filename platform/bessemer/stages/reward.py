@@ -8,38 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
-from bessemer.model.config import LoraSettings
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import Job, TrainingConfig, check_start, pretraining_rates, train
-from bessemer.train.settings import Auto, further_rates, resolve
+from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
+from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
     from bessemer.train.objectives.base import Objective
     from bessemer.train.workers import Workers
 
-SHARE_OF_PRETRAINING = 0.2
-"""Of the rates of pre-training."""
-FULL, LORA = 9e-6, 1e-4
-"""AdamW's rates for all parameters of a checkpoint from elsewhere, and for adapters."""
+RATES = TuningRates(share=0.2, full=9e-6, lora=1e-4)
 
 
-class Config(TrainingConfig):
+class Config(TuningConfig):
     center_rewards_coefficient: NonNegativeFloat = 0.01
     """Weight of (sum of a pair's rewards)^2, which keeps rewards near zero."""
-    lora: LoraSettings | None = None
-    """Trains low-rank adapters and the score in place of all parameters; `{}` for those of usual size."""
     global_batch_size: PositiveInt | Auto = 32
     """Pairs a step, over all workers."""
-    decay_ratio: float = Field(1.0, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -47,39 +38,20 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     found, stop_ids = check_start(config, start, tokenizer, preferences)
     parts = preferences.parts()
     count = check_preferences(parts, config.max_seq_length, pairs=True)
-    model = found.model_copy(update={"is_reward": True})
-    origin = pretraining_rates(start)
-    plan = resolve(
+    coefficient = config.center_rewards_coefficient
+    tune(
         config,
-        num_rows=count,
-        seed=context.seed,
-        objective={
-            "name": "reward",
-            "center_rewards_coefficient": config.center_rewards_coefficient,
-            "lora": config.lora.model_dump(mode="json") if config.lora else None,
-        },
-        default_tokens=count * config.max_seq_length,
-        auto_rates=partial(
-            further_rates,
-            config,
-            model,
-            origin=None if config.lora else origin,
-            share=SHARE_OF_PRETRAINING,
-            adamw=LORA if config.lora else FULL,
-        ),
-    )
-    job = Job(
-        settings=config,
-        plan=plan,
-        model=model,
-        make_objective=_MakeObjective(parts, config.center_rewards_coefficient),
-        tokenizer=tokenizer.data,
+        start=start,
+        tokenizer=tokenizer,
+        model=found.model_copy(update={"is_reward": True}),
         stop_ids=stop_ids,
-        start=start.data,
-        lora=config.lora,
-        origin=origin,
+        num_rows=count,
+        objective={"name": "reward", "center_rewards_coefficient": coefficient},
+        make_objective=_MakeObjective(parts, coefficient),
+        rates=RATES,
+        draft=draft,
+        context=context,
     )
-    train(job, draft, context)
 
 
 @dataclass(frozen=True)

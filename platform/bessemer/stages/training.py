@@ -1,6 +1,7 @@
 """Training as a step of a recipe: what `pretrain`, `finetune` and `align` share, whatever the objective.
 
     train(Job(...), draft, context)        trains on the stage's workers; the model is in `draft.data`
+    tune(config, start=..., ...)           the same for a model that is there already
 
 Everything that can be wrong is looked for by the stage, before a worker starts. Here are the processes, the device and
 its number type, the checkpoints, and what a model folder needs.
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from bessemer import storage
 from bessemer.artifacts.store import Artifact
@@ -23,7 +24,15 @@ from bessemer.model import speed
 from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
-from bessemer.train.settings import Plan, Rates, TrainSettings, micro_batch_size, validation_interval
+from bessemer.train.settings import (
+    Plan,
+    Rates,
+    TrainSettings,
+    further_rates,
+    micro_batch_size,
+    resolve,
+    validation_interval,
+)
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
@@ -43,6 +52,27 @@ class TrainingConfig(TrainSettings, StageConfig):
         if isinstance(self.num_workers, tuple) and self.num_workers[0] > self.num_workers[1]:
             raise ValueError("`num_workers` is a range from the least to the most")
         return self
+
+
+class TuningConfig(TrainingConfig):
+    """The settings of every stage that trains a model further."""
+
+    lora: LoraSettings | None = None
+    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    decay_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+
+
+@dataclass(frozen=True)
+class TuningRates:
+    """Learning rates left to `auto` where a model is trained further."""
+
+    share: float
+    """Of those that the model was pre-trained with."""
+    full: float
+    """AdamW's, for all parameters of a checkpoint from elsewhere."""
+    lora: float
+    """AdamW's, for adapters."""
 
 
 MakeObjective = Callable[["Transformer", "Workers"], "Objective"]
@@ -103,6 +133,51 @@ def train(job: Job, draft: Draft, context: Context) -> None:
     )
     draft.metrics |= report["metrics"]
     draft.resolved |= report["resolved"]
+
+
+def tune(
+    config: TuningConfig,
+    *,
+    start: Artifact,
+    tokenizer: Artifact,
+    model: ModelConfig,
+    stop_ids: tuple[int, ...],
+    num_rows: int,
+    objective: dict[str, Any],
+    make_objective: MakeObjective,
+    rates: TuningRates,
+    draft: Draft,
+    context: Context,
+) -> None:
+    """Trains `start` further, one pass over `num_rows` rows unless the settings say otherwise; `model` is its shape."""
+    origin = pretraining_rates(start)
+    plan = resolve(
+        config,
+        num_rows=num_rows,
+        seed=context.seed,
+        objective=objective | {"lora": config.lora.model_dump(mode="json") if config.lora else None},
+        default_tokens=num_rows * config.max_seq_length,
+        auto_rates=partial(
+            further_rates,
+            config,
+            model,
+            origin=None if config.lora else origin,
+            share=rates.share,
+            adamw=rates.lora if config.lora else rates.full,
+        ),
+    )
+    job = Job(
+        settings=config,
+        plan=plan,
+        model=model,
+        make_objective=make_objective,
+        tokenizer=tokenizer.data,
+        stop_ids=stop_ids,
+        start=start.data,
+        lora=config.lora,
+        origin=origin,
+    )
+    train(job, draft, context)
 
 
 def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
