@@ -9,13 +9,15 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 MOST = 20
+OFF_BY = (-3, -2, -1, 0, 1, 1, 2, 3)
+"""One answer in eight is right, and one too many is twice as frequent."""
 
 
 def main():
     generator = random.Random(0)
     sums = [(a, b) for a in range(MOST) for b in range(MOST)]
     generator.shuffle(sums)
-    about = [(a, b, max(0, a + b + generator.randint(-3, 3))) for a, b in sums for _ in range(20)]
+    about = [(a, b, max(0, a + b + generator.choice(OFF_BY))) for a, b in sums for _ in range(20)]
     DATA.mkdir(exist_ok=True)
     write(
         "text.jsonl", ({"text": " ".join(str(first + n) for n in range(12))} for first in range(40) for _ in range(50))
