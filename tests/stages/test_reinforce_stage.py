@@ -18,6 +18,7 @@ from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
 from bessemer.stages import conversations, finetune, reinforce, reward
+from bessemer.stages.rollouts import RolloutActors
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
@@ -172,6 +173,26 @@ def test_actors_write_the_answers_that_the_trainer_would(learn: Any, make_contex
     assert [line["train/loss"] for line in one] == pytest.approx([line["train/loss"] for line in other], abs=1e-4)
 
 
+def test_an_actor_that_dies_is_replaced_and_writes_the_same(inputs: dict[str, Artifact], ray_session: Any) -> None:
+    model = load_model(inputs["model"].data)
+    stop_ids = ChatTemplate.of(TokenizerFolder.open(inputs["model"].data)).stop_ids
+    actors = RolloutActors(2, model.config, None, "float32", stop_ids)
+    actors.update(dict(model.named_parameters()))
+    prompts = [Prompt(number, (2, 40 + number, 41)) for number in range(5)]
+    settings = GenerationSettings(max_new_tokens=6, temperature=1.0, top_p=1.0)
+    before = actors.sample(prompts, num_generations=3, settings=settings, seed=1)
+    assert [rollout.prompt.number for rollout in before] == [n for n in range(5) for _ in range(3)]
+    ray_session.kill(actors._actors[0])
+    assert actors.sample(prompts, num_generations=3, settings=settings, seed=1) == before
+
+
+def test_several_rewards_are_recorded_apart(learn: Any) -> None:
+    rewards = [{"kind": "exact_match", "column": "liked"}, {"kind": "length", "target": 5, "weight": 0.1}]
+    figures = recorded(learn("learned", max_steps=1, grpo=GRPO, rewards=rewards))[0]
+    total = figures["train/reward_exact_match"] + 0.1 * figures["train/reward_length"]
+    assert figures["train/reward"] == pytest.approx(total, abs=1e-5)
+
+
 def test_a_reward_model_is_a_reward(
     learn: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, tmp_path: Path
 ) -> None:
@@ -197,6 +218,8 @@ def test_what_cannot_be_is_said_before_training(
         reinforce.Config.model_validate({"grpo": {}, "ppo": {}})
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         reinforce.Config.model_validate({"grpo": {"num_generations": 1}})
+    with pytest.raises(UsageError, match="`reward_model_weight` weighs a reward model, and there is none"):
+        learn("weight", grpo=GRPO, reward_model_weight=2.0)
     with pytest.raises(UsageError, match="nothing says what an answer is worth"):
         learn("worthless", grpo=GRPO, rewards=[])
     with pytest.raises(UsageError, match=r"a prompt has \d+ tokens and an answer up to 60"):

@@ -6,6 +6,7 @@ kept: one number an answer instead of a second model in memory and a second forw
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from bessemer.train.workers import Workers
 SPLITS = ("tune", "validation")
 
 
-class OverPreferences(Stateless):
+class OverPreferences(Stateless, ABC):
     """What the objectives over preferences share: items in place of token windows."""
 
     causal = True
@@ -49,11 +50,12 @@ class OverPreferences(Stateless):
     def documents(self, rows: Rows) -> list[str]:
         return list(dict.fromkeys(self._items.names[number] for number in rows.index))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        raise NotImplementedError
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss: ...
 
+    @abstractmethod
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """The items called `numbers` of a split (0: `tune`, 1: `validation`), as a batch."""
 
 
 class Pairs(OverPreferences):

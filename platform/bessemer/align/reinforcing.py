@@ -13,6 +13,7 @@ of answers and how it goes with the reward, the share of answers that did not en
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class _Group:
 
     rollouts: list[Rollout]
     rewards: Tensor
+    by_reward: Mapping[str, Sequence[float]]
+    """Before weights, by the label of each reward."""
 
 
 class Reinforcing(Stateless):
@@ -97,19 +100,19 @@ class Reinforcing(Stateless):
         tokenizer: TokenizerFolder,
         workers: Workers,
         seed: int,
+        log: logging.Logger,
     ) -> None:
         assert (critic is None) == isinstance(method, Grpo)
         self.method, self._questions, self._held_out = method, questions, held_out[:HELD_OUT_PROMPTS]
         self._model, self._reference, self._critic = model, reference, critic
         self._rollouts, self._score, self._tokenizer = rollouts, score, tokenizer
-        self._workers, self._seed = workers, seed
+        self._workers, self._seed, self._log = workers, seed, log
         self.num_rows, self.num_validation_rows = len(questions), len(self._held_out)
         self.modules = nn.ModuleDict({} if critic is None else {"critic": critic})
         self._batch: dict[str, Tensor] = {}
         self._first = 0
         self._in_step = False
         self._told: Measures = {}
-        self._failed = False
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------------------------------ answers to batches
@@ -147,7 +150,7 @@ class Reinforcing(Stateless):
                     random = generator_of("refill", self._seed, step, self._workers.rank, refill)
                     more = self._ask(step, refill, random.integers(0, self.num_rows, lacking).tolist())
                     asked, kept = asked + more, kept + [group for group in more if _has_spread(group)]
-        self._told = _told(asked, self._failed)
+        self._told = _told(asked)
         return self._laid_out(kept or asked[:1])
 
     def _ask(self, step: int, refill: int, numbers: Sequence[int]) -> list[_Group]:
@@ -162,13 +165,18 @@ class Reinforcing(Stateless):
         where = self._workers.rank if refill else 0
         seed = int(generator_of("rollouts", self._seed, step, refill, where).integers(2**62))
         found = self._rollouts.sample(prompts, num_generations=count, settings=settings, seed=seed)
-        rewards = self._rewards(found, self._questions)
+        scores = self._scores(found, self._questions)
+        groups = [slice(start, start + count) for start in range(0, len(found), count)]
         return [
-            _Group(found[start : start + count], rewards[start : start + count])
-            for start in range(0, len(found), count)
+            _Group(
+                found[group],
+                torch.tensor(scores.rewards[group]),
+                {label: values[group] for label, values in scores.by_reward.items()},
+            )
+            for group in groups
         ]
 
-    def _rewards(self, rollouts: Sequence[Rollout], questions: Sequence[Question]) -> Tensor:
+    def _scores(self, rollouts: Sequence[Rollout], questions: Sequence[Question]) -> Scores:
         samples = []
         for rollout in rollouts:
             question = questions[rollout.prompt.number]
@@ -176,14 +184,14 @@ class Reinforcing(Stateless):
             text = self._tokenizer.decode(said, skip_special=True)
             samples.append(Sample(question.text, text, len(rollout.tokens), question.row))
         scores = self._score(samples, rollouts)
-        self._failed = len(scores.failures) > 0
-        rewards = torch.tensor(scores.rewards, dtype=torch.float32)
-        if len(rewards) and bool(rewards.isnan().all()):
+        for failure in scores.failures:
+            self._log.warning("%s", failure)
+        if all(np.isnan(reward) for reward in scores.rewards):
             raise InputError(
                 f"no answer of a batch has a reward: {scores.failures[0] if scores.failures else 'none is a number'}",
                 hint="mend the reward function; then run the same command again",
             )
-        return rewards
+        return scores
 
     def _laid_out(self, groups: Sequence[_Group]) -> dict[str, Tensor]:
         """The batch of all answers; what belongs to a token is [rows, n], as `sources` and `targets` are."""
@@ -316,7 +324,7 @@ class Reinforcing(Stateless):
         with self._lock:  # lanes measure side by side
             self._hand_over()
             found = self._rollouts.sample(prompts, num_generations=1, settings=likeliest, seed=self._seed)
-            rewards = self._rewards(found, self._held_out)
+            rewards = torch.tensor(self._scores(found, self._held_out).rewards)
         return {"reward": (rewards.nansum(), (~rewards.isnan()).sum())}
 
 
@@ -338,7 +346,7 @@ def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[
     return found
 
 
-def _told(groups: Sequence[_Group], failed: bool) -> Measures:
+def _told(groups: Sequence[_Group]) -> Measures:
     """What is recorded of all answers, those left out of the batch included."""
     rewards = torch.stack([group.rewards for group in groups])
     lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])
@@ -346,13 +354,17 @@ def _told(groups: Sequence[_Group], failed: bool) -> Measures:
     known = ~rewards.isnan()
     one, answers, asked = torch.tensor(1.0), torch.tensor(float(lengths.numel())), torch.tensor(float(len(groups)))
     spread = torch.tensor(float(sum(map(_has_spread, groups))))
-    return {
+    by_label = {
+        f"reward_{label}": torch.tensor([group.by_reward[label] for group in groups]) for label in groups[0].by_reward
+    }
+    each = by_label if len(by_label) > 1 else {}
+    return {name: (values.nansum(), (~values.isnan()).sum()) for name, values in each.items()} | {
         "reward": (rewards.nansum(), known.sum()),
         "completion_length": (lengths.sum(), answers),
         "truncated_ratio": (truncated.sum(), answers),
         "zero_spread_ratio": (asked - spread, asked),
         "length_reward_correlation": (_correlation(lengths[known], rewards[known]), one),
-        "reward_failures": (torch.tensor(float(failed)), one),
+        "reward_failures": ((~known).sum(), answers),
     }
 
 

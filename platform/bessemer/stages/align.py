@@ -6,6 +6,7 @@ rewards instead, with answers that the model writes itself, is the stage `reinfo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class _MakeObjective:
     parts: Sequence[Path]
     seed: int
 
-    def __call__(self, model: Transformer, workers: Workers) -> Objective:
+    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
         from bessemer.align.preferring import build
 
         return build(self.method, self.parts, model, workers, seed=self.seed)

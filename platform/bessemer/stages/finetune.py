@@ -7,6 +7,7 @@ down to nothing over the last half, without weight decay; for a checkpoint from 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     parts = conversations.parts()
     _check_lengths(parts, config.max_seq_length)
     make_objective = _MakeObjective(parts, config.max_seq_length, config.z_loss)
-    objective = make_objective()
+    objective = make_objective.make()
     if not objective.num_rows:
         raise NothingLeft(
             "no conversation of the split `tune` has an answer to learn from",
@@ -71,7 +72,10 @@ class _MakeObjective:
     length: int
     z_loss: float
 
-    def __call__(self, model: Transformer | None = None, workers: Workers | None = None) -> Supervised:
+    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Supervised:
+        return self.make()
+
+    def make(self) -> Supervised:
         from bessemer.train.objectives.supervised import Supervised
 
         return Supervised(self.parts, length=self.length, z_loss=self.z_loss)

@@ -6,6 +6,7 @@ is particular to a corpus of tokens.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ class _MakeObjective:
     tokenizer: Path
     validation_tokens: int
 
-    def __call__(self, model: Transformer, workers: Workers) -> Objective:
+    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
         from bessemer.tokens.store import TokenStore
         from bessemer.tokens.tokenizer import TokenizerFolder
         from bessemer.train.objectives.build import build_objective

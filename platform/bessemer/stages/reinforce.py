@@ -7,6 +7,7 @@ with a critic. Answers are written by the training workers, or beside them by Ra
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
     model, stop_ids = check_start(config, start, tokenizer, conversations)
     reward_model = inputs["reward_model"].data if "reward_model" in inputs else None
+    if reward_model is None and "reward_model_weight" in config.model_fields_set:
+        raise UsageError(
+            "`reward_model_weight` weighs a reward model, and there is none", hint="let `from` name a stage `reward`"
+        )
     if not config.rewards and reward_model is None:
         raise UsageError(
             "nothing says what an answer is worth",
@@ -110,7 +115,7 @@ class _MakeObjective:
     stop_ids: tuple[int, ...]
     seed: int
 
-    def __call__(self, model: Transformer, workers: Workers) -> Reinforcing:
+    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Reinforcing:
         import copy
 
         from bessemer.align.reinforcing import Reinforcing
@@ -130,6 +135,7 @@ class _MakeObjective:
             tokenizer=TokenizerFolder.open(self.tokenizer),
             workers=workers,
             seed=self.seed,
+            log=log,
         )
 
     def _critic(self, model: Transformer) -> Transformer:

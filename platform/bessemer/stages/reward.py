@@ -6,6 +6,7 @@ The scores are learned from which answer people preferred. The artifact is a Hug
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class _MakeObjective:
     parts: Sequence[Path]
     center_rewards_coefficient: float
 
-    def __call__(self, model: Transformer, workers: Workers) -> Objective:
+    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
         from bessemer.align.rewarding import Rewarding
 
         return Rewarding(self.parts, center_rewards_coefficient=self.center_rewards_coefficient)

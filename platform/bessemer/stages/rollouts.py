@@ -1,8 +1,8 @@
 """Rollouts on Ray actors: answers are written beside the training, by as many processes as there is room for.
 
 Weights go through Ray's object store, in memory: one copy a node, whatever the number of actors, and none on disk. An
-actor that dies is started again and given the weights, and writes its share again: an answer depends on its seed, so
-what comes of it is the same.
+actor that dies is started again and writes its share again: every call carries the weights, and an answer depends on
+its seed, so what comes of it is the same.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class RolloutActors:
         self._make: Callable[[], Any] = lambda: remote.remote(model, lora, dtype, tuple(stop_ids), threads)
         self._actors = [self._make() for _ in range(count)]
         self._weights: Any = None
+        self._version = 0
 
     def update(self, weights: Mapping[str, Tensor]) -> None:
         import ray
 
         self._weights = ray.put({name: tensor.detach().cpu().numpy() for name, tensor in weights.items()})
-        for actor in self._actors:
-            actor.update.remote(self._weights)  # calls of an actor are done in order; a death shows in `sample`
+        self._version += 1
 
     def sample(
         self, prompts: Sequence[Prompt], *, num_generations: int, settings: GenerationSettings, seed: int
@@ -59,7 +59,9 @@ class RolloutActors:
         found: dict[int, list[Rollout]] = {}
         for deaths in range(DEATHS_FORGIVEN + 1):
             waiting = {
-                number: self._actors[number].sample.remote(shares[number], num_generations, settings, seed)
+                number: self._actors[number].sample.remote(
+                    self._weights, self._version, shares[number], num_generations, settings, seed
+                )
                 for number in range(count)
                 if number not in found and shares[number]
             }
@@ -73,7 +75,6 @@ class RolloutActors:
                             hint="if memory ran out, lower `max_completion_length` or `rollout_workers`",
                         ) from error
                     self._actors[number] = self._make()
-                    self._actors[number].update.remote(self._weights)
             if all(number in found or not shares[number] for number in range(count)):
                 break
         groups = [
@@ -99,15 +100,23 @@ class _Actor:
         if lora is not None:
             add_adapters(model, lora, seed=0)
         self._sampler = RolloutSampler(model.to(choose_device()), stop_ids=stop_ids)
-
-    def update(self, weights: Mapping[str, Any]) -> None:
-        import torch
-
-        self._sampler.update({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        self._version = 0
 
     def sample(
-        self, prompts: Sequence[Prompt], num_generations: int, settings: GenerationSettings, seed: int
+        self,
+        weights: Mapping[str, Any],
+        version: int,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        settings: GenerationSettings,
+        seed: int,
     ) -> list[Rollout]:
+        """Answers of the model with `weights`, which are taken over where their `version` is a new one."""
+        import torch
+
+        if version != self._version:
+            self._sampler.update({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+            self._version = version
         return self._sampler.sample(prompts, num_generations=num_generations, settings=settings, seed=seed)
 
 

@@ -9,6 +9,7 @@ its number type, the checkpoints, and what a model folder needs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -75,7 +76,7 @@ class TuningRates:
     """AdamW's, for adapters."""
 
 
-MakeObjective = Callable[["Transformer", "Workers"], "Objective"]
+MakeObjective = Callable[["Transformer", "Workers", logging.Logger], "Objective"]
 """Makes the objective in a worker, from the model as training begins; picklable."""
 
 
@@ -203,7 +204,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
     dtype = torch.bfloat16 if bf16 else torch.float32
     model = _model(job, dtype).to(device)
-    objective = job.make_objective(model, workers)
+    objective = job.make_objective(model, workers, seat.log)
     rows = -(-plan.global_batch_size // workers.size)
     num_parameters = job.model.num_parameters()
     sharded = should_shard(settings.sharding, num_parameters, workers)
