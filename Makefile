@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test lint check format drill bench bench-train clean
+.PHONY: help setup quickstart test lint check format drill bench bench-train bench-align clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench: $(READY)  ## the figures: ours, the peer's, the ratio
 
 bench-train: $(READY)  ## training: speed and learning against peers, launching, saving, restarting (an hour)
 	$(BIN)/python -m tests.benchmarks train learning optimizers workers launch checkpoint restart gpu
+
+bench-align: $(READY)  ## alignment: steps, sums, generation, evaluation; peers need environments of their own
+	$(BIN)/python -m tests.benchmarks align generate evaluate
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
