@@ -27,6 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from bessemer.errors import Stopped, TrainingDiverged, UsageError
 from bessemer.model.hardware import peak_flops
+from bessemer.model.memory import BoundedMemory
 from bessemer.model.transformer import Transformer
 from bessemer.train.ahead import Ahead
 from bessemer.train.checkpoint import Checkpoint, Checkpoints
@@ -136,6 +137,7 @@ class Trainer:
             peak_flops(workers.device, model.compute_dtype),
         )
         self.ahead = Ahead(objective, self.sampler, workers)
+        self.memory = BoundedMemory()
 
     def run(self) -> Outcome:
         """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""
@@ -149,6 +151,7 @@ class Trainer:
             except TrainingDiverged as error:
                 self._rewind(error)
                 continue
+            self.memory.step_done()
             step = self.progress.step
             last = step == self.plan.num_steps
             if last or step % self.pace.validation_interval == 0:
