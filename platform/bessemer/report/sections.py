@@ -25,7 +25,7 @@ EXAMPLES = 3
 MOST_CHARTS = 12
 
 CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
-    ("Loss (nats a token)", ("train/loss", "validation/loss"), False),
+    ("Loss", ("train/loss", "validation/loss"), False),
     ("Bits per byte on held-out text", ("validation/bits_per_byte",), False),
     ("Reward", ("train/reward", "validation/reward"), False),
     (
@@ -49,6 +49,8 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
 ]
 """Title, metrics in one chart, and whether its axis begins at zero. Other metrics follow, one chart each."""
 UNDRAWN = {"train/tokens", "train/skipped_steps"}
+UNITS = {("pretrain", "Loss"): "Loss (nats a token)", ("finetune", "Loss"): "Loss (nats a token)"}
+"""A chart's title where the stage says what is measured in what."""
 
 
 def header(facts: Facts) -> Html:
@@ -206,7 +208,7 @@ def training(facts: Facts) -> Html | None:
     for stage, curves in facts.curves:
         if len(facts.curves) > 1:
             parts.append(element("h3", stage.name))
-        parts.append(element("div", _charts(curves), class_="charts"))
+        parts.append(element("div", _charts(stage.kind, curves), class_="charts"))
         if resolved := stage.manifest.get("resolved"):
             flat = {name: value for name, value in resolved.items() if not isinstance(value, dict)}
             rows = [[name, element("code", _value(value))] for name, value in sorted(flat.items())]
@@ -214,7 +216,7 @@ def training(facts: Facts) -> Html | None:
     return section("training", "Training", parts)
 
 
-def _charts(curves: dict[str, Curve]) -> Iterator[Html]:
+def _charts(kind: str, curves: dict[str, Curve]) -> Iterator[Html]:
     left = dict(curves)
     last = max(step for curve in curves.values() for step, _ in curve)
     drawn = 0
@@ -222,7 +224,8 @@ def _charts(curves: dict[str, Curve]) -> Iterator[Html]:
         series = [series for name in names if name in left for series in _series(name, left.pop(name))]
         if series:
             drawn += 1
-            yield charts.line_chart(series, title=title, x_label="step", x_range=(0, last), zero=zero)
+            shown = UNITS.get((kind, title), title)
+            yield charts.line_chart(series, title=shown, x_label="step", x_range=(0, last), zero=zero)
     rest = [name for name in left if name not in UNDRAWN]
     for name in rest[: MOST_CHARTS - drawn]:
         yield charts.line_chart(_series(name, left[name]), title=name, x_label="step", x_range=(0, last))
