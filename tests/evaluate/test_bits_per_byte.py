@@ -85,6 +85,39 @@ def test_sources_are_scored_apart(subject: Subject, store: TokenStore) -> None:
         assert (found.value, found.n) == (pytest.approx(expected), len(rows))
 
 
+@pytest.mark.parametrize("stride", [None, 7], ids=["end to end", "overlapping"])
+def test_chosen_sources_are_scored_as_among_all(subject: Subject, store: TokenStore, stride: int | None) -> None:
+    whole = bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=stride), subject, store)
+    for source in ("a", "b"):
+        alone = bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=stride, sources=(source,)), subject, store)
+        expected = whole.items.filter(pa.compute.equal(whole.items["source"], source))
+        assert alone.items.drop_columns("nats").equals(expected.drop_columns("nats"))
+        assert alone.items["nats"].to_pylist() == pytest.approx(expected["nats"].to_pylist(), rel=1e-5)
+
+
+def test_windows_are_those_that_score_a_document() -> None:
+    """Against each window's own targets, for every stride, length and place."""
+    total = 40
+    for length in (3, 8):
+        for stride in range(1, length + 1):
+            available = 1 + -(-max(0, total - 1 - length) // stride)
+            scored = [
+                {*range(1 if n == 0 else n * stride + length - stride + 1, min(total, n * stride + length + 1))}
+                for n in range(available)
+            ]
+            for start, size in ((0, 1), (0, 5), (7, 1), (10, 20), (39, 1), (0, 40)):
+                documents = pa.table({"start": [start], "length": [size]})
+                expected = [n for n, targets in enumerate(scored) if targets & {*range(start, start + size)}]
+                found = module._windows_of(documents, total, length, stride).tolist()
+                assert found == expected or (start, size) == (0, 1)  # nothing predicts the first token
+
+
+def test_a_source_that_is_not_there_is_named_with_those_that_are(subject: Subject, store: TokenStore) -> None:
+    with pytest.raises(UsageError, match="`sources` names `c`") as raised:
+        bits_per_byte(BitsPerByte(kind="bits_per_byte", sources=("c",)), subject, store)
+    assert raised.value.hint == "there are: a, b"
+
+
 def test_hosts_are_scored_apart_where_the_source_is_another() -> None:
     """The largest by bytes; addresses without a host, and hosts that are a source, are no groups of their own."""
     urls = [f"https://{host}/page" for host in ("a.org", "b.org", "a.org", "c.org")] + ["file:x", "https://s/1"]

@@ -20,14 +20,16 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
 from bessemer.evaluate.subject import Subject
-from bessemer.tokens.store import TokenStore
+from bessemer.tokens.store import INDEX_SCHEMA, TokenStore
 
+Integers = npt.NDArray[np.int64]
 BATCH_TOKENS = 8192
 """Tokens computed at once."""
 MOST_HOSTS = 50
@@ -86,46 +88,64 @@ def _scores(items: pa.Table, group: str | None) -> list[Score]:
 
 def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, stride: int) -> pa.Table:
     """Sums of nats, tokens and bytes over the predicted targets of each document that has any."""
-    index = pa.concat_tables(
-        [ITEMS_SCHEMA.empty_table().select(["id", "url", "source"])]
-        + [rows.select(["id", "url", "source"]) for rows in store.iter_rows(task.split)]
-    )
-    starts = np.concatenate(
-        [np.empty(0, np.int64), *(rows["start"].to_numpy() for rows in store.iter_rows(task.split))]
-    )
+    index = pa.concat_tables([INDEX_SCHEMA.empty_table(), *store.iter_rows(task.split)])
+    wanted = np.ones(len(index), bool)
+    if task.sources:
+        wanted = pc.is_in(index["source"], pa.array(task.sources)).to_numpy()
+        if missing := sorted({*task.sources} - {*index["source"].unique().to_pylist()}):
+            raise UsageError(
+                f"`sources` names `{missing[0]}`, and no document of the split `{task.split}` is from there",
+                hint=f"there are: {', '.join(sorted(index['source'].unique().to_pylist())[:20]) or 'none'}",
+            )
+    starts = index["start"].to_numpy()
+    windows = _windows_of(index.filter(pa.array(wanted)), store.num_tokens(task.split), subject.context, stride)
+    windows = windows[_spread(len(windows), max(1, task.num_tokens // stride))]
     nats: Numbers = np.zeros(len(index))
     tokens, sizes = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
-    for places, targets, values in _predictions(task, subject, store, stride):
+    for places, targets, values in _predictions(task.split, subject, store, stride, windows):
         document = np.searchsorted(starts, places, side="right") - 1
         counted = store.token_bytes[targets] > 0
         for sums, amounts in ((nats, values), (tokens, 1), (sizes, store.token_bytes[targets])):
             np.add.at(sums, document, amounts * counted)
     columns = {"nats": nats, "num_tokens": tokens, "num_bytes": sizes}
+    index = index.select(["id", "url", "source"])
     for name, column in columns.items():
         index = index.append_column(ITEMS_SCHEMA.field(name), pa.array(column))
-    return index.filter(pa.array(tokens > 0))
+    return index.filter(pa.array(wanted & (tokens > 0)))
+
+
+def _windows_of(documents: pa.Table, total: int, length: int, stride: int) -> Integers:
+    """The numbers of the windows that score a token of the documents, ascending: token t is scored by the first that
+    reaches it, which is number 0 or ceil((t - length) / stride)."""
+    starts, lengths = documents["start"].to_numpy(), documents["length"].to_numpy()
+    ends = np.minimum(starts + lengths, total) - 1
+    first, last = (np.maximum(0, -(-(edge - length) // stride)) for edge in (np.maximum(starts, 1), ends))
+    return np.unique(np.concatenate([np.empty(0, np.int64), *map(np.arange, first, last + 1)]))
+
+
+def _spread(available: int, wanted: int) -> Integers:
+    """At most `wanted` of the numbers below `available`, evenly spread."""
+    chosen = min(available, wanted)
+    return np.arange(chosen) * available // max(1, chosen)
 
 
 @torch.inference_mode()
 def _predictions(
-    task: BitsPerByte, subject: Subject, store: TokenStore, stride: int
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Numbers]]:
-    """(places in the split, targets, nats) of the scored targets, batch by batch."""
-    total, length = store.num_tokens(task.split), subject.context
-    available = 1 + -(-max(0, total - 1 - length) // stride) if total > 1 else 0
-    chosen = min(available, max(1, task.num_tokens // stride))
-    numbers = [number * available // chosen for number in range(chosen)]
+    split: str, subject: Subject, store: TokenStore, stride: int, windows: Integers
+) -> Iterator[tuple[Integers, Integers, Numbers]]:
+    """(places in the split, targets, nats) of the targets that the windows score, batch by batch."""
+    total, length = store.num_tokens(split), subject.context
     rows = max(1, BATCH_TOKENS // length)
-    for first in range(0, chosen, rows):
-        batch = numbers[first : first + rows]
+    for first in range(0, len(windows), rows):
+        batch = windows[first : first + rows]
         found = np.zeros((len(batch), length + 1), np.int64)
         scored = np.zeros((len(batch), length), bool)
-        for row, number in enumerate(batch):
+        for row, number in enumerate(batch.tolist()):
             start = number * stride
             count = min(length + 1, total - start)
-            found[row, :count] = store.read(task.split, start, count)
+            found[row, :count] = store.read(split, start, count)
             scored[row, 0 if number == 0 else length - stride : count - 1] = True
-        places = np.array(batch)[:, None] * stride + np.arange(1, length + 1)
+        places = batch[:, None] * stride + np.arange(1, length + 1)
         window = torch.from_numpy(found).to(subject.device)
         nats = subject.model(window[:, :-1], targets=window[:, 1:], reduction="none").double().cpu().numpy()
         yield places[scored], found[:, 1:][scored], nats[scored]

@@ -44,6 +44,8 @@ class BitsPerByte(TaskSettings):
     """The kind of task."""
     split: HeldOutSplit = "test"
     """The split of the token store that is read."""
+    sources: tuple[str, ...] = ()
+    """The sources whose documents are predicted; all if there are none."""
     num_tokens: PositiveInt = 1_048_576
     """Tokens to predict at most: evenly spread windows, or all there are."""
     stride: PositiveInt | None = None
