@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.runner.plan import load_recipe
 from home import Home, make_home
 
 
@@ -118,3 +119,43 @@ def test_a_damaged_artifact_is_detected_and_made_again(damaged: Any) -> None:
     assert "--rerun clean" in done.stderr
     again = home("run", "recipe.yaml", "--until", "dedup", "--rerun", "clean")
     assert "dedup: reused" in again.stderr
+
+
+def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, repository: Path) -> None:
+    """`pipelines/domain/checkpoint.yaml`: the domain is predicted better than before, and the rest is told apart."""
+    state = json.loads(home("status", "@last", "--json").stdout)
+    checkpoint = home.folder / "runs" / state["stages"]["pretrain"]["path"] / "data"
+    manuals = home.folder / "manuals"
+    manuals.mkdir()
+    for number in range(60):
+        turns = " ".join(f"Turn valve {number * k % 97} by {k} degrees, then wait." for k in range(3, 25))
+        (manuals / f"{number:02d}.txt").write_text(f"Manual of pump {number}. {turns}\n")
+    split = "{validation: 0.15, test: 0.15}"
+    home(
+        "run", str(repository / "pipelines" / "domain" / "checkpoint.yaml"),
+        f"base_model.path={checkpoint}", f"tokenizer.path={checkpoint}", "domain.paths=[manuals]",
+        "general.paths=[documents]", f"domain.split={split}", f"general.split={split}", "clean.rules=[normalise]",
+        "domain_dedup.fuzzy=false", "adapt.max_seq_length=32", "adapt.learning_rate=3e-3", "adapt.num_epochs=null",
+        "adapt.max_steps=60", "adapt.global_batch_size=4", "evaluate.contamination=null", "num_workers=0",
+        f"storage_path={home.folder / 'adapted'}",
+    )  # fmt: skip
+    (scores,) = (home.folder / "adapted").glob("artifacts/evaluate/*/data/scores.json")
+    found = {
+        (row["model"], row["task"]): row["value"]
+        for row in json.loads(scores.read_text())
+        if row["metric"] == "bits_per_byte" and row["group"] is None
+    }
+    assert found["adapt", "domain"] < 0.8 * found["base_model", "domain"]
+    assert {task for _, task in found} == {"domain", "general"}
+
+
+def test_the_domain_recipe_begins_with_the_quickstart(repository: Path) -> None:
+    """So that whoever ran the quickstart has its first half already: alike but for the questions."""
+    quickstart, domain = (
+        load_recipe(repository / "pipelines" / name / "recipe.yaml", ()).stages for name in ("quickstart", "domain")
+    )
+    end = [entry.name for entry in quickstart].index("pretrain") + 1
+    shared = [entry for entry in quickstart[:end] if entry.kind != "questions"]
+    assert [(e.name, e.config, e.sources) for e in domain[: len(shared)]] == [
+        (e.name, e.config, e.sources) for e in shared
+    ]

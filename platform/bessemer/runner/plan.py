@@ -105,7 +105,7 @@ def _plan_stage(
         runs=runs,
         why=why,
         config=entry.config.model_dump(mode="json"),
-        facts=stage.facts(entry.config) if stage.facts else {},
+        facts=stage.facts(entry.config, entry.sources.keys()) if stage.facts else {},
     )
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,5 +142,6 @@ class Stage:
     """Whether the recipe's seed changes the output."""
     outside: Callable[[Any], Any] | None = None
     """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
-    facts: Callable[[Any], dict[str, Any]] | None = None
-    """Figures for `plan`: parameters, tokens, ...; quick, no heavy imports."""
+    facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
+    """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
+    imports."""

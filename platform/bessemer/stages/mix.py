@@ -11,7 +11,7 @@ documents. Documents of the other splits all stay: `evaluate` tells sources apar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RULE = "left_out_of_the_mixture"
+SMALL_BYTES = 256 << 20
+"""Of Parquet: what one process reads and writes in some seconds."""
 
 
 class Config(StageConfig):
@@ -41,6 +43,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             hint="give every stage of `from` a share, and no other",
         )
     units = [Unit(f"{name}-{part.stem}", (name, part)) for name in parts for part in parts[name]]
+    if context.num_workers == "auto" and sum(unit.payload[1].stat().st_size for unit in units) < SMALL_BYTES:
+        context = replace(context, num_workers=0)
     counted = run_units(units, _Count, draft.work / "counts", context, unit_name="parts")
     sizes = dict.fromkeys(parts, 0)
     for unit, receipt in zip(units, counted, strict=True):

@@ -1,5 +1,8 @@
 """pretrain: tokens in, a language model out, as a Hugging Face folder with its checkpoints beside it.
 
+A new model, or one that `from` names, which then reads on: a domain, a longer context. Rates left to `auto` then rise
+to a share of those that it was pre-trained with, and fall again (Ibrahim et al. 2024, arXiv 2403.08763).
+
 The objectives are in `bessemer.train.objectives`, the training is that of all stages (`stages.training`); here is what
 is particular to a corpus of tokens.
 """
@@ -7,6 +10,7 @@ is particular to a corpus of tokens.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +18,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError, field_validator
 
 from bessemer.errors import UsageError
-from bessemer.model.config import ModelConfig, ModelShape
+from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import Job, TrainingConfig, check_tokenizer, dtype_facts, pretraining_rates, train
+from bessemer.stages.training import (
+    Job,
+    TrainingConfig,
+    TuningRates,
+    check_tokenizer,
+    dtype_facts,
+    lora_facts,
+    pretraining_rates,
+    train,
+)
 from bessemer.train.objectives.settings import ObjectiveSettings
 from bessemer.train.settings import Plan, Rates, derivation, resolve_pretraining
 
@@ -28,12 +41,17 @@ if TYPE_CHECKING:
     from bessemer.train.workers import Workers
 
 
+RATES = TuningRates(share=0.3, full=5e-5, lora=2e-4)
+
+
 class Config(ObjectiveSettings, TrainingConfig):
     tokens_url: str | None = execution(None)
     """A copy of the tokens' folder `data` in object storage (`s3://bucket/path`), for workers to read by ranges."""
     model: ModelShape = ModelShape()
     """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
     only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
+    lora: LoraSettings | None = None
+    """Trains low-rank adapters of a model that `from` names in place of all parameters."""
 
     @field_validator("tokens_url")
     @classmethod
@@ -58,12 +76,14 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if start is not None:
         check_tokenizer(start, store.vocab_size, inputs["tokenizer"].data)
     model = _model_config(config, store, start)
+    origin = pretraining_rates(inputs["model"]) if start is not None else None
     plan = resolve_pretraining(
         config,
         model,
         train_tokens=store.num_tokens("train"),
         seed=context.seed,
-        objective=config.resolved(),
+        objective=config.resolved() | lora_facts(config.lora),
+        auto_rates=None if start is None else RATES.of(config, model, origin, config.lora),
     )
     if config.tokens_url and TokenStore.open(config.tokens_url).meta != store.meta:
         raise UsageError(
@@ -83,7 +103,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         tokenizer=inputs["tokenizer"].data,
         stop_ids=(store.end_of_text_id,),
         start=start,
-        origin=pretraining_rates(inputs["model"]) if "model" in inputs else Rates.of(plan),
+        lora=config.lora,
+        origin=Rates.of(plan) if start is None else origin,
     )
     train(job, draft, context)
 
@@ -108,6 +129,11 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
     """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
     is_causal = config.objectives.keys() != {"masked"}
     if start is None:
+        if config.lora is not None:
+            raise UsageError(
+                "`lora` adapts a model that is there, and this one is new",
+                hint="name the model's stage in `from`, or leave `lora` out",
+            )
         try:
             shape = config.model.resolve(vocab_size=store.vocab_size, max_seq_length=config.max_seq_length)
             return shape.model_copy(update={"is_causal": is_causal})
@@ -140,13 +166,19 @@ LENGTHENING = {"rope_theta", "rope_scaling"}
 """What of a model's shape may be changed when it is trained further."""
 
 
-def facts(config: Config) -> dict[str, Any]:
+def facts(config: Config, inputs: Collection[str]) -> dict[str, Any]:
     """For `plan`: what is known before the vocabulary and the corpus are."""
-    blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
     objectives = ", ".join(f"{name} {share:.3g}" for name, share in config.objectives.items() if share < 1)
+    objective = {"objective": {"value": objectives or next(iter(config.objectives))}}
+    if "model" in inputs:
+        rule = f"{RATES.share:g} of what the model was pre-trained with; AdamW and {RATES.full:g} where that is unknown"
+        given = config.learning_rate
+        rate = {"value": given, "by": rule if given == "auto" else "the recipe"}
+        return {**objective, "learning_rate": rate, "dtype": dtype_facts(config)}
+    blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
     return {
         "parameters in blocks": {"value": blocks.num_parameters(embedding=False)},
-        "objective": {"value": objectives or next(iter(config.objectives))},
+        **objective,
         **derivation(config, blocks),
         "dtype": dtype_facts(config),
     }
@@ -154,7 +186,7 @@ def facts(config: Config) -> dict[str, Any]:
 
 STAGE = Stage(
     kind="pretrain",
-    version=1,
+    version=2,
     config=Config,
     consumes=("tokens", "tokenizer"),
     named=("model",),

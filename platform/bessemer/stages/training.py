@@ -26,6 +26,7 @@ from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
 from bessemer.train.settings import (
+    AutoRates,
     Plan,
     Rates,
     TrainSettings,
@@ -74,6 +75,19 @@ class TuningRates:
     """AdamW's, for all parameters of a checkpoint from elsewhere."""
     lora: float
     """AdamW's, for adapters."""
+
+    def of(
+        self, settings: TrainSettings, model: ModelConfig, origin: Rates | None, lora: LoraSettings | None
+    ) -> AutoRates:
+        """What stands for `auto`, for a model with these rates of its pre-training, where they are known."""
+        return partial(
+            further_rates,
+            settings,
+            model,
+            origin=None if lora else origin,
+            share=self.share,
+            adamw=self.lora if lora else self.full,
+        )
 
 
 MakeObjective = Callable[["Transformer", "Workers", logging.Logger], "Objective"]
@@ -156,16 +170,9 @@ def tune(
         config,
         num_rows=num_rows,
         seed=context.seed,
-        objective=objective | {"lora": config.lora.model_dump(mode="json") if config.lora else None},
+        objective=objective | lora_facts(config.lora),
         default_tokens=num_rows * config.max_seq_length,
-        auto_rates=partial(
-            further_rates,
-            config,
-            model,
-            origin=None if config.lora else origin,
-            share=rates.share,
-            adamw=rates.lora if config.lora else rates.full,
-        ),
+        auto_rates=rates.of(config, model, origin, config.lora),
     )
     job = Job(
         settings=config,
@@ -290,6 +297,11 @@ def _model(job: Job, dtype: Any) -> Transformer:
     if job.lora is not None:
         add_adapters(model, job.lora, seed=job.plan.seed)
     return model
+
+
+def lora_facts(lora: LoraSettings | None) -> dict[str, Any]:
+    """What a plan's objective says of adapters."""
+    return {"lora": lora.model_dump(mode="json") if lora else None}
 
 
 def pretraining_rates(model: Artifact) -> Rates | None:

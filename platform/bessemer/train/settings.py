@@ -179,6 +179,10 @@ class Rates:
         return Rates(self.optimizer, matrix, embedding, head, vector, weight_decay=0.0)
 
 
+AutoRates = Callable[[int], Rates]
+"""What stands for rates left to `auto`, for a number of tokens a step."""
+
+
 def resolve(
     settings: TrainSettings,
     *,
@@ -186,12 +190,11 @@ def resolve(
     seed: int,
     objective: dict[str, Any],
     default_tokens: float,
-    auto_rates: Callable[[int], Rates],
+    auto_rates: AutoRates,
 ) -> Plan:
     """The plan for a corpus of `num_rows` rows.
 
-    `default_tokens` is how long to train where the settings do not say; `auto_rates` answers, for a number of tokens a
-    step, what stands for rates left to `auto`.
+    `default_tokens` is how long to train where the settings do not say.
     """
     length = settings.max_seq_length
     if settings.num_epochs is not None:
@@ -227,9 +230,18 @@ def resolve(
 
 
 def resolve_pretraining(
-    settings: TrainSettings, model: ModelConfig, *, train_tokens: int, seed: int, objective: dict[str, Any]
+    settings: TrainSettings,
+    model: ModelConfig,
+    *,
+    train_tokens: int,
+    seed: int,
+    objective: dict[str, Any],
+    auto_rates: AutoRates | None = None,
 ) -> Plan:
-    """The plan of a pre-training on `train_tokens` tokens. Raises UsageError for sizes that do not fit together."""
+    """The plan of a pre-training on `train_tokens` tokens, of a new model unless `auto_rates` says otherwise.
+
+    Raises UsageError for sizes that do not fit together.
+    """
     length = settings.max_seq_length
     if train_tokens <= length:
         raise UsageError(
@@ -242,7 +254,7 @@ def resolve_pretraining(
         seed=seed,
         objective=objective,
         default_tokens=TOKENS_PER_PARAMETER * model.num_parameters(embedding=False),
-        auto_rates=partial(new_rates, settings.optimizer, model),
+        auto_rates=auto_rates or partial(new_rates, settings.optimizer, model),
     )
 
 
