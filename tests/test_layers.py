@@ -23,8 +23,8 @@ WITHIN_A_LAYER = {
     "model": {"tokens"},
     "generate": {"tokens", "model"},
     "train": {"tokens", "model"},
-    "evaluate": {"tokens", "model", "generate", "train"},
     "align": {"tokens", "model", "generate", "train"},
+    "evaluate": {"tokens", "model", "generate", "train", "align"},
     "serve": {"tokens", "model", "generate", "train", "evaluate", "align"},
 }
 TEXT_FOLDERS = {"crawl", "extract", "clean", "dedup", "docsite", "tokens"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from lm_eval_tasks import training_texts
 from tiny_model import make_tiny_model
 
+from bessemer.errors import BessemerError
 from bessemer.evaluate import generation as module
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
@@ -103,3 +105,41 @@ def test_bleu_and_chrf_of_a_task_are_those_of_the_corpus(subject: Subject, monke
     assert scores["bleu"].value == pytest.approx(text_metrics.bleu(ANSWERS, REFERENCES, "13a"))
     assert scores["chrf"].value == pytest.approx(text_metrics.chrf(ANSWERS, REFERENCES))
     assert all(score.standard_error and score.standard_error > 0 for score in scores.values())
+
+
+REWARDS = """
+def worth(completions, answer, weight, **columns):
+    return [weight[n] * len(text) + len(answer[n]) for n, text in enumerate(completions)]
+
+def undecided(completions, **columns):
+    return [None] * len(completions)
+
+def broken(completions, **columns):
+    raise ValueError("no")
+"""
+
+
+def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_path: Path) -> None:
+    """Each is called with the columns of the item's row; `reward` is their weighted sum, and a headline."""
+    file = tmp_path / "rewards.py"
+    file.write_text(REWARDS)
+    function = {"kind": "function", "file": str(file)}
+    rewards = [function | {"name": "worth", "weight": 2.0}, {"kind": "length", "target": 4}]
+    items = [
+        GenerationItem(str(n), None, query, ("opens",), row={"weight": n})
+        for n, query in enumerate(["The reader", "A queue", "Nobody"])
+    ]
+    settings = GenerationSettings(max_new_tokens=4, temperature=0)
+    declared = task(generation=settings, rewards=rewards)
+    assert declared.headlines == ("exact_match", "reward")
+    result = generation(declared, subject, items)
+    rows = result.items.to_pylist()
+    for n, row in enumerate(rows):
+        assert row["reward_worth"] == n * len(row["completion"]) + len("opens")
+        assert row["reward"] == pytest.approx(2 * row["reward_worth"] + row["reward_length"])
+    (score,) = [score for score in result.scores if score.metric == "reward"]
+    assert (score.value, score.n) == (pytest.approx(sum(row["reward"] for row in rows) / 3), 3)
+
+    for name, message in (("broken", "ValueError: no"), ("undecided", "cannot tell|None"), ("absent", "absent")):
+        with pytest.raises(BessemerError, match=message):
+            generation(task(generation=settings, rewards=[function | {"name": name}]), subject, items)

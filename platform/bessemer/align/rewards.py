@@ -21,12 +21,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import regex
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bessemer.align.apart import ChildFunction
+from bessemer.fingerprint import file_sha256
 from bessemer.recipe.settings import RecipeFile, Settings, execution
 from bessemer.sandbox.run import Limits, Program, run_all
 
@@ -250,6 +252,11 @@ class Function(Reward):
 
 
 AnyReward = Annotated[ExactMatch | RegularExpression | Length | UnitTests | Function, Field(discriminator="kind")]
+
+
+def code_of(rewards: Sequence[AnyReward]) -> list[str]:
+    """The SHA-256 of the files of your own functions: what decides a result beside the settings."""
+    return [file_sha256(Path(reward.file)) for reward in rewards if reward.kind == "function"]
 
 
 def _last_match(pattern: str, text: str) -> str | None:

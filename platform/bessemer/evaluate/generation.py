@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bessemer.align.rewards import Sample
+from bessemer.align.scoring import Scorer
+from bessemer.errors import InputError
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
 from bessemer.evaluate.items import GenerationItem
@@ -47,9 +50,11 @@ def generation(task: Generation, subject: Subject, items: Sequence[GenerationIte
     completions = subject.complete(
         [prompt[-room:] for prompt in prompts], task.generation, is_conversation=task.apply_chat_template
     )
+    texts = [subject.without_special(completion.text) for completion in completions]
+    rewarded = rewards(task, items, texts, [len(completion.tokens) for completion in completions])
     rows: list[dict[str, Any]] = []
-    for item, prompt, completion in zip(items, prompts, completions, strict=True):
-        answer = extracted(task, subject.without_special(completion.text))
+    for item, prompt, completion, text, worth in zip(items, prompts, completions, texts, rewarded, strict=True):
+        answer = extracted(task, text)
         rows.append(
             {
                 "id": item.id,
@@ -63,6 +68,7 @@ def generation(task: Generation, subject: Subject, items: Sequence[GenerationIte
                 "context_was_cut": len(prompt) > room,
             }
             | measures(task, answer, item.references, item.incorrect)
+            | worth
         )
     names = [name for name in rows[0] if name not in {column.name for column in _COLUMNS}]
     table = pa.Table.from_pylist(rows, schema=pa.schema([*_COLUMNS, *(pa.field(name, pa.float64()) for name in names)]))
@@ -85,6 +91,35 @@ def extracted(task: Generation, completion: str) -> str:
         return completion.strip()
     found = [match[1] if match.re.groups else match[0] for match in re.finditer(task.extract, completion)]
     return (found[-1 if task.extract_last else 0] or "") if found else ""
+
+
+def rewards(
+    task: Generation, items: Sequence[GenerationItem], texts: Sequence[str], lengths: Sequence[int]
+) -> list[dict[str, float]]:
+    """What the texts, of so many tokens, are worth: `reward` in all, and each reward by its name.
+
+    Raises UsageError or InputError for a reward that does not work, or cannot tell what one of them is worth.
+    """
+    if not task.rewards or not items:
+        return [{} for _ in items]
+    samples = [
+        Sample(item.query, text, length, {"answer": item.references[0], **item.row})
+        for item, text, length in zip(items, texts, lengths, strict=True)
+    ]
+    with Scorer(task.rewards) as scorer:
+        scorer.check(samples[0])
+        scores = scorer(samples)
+    unknown = sum(map(math.isnan, scores.rewards))
+    if unknown:
+        raise InputError(
+            next(iter(scores.failures), f"the rewards cannot tell what {unknown} of {len(samples)} answers are worth"),
+            hint="a reward that measures must have a number for every answer",
+        )
+    by_name = scores.by_reward if len(task.rewards) > 1 else {}
+    return [
+        {"reward": total, **{f"reward_{name}": values[n] for name, values in by_name.items()}}
+        for n, total in enumerate(scores.rewards)
+    ]
 
 
 def measures(task: Generation, answer: str, references: Sequence[str], incorrect: Sequence[str]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -31,26 +32,36 @@ NUM_NAMED_PROBLEMS = 3
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item: its name, its category, and what stands before it."""
+class Item(ABC):
+    """One item: its name and its category."""
 
     id: str
     group: str | None
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """What a model must not have read before."""
+
+
+@dataclass(frozen=True)
+class AskedItem(Item):
+    """An item that has an answer, and others with theirs before it."""
+
     preface: Preface = field(default=Preface(), kw_only=True)
 
     @property
+    @abstractmethod
     def solved(self) -> tuple[str, str]:
         """What is asked with its answer, as it is shown before another item."""
-        raise NotImplementedError
 
     @property
     def text(self) -> str:
-        """What a model must not have read before."""
         return " ".join(self.solved)
 
 
 @dataclass(frozen=True)
-class ChoiceItem(Item):
+class ChoiceItem(AskedItem):
     query: str
     choices: tuple[str, ...]
     gold: tuple[int, ...]
@@ -70,7 +81,7 @@ class BiasItem(ChoiceItem):
 
 
 @dataclass(frozen=True)
-class SchemaItem(Item):
+class SchemaItem(AskedItem):
     contexts: tuple[str, ...]
     continuation: str
     gold: int
@@ -81,7 +92,7 @@ class SchemaItem(Item):
 
 
 @dataclass(frozen=True)
-class ContinuationItem(Item):
+class ContinuationItem(AskedItem):
     context: str
     continuation: str
 
@@ -103,10 +114,12 @@ class SentencesItem(Item):
 
 
 @dataclass(frozen=True)
-class GenerationItem(Item):
+class GenerationItem(AskedItem):
     query: str
     references: tuple[str, ...]
     incorrect: tuple[str, ...] = ()
+    row: Mapping[str, Any] = field(default_factory=dict)
+    """All that the dataset says of it."""
 
     @property
     def solved(self) -> tuple[str, str]:
@@ -135,6 +148,7 @@ class PromptItem(Item):
 
 
 Found = TypeVar("Found", bound=Item)
+Asked = TypeVar("Asked", bound=AskedItem)
 
 
 def choice_items(task: MultipleChoice, dataset: Dataset) -> list[ChoiceItem]:
@@ -207,7 +221,7 @@ def generation_items(task: Generation, dataset: Dataset) -> list[GenerationItem]
         references = _texts("references", expression(task.references)(row.values), at_least=1)
         wrong = task.incorrect
         incorrect = () if wrong is None else _texts("incorrect", expression(wrong)(row.values), at_least=1)
-        return GenerationItem(id, group, template(task.query)(row.values), references, incorrect)
+        return GenerationItem(id, group, template(task.query)(row.values), references, incorrect, row.values)
 
     return _prompted(task, dataset, make)
 
@@ -258,7 +272,7 @@ def read_items(task: Items, made: Mapping[str, Dataset] | None = None) -> Sequen
     raise AssertionError(f"a kind of task that has no items: {task}")
 
 
-def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Found]) -> list[Found]:
+def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Asked]) -> list[Asked]:
     """The items, each with its preface."""
     rows = read_rows(dataset)
     own_pool = task.fewshot_dataset is None

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from bessemer import storage
+from bessemer.align.rewards import code_of
 from bessemer.errors import InputError, UsageError
 from bessemer.evaluate import declared, requirements
 from bessemer.evaluate.kinds import BitsPerByte, Generation, Items, MultipleChoice, Samples
@@ -128,6 +129,8 @@ def outside(config: Config) -> Any:
                 read_items(task)
                 datasets = (task.dataset, getattr(task, "fewshot_dataset", None))
                 found[name] = [None if dataset is None else content(dataset) for dataset in datasets]
+                if code := code_of(getattr(task, "rewards", ())):
+                    found[f"rewards of {name}"] = code
             except InputError as error:
                 raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
     return found
@@ -334,10 +337,14 @@ def _datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
     if "questions" in inputs:
         found["multiple_choice"] = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl"
     if "conversations" in inputs:
-        rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", ["id", "messages"])
+        names = ["id", "messages", "fields"]
+        rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", names)
         lines = [
-            json.dumps({"id": name, "question": messages[-2]["content"], "answer": messages[-1]["content"]})
-            for name, messages in zip(rows["id"].to_pylist(), rows["messages"].to_pylist(), strict=True)
+            json.dumps(
+                json.loads(fields)
+                | {"id": name, "question": messages[-2]["content"], "answer": messages[-1]["content"]}
+            )
+            for name, messages, fields in zip(*(rows[name].to_pylist() for name in names), strict=True)
             if [message["role"] for message in messages] == ["user", "assistant"]
         ]
         if lines:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from bessemer.align.rewards import AnyReward
+from bessemer.align.rewards import AnyReward, code_of
 from bessemer.errors import NothingLeft
-from bessemer.fingerprint import file_sha256
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.rows import verdict_table
 from bessemer.stages.units import Unit, document_units
@@ -58,7 +57,7 @@ class Config(StageConfig):
 
 def outside(config: Config) -> Any:
     """The files of the user's own reward functions, by content."""
-    return [file_sha256(Path(reward.file)) for reward in config.rewards if reward.kind == "function"]
+    return code_of(config.rewards)
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from bessemer.align.rewards import AnyReward
+from bessemer.align.rewards import AnyReward, code_of
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.fingerprint import file_sha256
 from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage
@@ -63,7 +62,7 @@ class Config(TuningConfig):
 
 def outside(config: Config) -> Any:
     """The files of the user's own reward functions, by content."""
-    return [file_sha256(Path(reward.file)) for reward in config.rewards if reward.kind == "function"]
+    return code_of(config.rewards)
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
