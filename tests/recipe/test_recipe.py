@@ -29,6 +29,12 @@ class Trainer(StageConfig):
     """How fast."""
     inner: Inner = Inner()
     """Nested."""
+    resume: bool = False
+    """Needs no documents."""
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        return ("documents",) if self.resume else ()
 
 
 def never(*arguments: Any) -> None:
@@ -83,6 +89,11 @@ def test_a_named_input_is_taken_only_where_from_names_it(load: Any) -> None:
     assert load(ladder).stage("larger").sources == {"documents": "clean"}
     further = load(ladder.replace("{stage: train}", "{stage: train, from: train}"))
     assert further.stage("larger").sources == {"documents": "clean", "model": "train"}
+
+
+def test_what_settings_make_needless_is_not_taken(load: Any) -> None:
+    assert load("name: x\nstages:\n  train: {resume: true}\n").stage("train").sources == {}
+    assert load(GOOD, "train.resume=true").stage("train").sources == {}, "nor does the result depend on it"
 
 
 def test_of_some_kinds_any_number_is_taken_each_named(load: Any) -> None:

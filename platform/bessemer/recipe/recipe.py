@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -229,6 +229,8 @@ class _Check:
             self.problem(place, f"there is no stage called `{kind}`", nearest(str(kind), self.kinds))
             return None
         config = self.settings(raw, stage.config, place)
+        if config is not None and config.unused:
+            stage = replace(stage, consumes=tuple(kind for kind in stage.consumes if kind not in config.unused))
         wired = self.wire(name, stage, sources, above, names)
         return StageEntry(name, str(kind), config, wired) if config is not None else None
 

@@ -38,6 +38,11 @@ class StageConfig(Settings):
     num_workers: int | Literal["auto"] | None = execution(None)
     """Worker processes: 0 works in this process without Ray, `auto` uses the cluster's CPUs; the recipe's if unset."""
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Kinds of artifact that the stage consumes, and with these settings does without."""
+        return ()
+
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str) or "://" in value:

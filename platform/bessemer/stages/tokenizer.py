@@ -37,6 +37,10 @@ class Config(StageConfig):
             raise ValueError(f"{names} cannot be set together with `path`, which brings a finished tokenizer")
         return self
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        return ("documents",) if self.path else ()
+
 
 def outside(config: Config) -> Any:
     """The brought tokenizer, by content."""
