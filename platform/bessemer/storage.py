@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bessemer.errors import StorageError
+from bessemer.errors import InputError, StorageError
 
 TEMPORARY = ".tmp-"
 
@@ -60,6 +60,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def read_foreign_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file of others, or None where there is no file. Raises InputError for anything else."""
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise InputError(f"`{path}` is no JSON: {error}", hint="fetch its folder again") from None
+    if not isinstance(found, dict | None):
+        raise InputError(f"`{path}` holds no JSON object", hint="fetch its folder again")
+    return found
 
 
 def append_line(path: Path, value: Any) -> None:

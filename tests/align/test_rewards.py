@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bessemer.align.rewards import AnyReward, ExactMatch, Function, Length, RegularExpression, Reward, Sample, UnitTests
+from bessemer.align.rewards import (
+    AnyReward,
+    ExactMatch,
+    Function,
+    Length,
+    RegularExpression,
+    Reward,
+    Rewards,
+    Sample,
+    UnitTests,
+)
 from bessemer.align.scoring import Scorer
 from bessemer.errors import InputError, UsageError
 from bessemer.recipe.settings import result_settings
@@ -44,6 +54,12 @@ def too_few(completions):
 
 def words(completions):
     return ["good" for _ in completions]
+
+def nothing(completions):
+    pass
+
+def not_finite(completions):
+    return [float(text) for text in completions]
 
 def dies_once(completions):
     if "die" in completions[0]:
@@ -149,6 +165,7 @@ def test_functions_are_called_as_trl_calls_them(file: str) -> None:
         ("exits", "SystemExit"),
         ("too_few", "ValueError: it returned 0 numbers for 1 completions"),
         ("words", "could not convert string to float: 'good'"),
+        ("nothing", "it returned NoneType, and should return a list of numbers"),
         ("politenes", "has no attribute 'politenes'"),
     ],
 )
@@ -164,6 +181,11 @@ def test_a_function_that_does_not_work_is_an_error_before_and_a_failure_during_t
     assert math.isnan(scores.rewards[0])
     assert scores.by_reward["length"] == [0]
     assert message in scores.failures[0]
+
+
+def test_what_is_no_finite_number_is_no_score(file: str) -> None:
+    with Function(file=file, name="not_finite").open() as score:
+        assert score([sample("nan"), sample("inf"), sample("-inf"), sample("2")]) == [None, None, None, 2.0]
 
 
 def test_a_function_that_died_is_started_again(file: str) -> None:
@@ -220,7 +242,12 @@ def test_a_functions_file_stands_beside_the_recipe_and_its_place_is_no_setting(t
     assert "file" not in result_settings(reward)
 
 
-@pytest.mark.parametrize("rewards", [[], [ExactMatch(), ExactMatch(column="b")]])
-def test_no_reward_or_one_twice_is_an_error(rewards: list[Reward]) -> None:
-    with pytest.raises(UsageError):
-        Scorer(rewards)
+def test_a_reward_twice_is_found_in_the_recipe() -> None:
+    with pytest.raises(ValidationError, match="there are two rewards `exact_match`"):
+        TypeAdapter(Rewards).validate_python([{"kind": "exact_match"}, {"kind": "exact_match", "column": "b"}])
+
+
+@pytest.mark.parametrize("tests", [None, 5, ["assert True", 5]])
+def test_a_column_that_cannot_be_read_is_an_error_before_training(tests: Any) -> None:
+    with Scorer([UnitTests()]) as scorer, pytest.raises(UsageError, match="`tests`, and the prompts have none that it"):
+        scorer.check(sample("x", tests=tests))

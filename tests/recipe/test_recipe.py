@@ -29,7 +29,7 @@ class Trainer(StageConfig):
     """How fast."""
     inner: Inner = Inner()
     """Nested."""
-    resume: bool = False
+    resume: bool = execution(False)
     """Needs no documents."""
 
     @property

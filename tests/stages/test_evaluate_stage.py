@@ -74,6 +74,7 @@ def evaluated(
     context: Any,
     name: str = "scores",
 ) -> Any:
+    evaluate.check(config, inputs)
     draft, seal = make_artifact("scores", name)
     evaluate.run(config, inputs, draft, context)
     return draft, seal()

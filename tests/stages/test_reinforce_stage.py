@@ -92,6 +92,7 @@ def learn(
         draft, _ = make_artifact("model", name)
         draft.attempt = attempt
         config = reinforce.Config.model_validate(SETTINGS | changes)
+        reinforce.check(config, inputs | (also or {}))
         reinforce.run(config, inputs | (also or {}), draft, context or make_context())
         return draft
 

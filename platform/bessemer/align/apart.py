@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import multiprocessing
 import sys
 import traceback
@@ -30,7 +31,7 @@ class ChildFunction:
         self._connection: Connection[Any, Any] | None = None
 
     def __call__(self, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
-        """`count` numbers, None where the function gave none. Raises FunctionFailed.
+        """`count` finite numbers, None where the function gave none. Raises FunctionFailed.
 
         The function is given those of `columns` that it takes: all, if it has `**` in its signature.
         """
@@ -124,10 +125,14 @@ def _call(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) ->
 
 
 def _checked(answer: Any, count: int) -> list[float | None]:
-    values = list(answer)
+    try:
+        values = list(answer)
+    except TypeError:
+        raise TypeError(f"it returned {type(answer).__name__}, and should return a list of numbers") from None
     if len(values) != count:
         raise ValueError(f"it returned {len(values)} numbers for {count} completions")
-    return [None if value is None else float(value) for value in values]
+    numbers = [math.nan if value is None else float(value) for value in values]
+    return [number if math.isfinite(number) else None for number in numbers]
 
 
 def _last_line(error: BaseException, file: str) -> str:

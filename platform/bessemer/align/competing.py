@@ -54,7 +54,19 @@ class Competition:
     num_generations: int
     settings: GenerationSettings
     include_reference: bool
+    max_prompt_length: int
+    """Tokens of a prompt that leave an answer its room."""
     seed: int
+
+    def unfit(self, prompt: Prompt) -> Unfit | None:
+        """Why a prompt cannot be asked, if so."""
+        size = len(self.template.prompt(prompt.messages))
+        if size > self.max_prompt_length:
+            return Unfit("too_long", value=size, threshold=self.max_prompt_length)
+        if found := self.scorer.lacks(prompt.row):
+            label, column = found
+            return Unfit("no_column", f"`{column}`, which the reward `{label}` reads")
+        return None
 
     def answers(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
         """The scored answers to each prompt; those of a prompt depend on its name and the seed alone."""

@@ -21,14 +21,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import regex
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bessemer.align.apart import ChildFunction
-from bessemer.fingerprint import file_sha256
+from bessemer.recipe.functions import function_file
 from bessemer.recipe.settings import RecipeFile, Settings, execution
 from bessemer.sandbox.run import Limits, Program, run_all
 
@@ -76,6 +75,14 @@ class Reward(Settings):
     def columns(self) -> tuple[str, ...]:
         """The columns that a row must have."""
         return ()
+
+    def lacks(self, row: Mapping[str, Any]) -> str | None:
+        """The first column without which an answer to this row's prompt cannot be scored."""
+        return next((column for column in self.columns if not self.reads(row.get(column))), None)
+
+    def reads(self, value: Any) -> bool:
+        """Whether a column's value is one that it can read."""
+        return value is not None
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Score]:
@@ -209,6 +216,9 @@ class UnitTests(Reward):
 
         return nullcontext(score)
 
+    def reads(self, value: Any) -> bool:
+        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
+
     def program(self, sample: Sample) -> str:
         """The program of an answer, with its tests."""
         try:
@@ -254,9 +264,21 @@ class Function(Reward):
 AnyReward = Annotated[ExactMatch | RegularExpression | Length | UnitTests | Function, Field(discriminator="kind")]
 
 
+def _each_once(rewards: tuple[Reward, ...]) -> tuple[Reward, ...]:
+    labels = [reward.label for reward in rewards]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"there are two rewards `{label}`; give each kind or function once")
+    return rewards
+
+
+Rewards = Annotated[tuple[AnyReward, ...], AfterValidator(_each_once)]
+"""Rewards that are added up; each is recorded by its label, so there are no two of one."""
+
+
 def code_of(rewards: Sequence[AnyReward]) -> list[str]:
-    """The SHA-256 of the files of your own functions: what decides a result beside the settings."""
-    return [file_sha256(Path(reward.file)) for reward in rewards if reward.kind == "function"]
+    """The SHA-256 of the files of your own functions: what decides a result beside the settings. Raises InputError."""
+    return [function_file(reward.file, reward.name) for reward in rewards if reward.kind == "function"]
 
 
 def _last_match(pattern: str, text: str) -> str | None:

@@ -8,10 +8,11 @@ with Scorer(rewards) as scorer:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from bessemer.align.apart import FunctionFailed
 from bessemer.align.rewards import Reward, Sample, Score
@@ -32,15 +33,10 @@ class Scores:
 
 
 class Scorer:
-    """Rewards that are open. The labels of two may not be the same."""
+    """Rewards that are open; no two have one label."""
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
-        labels = [reward.label for reward in rewards]
-        if not labels:
-            raise UsageError("there is no reward", hint="name at least one under `rewards`")
-        for label in labels:
-            if labels.count(label) > 1:
-                raise UsageError(f"there are two rewards `{label}`", hint="give each kind or function once")
+        assert len({reward.label for reward in rewards}) == len(rewards) > 0
         self._rewards = rewards
         self._open = ExitStack()
         self._scores: dict[str, Score] = {}
@@ -54,16 +50,19 @@ class Scorer:
 
     def check(self, sample: Sample) -> None:
         """Scores one answer. Raises UsageError for a missing column, InputError for a function that does not work."""
-        for reward in self._rewards:
-            for column in reward.columns:
-                if column not in sample.row:
-                    raise UsageError(
-                        f"the reward `{reward.label}` reads the column `{column}`, and the prompts have none",
-                        hint=nearest(column, sample.row),
-                    )
+        if found := self.lacks(sample.row):
+            label, column = found
+            raise UsageError(
+                f"the reward `{label}` reads the column `{column}`, and the prompts have none that it can read",
+                hint=nearest(column, sample.row),
+            )
         failures = self([sample]).failures
         if failures:
             raise InputError(failures[0], hint="mend it; it was called with one answer, before the training")
+
+    def lacks(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The first reward that cannot score answers to a prompt with this row, and the column that it would need."""
+        return next(((reward.label, column) for reward in self._rewards if (column := reward.lacks(row))), None)
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:
         by_reward: dict[str, list[float]] = {}

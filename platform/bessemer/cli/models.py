@@ -13,6 +13,7 @@ from bessemer.cli.common import say, storage_option
 
 if TYPE_CHECKING:
     from bessemer.generate.chat import Chat
+    from bessemer.generate.settings import GenerationSettings
 
 
 def sampling_options(max_new_tokens: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -56,12 +57,11 @@ def generate(
     """Continue PROMPT with MODEL: a Hugging Face folder, a run's name, or `@last`."""
     from bessemer.errors import UsageError
     from bessemer.generate import load
-    from bessemer.generate.settings import GenerationSettings
     from bessemer.runner.models import find_model
 
     if (prompt is None) == (fill is None):
         raise UsageError("give a PROMPT to continue, or a text to `--fill`", hint="bessemer generate --help")
-    settings = GenerationSettings(**sampling)
+    settings = _settings(sampling)
     folder = find_model(root, model)
     if fill is not None:
         from bessemer.generate import fill_in
@@ -88,10 +88,10 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
     """
     from bessemer.errors import UsageError
     from bessemer.generate.chat import Chat
-    from bessemer.generate.settings import GenerationSettings
     from bessemer.runner.models import find_model
 
-    conversation = Chat.load(find_model(root, model), GenerationSettings(**sampling), system)
+    settings = _settings(sampling)
+    conversation = Chat.load(find_model(root, model), settings, system)
     interactive = sys.stdin.isatty()
     for message in _messages(interactive):
         try:
@@ -101,6 +101,23 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
                 raise
             say(f"error: {error}")
     say(f"next: bessemer chat {model} --temperature 0")
+
+
+def _settings(sampling: dict[str, Any]) -> GenerationSettings:
+    """Raises UsageError for what the options' types let pass: `--temperature nan`, `--stop ''`."""
+    from pydantic import ValidationError
+
+    from bessemer.errors import UsageError
+    from bessemer.generate.settings import GenerationSettings
+
+    try:
+        return GenerationSettings(**sampling)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(
+            f"`--{name}` cannot be `{first['input']}`: {first['msg']}", hint="bessemer generate --help"
+        ) from None
 
 
 def _messages(interactive: bool) -> Iterator[str]:

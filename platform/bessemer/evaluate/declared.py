@@ -31,10 +31,10 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def resolve(
-    name: str, given: Mapping[str, Any] | None, *, datasets: str | None, place: Callable[[str], str]
-) -> dict[str, Any]:
+def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str], str]) -> dict[str, Any]:
     """The whole declaration of a recipe's task. `place` makes a recipe's path absolute. Raises ValueError."""
+    if not isinstance(given, Mapping | None):
+        raise ValueError(f"its settings should be a mapping, and not `{given}`")
     settings = dict(given or {})
     for field in PATHS:
         if settings.get(field) is not None:
@@ -83,5 +83,5 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _placed(dataset: Any, place: Callable[[str], str]) -> Any:
     """A dataset's path, or those of its columns."""
     if isinstance(dataset, dict):
-        return {column: place(path) for column, path in dataset.items()}
+        return {column: place(path) if isinstance(path, str) else path for column, path in dataset.items()}
     return place(dataset) if isinstance(dataset, str) else dataset

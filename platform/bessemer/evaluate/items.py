@@ -317,7 +317,7 @@ def _collect(task: Items, rows: Sequence[Row], make: Callable[[Row, str, str | N
         except UndefinedError as error:
             found = re.match(r"'(\w+)' is undefined", str(error))
             problems.append(f"{row.place}: no column `{found[1]}`" if found else f"{row.place}: {error}")
-        except (TemplateError, ValueError, TypeError, LookupError) as error:
+        except (TemplateError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             problems.append(f"{row.place}: {error}")
     if problems:
         more = f" and {len(problems) - NUM_NAMED_PROBLEMS} more" if len(problems) > NUM_NAMED_PROBLEMS else ""

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
-from bessemer.align.rewards import AnyReward
+from bessemer.align.rewards import Rewards
 from bessemer.evaluate.datasets import Dataset
 from bessemer.evaluate.templates import check_expression, check_template
 from bessemer.generate.settings import GenerationSettings
@@ -262,7 +262,7 @@ class Generation(Prompted):
     """How sacrebleu cuts words for BLEU."""
     metrics: tuple[GenerationMetric, ...] = Field(("exact_match",), min_length=1)
     """What is measured; each is a headline."""
-    rewards: tuple[AnyReward, ...] = ()
+    rewards: Rewards = ()
     """What an answer is worth, by the rewards of `pairs` and `reinforce`, a function of your own among them: their sum
     is measured as `reward`, each by its name beside it."""
 

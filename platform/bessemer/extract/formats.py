@@ -46,10 +46,6 @@ def compression_of(name: str) -> str | None:
     return _COMPRESSIONS.get(PurePosixPath(name.lower()).suffix)
 
 
-def known_suffixes() -> str:
-    return " ".join(_SUFFIXES)
-
-
 def open_decompressed(path: Path) -> IO[bytes]:
     """The file's bytes without the compression that its name tells."""
     compression = compression_of(path.name)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.errors import InputError
-from bessemer.extract.formats import known_suffixes
 from bessemer.hashes import sha256_of
+
+CHECK_PATHS = "check `paths`; they are relative to the folder of the recipe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def find_files(paths: Sequence[str]) -> list[InputFile]:
         if not files:
             raise InputError(
                 f"`{pattern}` matches no file" if _is_pattern(pattern) else f"`{pattern}` holds no file",
-                hint=f"check `paths`; files are read by their names: {known_suffixes()}, also compressed",
+                hint=CHECK_PATHS,
             )
         for name, path in files:
             relative = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name need not be text
@@ -67,9 +68,7 @@ def _matching(pattern: str) -> list[tuple[str, str]]:
     if path.is_file():
         return [(path.name, str(path))]
     if not _is_pattern(pattern):
-        raise InputError(
-            f"`{pattern}` does not exist", hint="check `paths`; they are relative to the folder of the recipe"
-        )
+        raise InputError(f"`{pattern}` does not exist", hint=CHECK_PATHS)
     fixed = list(itertools.takewhile(lambda part: not _is_pattern(part), path.parts))
     rest = [*path.parts[len(fixed) :], *(["*"] if path.name == "**" else [])]
     matches = [(match.relative_to(Path(*fixed)), match) for match in Path(*fixed).glob("/".join(rest))]

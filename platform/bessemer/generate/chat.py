@@ -61,7 +61,8 @@ class Chat:
                 break
         if len(prompt) >= context:
             raise UsageError(
-                f"the message has {len(prompt)} tokens, and the model's context holds {context}",
+                f"the message has {len(prompt)} tokens{' with what the system says' if self._system else ''}, and the "
+                f"model's context holds {context}",
                 hint=f"shorten it to fewer than {context} tokens",
             )
         self.forgotten = forgotten

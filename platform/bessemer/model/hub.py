@@ -80,7 +80,7 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 def load_config(folder: Path) -> ModelConfig:
     """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3."""
-    raw = storage.read_json(folder / "config.json")
+    raw = storage.read_foreign_json(folder / "config.json")
     if raw is None:
         raise InputError(
             f"`{folder}` is no model folder: it has no `config.json`", hint="name a Hugging Face model folder"

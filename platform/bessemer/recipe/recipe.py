@@ -245,7 +245,7 @@ class _Check:
         if not isinstance(wanted, list):
             self.problem(place, "`from` should be a stage's name or a list of them")
             wanted = []
-        for source in wanted:
+        for source in map(str, wanted):
             if source not in by_name:
                 if (
                     source in names
@@ -257,7 +257,7 @@ class _Check:
                 self.problem(
                     place,
                     f"`{name}` takes from `{source}`, which is no stage above it",
-                    later if source in names else nearest(str(source), by_name),
+                    later if source in names else nearest(source, by_name),
                 )
                 continue
             kind = self.load_stage(by_name[source].kind).produces
@@ -297,12 +297,12 @@ class _Check:
         try:
             return model.model_validate(raw, context={"folder": self.path.parent.resolve()})
         except ValidationError as error:
-            for one in error.errors(include_url=False):
+            for one in _merged(error.errors(include_url=False), raw):
                 self.pydantic_problem(one, model, place)
             return None
 
     def pydantic_problem(self, error: Any, model: type[BaseModel], place: yaml.Path) -> None:
-        location = tuple(error["loc"])
+        location = error["loc"]
         field = ".".join(str(part) for part in (*place[1:], *location)) or "recipe"
         if error["type"] == "extra_forbidden":
             owner = _model_at(model, location[:-1])
@@ -318,7 +318,14 @@ class _Check:
             )
             self.problem(place + location, f"`{field}` is missing", described or "")
             return
-        message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            kind = error["ctx"]["discriminator"].strip("'")
+            known = re.findall(r"'([^']*)'", error["ctx"].get("expected_tags", ""))
+            said = f"should be a known one, not `{error['ctx']['tag']}`" if known else "is missing"
+            hint = nearest(error["ctx"]["tag"], known) if known else ""
+            self.problem((*place, *location, kind), f"`{field}.{kind}` {said}", hint)
+            return
+        message = error["msg"]
         given = "" if isinstance(error["input"], dict) else f", not `{_short(error['input'])}`"
         separator = " " if message.startswith("should") else ": "
         self.problem(place + location, f"`{field}`{separator}{message}{given}")
@@ -333,6 +340,41 @@ class _Check:
         line = self.source.line_of(path)
         excerpt = self.source.excerpt(line)
         self.problems.append(Problem(message, file=str(self.path), line=line, excerpt=excerpt, hint=hint))
+
+
+_UNION_MEMBER = re.compile(r"(int|float|str|bool|constrained-.*|(literal|tuple|list|dict|function-).*\[.*)")
+"""How pydantic names the alternatives of a field in a location."""
+_NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))|, unable to .*| after validation.*")
+
+
+def _merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
+    """One error for each place of the recipe: the alternatives of a field in one, what follows from others left out."""
+    found: dict[yaml.Path, dict[str, Any]] = {}
+    for error in errors:
+        place = _place(error["loc"], raw)
+        message = _NOISE.sub("", error["msg"])
+        if place in found:
+            message = f"{found[place]['msg']} or {message.removeprefix('should be ')}"
+        found[place] = {**error, "loc": place, "msg": message}
+    return [
+        error
+        for place, error in found.items()
+        if not any(other[: len(place)] == place and len(other) > len(place) for other in found)
+    ]
+
+
+def _place(location: Sequence[int | str], raw: Any) -> yaml.Path:
+    """A location without what pydantic adds: which alternative of a field it tried, which kind of a thing."""
+    place: list[int | str] = []
+    for part in location:
+        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
+            continue
+        if isinstance(part, str) and _UNION_MEMBER.fullmatch(part) and not (isinstance(raw, dict) and part in raw):
+            continue
+        place.append(part)
+        inside = isinstance(raw, dict) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw))
+        raw = raw.get(part) if isinstance(raw, dict) else raw[part] if inside else None
+    return tuple(place)
 
 
 def _short(value: Any) -> str:

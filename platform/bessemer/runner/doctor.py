@@ -121,13 +121,17 @@ def _chat(root: Path, model: str | None) -> Iterator[Finding]:
             raise
         yield Finding("ok", "chat template", "no model yet to look at")
         return
-    found = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
+    mark = "error"
     try:
-        template = ChatTemplate.of(TokenizerFolder.open(folder))
+        found = (storage.read_foreign_json(folder / "generation_config.json") or {}).get("eos_token_id")
+        ends = found if isinstance(found, list) else [] if found is None else [found]
+        tokenizer = TokenizerFolder.open(folder)
+        if not tokenizer.chat_template:
+            mark = "warn"  # a base model needs none
+        template = ChatTemplate.of(tokenizer)
         claims = prove(template, ends)
     except InputError as error:
-        yield Finding("warn", "chat template", error.message, error.hint)
+        yield Finding(mark, "chat template", error.message, error.hint)
         return
     if template.stop_ids[0] not in ends:
         yield Finding("ok", "chat template", f"`{folder}` was not tuned to answer: its texts end at documents' ends")

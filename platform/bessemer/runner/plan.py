@@ -83,6 +83,8 @@ def _plan_stage(
     rerun: Collection[str],
 ) -> PlannedStage:
     stage = stages.load(entry.kind)
+    if stage.check:
+        stage.check(entry.config, entry.sources)
     identity = {
         "stage": entry.kind,
         "version": stage.version,

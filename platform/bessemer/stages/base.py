@@ -147,6 +147,8 @@ class Stage:
     """Whether the recipe's seed changes the output."""
     outside: Callable[[Any], Any] | None = None
     """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
+    check: Callable[[Any, Collection[str]], None] | None = None
+    """Raises UsageError where the settings do not go with the kinds that `inputs` will have; every plan asks it."""
     facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
     """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
     imports."""

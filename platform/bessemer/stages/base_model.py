@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer import storage
+from bessemer.errors import InputError
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import model_files
 from bessemer.recipe.settings import execution
@@ -34,6 +35,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
     folder = Path(config.path)
     shape = check_model(folder)
+    if shape.is_reward:
+        raise InputError(
+            f"the model in `{folder}` gives texts a score and cannot write", hint="name the model it was made of"
+        )
     TokenizerFolder.open(folder)
     for file in model_files(folder):
         context.check_stop()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.clean.function import Function
 from bessemer.clean.settings import CleanSettings
-from bessemer.errors import InputError, NothingLeft
-from bessemer.fingerprint import file_sha256
+from bessemer.errors import NothingLeft
+from bessemer.recipe.functions import function_file
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -26,14 +26,7 @@ class Config(StageConfig, CleanSettings):
 
 def outside(config: Config) -> Any:
     """The content of the files with functions of the user's own."""
-    files = {rule.name: Path(rule.file) for rule in config.rules if isinstance(rule, Function)}
-    for name, path in files.items():
-        if not path.is_file():
-            raise InputError(
-                f"there is no file `{path}`, in which the rule `{name}` should be",
-                hint="a relative `file` is looked for beside the recipe",
-            )
-    return {name: file_sha256(path) for name, path in files.items()}
+    return {rule.name: function_file(rule.file, rule.name) for rule in config.rules if isinstance(rule, Function)}
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

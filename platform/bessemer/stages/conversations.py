@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.rows import RowsConfig, outside, run_rows
+from bessemer.stages.rows import RowsConfig, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 class Config(RowsConfig):
     require_answer: bool = True
     """Whether a row without an answer is removed; a prompt alone is enough for `align` to learn from its rewards."""
+
+
+def outside(config: Config) -> Any:
+    """The files, by content."""
+    from bessemer.tokens.conversations import messages_of
+
+    return described(config, partial(messages_of, answered=config.require_answer))
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

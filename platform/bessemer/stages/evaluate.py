@@ -18,7 +18,7 @@ from __future__ import annotations
 import glob
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from bessemer.evaluate.scores import Result
 
 MAKERS = {"tokens": "`tokenize`", "documents": "the stages of the documents", "classifier": "`toxicity_classifier`"}
+ASKED = {"multiple_choice": "questions", "generation": "conversations"}
+"""What a task without a dataset asks, by its kind."""
 MOST_HEADLINES = 40
 """Metrics of one stage in MLflow; the artifact has all."""
 
@@ -136,6 +138,49 @@ def outside(config: Config) -> Any:
     return found
 
 
+def check(config: Config, inputs: Collection[str]) -> None:
+    """Raises UsageError for two models of one name, a requirement of what is not evaluated, a task without material."""
+    models = subjects.names(config.models, inputs)
+    tasks = _tasks(config, inputs)
+    requirements.check_names(config.requirements, tasks, models)
+    for name, task in tasks.items():
+        if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
+            _check_asked(name, task, ASKED[task.kind] in inputs)
+        begins = not getattr(task, "prompts", ())
+        needed = []
+        if isinstance(task, BitsPerByte) or (isinstance(task, Samples) and begins):
+            needed.append(("held-out text", "tokens"))
+        if isinstance(task, Memorisation) or (isinstance(task, PersonalData) and begins):
+            needed.append(("training text", "tokens"))
+        if isinstance(task, Exposure | PersonalData):
+            needed.append(("training documents", "documents"))
+        if isinstance(task, Toxicity):
+            needed.append(("a classifier", "classifier"))
+        for what, kind in needed:
+            if kind not in inputs:
+                raise UsageError(
+                    f"the task `{name}` reads {what}, and no stage above makes {kind}",
+                    hint=f"put {MAKERS[kind]} before `evaluate`, or leave the task out",
+                )
+
+
+def _check_asked(name: str, task: MultipleChoice | Generation, there: bool) -> None:
+    if not there:
+        stage = "questions" if isinstance(task, MultipleChoice) else "conversations` with a split `test"
+        raise UsageError(
+            f"the task `{name}` has nothing to ask",
+            hint=f"set its `dataset` to a file of questions, or put a stage `{stage}` before `evaluate`",
+        )
+
+
+def _tasks(config: Config, inputs: Collection[str]) -> Mapping[str, Any]:
+    """The recipe's tasks, or else the usual ones."""
+    if config.tasks:
+        return config.tasks
+    asked = {"questions": MultipleChoice(kind="multiple_choice")} if "questions" in inputs else {}
+    return {"held_out": BitsPerByte(kind="bits_per_byte"), **asked, "samples": Samples(kind="samples")}
+
+
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.evaluate.compare import compare, write_comparisons
     from bessemer.evaluate.contamination import clean_scores
@@ -145,8 +190,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
     models = subjects.subjects(config.models, inputs)
     made = _datasets(inputs, draft)
-    tasks: Mapping[str, Any] = config.tasks or _default_tasks(made)
-    requirements.check_names(config.requirements, tasks, models)
+    tasks = _tasks(config, inputs)
     _check_inputs(tasks, inputs, made)
     results = _carry_out(config, inputs, models, tasks, made, draft, context)
 
@@ -190,34 +234,13 @@ def _tell(scores: Sequence[tuple[str, str, Any]], comparisons: Sequence[Any], lo
 
 
 def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, str]) -> None:
-    """Raises UsageError for a task whose material no stage above makes."""
+    """Raises UsageError for a task that finds nothing in its material, and for text of other documents."""
     from bessemer.evaluate.items import read_items
 
     for name, task in tasks.items():
         if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
-            if task.kind not in made:
-                stage = "questions" if isinstance(task, MultipleChoice) else "conversations` with a split `test"
-                raise UsageError(
-                    f"the task `{name}` has nothing to ask",
-                    hint=f"set its `dataset` to a file of questions, or put a stage `{stage}` before `evaluate`",
-                )
+            _check_asked(name, task, task.kind in made)
             read_items(task, made)
-        begins = not getattr(task, "prompts", ())
-        needed = []
-        if isinstance(task, BitsPerByte) or (isinstance(task, Samples) and begins):
-            needed.append(("held-out text", "tokens"))
-        if isinstance(task, Memorisation) or (isinstance(task, PersonalData) and begins):
-            needed.append(("training text", "tokens"))
-        if isinstance(task, Exposure | PersonalData):
-            needed.append(("training documents", "documents"))
-        if isinstance(task, Toxicity):
-            needed.append(("a classifier", "classifier"))
-        for what, kind in needed:
-            if kind not in inputs:
-                raise UsageError(
-                    f"the task `{name}` reads {what}, and no stage above makes {kind}",
-                    hint=f"put {MAKERS[kind]} before `evaluate`, or leave the task out",
-                )
     if "documents" in inputs and "tokens" in inputs:
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
         if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
@@ -354,13 +377,6 @@ def _datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
     return found
 
 
-def _default_tasks(made: Mapping[str, str]) -> dict[str, Any]:
-    tasks: dict[str, Any] = {"held_out": BitsPerByte(kind="bits_per_byte")}
-    if "multiple_choice" in made:
-        tasks["questions"] = MultipleChoice(kind="multiple_choice")
-    return tasks | {"samples": Samples(kind="samples")}
-
-
 @dataclass
 class _Evaluate:
     """Does tasks in one process. A model is loaded once, for it keeps the one that it had last."""
@@ -415,4 +431,5 @@ STAGE = Stage(
     run=run,
     libraries=("tokenizers", "torch"),
     outside=outside,
+    check=check,
 )

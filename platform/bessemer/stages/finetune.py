@@ -46,7 +46,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if not objective.num_rows:
         raise NothingLeft(
             "no conversation of the split `tune` has an answer to learn from",
-            hint="look at the rows with `bessemer show RUN conversations`",
+            hint="bring answers, or give `validation` and `test` in the conversations' `split` smaller shares",
         )
     if not objective.num_validation_rows:
         context.log.warning("no conversation is held out for validation; raise the share of `validation` in `split`")

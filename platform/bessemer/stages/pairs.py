@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from bessemer.align.rewards import AnyReward, code_of
-from bessemer.errors import NothingLeft
+from bessemer.align.rewards import Rewards, code_of
+from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.rows import verdict_table
 from bessemer.stages.units import Unit, document_units
@@ -31,7 +32,7 @@ BATCH_PROMPTS = 64
 
 
 class Config(StageConfig):
-    rewards: tuple[AnyReward, ...] = Field(min_length=1)
+    rewards: Rewards = Field(min_length=1)
     """What an answer is worth; several are added up, each times its `weight`."""
     num_generations: PositiveInt = 4
     """Answers that the model gives to each prompt."""
@@ -66,7 +67,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.tokens.rows import PREFERENCES
 
     model, conversations = inputs["model"], inputs["conversations"]
-    check_chat(model, inputs["tokenizer"], conversations)
+    shape, _ = check_chat(model, inputs["tokenizer"], conversations)
+    if config.max_completion_length >= shape.max_position_embeddings:
+        raise UsageError(
+            f"the model sees {shape.max_position_embeddings} tokens, and `max_completion_length` is "
+            f"{config.max_completion_length}",
+            hint="lower it: a prompt and its answer must fit",
+        )
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
     make_worker = partial(_Worker, config, model.data, inputs["tokenizer"].data, str(dtype), context.seed)
@@ -85,7 +92,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         reasons = ", ".join(f"{number} by `{rule}`" for rule, number in counts.removed_by_rule.items())
         raise NothingLeft(
             f"no pair came of {counts.documents_in} prompts: {reasons or 'there are none'}",
-            hint="raise `num_generations` or `temperature`, or look whether the rewards tell answers apart",
+            hint="raise `num_generations` or `temperature`, lower `max_completion_length` where prompts are too long, "
+            "or look whether the rewards tell answers apart",
         )
     draft.counts = counts
     draft.metrics["data/pairs"] = counts.documents_out
@@ -93,16 +101,20 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
-    """Calls every reward once. Raises UsageError or InputError for one that does not work, before any sampling."""
+    """Calls every reward once, for the first prompt that has what they read.
+
+    Raises UsageError or InputError for one that does not work, before any sampling.
+    """
     from bessemer.align.rewards import Sample
     from bessemer.align.scoring import Scorer
 
-    for part in parts:
-        for batch in _conversations(part, 1):
-            prompt = _prompt(batch.to_pylist()[0])
-            with Scorer(config.rewards) as scorer:
-                scorer.check(Sample(prompt.messages[-1]["content"], "An answer.", 3, prompt.row))
+    prompts = (_prompt(row) for part in parts for batch in _conversations(part, 64) for row in batch.to_pylist())
+    with Scorer(config.rewards) as scorer:
+        if (first := next(prompts, None)) is None:
             return
+        able = (prompt for prompt in chain([first], prompts) if not scorer.lacks(prompt.row))
+        prompt = next(able, first)
+        scorer.check(Sample(prompt.messages[-1]["content"], "An answer.", 3, prompt.row))
 
 
 def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
@@ -164,7 +176,14 @@ class _Worker:
         settings = GenerationSettings(max_new_tokens=c.max_completion_length, temperature=c.temperature, top_p=c.top_p)
         scorer = ExitStack().enter_context(Scorer(c.rewards))
         self.competition = Competition(
-            sampler, template, scorer, c.num_generations, settings, c.include_reference, self.seed
+            sampler,
+            template,
+            scorer,
+            c.num_generations,
+            settings,
+            c.include_reference,
+            model.config.max_position_embeddings - c.max_completion_length,
+            self.seed,
         )
 
     def read(self, payload: Path) -> Iterator[pa.Table]:
@@ -183,7 +202,16 @@ class _Worker:
         kept: list[dict[str, Any]] = []
         verdicts: list[Unfit | None] = []
         signals: dict[str, list[float | None]] = {name: [] for name in self.signals}
-        for row, prompt, answers in zip(rows, prompts, self.competition.answers(prompts), strict=True):
+        unfit = [self.competition.unfit(prompt) for prompt in prompts]
+        asked = [prompt for prompt, reason in zip(prompts, unfit, strict=True) if reason is None]
+        found = iter(self.competition.answers(asked) if asked else ())
+        for row, prompt, reason in zip(rows, prompts, unfit, strict=True):
+            if reason is not None:
+                verdicts.append(reason)
+                for values in signals.values():
+                    values.append(None)
+                continue
+            answers = next(found)
             rewards = np.array([answer.reward for answer in answers])
             signals["reward_mean"].append(float(np.nanmean(rewards)) if (~np.isnan(rewards)).any() else None)
             signals["reward_spread"].append(float(np.nanmax(rewards) - np.nanmin(rewards)) if len(rewards) else None)
@@ -212,7 +240,7 @@ class _Worker:
 
 STAGE = Stage(
     kind="pairs",
-    version=1,
+    version=2,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     produces="preferences",

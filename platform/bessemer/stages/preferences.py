@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.rows import RowsConfig, outside, run_rows
+from bessemer.stages.rows import RowsConfig, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 class Config(RowsConfig):
     pass
+
+
+def outside(config: Config) -> Any:
+    """The files, by content."""
+    from bessemer.tokens.preferences import preference_of
+
+    return described(config, preference_of)
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

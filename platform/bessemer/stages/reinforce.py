@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from bessemer.align.rewards import AnyReward, code_of
+from bessemer.align.rewards import Rewards, code_of
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.model.config import ModelConfig
@@ -38,7 +38,7 @@ class Config(TuningConfig):
     """Group relative policy optimization; `{}` for its usual settings."""
     ppo: Ppo | None = None
     """Proximal policy optimization, with a critic."""
-    rewards: tuple[AnyReward, ...] = ()
+    rewards: Rewards = ()
     """What an answer is worth; several are added up, each times its `weight`."""
     reward_model_weight: float = 1.0
     """What the reward of a `reward` stage that `from` names is multiplied with."""
@@ -65,24 +65,30 @@ def outside(config: Config) -> Any:
     return code_of(config.rewards)
 
 
-def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
-    model, stop_ids = check_start(config, start, tokenizer, conversations)
-    reward_model = inputs["reward_model"].data if "reward_model" in inputs else None
-    if reward_model is None and "reward_model_weight" in config.model_fields_set:
+def check(config: Config, inputs: Collection[str]) -> None:
+    """Raises UsageError where nothing says what an answer is worth, or a weight has nothing to weigh."""
+    if "reward_model" in inputs:
+        return
+    if "reward_model_weight" in config.model_fields_set:
         raise UsageError(
             "`reward_model_weight` weighs a reward model, and there is none", hint="let `from` name a stage `reward`"
         )
-    if not config.rewards and reward_model is None:
+    if not config.rewards:
         raise UsageError(
             "nothing says what an answer is worth",
             hint="set `rewards`, or let `from` name a stage `reward` that trains a reward model",
         )
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
+    model, stop_ids = check_start(config, start, tokenizer, conversations)
+    reward_model = inputs["reward_model"].data if "reward_model" in inputs else None
     if reward_model is not None:
         check_chat(model=inputs["reward_model"], tokenizer=tokenizer, rows=conversations)
     questions = _questions(conversations.parts(), tokenizer.data, "tune")
     _check_questions(questions, config, model)
-    _check_rewards(config, questions[0])
+    _check_rewards(config, [*questions, *_questions(conversations.parts(), tokenizer.data, "validation")])
     if config.rollout_workers:
         from bessemer.stages.rollouts import check_room
 
@@ -205,13 +211,22 @@ def _check_questions(questions: Sequence[Question], config: Config, model: Model
         )
 
 
-def _check_rewards(config: Config, question: Question) -> None:
-    """Calls every reward once, before any training."""
+def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
+    """Calls every reward once, before any training. Raises UsageError where some prompts cannot be scored."""
     from bessemer.align.rewards import Sample
     from bessemer.align.scoring import Scorer
 
     if config.rewards:
+        question = questions[0]
         with Scorer(config.rewards) as scorer:
+            lacking = [found for other in questions if (found := scorer.lacks(other.row))]
+            if 0 < len(lacking) < len(questions):
+                label, column = lacking[0]
+                raise UsageError(
+                    f"{len(lacking)} of {len(questions)} prompts have no column `{column}` that the reward `{label}` "
+                    "can read",
+                    hint="give them one, or leave these rows out",
+                )
             scorer.check(Sample(question.text, "An answer.", 3, question.row))
 
 
@@ -226,4 +241,5 @@ STAGE = Stage(
     libraries=("torch",),
     seeded=True,
     outside=outside,
+    check=check,
 )

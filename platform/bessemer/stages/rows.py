@@ -7,15 +7,16 @@ found, given a name and a split, and recorded: kept, or removed by the rule that
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from bessemer.errors import NothingLeft
+from bessemer.errors import InputError, NothingLeft
 from bessemer.extract.settings import FileSettings
 from bessemer.recipe.settings import Settings, execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, StageConfig
@@ -54,11 +55,57 @@ class RowsConfig(StageConfig, FileSettings):
     """Rows of more tokens are removed (`too_long`); the stage that learns from them sees no more at once."""
 
 
-def outside(config: RowsConfig) -> Any:
-    """The names, sizes and hashes of the files."""
-    from bessemer.extract.inputs import describe, find_files
+def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
+    """The names, sizes and hashes of the files. Raises InputError where no row has a `meaning`, before anything runs.
 
-    return describe(find_files(config.paths))
+    It reads up to the first row that has one.
+    """
+    from bessemer.extract.inputs import describe, find_files
+    from bessemer.extract.readers.rows import SUFFIXES, read_rows
+    from bessemer.tokens.conversations import Unfit
+
+    files = find_files(config.paths)
+    unfit: Counter[str] = Counter()
+    first = ""
+    for record in (record for unit in _units(config) for piece in unit for record in read_rows(piece, config)):
+        try:
+            meaning(_row(asdict(record)))
+        except Unfit as reason:
+            first = first or f" (`{record.url}`: {reason.evidence or reason.rule})"
+            unfit[reason.rule] += 1
+        else:
+            return describe(files)
+    raise InputError(
+        _none_fit(unfit) + first,
+        hint=f"rows are read from {SUFFIXES}, in UTF-8; the README names the formats that a row may have",
+    )
+
+
+def _units(config: RowsConfig) -> list[list[Piece]]:
+    from bessemer.extract.cut import cut_into_units
+    from bessemer.extract.inputs import find_files
+
+    return cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
+
+
+def _none_fit(removed: Mapping[str, int]) -> str:
+    if not removed:
+        return "the files of `paths` hold no rows"
+    reasons = sorted(removed.items(), key=lambda item: -item[1])[:3]
+    listed = ", ".join(f"{number} removed by `{rule}`" for rule, number in reasons)
+    return f"none of {sum(removed.values())} rows can be used: {listed}"
+
+
+def _row(record: Mapping[str, Any]) -> Any:
+    """The value in a record. Raises Unfit where it holds none."""
+    from bessemer.tokens.conversations import Unfit
+
+    if record["rule"]:
+        raise Unfit(record["rule"], record["evidence"] or "", value=record["value"], threshold=record["threshold"])
+    try:
+        return json.loads(record["content"].decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Unfit("malformed_json", str(error)[:120]) from None
 
 
 Read = Callable[[Any, "ChatTemplate"], tuple[Mapping[str, Any], "Messages", int]]
@@ -69,17 +116,14 @@ def run_rows(
     config: RowsConfig, inputs: Inputs, draft: Draft, context: Context, *, schema: pa.Schema, read: Read
 ) -> None:
     """Reads every row of the files into Parquet of `schema`, with a ledger. Raises NothingLeft if none is fit."""
-    from bessemer.extract.cut import cut_into_units
-    from bessemer.extract.inputs import find_files
     from bessemer.stages.units import Unit, document_units
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     tokenizer = inputs["tokenizer"].data
     ChatTemplate.of(TokenizerFolder.open(tokenizer))
-    units = cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
     counts = document_units(
-        [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(units)],
+        [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(_units(config))],
         partial(_Worker, config, tokenizer, schema, read),
         context,
         data=draft.data,
@@ -90,10 +134,8 @@ def run_rows(
         schema=schema,
     )
     if not counts.documents_out:
-        reasons = sorted(counts.removed_by_rule.items(), key=lambda item: -item[1])[:3]
         raise NothingLeft(
-            f"none of {counts.created} rows can be used: "
-            + ", ".join(f"{number} removed by `{rule}`" for rule, number in reasons),
+            _none_fit(counts.removed_by_rule),
             hint=f"see each row's reason in the ledger, `{draft.ledger}`; the README names the formats that are read",
         )
     draft.counts = counts
@@ -149,13 +191,7 @@ class _Worker:
     def _read(self, record: dict[str, Any]) -> tuple[Mapping[str, Any], Messages, int]:
         from bessemer.tokens.conversations import Unfit
 
-        if record["rule"]:
-            raise Unfit(record["rule"], record["evidence"] or "", value=record["value"], threshold=record["threshold"])
-        try:
-            row = json.loads(record["content"].decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise Unfit("malformed_json", str(error)[:120]) from None
-        columns, prompt, size = self.read_row(row, self.template)
+        columns, prompt, size = self.read_row(_row(record), self.template)
         if self.config.max_seq_length and size > self.config.max_seq_length:
             raise Unfit("too_long", value=size, threshold=self.config.max_seq_length)
         return columns, prompt, size

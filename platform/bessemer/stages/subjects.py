@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,20 @@ PREFIX = "model/"
 
 
 def subjects(others: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
-    """The folder of each model by its name: the others, then those of the stages in the order of `from`.
-
-    Raises UsageError where two have one name.
-    """
+    """The folder of each model by its name: the others, then those of the stages in the order of `from`."""
     found = {name: find_model(path) for name, path in others.items()}
-    for kind, artifact in inputs.items():
-        if kind.startswith(PREFIX):
-            name = kind.removeprefix(PREFIX)
-            if name in found:
-                raise UsageError(
-                    f"two models are called `{name}`: a stage's and one of `models`",
-                    hint="give the second another name",
-                )
-            found[name] = artifact.data
-    return found
+    return found | {kind.removeprefix(PREFIX): each.data for kind, each in inputs.items() if kind.startswith(PREFIX)}
+
+
+def names(others: Collection[str], inputs: Collection[str]) -> list[str]:
+    """The names of the models, of `inputs` by their kinds. Raises UsageError where two have one name."""
+    made = [kind.removeprefix(PREFIX) for kind in inputs if kind.startswith(PREFIX)]
+    for name in made:
+        if name in others:
+            raise UsageError(
+                f"two models are called `{name}`: a stage's and one of `models`", hint="give the second another name"
+            )
+    return [*others, *made]
 
 
 def content(others: Mapping[str, str]) -> Any:

@@ -165,6 +165,11 @@ def tune(
     context: Context,
 ) -> None:
     """Trains `start` further, one pass over `num_rows` rows unless the settings say otherwise; `model` is its shape."""
+    if config.lora is not None and config.lora.r > model.hidden_size:
+        raise UsageError(
+            f"`r` of `lora` is {config.lora.r}, and the model is {model.hidden_size} wide",
+            hint=f"set it to at most {model.hidden_size}; usual are 8 to 256",
+        )
     origin = pretraining_rates(start)
     plan = resolve(
         config,

@@ -78,10 +78,10 @@ class ChatTemplate:
                 add_generation_prompt=add_generation_prompt,
                 **self._special_names,
             )
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # it computes in Python
             raise InputError(
                 f"the chat template of `{self.tokenizer.name}` does not take the conversation: {error}",
-                hint="look at the order of its roles",
+                hint="look at the order of its roles, and at `chat_template` in `tokenizer_config.json`",
             ) from None
         return text
 
@@ -97,6 +97,11 @@ class ChatTemplate:
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end an answer: the template's own first, then the end of a text."""
         probe = self.encode([{"role": "user", "content": "?"}, {"role": ASSISTANT, "content": "!"}])
+        if not probe.learned.any():
+            raise InputError(
+                f"the chat template of `{self.tokenizer.name}` does not write what the assistant says",
+                hint="nothing could be learned with it; use a template such as ChatML",
+            )
         last = int(probe.ids[np.flatnonzero(probe.learned)[-1]])
         return tuple(dict.fromkeys((last, self.tokenizer.end_of_text_id)))
 
@@ -190,5 +195,6 @@ class ChatTemplate:
             return environment.from_string(self.tokenizer.chat_template or "")
         except TemplateError as error:
             raise InputError(
-                f"the chat template of `{self.tokenizer.name}` is no Jinja template: {error}", hint="mend it"
+                f"the chat template of `{self.tokenizer.name}` is no Jinja template: {error}",
+                hint="mend `chat_template` in `tokenizer_config.json`",
             ) from None

@@ -80,6 +80,8 @@ def message(given: Any) -> dict[str, str]:
         raise Unfit("unknown_role", str(name))
     content = given.get("content", given.get("value"))
     if calls := given.get("tool_calls"):
+        if not isinstance(calls, list):
+            raise Unfit("bad_message", f"`tool_calls` is {type(calls).__name__}")
         return {"role": role, "content": "\n".join([*([_text(content)] if content else []), *map(_tool_call, calls)])}
     return {"role": role, "content": _text(content)}
 
@@ -101,13 +103,13 @@ def _tool_call(call: Any) -> str:
 
 def _text(content: Any) -> str:
     """A message's text; of a list of parts, those that are text."""
-    if isinstance(content, str):
-        return content
     if isinstance(content, list):
         parts = [part.get("text", part.get("value")) for part in content if isinstance(part, Mapping)]
         if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
-            return "".join(parts)
-    raise Unfit("bad_message", f"content is {type(content).__name__}")
+            content = "".join(parts)
+    if not isinstance(content, str):
+        raise Unfit("bad_message", f"content is {type(content).__name__}")
+    return content
 
 
 def _alpaca(row: Mapping[str, Any]) -> Messages:
@@ -117,10 +119,13 @@ def _alpaca(row: Mapping[str, Any]) -> Messages:
     system = (
         [{"role": "system", "content": row["system"]}] if isinstance(row.get("system"), str) and row["system"] else []
     )
+    turns = row.get("history") or []
+    if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
+        raise Unfit("bad_message", "`history` should be pairs of a question and its answer")
     history = [
         {"role": role, "content": text}
-        for turn in row.get("history") or []
-        for role, text in zip(("user", "assistant"), turn, strict=False)
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
     ]
     now = [
         {"role": "user", "content": "\n\n".join(text for text in asked if text.strip())},
@@ -166,12 +171,16 @@ def _checked(messages: Messages, answered: bool) -> Messages:
 
 
 def check_order(messages: Messages) -> None:
-    """Raises Unfit where a message is empty or speaks out of turn."""
+    """Raises Unfit where a message is empty, no text, or speaks out of turn."""
     before = "start"
     for number, said in enumerate(messages, start=1):
         role = said["role"]
         if not said["content"].strip():
             raise Unfit("empty_message", f"message {number}, of the {role}")
+        try:
+            said["content"].encode()
+        except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+            raise Unfit("bad_message", f"message {number}: {error.reason}") from None
         if role not in _AFTER[before]:
             raise Unfit("wrong_order", f"message {number}: {role} after {before}")
         before = role

@@ -72,7 +72,12 @@ def _thumb(row: Mapping[str, Any], liked: bool) -> Preference:
 
 def _judged(row: Mapping[str, Any]) -> Preference:
     preferred = row.get("preference")
-    if not isinstance(preferred, int | float) or not 1 <= preferred <= 2 or preferred == 1.5:
+    if (
+        isinstance(preferred, bool)
+        or not isinstance(preferred, int | float)
+        or not 1 <= preferred <= 2
+        or preferred == 1.5
+    ):
         raise Unfit("no_preference", f"`preference` is {preferred!r}")
     prompt = completion(row.get("instruction"), None)
     first, second = _answer(row["output_1"], prompt), _answer(row["output_2"], prompt)

@@ -62,10 +62,15 @@ class TokenizerFolder:
             tokenizer = Tokenizer.from_buffer(document)
         except ValueError as error:  # tokenizers raises it for JSON that is no tokenizer
             raise InputError(f"`{folder / TOKENIZER_FILE}` cannot be read: {error}", hint=_BYTE_LEVEL_HINT) from error
-        settings = storage.read_json(folder / SPECIAL_FILE) or {}
-        settings |= storage.read_json(folder / CONFIG_FILE) or {}
+        settings = storage.read_foreign_json(folder / SPECIAL_FILE) or {}
+        settings |= storage.read_foreign_json(folder / CONFIG_FILE) or {}
         if (template := folder / "chat_template.jinja").exists():
             settings["chat_template"] = template.read_text()
+        if not isinstance(settings.get("chat_template"), str | None):
+            raise InputError(
+                f"`chat_template` in `{folder / CONFIG_FILE}` is no text",
+                hint="of several templates keep one, as a Jinja template",
+            )
         opened = cls(tokenizer, settings, str(path))
         opened._check()
         return opened
