@@ -11,6 +11,7 @@ import click
 import pytest
 
 from bessemer import cli
+from bessemer.errors import UsageError
 
 
 def bessemer(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -48,6 +49,12 @@ def test_a_bad_recipe_ends_with_2_and_nothing_on_standard_output(tmp_path: Path)
     assert "did you mean `ingest`?" in done.stderr
     assert "\n\nhint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--temperature=nan", "--top-p=nan", "--stop="])
+def test_what_an_options_type_lets_pass_is_told_too(option: str) -> None:
+    with pytest.raises(UsageError, match=f"`{option.partition('=')[0]}` cannot be"):
+        cli.bessemer(["generate", "nowhere", "A prompt", option], standalone_mode=False)
 
 
 def test_an_unreachable_cluster_ends_with_3(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def _read(row: Any, template: ChatTemplate, *, answered: bool) -> tuple[Mapping[
 
 STAGE = Stage(
     kind="conversations",
-    version=1,
+    version=2,
     config=Config,
     consumes=("tokenizer",),
     produces="conversations",

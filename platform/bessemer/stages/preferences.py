@@ -45,7 +45,7 @@ def _read(row: Any, template: ChatTemplate) -> tuple[Mapping[str, Any], Messages
 
 STAGE = Stage(
     kind="preferences",
-    version=1,
+    version=2,
     config=Config,
     consumes=("tokenizer",),
     produces="preferences",
