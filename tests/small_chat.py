@@ -18,9 +18,9 @@ from bessemer.tokens.training import train_tokenizer
 CONTEXT = 64
 
 
-def tokenizer_of(texts: Iterable[str]) -> TokenizerFolder:
-    """A tokenizer that has long tokens for these texts and the roles of a chat."""
-    return TokenizerFolder.trained(train_tokenizer([*texts, "user assistant system"] * 5, 400))
+def tokenizer_of(texts: Iterable[str], vocab_size: int = 400) -> TokenizerFolder:
+    """A tokenizer that has long tokens for these texts."""
+    return TokenizerFolder.trained(train_tokenizer(list(texts) * 5, vocab_size))
 
 
 def write_model(folder: Path, tokenizer: Path, *, spread: float | None = None) -> None:

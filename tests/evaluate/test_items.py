@@ -49,6 +49,7 @@ def test_rows_that_are_no_items_are_named_together(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]", "line 1 is no JSON object"),
         ("a.jsonl", b"", "has no items"),
         ("a.jsonl", b"\xff\xfe", "is not UTF-8"),
+        ("a.json", b"[]", "a format that datasets are not read from"),
         ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 values, and the header names 2 columns"),
     ],
 )

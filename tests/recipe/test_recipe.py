@@ -150,6 +150,18 @@ def test_all_problems_are_shown_at_once_with_their_lines(load: Any) -> None:
     assert "command line: `train.inner.depth` should be a valid integer" in message
 
 
+def test_a_field_of_several_types_is_one_problem(load: Any) -> None:
+    message = problems(load, GOOD, "num_workers=-x", "train.num_workers=[1]")
+    assert "the recipe has 2 problems" in message
+    assert "`num_workers` should be a valid integer or 'auto', not `'-x'`" in message
+    assert "`train.num_workers` should be a valid integer or 'auto', not `[1]`" in message
+
+
+def test_a_stage_named_on_the_command_line_is_recorded_as_plain_text(load: Any) -> None:
+    loaded = load(GOOD, "train.from=[read]")
+    assert {type(source) for source in loaded.stage("train").sources.values()} == {str}, "YAML can write it"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

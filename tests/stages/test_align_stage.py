@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,15 @@ import pytest
 import torch
 import transformers
 
-from bessemer import storage
 from bessemer.align.items import logprobs_of, of_answers, read_pairs
 from bessemer.align.rewarding import answer_rewards
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import NothingLeft, Stopped, UsageError
-from bessemer.model.config import ModelShape
-from bessemer.model.hub import export_model, load_model
-from bessemer.model.transformer import Transformer
+from bessemer.model.hub import load_model
 from bessemer.stages import align, preferences, reward
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 from bessemer.train.workers import Workers
+from small_chat import recorded, tokenizer_of
 
 ANIMALS = ["cat", "dog", "owl", "fox", "hen", "cow", "bee", "ant"]
 PLACES = ["house", "field", "wood", "town"]
@@ -58,61 +54,33 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def tokenizer() -> TokenizerFolder:
-    texts = [" ".join(row.values()) for row in PAIRS] + ["user assistant system"]
-    return TokenizerFolder.trained(train_tokenizer(texts * 5, 400))
+    return tokenizer_of([*(" ".join(row.values()) for row in PAIRS), "user assistant system"])
 
 
 @pytest.fixture
-def inputs(make_artifact: Callable[..., Any], tokenizer: TokenizerFolder) -> dict[str, Artifact]:
-    draft, seal = make_artifact("tokenizer")
-    tokenizer.save(draft.data)
-    found = {"tokenizer": seal()}
-    draft, seal = make_artifact("model")
-    shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
-    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.05, generator=generator)
-    export_model(model, draft.data, tokenizer=found["tokenizer"].data, stop_ids=[tokenizer.end_of_text_id])
-    return found | {"model": seal()}
+def inputs(make_model: Callable[..., Any], tokenizer: TokenizerFolder) -> dict[str, Artifact]:
+    found: dict[str, Artifact] = make_model(tokenizer, spread=0.05)
+    return found
 
 
 @pytest.fixture
-def prefer(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
-) -> Callable[..., Any]:
+def prefer(inputs: dict[str, Artifact], read_rows: Callable[..., Any]) -> Callable[..., Any]:
     """`prefer(rows)` runs the stage `preferences` on a file of them."""
 
-    def run(rows: list[Any], **changes: Any) -> tuple[Any, Artifact]:
-        file = tmp_path / "rows.jsonl"
-        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        draft, seal = make_artifact("preferences", f"preferences-{len(rows)}")
-        config = preferences.Config.model_validate({"paths": [str(file)], "split": {"validation": 0.2}, **changes})
-        preferences.run(config, inputs, draft, make_context())
-        return draft, seal()
+    def run(rows: list[Any], **changes: Any) -> Any:
+        return read_rows(preferences, inputs, rows, **{"split": {"validation": 0.2}} | changes)
 
     return run
 
 
 @pytest.fixture
-def learn(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
-) -> Callable[..., Any]:
+def learn(inputs: dict[str, Artifact], run_stage: Callable[..., Any]) -> Callable[..., Any]:
     """`learn("name", rows=artifact, dpo={})` runs the stage `align`."""
 
-    def run(name: str, *, rows: Artifact, context: Any = None, attempt: int = 1, **changes: Any) -> Any:
-        draft, _ = make_artifact("model", name)
-        draft.attempt = attempt
-        config = align.Config.model_validate(SETTINGS | changes)
-        align.run(config, inputs | {"preferences": rows}, draft, context or make_context())
-        return draft
+    def run(name: str, *, rows: Artifact, stage: Any = align, **changes: Any) -> Any:
+        return run_stage(stage, inputs | {"preferences": rows}, name, **SETTINGS | changes)[0]
 
     return run
-
-
-def recorded(draft: Any) -> list[dict[str, float]]:
-    files = sorted((draft.path / "metrics").glob("*.jsonl"))
-    return [line["metrics"] for file in files for line in storage.read_lines(file)]
 
 
 def share_preferred(folder: Path, rows: Artifact, split: str) -> float:
@@ -209,12 +177,10 @@ def test_what_cannot_be_is_said_before_training(prefer: Any, learn: Any) -> None
 
 @pytest.mark.parametrize("lora", [None, {"r": 4}])
 def test_a_reward_model_learns_what_people_prefer_and_stock_transformers_agrees(
-    prefer: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, lora: dict[str, int] | None
+    prefer: Any, learn: Any, lora: dict[str, int] | None
 ) -> None:
     _, rows = prefer(PAIRS)
-    draft, _ = make_artifact("reward_model")
-    config = reward.Config.model_validate(SETTINGS | {"lora": lora, "max_steps": 30})
-    reward.run(config, inputs | {"preferences": rows}, draft, make_context())
+    draft = learn("scores", rows=rows, stage=reward, lora=lora, max_steps=30)
     assert draft.metrics["validation/rewards_accuracies"] > 0.9
     model = load_model(draft.data)
     pairs = read_pairs(rows.parts(), "validation")

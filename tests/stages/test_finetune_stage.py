@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.config import ModelShape
-from bessemer.model.hub import export_model, load_model
+from bessemer.model.hub import load_model
 from bessemer.model.transformer import IGNORED, Transformer
 from bessemer.stages import conversations, finetune
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.rows import CONVERSATIONS, read_split
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 from bessemer.train.objectives.supervised import Supervised
 from bessemer.train.sampler import Rows
+from small_chat import tokenizer_of
 
 WORDS = ["red", "blue", "green", "black"]
 THINGS = ["car", "boat", "tree", "bird", "stone"]
@@ -50,54 +51,27 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def tokenizer() -> TokenizerFolder:
-    texts = [" ".join(row.values()) for row in ROWS] + ["user assistant system"]
-    return TokenizerFolder.trained(train_tokenizer(texts * 5, 400))
+    return tokenizer_of([*(" ".join(row.values()) for row in ROWS), "user assistant system"])
 
 
 @pytest.fixture
-def inputs(make_artifact: Callable[..., Any], tokenizer: TokenizerFolder) -> dict[str, Artifact]:
-    """A fresh little model and its tokenizer."""
-    draft, seal = make_artifact("tokenizer")
-    tokenizer.save(draft.data)
-    found = {"tokenizer": seal()}
-    draft, seal = make_artifact("model")
-    shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
-    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
-    model.initialise(seed=0)
-    export_model(model, draft.data, tokenizer=found["tokenizer"].data, stop_ids=[tokenizer.end_of_text_id])
-    return found | {"model": seal()}
+def inputs(make_model: Callable[..., Any], tokenizer: TokenizerFolder) -> dict[str, Artifact]:
+    found: dict[str, Artifact] = make_model(tokenizer)
+    return found
 
 
 @pytest.fixture
-def converse(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
-) -> Callable[..., Any]:
+def converse(inputs: dict[str, Artifact], read_rows: Callable[..., Any]) -> Callable[..., Any]:
     """`converse(rows)` runs the stage `conversations` on a file of them."""
-
-    def run(rows: list[Any], *, name: str = "rows.jsonl", **changes: Any) -> tuple[Any, Artifact]:
-        file = tmp_path / name
-        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-        file.write_text("\n".join(lines) if name.endswith("jsonl") else f"[{','.join(lines)}]")
-        draft, seal = make_artifact("conversations", f"conversations-{len(rows)}")
-        config = conversations.Config.model_validate({"paths": [str(file)], **changes})
-        conversations.run(config, inputs, draft, make_context())
-        return draft, seal()
-
-    return run
+    return partial(read_rows, conversations, inputs)
 
 
 @pytest.fixture
-def tune(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
-) -> Callable[..., Any]:
+def tune(inputs: dict[str, Artifact], run_stage: Callable[..., Any]) -> Callable[..., Any]:
     """`tune("name", rows=artifact, max_steps=3)` runs the stage `finetune`."""
 
-    def run(name: str, *, rows: Artifact, context: Any = None, attempt: int = 1, **changes: Any) -> Any:
-        draft, _ = make_artifact("model", name)
-        draft.attempt = attempt
-        config = finetune.Config.model_validate(SETTINGS | changes)
-        finetune.run(config, inputs | {"conversations": rows}, draft, context or make_context())
-        return draft
+    def run(name: str, *, rows: Artifact, **changes: Any) -> Any:
+        return run_stage(finetune, inputs | {"conversations": rows}, name, **SETTINGS | changes)[0]
 
     return run
 
@@ -283,6 +257,8 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
     _, rows = converse(ROWS)
     with pytest.raises(UsageError, match=r"\d+ conversations have more than `max_seq_length` 16 tokens"):
         tune("short", rows=rows, max_seq_length=16)
+    with pytest.raises(UsageError, match="`r` of `lora` is 65, and the model is 64 wide"):
+        tune("wide", rows=rows, lora={"r": 65})
     with pytest.raises(UsageError, match="the model sees 64 tokens"):
         tune("long", rows=rows, max_seq_length=128)
     rows.manifest.inputs["tokenizer"] = {"stage": "t", "fingerprint": "f", "digest": "another"}

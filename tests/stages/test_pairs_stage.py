@@ -28,12 +28,9 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture
-def compete(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
-) -> Callable[..., Any]:
+def compete(inputs: dict[str, Artifact], run_stage: Callable[..., Any]) -> Callable[..., Any]:
     def run(name: str = "pairs", **changes: Any) -> tuple[Any, Artifact]:
-        draft, seal = make_artifact("preferences", name)
-        pairs.run(pairs.Config.model_validate(SETTINGS | changes), inputs, draft, make_context())
+        draft, seal = run_stage(pairs, inputs, name, **SETTINGS | changes)
         return draft, seal()
 
     return run
@@ -70,16 +67,13 @@ def test_a_known_answer_may_compete(compete: Any) -> None:
     assert {row["chosen"][0]["content"] for row in rows} == {"It is red.", "It is blue."}
 
 
-def test_a_model_is_aligned_with_its_own_answers(
-    compete: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any
-) -> None:
+def test_a_model_is_aligned_with_its_own_answers(compete: Any, inputs: dict[str, Artifact], run_stage: Any) -> None:
     from test_reinforce_stage import share_of_red
 
     _, rows = compete()
-    draft, _ = make_artifact("model", "aligned")
     settings = {"dpo": {}, "max_seq_length": 64, "max_steps": 40, "global_batch_size": 8, "optimizer": "adamw"}
-    config = align.Config.model_validate(settings | {"learning_rate": 1e-3, "num_threads": 1, "dtype": "float32"})
-    align.run(config, inputs | {"preferences": rows}, draft, make_context())
+    settings |= {"learning_rate": 1e-3, "num_threads": 1, "dtype": "float32"}
+    draft, _ = run_stage(align, inputs | {"preferences": rows}, "aligned", **settings)
     assert share_of_red(draft.data) > 0.9 > share_of_red(inputs["model"].data)
 
 
@@ -119,5 +113,9 @@ def test_what_cannot_be_is_said_before_sampling(compete: Any, tmp_path: Path) ->
     file.write_text("def broken(completions, **columns):\n    raise RuntimeError('no such thing')\n")
     with pytest.raises(InputError, match="no such thing"):
         compete(rewards=[{"kind": "function", "file": str(file), "name": "broken"}])
+    with pytest.raises(UsageError, match="the model sees 64 tokens, and `max_completion_length` is 64"):
+        compete(max_completion_length=64)
+    with pytest.raises(NothingLeft, match=rf"no pair came of {len(ROWS)} prompts: {len(ROWS)} by `too_long`"):
+        compete("long", max_completion_length=60)
     with pytest.raises(NothingLeft, match=rf"no pair came of {len(ROWS)} prompts: {len(ROWS)} by `no_spread`"):
         compete(rewards=[{"kind": "regular_expression", "pattern": "^$"}])

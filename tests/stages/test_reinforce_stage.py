@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bessemer import storage
 from bessemer.align.rollouts import Prompt, RolloutSampler
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.settings import GenerationSettings
-from bessemer.model.config import ModelShape
-from bessemer.model.hub import export_model, load_model
-from bessemer.model.transformer import Transformer
-from bessemer.stages import conversations, finetune, reinforce, reward
+from bessemer.model.hub import load_model
+from bessemer.stages import conversations, finetune, preferences, reinforce, reward
 from bessemer.stages.rollouts import RolloutActors
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
+from small_chat import recorded, tokenizer_of
 
 COLOURS = ["red", "blue"]
 THINGS = ["car", "boat", "tree", "bird", "stone", "house", "field", "wood"]
@@ -53,55 +49,30 @@ PPO = {"num_generations": 4, "max_completion_length": 8}
 
 @pytest.fixture(scope="module")
 def tokenizer() -> TokenizerFolder:
-    texts = [f"{row['prompt']} {row['completion']}" for row in ROWS] + ["user assistant"]
-    return TokenizerFolder.trained(train_tokenizer(texts * 5, 350))
+    return tokenizer_of([*(f"{row['prompt']} {row['completion']}" for row in ROWS), "user assistant"], 350)
 
 
 @pytest.fixture
 def inputs(
-    make_artifact: Callable[..., Any], make_context: Callable[..., Any], tokenizer: TokenizerFolder, tmp_path: Path
+    make_model: Callable[..., Any],
+    read_rows: Callable[..., Any],
+    run_stage: Callable[..., Any],
+    tokenizer: TokenizerFolder,
 ) -> dict[str, Artifact]:
     """A model that was taught to answer one of two colours, whichever."""
-    draft, seal = make_artifact("tokenizer")
-    tokenizer.save(draft.data)
-    found = {"tokenizer": seal()}
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
-    draft, seal = make_artifact("conversations")
-    config = conversations.Config.model_validate({"paths": [str(file)], "split": {"validation": 0.3}})
-    conversations.run(config, found, draft, make_context())
-    found["conversations"] = seal()
-    draft, seal = make_artifact("model", "new")
-    shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
-    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
-    model.initialise(seed=0)
-    export_model(model, draft.data, tokenizer=found["tokenizer"].data, stop_ids=[tokenizer.end_of_text_id])
-    found["model"] = seal()
-    draft, seal = make_artifact("model", "tuned")
-    finetune.run(finetune.Config.model_validate(TUNING), found, draft, make_context())
-    return found | {"model": seal()}
+    found = make_model(tokenizer)
+    found["conversations"] = read_rows(conversations, found, ROWS, split={"validation": 0.3})[1]
+    return found | {"model": run_stage(finetune, found, "tuned", **TUNING)[1]()}
 
 
 @pytest.fixture
-def learn(
-    inputs: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
-) -> Callable[..., Any]:
+def learn(inputs: dict[str, Artifact], run_stage: Callable[..., Any]) -> Callable[..., Any]:
     """`learn("name", grpo={...})` runs the stage."""
 
-    def run(name: str, *, context: Any = None, attempt: int = 1, also: Any = None, **changes: Any) -> Any:
-        draft, _ = make_artifact("model", name)
-        draft.attempt = attempt
-        config = reinforce.Config.model_validate(SETTINGS | changes)
-        reinforce.check(config, inputs | (also or {}))
-        reinforce.run(config, inputs | (also or {}), draft, context or make_context())
-        return draft
+    def run(name: str, *, also: Any = None, **changes: Any) -> Any:
+        return run_stage(reinforce, inputs | (also or {}), name, **SETTINGS | changes)[0]
 
     return run
-
-
-def recorded(draft: Any) -> list[dict[str, float]]:
-    files = sorted((draft.path / "metrics").glob("*.jsonl"))
-    return [line["metrics"] for file in files for line in storage.read_lines(file)]
 
 
 def share_of_red(folder: Path) -> float:
@@ -194,26 +165,17 @@ def test_several_rewards_are_recorded_apart(learn: Any) -> None:
     assert figures["train/reward"] == pytest.approx(total, abs=1e-5)
 
 
-def test_a_reward_model_is_a_reward(
-    learn: Any, inputs: dict[str, Artifact], make_artifact: Any, make_context: Any, tmp_path: Path
-) -> None:
-    from bessemer.stages import preferences
-
-    file = tmp_path / "pairs.jsonl"
+def test_a_reward_model_is_a_reward(learn: Any, inputs: dict[str, Artifact], read_rows: Any, run_stage: Any) -> None:
     pairs = [{"prompt": row["prompt"], "chosen": "It is red.", "rejected": "It is blue."} for row in ROWS]
-    file.write_text("".join(f"{json.dumps(row)}\n" for row in pairs))
-    draft, seal = make_artifact("preferences")
-    preferences.run(preferences.Config.model_validate({"paths": [str(file)]}), inputs, draft, make_context())
-    rows = seal()
-    draft, seal = make_artifact("reward_model")
+    _, rows = read_rows(preferences, inputs, pairs)
     trained = {name: value for name, value in SETTINGS.items() if name != "rewards"} | {"max_steps": 20}
-    reward.run(reward.Config.model_validate(trained), inputs | {"preferences": rows}, draft, make_context())
+    _, seal = run_stage(reward, inputs | {"preferences": rows}, **trained)
     learned = learn("learned", ppo=PPO, rewards=[], also={"reward_model": seal()})
     assert share_of_red(learned.data) > 0.8
 
 
 def test_what_cannot_be_is_said_before_training(
-    learn: Any, inputs: dict[str, Artifact], make_artifact: Any, tmp_path: Path
+    learn: Any, inputs: dict[str, Artifact], read_rows: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="name one method"):
         reinforce.Config.model_validate({"grpo": {}, "ppo": {}})
@@ -227,6 +189,9 @@ def test_what_cannot_be_is_said_before_training(
         learn("long", grpo=GRPO | {"max_completion_length": 60})
     with pytest.raises(UsageError, match="reads the column `answer_key`"):
         learn("column", grpo=GRPO, rewards=[{"kind": "exact_match", "column": "answer_key"}])
+    rows = [{"prompt": f"Which {n}?", "completion": "It is red.", **({"liked": "red"} if n else {})} for n in range(9)]
+    with pytest.raises(UsageError, match="1 of 9 prompts have no column `liked` that the reward `exact_match` can"):
+        learn("some", grpo=GRPO, also={"conversations": read_rows(conversations, inputs, rows)[1]})
     file = tmp_path / "rewards.py"
     file.write_text("def broken(completions, **columns):\n    raise RuntimeError('no such thing')\n")
     with pytest.raises(InputError, match="no such thing"):

@@ -88,6 +88,9 @@ def test_special_tokens_that_a_user_writes_are_text(tokenizer: TokenizerFolder) 
         ("{% for m in messages %}{{ m['content'] }}", "is no Jinja template"),
         ("{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}", "without a special token"),
         ("{{ raise_exception('no users here') }}", "no users here"),
+        ("{{ messages[0]['content'] + 5 }}", "does not take the conversation: can only concatenate str"),
+        ("{{ 1 / 0 }}", "does not take the conversation: division by zero"),
+        ("{{ messages[0]['content'] }}", "does not write what the assistant says"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(

@@ -57,6 +57,10 @@ def test_formats(row: dict[str, Any], messages: list[dict[str, str]]) -> None:
         ({"messages": [ASKED]}, "no_answer", "1 messages"),
         ({"messages": []}, "no_answer", "0 messages"),
         ({"instruction": "Hi?", "output": 7}, "bad_message", "should be texts"),
+        ({"instruction": "Hi?", "output": "Hello.", "history": [1]}, "bad_message", "`history`"),
+        ({"instruction": "Hi?", "output": "Hello.", "history": [["a", "b", "c"]]}, "bad_message", "`history`"),
+        ({"messages": [ASKED, ANSWERED | {"tool_calls": 5}]}, "bad_message", "`tool_calls` is int"),
+        ({"prompt": "\ud83d?", "completion": "Half a character."}, "bad_message", "surrogates not allowed"),
     ],
 )
 def test_what_is_no_conversation_says_why(row: Any, rule: str, evidence: str) -> None:

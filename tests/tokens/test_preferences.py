@@ -70,6 +70,8 @@ def test_answers_of_a_dialogue_begin_where_they_part() -> None:
         ({"chosen": "Hello.", "rejected": "Go."}, "different_prompts"),
         ({"prompt": [ASKED, GOOD], "chosen": "Hello.", "rejected": "Go."}, "wrong_order"),
         ({"instruction": "Hi?", "output_1": "a", "output_2": "b", "preference": 3}, "no_preference"),
+        ({"instruction": "Hi?", "output_1": "a", "output_2": "b", "preference": True}, "no_preference"),
+        ({"prompt": "Hi?", "chosen": "\udc00", "rejected": "Go."}, "bad_message"),
         ({"prompt": 7, "chosen": "Hello.", "rejected": "Go."}, "bad_message"),
     ],
 )

@@ -137,4 +137,16 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     return read
 
 
-_READERS = {".jsonl": _json_lines, ".csv": _separated(","), ".tsv": _separated("\t")}
+def _refused(path: Path) -> Iterator[Row]:
+    raise InputError(
+        f"`{path.name}` is of a format that datasets are not read from",
+        hint="write it as JSON lines (`.jsonl`), `.csv`, `.tsv` or lines of text",
+    )
+
+
+_READERS = {
+    ".jsonl": _json_lines,
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+    **dict.fromkeys((".json", ".parquet", ".gz", ".zst", ".zip", ".xlsx"), _refused),
+}

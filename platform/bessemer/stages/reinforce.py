@@ -203,11 +203,11 @@ def _check_questions(questions: Sequence[Question], config: Config, model: Model
     longest = max(len(question.tokens) for question in questions)
     room = min(config.max_seq_length, model.max_position_embeddings)
     if longest + config.method.max_completion_length > room:
+        shorter = f"set `max_completion_length` to at most {room - longest}, or " if longest < room else "set "
         raise UsageError(
             f"a prompt has {longest} tokens and an answer up to {config.method.max_completion_length}, and "
             f"`max_seq_length` is {room}",
-            hint=f"set `max_completion_length` to at most {max(1, room - longest)}, or `max_seq_length` of the stage "
-            "`conversations`, which then gives longer ones a verdict",
+            hint=f"{shorter}`max_seq_length` of the stage `conversations`, which then gives longer ones a verdict",
         )
 
 

@@ -1,0 +1,48 @@
+"""A user's function is looked for without running its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bessemer.errors import InputError
+from bessemer.fingerprint import file_sha256
+from bessemer.recipe.functions import function_file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def wanted(): pass",
+        "if True:\n    def wanted(): pass",
+        "wanted = lambda: 1",
+        "from elsewhere import wanted",
+        "from elsewhere import other as wanted",
+        "from elsewhere import *",
+        "raise SystemExit\nclass wanted: pass",
+    ],
+)
+def test_a_name_may_come_about_in_any_way(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "functions.py"
+    file.write_text(text)
+    assert function_file(str(file), "wanted") == file_sha256(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (None, "there is no file", "beside the recipe"),
+        (b"def want(): pass", "there is no function `wanted`", "did you mean `want`?"),
+        (b"\n\ndef wanted(:", "line 3 is no Python: invalid syntax", "names a Python file"),
+        (b"\x00\xff", "is no Python", "names a Python file"),
+    ],
+)
+def test_a_file_without_it_is_refused(tmp_path: Path, content: bytes | None, message: str, hint: str) -> None:
+    file = tmp_path / "functions.py"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        function_file(str(file), "wanted")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
