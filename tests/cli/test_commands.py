@@ -57,6 +57,11 @@ def test_what_an_options_type_lets_pass_is_told_too(option: str) -> None:
         cli.bessemer(["generate", "nowhere", "A prompt", option], standalone_mode=False)
 
 
+def test_a_prompt_that_is_no_text_is_told() -> None:
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        cli.bessemer(["generate", "nowhere", "caf\udce9"], standalone_mode=False)
+
+
 def test_an_unreachable_cluster_ends_with_3(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: x\nstages:\n  ingest: {paths: [data]}\n")
     (tmp_path / "data").mkdir()

@@ -54,7 +54,7 @@ class Scorer:
             label, column = found
             raise UsageError(
                 f"the reward `{label}` reads the column `{column}`, and the prompts have none that it can read",
-                hint=nearest(column, sample.row),
+                hint=nearest(column, sample.row) or "put it beside the conversation, in its row",
             )
         failures = self([sample]).failures
         if failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,14 +63,14 @@ def generate(
     if (prompt is None) == (fill is None):
         raise UsageError("give a PROMPT to continue, or a text to `--fill`", hint="bessemer generate --help")
     settings = _settings(sampling)
+    text = _utf8(prompt or fill or "")
     folder = find_model(root, model)
     if fill is not None:
         from bessemer.generate import fill_in
 
-        click.echo(fill_in(folder, fill, settings))
+        click.echo(fill_in(folder, text, settings))
         return
-    assert prompt is not None
-    for piece in load(folder).stream(prompt, settings):
+    for piece in load(folder).stream(text, settings):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
@@ -91,11 +92,11 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
     from bessemer.runner.models import find_model
 
     settings = _settings(sampling)
-    conversation = Chat.load(find_model(root, model), settings, system)
+    conversation = Chat.load(find_model(root, model), settings, system and _utf8(system))
     interactive = sys.stdin.isatty()
     for message in _messages(interactive):
         try:
-            _answer(conversation, message)
+            _answer(conversation, _utf8(message))
         except UsageError as error:
             if not interactive:
                 raise
@@ -120,8 +121,21 @@ def _settings(sampling: dict[str, Any]) -> GenerationSettings:
         ) from None
 
 
+def _utf8(text: str) -> str:
+    """A text of the person's. Raises UsageError where its bytes were none."""
+    from bessemer.errors import UsageError
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the text is not UTF-8", hint="convert it, for example with `iconv -t UTF-8`") from None
+    return text
+
+
 def _messages(interactive: bool) -> Iterator[str]:
     """What the person writes, up to Ctrl-D; empty lines are no messages."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # bytes that are no text come through, and are told
     if not interactive:
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
