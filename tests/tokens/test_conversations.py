@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bessemer.tokens.conversations import RULES, Unfit, messages_of
+from bessemer.tokens.conversations import FIELDS, ROLES, RULES, Unfit, messages_of
+from bessemer.tokens.preferences import preference_of
 
 ASKED, ANSWERED = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
 KIND = {"role": "system", "content": "Be kind."}
@@ -69,6 +73,24 @@ def test_what_is_no_conversation_says_why(row: Any, rule: str, evidence: str) ->
     assert caught.value.rule == rule
     assert rule in RULES
     assert evidence in caught.value.evidence
+
+
+NAMES = sorted(
+    {*FIELDS, "role", "from", "content", "value", "tool_calls", "function", "name", "arguments", "text", "chosen"}
+    | {"rejected", "label", "output_1", "output_2", "preference"}
+)
+SCALARS = st.none() | st.booleans() | st.floats() | st.sampled_from(["Hi?", "", "\ud800", "\n\nHuman: a", *ROLES])
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+)
+
+
+@given(JSON)
+def test_any_json_is_a_conversation_or_a_preference_or_says_why_not(row: Any) -> None:
+    """What a row may be is checked by the plan too, so nothing but Unfit may come of it."""
+    for read in (messages_of, preference_of):
+        with suppress(Unfit):
+            assert read(row)
 
 
 def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
