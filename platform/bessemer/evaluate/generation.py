@@ -107,7 +107,7 @@ def rewards(
         for item, text, length in zip(items, texts, lengths, strict=True)
     ]
     with Scorer(task.rewards) as scorer:
-        scorer.check(samples[0])
+        scorer.check(next((sample for sample in samples if scorer.lacks(sample.row)), samples[0]))
         scores = scorer(samples)
     unknown = sum(map(math.isnan, scores.rewards))
     if unknown:
