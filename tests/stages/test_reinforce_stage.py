@@ -119,7 +119,9 @@ def test_what_is_rewarded_becomes_likelier(learn: Any, inputs: dict[str, Artifac
 def test_trainer_and_rollouts_agree_on_every_answer(learn: Any) -> None:
     """With one update a batch the answers are the present model's, so the log-probabilities are the same numbers."""
     draft = learn("learned", grpo=GRPO | {"temperature": 0.7})
-    assert all(line["train/logprob_gap"] < 1e-4 for line in recorded(draft))
+    gaps = [line["train/logprob_gap"] for line in recorded(draft) if "train/logprob_gap" in line]
+    assert len(gaps) > 5, "steps whose answers are all worth the same have none"
+    assert max(gaps) < 1e-4
 
 
 @pytest.mark.parametrize("method", [{"grpo": GRPO | {"num_iterations": 2}}, {"ppo": PPO}])

@@ -4,8 +4,9 @@
 
 GRPO compares the answers to one prompt with each other; PPO asks a critic, a second model trained beside the first,
 what was to be expected. An answer depends on (seed, step, prompt, its number in the group) and the weights alone, so
-a run that was continued is the run that was not. With `num_iterations` updates a batch, a run is `settled`, and saved,
-only where the next update begins with new answers.
+a run that was continued is the run that was not; and which prompt is asked in place of another depends on that other's
+row, so workers, who share out the prompts of a step, ask together what one would ask. With `num_iterations` updates a
+batch, a run is `settled`, and saved, only where the next update begins with new answers.
 
 Rewards are watched for being hacked: beside the reward are recorded the distance from where the model began, the length
 of answers and how it goes with the reward, the share of answers that did not end, and that of groups without spread.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +78,8 @@ class _Group:
     rewards: Tensor
     by_reward: Mapping[str, Sequence[float]]
     """Before weights, by the label of each reward."""
+    failures: Sequence[str]
+    """Of the rewards, when this group was scored among others."""
 
 
 class Reinforcing(Stateless):
@@ -121,7 +124,7 @@ class Reinforcing(Stateless):
         first = (step - 1) // self.method.num_iterations * self.method.num_iterations + 1
         if first != self._first:
             self._hand_over()
-            self._batch, self._first = self._experience(first, rows.index.tolist()), first
+            self._batch, self._first = self._experience(first, rows), first
         self._in_step = False  # an update follows
         return self._batch
 
@@ -140,18 +143,37 @@ class Reinforcing(Stateless):
             self._rollouts.update({name: whole(p.detach()) for name, p in self._model.named_parameters()})
             self._in_step = True
 
-    def _experience(self, step: int, numbers: Sequence[int]) -> dict[str, Tensor]:
-        asked = self._ask(step, 0, numbers)
-        kept = asked
+    def _experience(self, step: int, rows: Rows) -> dict[str, Tensor]:
+        kept = self._ask(step, 0, rows.index.tolist())
+        asked = list(kept)
         if isinstance(self.method, Grpo):
-            kept = [group for group in asked if _has_spread(group)]
             for refill in range(1, self.method.num_refills + 1):
-                if lacking := len(numbers) - len(kept):
-                    random = generator_of("refill", self._seed, step, self._workers.rank, refill)
-                    more = self._ask(step, refill, random.integers(0, self.num_rows, lacking).tolist())
-                    asked, kept = asked + more, kept + [group for group in more if _has_spread(group)]
-        self._told = _told(asked)
-        return self._laid_out(kept or asked[:1])
+                if dull := [place for place, group in enumerate(kept) if not _has_spread(group)]:
+                    more = self._ask(step, refill, [self._another(step, rows, place, refill) for place in dull])
+                    asked += more
+                    for place, group in zip(dull, more, strict=True):
+                        kept[place] = group
+            kept = [group for group in kept if _has_spread(group)]
+        self._check_rewarded(asked)
+        self._told = _told(asked, self._total)
+        return self._laid_out(kept or [_uncounted(asked[0])])
+
+    def _another(self, step: int, rows: Rows, place: int, refill: int) -> int:
+        """The question that is asked instead of that in a row, on whichever worker the row is."""
+        random = generator_of("refill", self._seed, step, rows.epoch[place], rows.index[place], refill)
+        return int(random.integers(0, self.num_rows))
+
+    def _total(self, values: Tensor) -> Tensor:
+        return self._workers.sum(values).cpu()
+
+    def _check_rewarded(self, asked: Sequence[_Group]) -> None:
+        """Raises InputError, on every worker, where no answer of any has a reward."""
+        if not self._total((~torch.stack([group.rewards for group in asked]).isnan()).sum()):
+            why = next((failure for group in asked for failure in group.failures), "none is a number")
+            raise InputError(
+                f"no answer of a batch has a reward: {why}",
+                hint="mend the reward function; then run the same command again",
+            )
 
     def _ask(self, step: int, refill: int, numbers: Sequence[int]) -> list[_Group]:
         method, count = self.method, self.method.num_generations
@@ -162,8 +184,7 @@ class Reinforcing(Stateless):
             top_p=method.top_p,
         )
         prompts = [Prompt(number, self._questions[number].tokens) for number in numbers]
-        where = self._workers.rank if refill else 0
-        seed = int(generator_of("rollouts", self._seed, step, refill, where).integers(2**62))
+        seed = int(generator_of("rollouts", self._seed, step, refill).integers(2**62))
         found = self._rollouts.sample(prompts, num_generations=count, settings=settings, seed=seed)
         scores = self._scores(found, self._questions)
         groups = [slice(start, start + count) for start in range(0, len(found), count)]
@@ -172,6 +193,7 @@ class Reinforcing(Stateless):
                 found[group],
                 torch.tensor(scores.rewards[group]),
                 {label: values[group] for label, values in scores.by_reward.items()},
+                scores.failures,
             )
             for group in groups
         ]
@@ -186,11 +208,6 @@ class Reinforcing(Stateless):
         scores = self._score(samples, rollouts)
         for failure in scores.failures:
             self._log.warning("%s", failure)
-        if all(np.isnan(reward) for reward in scores.rewards):
-            raise InputError(
-                f"no answer of a batch has a reward: {scores.failures[0] if scores.failures else 'none is a number'}",
-                hint="mend the reward function; then run the same command again",
-            )
         return scores
 
     def _laid_out(self, groups: Sequence[_Group]) -> dict[str, Tensor]:
@@ -240,7 +257,7 @@ class Reinforcing(Stateless):
         scores = rewards[:, 0].nan_to_num(nan=0.0)
         given = policy.token_rewards(scores, old, reference, written, kl_coef=method.kl_coef)
         advantages, returns = policy.generalised_advantages(given, values, written, gamma=method.gamma, lam=method.lam)
-        advantages = policy.whitened(advantages, counted, lambda sums: self._workers.sum(sums).cpu())
+        advantages = policy.whitened(advantages, counted, self._total)
         rows, places = torch.nonzero(keep, as_tuple=True)
         owners = rows * batch["ends"][0].numel() + batch["owners"][rows, places]
         at = (owners, batch["offsets"][rows, places])
@@ -297,12 +314,15 @@ class Reinforcing(Stateless):
             beta=method.beta if isinstance(method, Grpo) else 0.0,
             reference_logprobs=column("reference_logprobs") if "reference_logprobs" in batch else None,
         )
-        tokens, now = keep.sum(), logprobs.detach()
-        gap = (now - batch["old_logprobs"][keep]).abs().sum()
-        measures: Measures = found.measures | {"logprob_gap": (gap, tokens), "entropy_estimate": (-now.sum(), tokens)}
+        counted, now = batch["counted"][keep], logprobs.detach()
+        tokens, gap = counted.sum(), (now - batch["old_logprobs"][keep]).abs()
+        measures: Measures = found.measures | {
+            "logprob_gap": ((gap * counted).sum(), tokens),
+            "entropy_estimate": (-(now * counted).sum(), tokens),
+        }
         if "reference_logprobs" in batch:
             distance = policy.kl(now, batch["reference_logprobs"][keep], "k3")
-            measures["kl"] = (distance.sum(), tokens)
+            measures["kl"] = ((distance * counted).sum(), tokens)
         weight = found.weight.clamp_min(1e-6)  # where no answer counts there is nothing to divide
         if isinstance(method, Grpo):
             return Loss(found.sum, weight, measures)
@@ -332,6 +352,11 @@ def _has_spread(group: _Group) -> bool:
     return bool(policy.has_spread(group.rewards, len(group.rewards))[0])
 
 
+def _uncounted(group: _Group) -> _Group:
+    """The group without its rewards: a worker has something to compute on, and learns nothing from it."""
+    return replace(group, rewards=torch.full_like(group.rewards, torch.nan))
+
+
 def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[Rollout, float, float]]]:
     """The answers to a prompt in pieces that fit a row with it."""
     found: list[list[tuple[Rollout, float, float]]] = [[]]
@@ -346,8 +371,8 @@ def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[
     return found
 
 
-def _told(groups: Sequence[_Group]) -> Measures:
-    """What is recorded of all answers, those left out of the batch included."""
+def _told(groups: Sequence[_Group], total: Callable[[Tensor], Tensor]) -> Measures:
+    """What is recorded of all answers, those left out of the batch included; `total` adds up over the workers."""
     rewards = torch.stack([group.rewards for group in groups])
     lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])
     truncated = torch.tensor([[float(r.finish_reason == "length") for r in group.rollouts] for group in groups])
@@ -363,15 +388,16 @@ def _told(groups: Sequence[_Group]) -> Measures:
         "completion_length": (lengths.sum(), answers),
         "truncated_ratio": (truncated.sum(), answers),
         "zero_spread_ratio": (asked - spread, asked),
-        "length_reward_correlation": (_correlation(lengths[known], rewards[known]), one),
+        "length_reward_correlation": (_correlation(lengths[known], rewards[known], total), one),
         "reward_failures": ((~known).sum(), answers),
     }
 
 
-def _correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's, 0 where one of both does not vary."""
-    if len(x) < 2:
-        return torch.zeros(())
-    x, y = x - x.mean(), y - y.mean()
-    size = x.norm() * y.norm()
-    return (x * y).sum() / size if size > 0 else torch.zeros(())
+def _correlation(x: Tensor, y: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pearson's, of the values of all workers; 0 where one of both does not vary."""
+    both = torch.stack((x, y, torch.ones_like(x))).double()
+    *sums, count = total(both.sum(1))
+    away = both[:2] - torch.stack(sums)[:, None] / count
+    (xx, xy), (_, yy) = total(away @ away.T)
+    size = (xx * yy).sqrt()
+    return xy / size if size > 0 else torch.zeros(())

@@ -241,10 +241,10 @@ class Trainer:
         """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
         parts = share_out(len(batch["tokens"]), self.lanes.count, self.pace.micro_batch_size)
         if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
-            found = [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
             # As many passes on every worker, for a sharded model is gathered in each; one too many counts nothing.
-            most = -(-self.plan.global_batch_size // self.workers.size)
-            for _ in range(-(-most // self.pace.micro_batch_size) - len(parts[0]) if is_sharded(self.model) else 0):
+            most = self.workers.most(len(parts[0])) if is_sharded(self.model) else 0
+            found = [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
+            for _ in range(most - len(found)):
                 self._forward(batch, slice(0, 1), lambda loss: torch.autograd.backward(0.0 * loss))
             return found
 

@@ -39,6 +39,14 @@ class Workers:
         dist.all_reduce(total)
         return total
 
+    def most(self, value: int) -> int:
+        """The largest `value` of any worker."""
+        if self.size == 1:
+            return value
+        largest = torch.tensor(value, device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
     def from_first(self, value: float) -> float:
         """Worker 0's `value`, on every worker: what they decide by must be equal to the last bit."""
         return float(self.sum(torch.tensor(value if self.rank == 0 else 0.0, dtype=torch.float64)))
