@@ -14,7 +14,7 @@ from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.hub import load_model
 from bessemer.stages import conversations, finetune, preferences, reinforce, reward
-from bessemer.stages.rollouts import RolloutActors
+from bessemer.stages.rollouts import RolloutActors, check_room
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 from small_chat import recorded, tokenizer_of
@@ -158,6 +158,29 @@ def test_an_actor_that_dies_is_replaced_and_writes_the_same(inputs: dict[str, Ar
     assert [rollout.prompt.number for rollout in before] == [n for n in range(5) for _ in range(3)]
     ray_session.kill(actors._actors[0])
     assert actors.sample(prompts, num_generations=3, settings=settings, seed=1) == before
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "training", "resources", "fits"),
+    [
+        (1, 1, {"CPU": 8, "GPU": 2}, True),
+        (1, 2, {"CPU": 8, "GPU": 3}, False),  # each of two has one: four in all
+        (1, 2, {"CPU": 8, "GPU": 4}, True),
+        (1, (1, 2), {"CPU": 8, "GPU": 2}, False),  # the second worker would take the actor's
+        (2, 2, {"CPU": 2}, True),
+        (6, 2, {"CPU": 2}, False),
+        (1, (1, 2), {"CPU": 2}, False),
+        (4, 0, {"CPU": 2}, True),
+    ],
+)
+def test_actors_that_would_wait_for_room_forever_are_refused(
+    rollouts: int, training: Any, resources: dict[str, float], fits: bool
+) -> None:
+    if fits:
+        check_room(rollouts, training, resources)
+    else:
+        with pytest.raises(UsageError, match="do not fit beside them"):
+            check_room(rollouts, training, resources)
 
 
 def test_several_rewards_are_recorded_apart(learn: Any) -> None:

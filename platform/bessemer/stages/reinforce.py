@@ -91,8 +91,9 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     _check_rewards(config, [*questions, *_questions(conversations.parts(), tokenizer.data, "validation")])
     if config.rollout_workers:
         from bessemer.stages.rollouts import check_room
+        from bessemer.stages.workers import resolve_training_workers
 
-        training = config.num_workers if isinstance(config.num_workers, int) else 1
+        training = resolve_training_workers(context)
         check_room(config.rollout_workers, training, context.start_ray().cluster_resources())
     parts = conversations.parts()
     tune(
@@ -135,7 +136,7 @@ class _MakeObjective:
             model=model,
             reference=copy.deepcopy(model).requires_grad_(False) if watched else None,
             critic=self._critic(model) if isinstance(method, Ppo) else None,
-            rollouts=self._rollouts(model),
+            rollouts=self._rollouts(model, workers),
             score=self._score(workers),
             tokenizer=TokenizerFolder.open(self.tokenizer),
             workers=workers,
@@ -154,7 +155,7 @@ class _MakeObjective:
         critic.learning_rate_ratio = self.config.method.critic_learning_rate_ratio
         return critic.to(model.embed_tokens.device)
 
-    def _rollouts(self, model: Transformer) -> Rollouts:
+    def _rollouts(self, model: Transformer, workers: Workers) -> Rollouts:
         import copy
 
         from bessemer.align.rollouts import RolloutSampler
@@ -162,7 +163,8 @@ class _MakeObjective:
 
         if self.config.rollout_workers:
             dtype = str(model.compute_dtype).removeprefix("torch.")
-            return RolloutActors(self.config.rollout_workers, model.config, self.config.lora, dtype, self.stop_ids)
+            count, peers = self.config.rollout_workers, workers.size
+            return RolloutActors(count, model.config, self.config.lora, dtype, self.stop_ids, peers=peers)
         return RolloutSampler(copy.deepcopy(model).requires_grad_(False), stop_ids=self.stop_ids)
 
     def _score(self, workers: Workers) -> Score:

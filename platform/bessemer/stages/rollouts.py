@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.stages.workers import WorkerCount, cpu_share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,22 +20,31 @@ if TYPE_CHECKING:
     from bessemer.align.rollouts import Prompt, Rollout
     from bessemer.generate.settings import GenerationSettings
 
+CPUS = 0.1
+"""That an actor takes where there are no GPUs: it works while its training worker waits."""
 DEATHS_FORGIVEN = 3
 """Of the actors in one batch of answers."""
 
 
 class RolloutActors:
-    """`align.reinforcing.Rollouts` on `count` actors; Ray must be running."""
+    """`align.reinforcing.Rollouts` on `count` actors, where `peers` workers have as many each; Ray must be running."""
 
     def __init__(
-        self, count: int, model: ModelConfig, lora: LoraSettings | None, dtype: str, stop_ids: Sequence[int]
+        self,
+        count: int,
+        model: ModelConfig,
+        lora: LoraSettings | None,
+        dtype: str,
+        stop_ids: Sequence[int],
+        *,
+        peers: int = 1,
     ) -> None:
         import ray
 
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        threads = max(1, int(resources.get("CPU", 1)) // count)
-        options = {"num_gpus": 1} if gpus else {"num_cpus": 0.1}
+        threads = max(1, int(resources.get("CPU", 1)) // (count * peers))
+        options = {"num_gpus": 1} if gpus else {"num_cpus": CPUS}
         remote: Any = ray.remote(**options)(_Actor)
         self._make: Callable[[], Any] = lambda: remote.remote(model, lora, dtype, tuple(stop_ids), threads)
         self._actors = [self._make() for _ in range(count)]
@@ -120,12 +130,15 @@ class _Actor:
         return self._sampler.sample(prompts, num_generations=num_generations, settings=settings, seed=seed)
 
 
-def check_room(rollout_workers: int, training_workers: int, resources: Mapping[str, float]) -> None:
-    """Raises UsageError where a cluster with GPUs has none left for the rollouts."""
-    gpus = int(resources.get("GPU", 0))
-    if gpus and gpus < rollout_workers + max(1, training_workers):
+def check_room(rollout_workers: int, training_workers: WorkerCount, resources: Mapping[str, float]) -> None:
+    """Raises UsageError where a cluster has no room for `rollout_workers` actors beside each training worker."""
+    most = max(1, training_workers if isinstance(training_workers, int) else training_workers[1])
+    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    training, each = (1.0, 1.0) if gpus else (cpu_share(cpus, training_workers), CPUS)
+    if most * (training + rollout_workers * each) > (gpus or cpus):
         raise UsageError(
-            f"{rollout_workers} rollout workers and {max(1, training_workers)} training workers do not fit on {gpus} "
-            "GPUs",
-            hint="lower `rollout_workers`, or set it to 0: each training worker then writes its own answers",
+            f"{rollout_workers} rollout workers for each of {most} training workers do not fit beside them on "
+            + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
+            hint="lower `num_workers` or `rollout_workers`; with `rollout_workers` 0 each training worker writes its "
+            "own answers",
         )

@@ -99,6 +99,11 @@ def run_on_workers(
     return _on_ray(task, context, draft, num_workers, num_threads, on_step, saved)
 
 
+def cpu_share(cpus: int, num_workers: WorkerCount) -> float:
+    """CPUs that each training worker takes of a cluster's."""
+    return min(1.0, 0.5 * cpus / max(1, num_workers)) if isinstance(num_workers, int) else 1.0
+
+
 def _asked(context: Context) -> bool:
     return context.stopping.is_set() or context.stop_file.exists()
 
@@ -119,7 +124,7 @@ def _on_ray(
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
-    share = min(1.0, 0.5 * cpus / num_workers) if isinstance(num_workers, int) else 1.0
+    share = cpu_share(cpus, num_workers)
 
     def fit() -> Any:
         return TorchTrainer(
