@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bessemer.stages.base import Stage
 
-_NOT_STAGES = {"__init__", "base", "rollouts", "rows", "subjects", "training", "training_text", "units", "workers"}
+_NOT_STAGES = {
+    "__init__",
+    "base",
+    "controller",
+    "rollouts",
+    "rows",
+    "subjects",
+    "training",
+    "training_text",
+    "units",
+    "workers",
+}
 
 
 def kinds() -> list[str]:

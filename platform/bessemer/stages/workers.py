@@ -123,6 +123,8 @@ def _on_ray(
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    from bessemer.stages.controller import LeavesAtOnce
+
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
     share = cpu_share(cpus, num_workers)
 
@@ -147,6 +149,7 @@ def _on_ray(
                 name=f"{draft.fingerprint[:12]}-{draft.attempt}-{secrets.token_hex(4)}",
                 storage_path=str(draft.work / "ray"),
                 failure_config=FailureConfig(max_failures=DEATHS_FORGIVEN),
+                callbacks=[LeavesAtOnce()],
             ),
         ).fit()
 
