@@ -1,0 +1,313 @@
+"""Kill a recipe that trains a model further, at any moment: the same command makes the same models, to the byte.
+
+A small model learns to answer, prefers its better answers, and is reinforced by GRPO with answers from Ray actors and
+by PPO with a reward model. In a chain the driver, its process group, a training worker and a rollout actor are killed
+with SIGKILL at random moments, and the run is asked to stop by SIGINT and SIGTERM; after each death `bessemer runs`
+says what happened, and no process is left. Two training workers, sharded or not, give the curves of one, and whoever of
+them dies, the same models. Of two runs at once that need one model, one makes it, and the other goes on where that one
+dies. Run by `make drill`; prints what was done when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bessemer import storage
+from bessemer.artifacts import lease
+from bessemer.fingerprint import file_sha256
+from bessemer.runner import runs
+
+pytestmark = pytest.mark.drill
+
+BLOWS = 12
+TARGETS = ("driver", "training worker", "SIGINT", "rollout actor", "group", "SIGTERM")
+PROCESSES = {"training worker": "ray::RayTrainWorker", "rollout actor": "ray::_Actor"}
+THINGS = ["car", "boat", "tree", "bird", "stone", "house", "field", "wood", "lamp", "door"]
+COLOURS = ["red", "blue"]
+TUNING = (
+    "max_seq_length: 64, global_batch_size: 8, optimizer: adamw, dtype: float32, num_threads: 1, log_interval: 1, "
+    "checkpoint_interval_seconds: 1"
+)
+REWARDS = "[{kind: exact_match, column: liked}, {kind: length, target: 5, weight: 0.1}]"
+RECIPE = f"""
+name: tuning
+seed: 1
+num_workers: 0
+stages:
+  ingest: {{paths: [texts.txt], split: {{validation: 0.05}}}}
+  tokenizer: {{vocab_size: 512}}
+  tokenize:
+  pretrain: {{model: {{size: nano}}, max_seq_length: 64, global_batch_size: 8, max_steps: 20, dtype: float32}}
+  conversations: {{paths: [conversations.jsonl], split: {{validation: 0.2}}}}
+  finetune: {{{TUNING}, max_steps: 120, learning_rate: 0.003, num_workers: 1}}
+  pairs: {{num_generations: 6, max_completion_length: 8, rewards: {REWARDS}, num_workers: 1}}
+  align: {{from: [finetune, pairs], {TUNING}, max_steps: 150, dpo: {{}}}}
+  reward: {{from: [finetune, pairs], {TUNING}, max_steps: 60}}
+  grpo: {{stage: reinforce, from: [finetune, conversations], {TUNING}, max_steps: 60, rewards: {REWARDS},
+    grpo: {{num_generations: 4, max_completion_length: 8, num_iterations: 2}}, rollout_workers: 2, num_workers: 1}}
+  ppo: {{stage: reinforce, from: [finetune, conversations, reward], {TUNING}, max_steps: 60,
+    rewards: [{{kind: function, file: rewards.py, name: warm}}],
+    ppo: {{num_generations: 4, max_completion_length: 8}}}}
+"""
+TUNED_AGAIN = ("align", "reward", "grpo", "ppo")
+MODELS = ("finetune", "align", "reward", "grpo", "ppo")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    rows = [
+        {"prompt": f"Which colour has the {thing}?", "completion": f"It is {colour}.", "liked": "It is red."}
+        for thing in THINGS
+        for colour in COLOURS
+        for _ in range(5)
+    ]
+    (folder / "conversations.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "texts.txt").write_text("\n\n".join(f"{r['prompt']} {r['completion']} {n}." for n, r in enumerate(rows)))
+    (folder / "rewards.py").write_text(
+        "def warm(completions, **columns):\n    return [len(c) / 9 for c in completions]\n"
+    )
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder / "recipe.yaml"
+
+
+class Runner:
+    """Runs one recipe on one storage path, and knows all processes that came of it, orphans too."""
+
+    def __init__(self, recipe: Path, root: Path, *settings: str) -> None:
+        self.root = root
+        self._log = root.with_suffix(".txt")
+        self._command = [sys.executable, "-m", "bessemer", "run", str(recipe), *settings, f"storage_path={root}"]
+        self._mark = secrets.token_hex(8)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as file:
+            environment = os.environ | {"BESSEMER_DRILL_MARK": self._mark}
+            return subprocess.Popen(self._command, stdout=file, stderr=file, start_new_session=True, env=environment)
+
+    def finish(self) -> None:
+        assert self.start().wait(timeout=900) == 0, self.said()
+        assert self.status() == "finished"
+
+    def said(self) -> str:
+        return self._log.read_text()[-4000:]
+
+    def status(self) -> str:
+        listed = subprocess.run(
+            [sys.executable, "-m", "bessemer", "runs", "--json", "--storage-path", str(self.root)],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        found: str = json.loads(listed)[0]["status"]
+        return found
+
+    def attempts(self) -> int:
+        """How often the newest run was begun."""
+        found = next(runs.all_runs(self.root), None)
+        return sum(event["event"] == "run_started" for event in found.events()) if found else 0
+
+    def stages(self) -> dict[str, str]:
+        """The newest event of every stage."""
+        found = next(runs.all_runs(self.root), None)
+        return {name: stage["event"] for name, stage in found.stages().items()} if found else {}
+
+    def processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("BESSEMER_DRILL_MARK") == self._mark:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def named(self, name: str) -> list[psutil.Process]:
+        found = []
+        for process in self.processes():
+            try:
+                if process.cmdline()[:1] and process.cmdline()[0].startswith(name):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def end(self) -> None:
+        """Kills what is left; for a drill that failed."""
+        for process in self.processes():
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def calm(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A run that nothing happened to."""
+    found = Runner(recipe, tmp_path_factory.mktemp("runs") / "calm")
+    found.finish()
+    return found
+
+
+@pytest.fixture
+def runner(recipe: Path, tmp_path: Path) -> Iterator[Any]:
+    """`runner("name", "seed=2")`."""
+    made = []
+
+    def make(name: str, *settings: str) -> Runner:
+        made.append(Runner(recipe, tmp_path / name, *settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def strike(runner: Runner, process: subprocess.Popen[bytes], target: str) -> str | None:
+    """Strikes at `target` as soon as it is there; returns what `bessemer runs` has to say of the run if it ended it."""
+    if target in PROCESSES:
+        while process.poll() is None and not (victims := runner.named(PROCESSES[target])):
+            time.sleep(0.1)
+        if process.poll() is None:
+            time.sleep(random.uniform(0, 4))
+            for victim in victims[:1]:
+                victim.kill()
+        return None
+    if target in ("SIGINT", "SIGTERM"):
+        process.send_signal(signal.Signals[target])
+        return "stopped"
+    if target == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    return "interrupted"
+
+
+def wait_until_gone(runner: Runner) -> float:
+    """Seconds until no process of the run was left. Fails where one stays."""
+    began = time.monotonic()
+    while left := runner.processes():
+        assert time.monotonic() - began < 60, [process.cmdline() for process in left]
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
+def left_behind(root: Path) -> list[Path]:
+    """Of artifacts: leases, and folders that were not finished. (Unfinished files may stay; see `storage`.)"""
+    unfinished = [path for path in (root / "artifacts").rglob(f"{storage.TEMPORARY}*") if path.is_dir()]
+    return unfinished + list((root / "artifacts").rglob(lease.NAME))
+
+
+def losses(root: Path, stage: str) -> dict[int, float]:
+    """By step, over all attempts; a step that was done again has the same loss."""
+    found: dict[int, float] = {}
+    for file in sorted((runs.find(root, None).artifact_folder(stage) / "metrics").glob("*.jsonl")):
+        for line in storage.read_lines(file):
+            loss = line["metrics"]["train/loss"]
+            assert found.setdefault(line["step"], loss) == loss, f"{stage}: step {line['step']} has two losses"
+    return found
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Of the finished models, and of the pairs."""
+    run = runs.find(root, None)
+    files = {stage: run.artifact_folder(stage) / "data" / "model.safetensors" for stage in MODELS}
+    files["pairs"] = next((run.artifact_folder("pairs") / "data").glob("*.parquet"))
+    return {stage: file_sha256(file) for stage, file in files.items()}
+
+
+def test_blows_change_nothing_in_what_is_tuned(runner: Any, calm: Runner) -> None:
+    seed = int(os.environ.get("BESSEMER_DRILL_SEED", "1"))
+    random.seed(seed)
+    storm = runner("storm")
+    print(f"seed {seed}")
+    process, attempts = storm.start(), 0
+    for number in range(BLOWS):
+        target = TARGETS[number % len(TARGETS)]
+        time.sleep(random.uniform(1.0, 12.0))
+        expected = strike(storm, process, target)
+        if expected is None and process.poll() is None:
+            print(f"{number + 1:2d}. a {target}", flush=True)
+            continue
+        code, gone = process.wait(timeout=60), wait_until_gone(storm)
+        under_way = [name for name, event in storm.stages().items() if event in ("stage_started", "stage_stopped")]
+        what = f"{target} during {', '.join(under_way) or 'start'}"
+        print(f"{number + 1:2d}. {what}: exit code {code}, all gone in {gone:.1f} s", flush=True)
+        if code == 0:
+            break
+        if storm.attempts() > attempts:  # else it was struck before it had begun
+            assert storm.status() == expected, storm.said()
+            attempts = storm.attempts()
+        process = storm.start()
+    assert process.wait(timeout=900) == 0, storm.said()
+    check_like(calm, storm)
+
+
+def check_like(calm: Runner, struck: Runner) -> None:
+    """The run that was struck made what the calm one made, and leaves nothing else behind."""
+    wait_until_gone(struck)
+    assert struck.status() == "finished"
+    assert not left_behind(struck.root)
+    assert digests(struck.root) == digests(calm.root)
+    assert all(losses(struck.root, stage) == losses(calm.root, stage) for stage in MODELS)
+
+
+def test_two_workers_have_the_curves_of_one_and_survive_blows(runner: Any, calm: Runner) -> None:
+    """Made again on two workers, from what one worker made; then the same while workers and actors die."""
+    again = [word for stage in TUNED_AGAIN for word in ("--rerun", stage)]
+    settings = [f"{stage}.num_workers=2" for stage in TUNED_AGAIN] + ["align.sharding=full", "grpo.sharding=full"]
+    two, struck = (runner(name, *settings, "grpo.rollout_workers=1", *again) for name in ("two", "struck"))
+    for one in (two, struck):
+        shutil.copytree(calm.root / "artifacts", one.root / "artifacts")
+    two.finish()
+    for stage in TUNED_AGAIN:
+        expected, found = losses(calm.root, stage), losses(two.root, stage)
+        assert found.keys() == expected.keys()
+        begun = range(1, 7)  # then rounding has made another token likelier somewhere
+        assert [found[step] for step in begun] == pytest.approx([expected[step] for step in begun], rel=0.02, abs=2e-3)
+    process = struck.start()
+    for target in ("training worker", "rollout actor", "training worker", "driver"):
+        strike(struck, process, target)
+        print(f"a {target}", flush=True)
+        time.sleep(5)
+    process.wait()
+    struck.finish()
+    check_like(two, struck)
+
+
+def test_two_runs_at_once_make_a_model_once(runner: Any, calm: Runner) -> None:
+    """The second waits for the first; that one is killed; the second goes on where it was, and a third finds all."""
+    shared = runner("shared", "--until", "align")
+    first, second = shared.start(), shared.start()
+    folder = storage_folder(calm, shared, "finetune")
+    while not list((folder / "checkpoints").glob("step-*")) or not (owner := lease.holder(folder)):
+        assert first.poll() is None or second.poll() is None, shared.said()
+        time.sleep(0.1)
+    maker, other = (first, second) if owner.pid == first.pid else (second, first)
+    assert owner.pid == maker.pid
+    maker.kill()
+    assert other.wait(timeout=900) == 0, shared.said()
+    assert "waiting to reuse it" in shared.said(), shared.said()
+    assert sorted(run.status() for run in runs.all_runs(shared.root)) == ["finished", "interrupted"]
+    shared.finish()
+    assert sorted(run.status() for run in runs.all_runs(shared.root)) == ["finished", "finished", "interrupted"]
+    wait_until_gone(shared)
+    assert not left_behind(shared.root)
+    for stage in ("finetune", "align"):
+        found = storage_folder(calm, shared, stage)
+        assert len(list(found.parent.iterdir())) == 1
+        assert file_sha256(found / "data" / "model.safetensors") == digests(calm.root)[stage]
+
+
+def storage_folder(calm: Runner, other: Runner, stage: str) -> Path:
+    """Where `other` keeps the artifact that `calm` made in `stage`."""
+    return other.root / runs.find(calm.root, None).artifact_folder(stage).relative_to(calm.root)
