@@ -234,7 +234,7 @@ def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
 
 STAGE = Stage(
     kind="reinforce",
-    version=1,
+    version=2,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     named=("reward_model",),
