@@ -43,14 +43,19 @@ def test_the_parts_of_the_workers_make_up_the_batch(seed, workers, step):
 
 
 @settings(deadline=None)
-@given(num_rows=st.integers(1, 100), batch_size=st.integers(1, 20), seed=seeds, data=st.data())
-def test_from_rows_back_to_the_step_that_took_them(num_rows, batch_size, seed, data):
-    sampler = Sampler(num_rows, batch_size, seed)
-    step = data.draw(st.integers(1, 50))
-    rows = sampler.rows(step)
+@given(
+    num_rows=st.integers(1, 100), batch_size=st.integers(1, 20), repeats=st.integers(1, 4), seed=seeds, data=st.data()
+)
+def test_from_rows_back_to_the_steps_that_took_them(num_rows, batch_size, repeats, seed, data):
+    sampler = Sampler(num_rows, batch_size, seed, repeats)
+    batch = data.draw(st.integers(0, 50))
+    steps = [batch * repeats + 1 + number for number in range(repeats)]
+    rows = sampler.rows(steps[0])
+    for step in steps:
+        assert np.array_equal(sampler.rows(step).index, Sampler(num_rows, batch_size, seed).rows(batch + 1).index)
     one = data.draw(st.integers(0, batch_size - 1))
-    assert sampler.steps_of(rows).tolist() == [step]
-    assert sampler.steps_of(rows[one : one + 1]).tolist() == [step]
+    assert sampler.steps_of(rows).tolist() == steps
+    assert sampler.steps_of(rows[one : one + 1]).tolist() == steps
 
 
 def test_the_order_never_changes():

@@ -6,7 +6,7 @@ GRPO compares the answers to one prompt with each other; PPO asks a critic, a se
 what was to be expected. An answer depends on (seed, step, prompt, its number in the group) and the weights alone, so
 a run that was continued is the run that was not; and which prompt is asked in place of another depends on that other's
 row, so workers, who share out the prompts of a step, ask together what one would ask. With `num_iterations` updates a
-batch, a run is `settled`, and saved, only where the next update begins with new answers.
+batch, a run is saved only where the next update begins with new answers.
 
 Rewards are watched for being hacked: beside the reward are recorded the distance from where the model began, the length
 of answers and how it goes with the reward, the share of answers that did not end, and that of groups without spread.
@@ -111,6 +111,7 @@ class Reinforcing(Stateless):
         self._rollouts, self._score, self._tokenizer = rollouts, score, tokenizer
         self._workers, self._seed, self._log = workers, seed, log
         self.num_rows, self.num_validation_rows = len(questions), len(self._held_out)
+        self.num_iterations = method.num_iterations
         self.modules = nn.ModuleDict({} if critic is None else {"critic": critic})
         self._batch: dict[str, Tensor] = {}
         self._first = 0
@@ -127,9 +128,6 @@ class Reinforcing(Stateless):
             self._batch, self._first = self._experience(first, rows), first
         self._in_step = False  # an update follows
         return self._batch
-
-    def settled(self, step: int) -> bool:
-        return step % self.method.num_iterations == 0
 
     def batch_measures(self) -> Measures:
         return self._told

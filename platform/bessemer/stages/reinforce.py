@@ -102,7 +102,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         tokenizer=tokenizer,
         model=model,
         stop_ids=stop_ids,
-        num_rows=len(questions),
+        num_rows=len(questions) * config.method.num_iterations,
         objective={"name": "grpo" if config.grpo else "ppo", **config.method.model_dump(mode="json")},
         make_objective=_MakeObjective(config, parts, tokenizer.data, start.data, reward_model, stop_ids, context.seed),
         rates=RATES,

@@ -125,7 +125,7 @@ class Trainer:
         self.optimizers = build_optimizers(
             self.module, parameter_roles(self.module), plan, model.compute_dtype, self.lanes
         )
-        self.sampler = Sampler(objective.num_rows, plan.global_batch_size, plan.seed)
+        self.sampler = Sampler(objective.num_rows, plan.global_batch_size, plan.seed, objective.num_iterations)
         self.schedule = Schedule(
             plan.lr_scheduler, plan.num_steps, plan.warmup_steps, plan.decay_ratio, plan.final_learning_rate_ratio
         )
@@ -161,7 +161,7 @@ class Trainer:
                 validation = None
             if self.metrics and (last or validation is not None or step % self.pace.log_interval == 0):
                 self.metrics.write(step, figures | self.meter.read())
-            settled = self.objective.settled(step)
+            settled = step % self.objective.num_iterations == 0
             if last or (settled and (saving or stopping)):
                 self._save()
                 saved_at = time.monotonic()

@@ -6,8 +6,9 @@ permutation that is computed, not stored: a Feistel network over the next power 
 inside the range (Black and Rogaway 2002, "cycle walking"; fewer than two walks a row on average). Memory O(1),
 about 0.1 microseconds a row, and it can be inverted to ask which steps saw a row.
 
-A batch may straddle two epochs, so nothing is left over at an epoch's end. The rows of a step do not depend on
-the number of workers: worker r of w takes the r-th of w contiguous parts.
+A batch may straddle two epochs, so nothing is left over at an epoch's end; with `repeats` it forms so many steps
+in a row. The rows of a step do not depend on the number of workers: worker r of w takes the r-th of w contiguous
+parts.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ class Sampler:
     num_rows: int
     batch_size: int
     seed: int
+    repeats: int = 1
 
     def rows(self, step: int) -> Rows:
         """The rows of step `step`, the first being 1."""
         assert step >= 1
-        number = np.arange((step - 1) * self.batch_size, step * self.batch_size, dtype=np.int64)
+        batch = (step - 1) // self.repeats
+        number = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size, dtype=np.int64)
         epoch, position = np.divmod(number, self.num_rows)
         index = np.empty_like(position)
         for one in np.unique(epoch):
@@ -67,7 +70,8 @@ class Sampler:
         for one in np.unique(rows.epoch):
             chosen = rows.epoch == one
             position[chosen] = self._permutation(int(one)).backward(rows.index[chosen])
-        return np.unique((rows.epoch * self.num_rows + position) // self.batch_size + 1)
+        batch = np.unique((rows.epoch * self.num_rows + position) // self.batch_size)
+        return (batch[:, None] * self.repeats + np.arange(1, self.repeats + 1)).ravel()
 
     def _permutation(self, epoch: int) -> Permutation:
         return Permutation(self.num_rows, (self.seed, epoch))

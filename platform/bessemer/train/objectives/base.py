@@ -53,6 +53,8 @@ class Objective(Protocol):
 
     num_rows: int
     """Rows of one epoch."""
+    num_iterations: int
+    """Steps in a row that take the same rows; a run goes on from a checkpoint only where such a row ends."""
     num_validation_rows: int
     """Rows held out; 0 if there are none."""
     modules: nn.ModuleDict
@@ -78,9 +80,6 @@ class Objective(Protocol):
     def batch_measures(self) -> Measures:
         """Figures of the batch that `batch` made last, beside those of its loss."""
 
-    def settled(self, step: int) -> bool:
-        """Whether a run can go on after `step` from a checkpoint alone."""
-
     def state_dict(self) -> dict[str, Any]:
         """JSON values that a continued run needs; tensors belong in `modules`."""
 
@@ -90,14 +89,13 @@ class Objective(Protocol):
 class Stateless:
     """What most objectives have in common: nothing beside the model, and nothing to tell of a batch."""
 
+    num_iterations = 1
+
     def figures(self, measured: dict[str, float]) -> dict[str, float]:
         return measured
 
     def batch_measures(self) -> Measures:
         return {}
-
-    def settled(self, step: int) -> bool:
-        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {}
