@@ -135,8 +135,8 @@ def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, reposito
         "run", str(repository / "pipelines" / "domain" / "checkpoint.yaml"),
         f"base_model.path={checkpoint}", f"tokenizer.path={checkpoint}", "domain.paths=[manuals]",
         "general.paths=[documents]", f"domain.split={split}", f"general.split={split}", "clean.rules=[normalise]",
-        "domain_dedup.fuzzy=false", "adapt.max_seq_length=32", "adapt.learning_rate=3e-3", "adapt.num_epochs=null",
-        "adapt.max_steps=60", "adapt.global_batch_size=4", "evaluate.contamination=null", "num_workers=0",
+        "dedup.fuzzy=false", "adapt.max_seq_length=32", "adapt.learning_rate=3e-3", "adapt.global_batch_size=4",
+        "num_workers=0",
         f"storage_path={home.folder / 'adapted'}",
     )  # fmt: skip
     (scores,) = (home.folder / "adapted").glob("artifacts/evaluate/*/data/scores.json")

@@ -31,7 +31,7 @@ def corpora(make_artifact: Callable[..., Any]) -> dict[str, Artifact]:
                 {
                     "id": f"{name}-{part}-{number}", "text": name[0] * 100, "content_hash": "x",
                     "url": f"file:{part}-{number}", "source": name, "metadata": "{}",
-                    "split": "train" if number % 10 else "test",
+                    "split": "test" if number % 10 == 0 else "validation" if number % 10 == 5 else "train",
                 }
                 for number in range(count // 2)
             ]  # fmt: skip
@@ -57,10 +57,12 @@ def test_the_scarce_corpus_is_taken_whole_and_the_other_drawn_to_its_share(
     documents = read(artifact)
     train = documents.filter(pc.equal(documents["split"], "train"))
     sources = train["source"].to_pylist()
-    assert sources.count("domain") == 360
-    assert sources.count("general") == pytest.approx(120, abs=35)  # over three standard deviations of the drawing
-    held_out = documents.filter(pc.not_equal(documents["split"], "train"))
-    assert len(held_out) == sum(COUNTS.values()) // 10
+    assert sources.count("domain") == 320
+    assert sources.count("general") == pytest.approx(107, abs=35)  # over three standard deviations of the drawing
+    splits = [(row["source"], row["split"]) for row in documents.select(["source", "split"]).to_pylist()]
+    assert splits.count(("domain", "validation")) == 40
+    assert splits.count(("general", "validation")) < 40
+    assert splits.count(("general", "test")) == COUNTS["general"] // 10
     assert len(set(documents["id"].to_pylist())) == len(documents)
 
     ledger = pa.concat_tables(pq.read_table(path) for path in sorted(artifact.ledger.iterdir()))
@@ -68,7 +70,7 @@ def test_the_scarce_corpus_is_taken_whole_and_the_other_drawn_to_its_share(
     removed = ledger.filter(pc.equal(ledger["verdict"], "removed"))
     assert set(removed["rule"].to_pylist()) == {mix.RULE}
     assert pc.all(pc.greater_equal(removed["value"], removed["threshold"])).as_py()
-    assert draft.resolved["sampling_rates"] == {"domain": 1.0, "general": pytest.approx(120 / 2700)}
+    assert draft.resolved["sampling_rates"] == {"domain": 1.0, "general": pytest.approx(320 / 3 / 2400)}
 
 
 def test_the_drawing_follows_the_seed(corpora: dict[str, Artifact], make_artifact: Any, make_context: Any) -> None:
@@ -81,7 +83,15 @@ def test_the_drawing_follows_the_seed(corpora: dict[str, Artifact], make_artifac
 
 def test_shares_and_stages_belong_together(corpora: dict[str, Artifact], make_artifact: Any, make_context: Any) -> None:
     with pytest.raises(UsageError, match="`shares` names `domain`, `web`, and `from` `domain`, `general`"):
-        mixed(corpora, make_artifact, make_context(), {"domain": 1, "web": 1})
+        mix.check(mix.Config(shares={"domain": 1, "web": 1}), corpora)
+    mix.check(mix.Config(shares={"general": 1, "domain": 2}), corpora)
+
+
+def test_a_corpus_that_is_cut_for_want_of_another_is_told_of(
+    corpora: dict[str, Artifact], make_artifact: Any, make_context: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixed(corpora, make_artifact, make_context(), {"general": 3, "domain": 1}, "cut")
+    assert "only 40 % of `general` is taken, for there is too little of `domain`" in caplog.text
 
 
 @given(

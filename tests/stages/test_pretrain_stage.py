@@ -78,7 +78,9 @@ def train(
         draft.attempt = attempt
         settings = {name: value for name, value in (SETTINGS | changes).items() if value is not None}
         offered = inputs | ({"model": start} if start else {})
-        pretrain.run(Config.model_validate(settings), offered, draft, context or make_context())
+        config = Config.model_validate(settings)
+        pretrain.check(config, offered)
+        pretrain.run(config, offered, draft, context or make_context())
         return draft, seal
 
     return run

@@ -58,7 +58,7 @@ class Scorer:
             )
         failures = self([sample]).failures
         if failures:
-            raise InputError(failures[0], hint="mend it; it was called with one answer, before the training")
+            raise InputError(failures[0], hint="mend it; it was called with one answer, before anything else")
 
     def lacks(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
         """The first reward that cannot score answers to a prompt with this row, and the column that it would need."""

@@ -1,10 +1,10 @@
 """How well a model predicts held-out text: bits per byte, which does not depend on the tokenizer, and perplexity.
 
-The split's tokens are one stream, document after document. A window of L inputs (L is the model's context)
-predicts the L tokens after each; windows begin every `stride` tokens and score their last `stride` predictions, the
-first window all of its own. So every token but the stream's first is predicted once: with windows end to end
-(`stride` = L, the default and what validation does while training) from 1 to L tokens of text before it, L / 2 on
-average; with a smaller stride from at least L - stride.
+The split's tokens are one stream, document after document. A window of L inputs (L is the model's context, or
+`max_seq_length`) predicts the L tokens after each; windows begin every `stride` tokens and score their last `stride`
+predictions, the first window all of its own. So every token but the stream's first is predicted once: with windows end
+to end (`stride` = L, the default and what validation does while training) from 1 to L tokens of text before it, L / 2
+on average; with a smaller stride from at least L - stride.
 
 bits per byte = sum of nats / ln 2 / sum of UTF-8 bytes, perplexity = exp(mean nats), both over the targets that
 stand for text: special tokens, as the one that ends a document, have no bytes and are left out of every sum.
@@ -50,13 +50,14 @@ ITEMS_SCHEMA = pa.schema(
 def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
     """The scores, in all, by source and by host, and one row for each document with predicted text."""
     subject.check_tokens(store)
-    stride = task.stride or subject.context
-    if stride > subject.context:
+    length = min(task.max_seq_length or subject.context, subject.context)
+    stride = task.stride or length
+    if stride > length:
         raise UsageError(
-            f"`stride` is {stride}, and the model's context holds {subject.context} tokens",
-            hint="a longer stride would leave tokens out; choose at most the context",
+            f"`stride` is {stride}, and a window holds {length} tokens",
+            hint="a longer stride would leave tokens out; choose at most that",
         )
-    items = _by_document(task, subject, store, stride)
+    items = _by_document(task, subject, store, length, stride)
     if not len(items):
         raise NothingLeft(
             f"the split `{task.split}` of the tokens holds no text to predict",
@@ -86,7 +87,7 @@ def _scores(items: pa.Table, group: str | None) -> list[Score]:
     return [ratio_score("bits_per_byte", nats / math.log(2), sizes, group=group), exponential("perplexity", per_token)]
 
 
-def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, stride: int) -> pa.Table:
+def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length: int, stride: int) -> pa.Table:
     """Sums of nats, tokens and bytes over the predicted targets of each document that has any."""
     index = pa.concat_tables([INDEX_SCHEMA.empty_table(), *store.iter_rows(task.split)])
     wanted = np.ones(len(index), bool)
@@ -98,11 +99,11 @@ def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, stride:
                 hint=f"there are: {', '.join(sorted(index['source'].unique().to_pylist())[:20]) or 'none'}",
             )
     starts = index["start"].to_numpy()
-    windows = _windows_of(index.filter(pa.array(wanted)), store.num_tokens(task.split), subject.context, stride)
+    windows = _windows_of(index.filter(pa.array(wanted)), store.num_tokens(task.split), length, stride)
     windows = windows[_spread(len(windows), max(1, task.num_tokens // stride))]
     nats: Numbers = np.zeros(len(index))
     tokens, sizes = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
-    for places, targets, values in _predictions(task.split, subject, store, stride, windows):
+    for places, targets, values in _predictions(task.split, subject, store, length, stride, windows):
         document = np.searchsorted(starts, places, side="right") - 1
         counted = store.token_bytes[targets] > 0
         for sums, amounts in ((nats, values), (tokens, 1), (sizes, store.token_bytes[targets])):
@@ -131,21 +132,23 @@ def _spread(available: int, wanted: int) -> Integers:
 
 @torch.inference_mode()
 def _predictions(
-    split: str, subject: Subject, store: TokenStore, stride: int, windows: Integers
+    split: str, subject: Subject, store: TokenStore, length: int, stride: int, windows: Integers
 ) -> Iterator[tuple[Integers, Integers, Numbers]]:
     """(places in the split, targets, nats) of the targets that the windows score, batch by batch."""
-    total, length = store.num_tokens(split), subject.context
-    rows = max(1, BATCH_TOKENS // length)
+    total, rows = store.num_tokens(split), max(1, BATCH_TOKENS // length)
     for first in range(0, len(windows), rows):
         batch = windows[first : first + rows]
-        found = np.zeros((len(batch), length + 1), np.int64)
-        scored = np.zeros((len(batch), length), bool)
+        width = min(length, total - 1 - int(batch[0]) * stride)  # the last window may be short
+        found = np.zeros((len(batch), width + 1), np.int64)
+        scored = np.zeros((len(batch), width), bool)
         for row, number in enumerate(batch.tolist()):
             start = number * stride
-            count = min(length + 1, total - start)
+            count = min(width + 1, total - start)
             found[row, :count] = store.read(split, start, count)
             scored[row, 0 if number == 0 else length - stride : count - 1] = True
-        places = batch[:, None] * stride + np.arange(1, length + 1)
+        if not scored.any():
+            continue
+        places = batch[:, None] * stride + np.arange(1, width + 1)
         window = torch.from_numpy(found).to(subject.device)
         nats = subject.model(window[:, :-1], targets=window[:, 1:], reduction="none").double().cpu().numpy()
         yield places[scored], found[:, 1:][scored], nats[scored]

@@ -45,13 +45,16 @@ _COLUMNS = [
 
 def generation(task: Generation, subject: Subject, items: Sequence[GenerationItem]) -> Result:
     """Every metric of the task, in all and by group, and one row an item."""
+    check_rewards(task, items)
     prompts = [prompt_tokens(subject, item.preface, item.query) for item in items]
     room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
     completions = subject.complete(
         [prompt[-room:] for prompt in prompts], task.generation, is_conversation=task.apply_chat_template
     )
     texts = [subject.without_special(completion.text) for completion in completions]
-    rewarded = rewards(task, items, texts, [len(completion.tokens) for completion in completions])
+    ended = [completion.finish_reason == "stop" for completion in completions]  # by a token, as when rewards train
+    lengths = [len(completion.tokens) + stop for completion, stop in zip(completions, ended, strict=True)]
+    rewarded = rewards(task, items, texts, lengths)
     rows: list[dict[str, Any]] = []
     for item, prompt, completion, text, worth in zip(items, prompts, completions, texts, rewarded, strict=True):
         answer = extracted(task, text)
@@ -93,21 +96,31 @@ def extracted(task: Generation, completion: str) -> str:
     return (found[-1 if task.extract_last else 0] or "") if found else ""
 
 
+def check_rewards(task: Generation, items: Sequence[GenerationItem]) -> None:
+    """Scores an answer of nobody's, before any is written. Raises UsageError or InputError for what does not work."""
+    if task.rewards and items:
+        with Scorer(task.rewards) as scorer:
+            lacking = next((item for item in items if scorer.lacks(_row(item))), items[0])
+            scorer.check(Sample(lacking.query, "An answer.", 3, _row(lacking)))
+
+
+def _row(item: GenerationItem) -> dict[str, Any]:
+    return {"answer": item.references[0], **item.row}
+
+
 def rewards(
     task: Generation, items: Sequence[GenerationItem], texts: Sequence[str], lengths: Sequence[int]
 ) -> list[dict[str, float]]:
     """What the texts, of so many tokens, are worth: `reward` in all, and each reward by its name.
 
-    Raises UsageError or InputError for a reward that does not work, or cannot tell what one of them is worth.
+    Raises InputError for a reward that cannot tell what one of them is worth.
     """
     if not task.rewards or not items:
         return [{} for _ in items]
     samples = [
-        Sample(item.query, text, length, {"answer": item.references[0], **item.row})
-        for item, text, length in zip(items, texts, lengths, strict=True)
+        Sample(item.query, text, length, _row(item)) for item, text, length in zip(items, texts, lengths, strict=True)
     ]
     with Scorer(task.rewards) as scorer:
-        scorer.check(next((sample for sample in samples if scorer.lacks(sample.row)), samples[0]))
         scores = scorer(samples)
     unknown = sum(map(math.isnan, scores.rewards))
     if unknown:

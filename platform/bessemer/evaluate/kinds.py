@@ -49,9 +49,12 @@ class BitsPerByte(TaskSettings):
     """The sources whose documents are predicted; all if there are none."""
     num_tokens: PositiveInt = 1_048_576
     """Tokens to predict at most: evenly spread windows, or all there are."""
+    max_seq_length: PositiveInt | None = None
+    """Tokens of a window; all that the model sees if unset. For a model that sees more than it was trained with, or
+    than documents are long."""
     stride: PositiveInt | None = None
-    """Tokens from one window to the next; less than the model's context gives each token more of the text before
-    it, at the price of as many more passes. Windows stand end to end if unset, as in validation."""
+    """Tokens from one window to the next; fewer than a window has give each token more of the text before it, at the
+    price of as many more passes. Windows stand end to end if unset, as in validation."""
     metrics: tuple[Literal["bits_per_byte", "perplexity"], ...] = ("bits_per_byte", "perplexity")
     """The headlines."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,11 @@ MOST_CHARTS = 12
 CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Loss", ("train/loss", "validation/loss"), False),
     ("Bits per byte on held-out text", ("validation/bits_per_byte",), False),
-    ("Reward", ("train/reward", "validation/reward"), False),
+    (
+        "Reward of sampled answers, and of the likeliest to held-out prompts",
+        ("train/reward", "validation/reward"),
+        False,
+    ),
     (
         "Rewards of answers that were preferred, and of the others",
         ("train/rewards_chosen", "train/rewards_rejected"),
@@ -37,17 +42,24 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Distance from where the model began (KL, nats a token)", ("train/kl",), True),
     ("Tokens of an answer", ("train/completion_length",), True),
     (
-        "Answers cut off, groups without spread, length with reward (correlation)",
-        ("train/truncated_ratio", "train/zero_spread_ratio", "train/length_reward_correlation"),
+        "Answers cut off or without a reward, groups without spread, length with reward (correlation)",
+        (
+            "train/truncated_ratio",
+            "train/reward_failures",
+            "train/zero_spread_ratio",
+            "train/length_reward_correlation",
+        ),
         True,
     ),
+    ("Each reward, before weights", ("train/reward_*",), False),
     ("Between trainer and rollouts (nats a token)", ("train/logprob_gap",), True),
     ("Learning rate", ("train/learning_rate",), True),
     ("Gradient norm", ("train/grad_norm",), True),
     ("Tokens per second", ("throughput/tokens_per_second",), True),
     ("Share of the time spent waiting for data", ("throughput/data_wait_ratio",), True),
 ]
-"""Title, metrics in one chart, and whether its axis begins at zero. Other metrics follow, one chart each."""
+"""Title, metrics in one chart (`*` stands for any), and whether its axis begins at zero. Other metrics follow, one
+chart each."""
 UNDRAWN = {"train/tokens", "train/skipped_steps"}
 UNITS = {("pretrain", "Loss"): "Loss (nats a token)", ("finetune", "Loss"): "Loss (nats a token)"}
 """A chart's title where the stage says what is measured in what."""
@@ -221,7 +233,8 @@ def _charts(kind: str, curves: dict[str, Curve]) -> Iterator[Html]:
     last = max(step for curve in curves.values() for step, _ in curve)
     drawn = 0
     for title, names, zero in CHARTS:
-        series = [series for name in names if name in left for series in _series(name, left.pop(name))]
+        found = [name for pattern in names for name in fnmatch.filter(left, pattern)]
+        series = [series for name in found for series in _series(name, left.pop(name))]
         if series:
             drawn += 1
             shown = UNITS.get((kind, title), title)

@@ -3,14 +3,14 @@
 For data mixtures, and for replay: a model that learns a new domain forgets less of what it knew if some of that is read
 again beside it (Ibrahim et al. 2024, arXiv 2403.08763; a quarter is plenty, a twentieth helps already).
 
-No document is repeated. The mixture is as large as the scarcest stage allows; of every other, documents of the split
-`train` are drawn by a hash of seed and id, each by itself, so the shares come out as wished on average over many
-documents. Documents of the other splits all stay: `evaluate` tells sources apart.
+No document is repeated. The mixture is as large as the scarcest stage allows; of every other, documents of the splits
+`train` and `validation` are drawn by a hash of seed and id, each by itself, so the shares come out as wished on average
+over many documents. Those of `tune` and `test` all stay: `evaluate` tells sources apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RULE = "left_out_of_the_mixture"
+SAMPLED = ("train", "validation")
+"""Splits that are drawn from, so that validation, too, is of the mixture."""
+MOSTLY = 0.9
+"""A stage with the largest share that is not taken mostly is told of."""
 SMALL_BYTES = 256 << 20
 """Of Parquet: what one process reads and writes in some seconds."""
 
@@ -35,13 +39,18 @@ class Config(StageConfig):
     """How much of the bytes of training text each stage of `from` gives, by its name; of any sum."""
 
 
-def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    parts = {kind.partition("/")[2]: artifact.parts() for kind, artifact in inputs.items()}
-    if parts.keys() != config.shares.keys():
+def check(config: Config, inputs: Collection[str]) -> None:
+    """Raises UsageError unless every stage of `from` has a share, and no other."""
+    stages = [_stage(kind) for kind in inputs]
+    if {*stages} != config.shares.keys():
         raise UsageError(
-            f"`shares` names {_named(config.shares)}, and `from` {_named(parts)}",
+            f"`shares` names {_named(config.shares)}, and `from` {_named(stages)}",
             hint="give every stage of `from` a share, and no other",
         )
+
+
+def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    parts = {_stage(kind): artifact.parts() for kind, artifact in inputs.items()}
     units = [Unit(f"{name}-{part.stem}", (name, part)) for name in parts for part in parts[name]]
     if context.num_workers == "auto" and sum(unit.payload[1].stat().st_size for unit in units) < SMALL_BYTES:
         context = replace(context, num_workers=0)
@@ -52,6 +61,12 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     rates = sampling_rates(sizes, config.shares)
     for name, rate in rates.items():
         context.log.info("of the training text of `%s`, %.1f %% is taken", name, 100 * rate)
+    most, scarcest = max(config.shares, key=config.shares.__getitem__), max(rates, key=rates.__getitem__)
+    if rates[most] < MOSTLY:
+        context.log.warning(
+            "only %.0f %% of `%s` is taken, for there is too little of `%s`: give `%s` a smaller share, or more text",
+            100 * rates[most], most, scarcest, scarcest,
+        )  # fmt: skip
     draft.counts = document_units(
         units,
         partial(_Draw, rates, context.seed),
@@ -79,6 +94,11 @@ def sampling_rates(sizes: dict[str, int], shares: dict[str, float]) -> dict[str,
     return {name: shares[name] * largest / sizes[name] for name in sizes}
 
 
+def _stage(kind: str) -> str:
+    """The stage of an input, which is called `documents/<stage>`."""
+    return kind.partition("/")[2]
+
+
 def _named(names: Any) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -100,7 +120,7 @@ class _Count:
 
 @dataclass
 class _Draw:
-    """Keeps what is drawn, and what is held out. A unit is (stage, path)."""
+    """Keeps what is drawn, and what is not drawn from. A unit is (stage, path)."""
 
     rates: dict[str, float]
     seed: int
@@ -125,7 +145,7 @@ class _Draw:
 
         drawn = np.array([unit_interval("mix", str(self.seed), name) for name in batch["id"].to_pylist()])
         rates = batch["rate"].to_numpy()
-        kept = (drawn < rates) | pc.not_equal(batch["split"], "train").to_numpy()
+        kept = (drawn < rates) | pc.invert(pc.is_in(batch["split"], pa.array(SAMPLED))).to_numpy()
         ledger = ledger_table(
             batch["id"],
             batch["url"],
@@ -144,5 +164,6 @@ STAGE = Stage(
     many=("documents",),
     produces="documents",
     run=run,
+    check=check,
     seeded=True,
 )

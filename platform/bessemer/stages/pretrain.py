@@ -25,6 +25,7 @@ from bessemer.stages.training import (
     Job,
     TrainingConfig,
     TuningRates,
+    check_lora,
     check_tokenizer,
     dtype_facts,
     lora_facts,
@@ -61,6 +62,23 @@ class Config(ObjectiveSettings, TrainingConfig):
         return url
 
 
+def check(config: Config, inputs: Collection[str]) -> None:
+    """Raises UsageError for adapters of a new model, and for a new shape of one that is there."""
+    if "model" not in inputs:
+        if config.lora is not None:
+            raise UsageError(
+                "`lora` adapts a model that is there, and this one is new",
+                hint="name the model's stage in `from`, or leave `lora` out",
+            )
+        return
+    changes = config.model.model_fields_set
+    if "model" in config.model_fields_set and (not changes or changes - LENGTHENING):
+        raise UsageError(
+            "`model` describes a new model, and `from` names one to continue from",
+            hint="set `rope_theta` or `rope_scaling` alone, or leave the model's stage out of `from`",
+        )
+
+
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.tokens.store import TokenStore
     from bessemer.tokens.tokenizer import TokenizerFolder
@@ -76,6 +94,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if start is not None:
         check_tokenizer(start, store.vocab_size, inputs["tokenizer"].data)
     model = _model_config(config, store, start)
+    check_lora(config.lora, model)
     origin = pretraining_rates(inputs["model"]) if start is not None else None
     plan = resolve_pretraining(
         config,
@@ -83,7 +102,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         train_tokens=store.num_tokens("train"),
         seed=context.seed,
         objective=config.resolved() | lora_facts(config.lora),
-        auto_rates=None if start is None else RATES.of(config, model, origin, config.lora),
+        further=None if start is None else RATES.of(config, model, origin, config.lora),
     )
     if config.tokens_url and TokenStore.open(config.tokens_url).meta != store.meta:
         raise UsageError(
@@ -129,11 +148,6 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
     """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
     is_causal = config.objectives.keys() != {"masked"}
     if start is None:
-        if config.lora is not None:
-            raise UsageError(
-                "`lora` adapts a model that is there, and this one is new",
-                hint="name the model's stage in `from`, or leave `lora` out",
-            )
         try:
             shape = config.model.resolve(vocab_size=store.vocab_size, max_seq_length=config.max_seq_length)
             return shape.model_copy(update={"is_causal": is_causal})
@@ -146,11 +160,6 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 
     found = load_config(start)
     changes = {name: getattr(config.model, name) for name in config.model.model_fields_set}
-    if "model" in config.model_fields_set and (not changes or changes.keys() - LENGTHENING):
-        raise UsageError(
-            "`model` describes a new model, and `from` names one to continue from",
-            hint="set `rope_theta` or `rope_scaling` alone, or leave the model's stage out of `from`",
-        )
     if not changes and found.max_position_embeddings < config.max_seq_length:
         raise UsageError(
             f"the model to continue from sees {found.max_position_embeddings} tokens, and `max_seq_length` is "
@@ -172,9 +181,11 @@ def facts(config: Config, inputs: Collection[str]) -> dict[str, Any]:
     objective = {"objective": {"value": objectives or next(iter(config.objectives))}}
     if "model" in inputs:
         rule = f"{RATES.share:g} of what the model was pre-trained with; AdamW and {RATES.full:g} where that is unknown"
-        given = config.learning_rate
-        rate = {"value": given, "by": rule if given == "auto" else "the recipe"}
-        return {**objective, "learning_rate": rate, "dtype": dtype_facts(config)}
+        rule = f"AdamW and {RATES.lora:g}, for adapters" if config.lora else rule
+        rate = {"value": config.learning_rate, "by": rule if config.learning_rate == "auto" else "the recipe"}
+        length = {"value": config.num_tokens or "auto", "by": "the recipe" if config.num_tokens else "the corpus, once"}
+        once = {"num_tokens": length} if config.num_epochs is None and config.max_steps is None else {}
+        return {**objective, **once, "learning_rate": rate, "dtype": dtype_facts(config)}
     blocks = config.model.resolve(vocab_size=1, max_seq_length=config.max_seq_length)
     return {
         "parameters in blocks": {"value": blocks.num_parameters(embedding=False)},
@@ -194,5 +205,6 @@ STAGE = Stage(
     run=run,
     libraries=("torch",),
     seeded=True,
+    check=check,
     facts=facts,
 )

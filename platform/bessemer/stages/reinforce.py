@@ -234,7 +234,7 @@ def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
 
 STAGE = Stage(
     kind="reinforce",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     named=("reward_model",),

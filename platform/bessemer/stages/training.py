@@ -165,11 +165,7 @@ def tune(
     context: Context,
 ) -> None:
     """Trains `start` further, one pass over `num_rows` rows unless the settings say otherwise; `model` is its shape."""
-    if config.lora is not None and config.lora.r > model.hidden_size:
-        raise UsageError(
-            f"`r` of `lora` is {config.lora.r}, and the model is {model.hidden_size} wide",
-            hint=f"set it to at most {model.hidden_size}; usual are 8 to 256",
-        )
+    check_lora(config.lora, model)
     origin = pretraining_rates(start)
     plan = resolve(
         config,
@@ -302,6 +298,15 @@ def _model(job: Job, dtype: Any) -> Transformer:
     if job.lora is not None:
         add_adapters(model, job.lora, seed=job.plan.seed)
     return model
+
+
+def check_lora(lora: LoraSettings | None, model: ModelConfig) -> None:
+    """Raises UsageError where adapters would be larger than what they adapt."""
+    if lora is not None and lora.r > model.hidden_size:
+        raise UsageError(
+            f"`r` of `lora` is {lora.r}, and the model is {model.hidden_size} wide",
+            hint=f"set it to at most {model.hidden_size}; usual are 8 to 256",
+        )
 
 
 def lora_facts(lora: LoraSettings | None) -> dict[str, Any]:

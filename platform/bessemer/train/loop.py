@@ -307,12 +307,13 @@ class Trainer:
         )
 
     def _rewind(self, error: TrainingDiverged) -> None:
-        """Back to the newest checkpoint and on after the step that failed: its batch and those since are left out.
+        """Back to the newest checkpoint and on after the batch that failed: it and those since are left out.
 
         (PaLM, arXiv 2204.02311, section 5.1.) Which those are depends on when the checkpoint was made. Raises `error`
         where the plan does not say so, where there is no checkpoint, or after too many.
         """
-        failed, rewinds = self.progress.step + 1, self.progress.num_rewinds + 1
+        rewinds, iterations = self.progress.num_rewinds + 1, self.objective.num_iterations
+        failed = (self.progress.step // iterations + 1) * iterations  # the last step of its batch
         checkpoint = self.checkpoints.newest()
         if self.plan.on_divergence == "stop" or checkpoint is None or rewinds > MOST_REWINDS:
             raise error

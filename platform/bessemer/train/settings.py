@@ -46,7 +46,8 @@ class TrainSettings(Settings):
     vector_learning_rate: PositiveFloat | Auto = "auto"
     """Peak rate of the gains."""
     weight_decay: NonNegativeFloat | Auto = "auto"
-    """Decoupled decay of the hidden matrices, times their learning rate; nothing else decays."""
+    """Decoupled decay of the hidden matrices, times their learning rate; nothing else decays. `auto`: none where a
+    model is trained further."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's Nesterov momentum."""
     beta1: float = Field(0.9, ge=0, lt=1)
@@ -236,11 +237,12 @@ def resolve_pretraining(
     train_tokens: int,
     seed: int,
     objective: dict[str, Any],
-    auto_rates: AutoRates | None = None,
+    further: AutoRates | None = None,
 ) -> Plan:
-    """The plan of a pre-training on `train_tokens` tokens, of a new model unless `auto_rates` says otherwise.
+    """The plan of a pre-training on `train_tokens` tokens: of a new model, or with the rates of one that reads on.
 
-    Raises UsageError for sizes that do not fit together.
+    Left to the rules, a new model has the budget of its size, and one that reads on reads everything once. Raises
+    UsageError for sizes that do not fit together.
     """
     length = settings.max_seq_length
     if train_tokens <= length:
@@ -253,8 +255,8 @@ def resolve_pretraining(
         num_rows=train_tokens / length,
         seed=seed,
         objective=objective,
-        default_tokens=TOKENS_PER_PARAMETER * model.num_parameters(embedding=False),
-        auto_rates=auto_rates or partial(new_rates, settings.optimizer, model),
+        default_tokens=train_tokens if further else TOKENS_PER_PARAMETER * model.num_parameters(embedding=False),
+        auto_rates=further or partial(new_rates, settings.optimizer, model),
     )
 
 
