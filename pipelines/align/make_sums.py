@@ -12,6 +12,9 @@ MOST = 20
 OFF_BY = (0, 1, 1, 2, 2, 2, 3, 3)
 """One answer in eight is right, and two too many is the likeliest, so that a model without sampling is hardly right."""
 
+WRONG_BY = (-3, -2, -1, 1, 2, 3)
+"""In pairs: were the worse answers all too large, a reward model would learn that small is good, and PPO follow it."""
+
 
 def main():
     generator = random.Random(0)
@@ -24,10 +27,11 @@ def main():
     )
     write("about.jsonl", ({"question": f"{a} + {b}", "answer": str(answer)} for a, b, answer in about))
     write("sums.jsonl", ({"question": f"{a} + {b}", "answer": str(a + b)} for a, b in sums))
-    write("pairs.jsonl", (pair(a, b, answer) for a, b, answer in about if answer != a + b))
+    write("pairs.jsonl", (pair(a, b, generator.choice(WRONG_BY)) for a, b in sums for _ in range(18)))
 
 
-def pair(a, b, wrong):
+def pair(a, b, wrong_by):
+    wrong = a + b + (wrong_by if a + b + wrong_by >= 0 else -wrong_by)
     return {"prompt": f"{a} + {b}", "chosen": str(a + b), "rejected": str(wrong)}
 
 
