@@ -77,6 +77,17 @@ def test_a_model_is_aligned_with_its_own_answers(compete: Any, inputs: dict[str,
     assert share_of_red(draft.data) > 0.9 > share_of_red(inputs["model"].data)
 
 
+def test_a_reward_that_fails_on_a_batch_is_told_once_and_in_every_verdict(
+    compete: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "rewards.py"
+    file.write_text("def picky(completions):\n    assert len(completions) < 8, 'too many'\n    return [1.0]\n")
+    with pytest.raises(NothingLeft, match=f"{len(ROWS)} by `no_reward`"):
+        compete(rewards=[{"kind": "function", "file": str(file), "name": "picky"}])
+    why = f"the reward `picky` failed: AssertionError: too many (line 2 of `{file}`)"
+    assert [record.getMessage() for record in caplog.records] == [f"{len(ROWS)} prompts gave no pair: {why}"]
+
+
 def answer(reward: float, text: str = "yes", *, finished: bool = True) -> Answer:
     return Answer(text, np.array([1, 2]), finished, reward)
 

@@ -68,8 +68,11 @@ class Competition:
             return Unfit("no_column", f"`{column}`, which the reward `{label}` reads")
         return None
 
-    def answers(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
-        """The scored answers to each prompt; those of a prompt depend on its name and the seed alone."""
+    def answers(self, prompts: Sequence[Prompt]) -> tuple[list[list[Answer]], list[str]]:
+        """The scored answers to each prompt, and which rewards failed, in words.
+
+        The answers to a prompt depend on its name and the seed alone.
+        """
         ids = [self.template.prompt(prompt.messages) for prompt in prompts]
         asked = [
             rollouts.Prompt(int(unit_interval("pairs", prompt.name) * 2**53), tuple(tokens.tolist()))
@@ -91,24 +94,27 @@ class Competition:
                     found[p].append(Answer(prompt.reference[-1]["content"], whole[len(ids[p]) :], True))
         return self._scored(prompts, found)
 
-    def _scored(self, prompts: Sequence[Prompt], found: list[list[Answer]]) -> list[list[Answer]]:
+    def _scored(self, prompts: Sequence[Prompt], found: list[list[Answer]]) -> tuple[list[list[Answer]], list[str]]:
         samples = [
             Sample(prompt.messages[-1]["content"], answer.text, len(answer.ids), prompt.row)
             for prompt, answers in zip(prompts, found, strict=True)
             for answer in answers
         ]
-        rewards = iter(self.scorer(samples).rewards)
-        return [[Answer(a.text, a.ids, a.finished, next(rewards)) for a in answers] for answers in found]
+        scores = self.scorer(samples)
+        rewards = iter(scores.rewards)
+        scored = [[Answer(a.text, a.ids, a.finished, next(rewards)) for a in answers] for answers in found]
+        return scored, scores.failures
 
 
-def best_and_worst(answers: Sequence[Answer], min_margin: float) -> tuple[Answer, Answer]:
+def best_and_worst(answers: Sequence[Answer], min_margin: float, failures: Sequence[str] = ()) -> tuple[Answer, Answer]:
     """The pair with the greatest difference. Raises Unfit where there is none that teaches anything.
 
-    An answer without an end is never the better one: it would teach not to stop.
+    An answer without an end is never the better one: it would teach not to stop. `failures` are those of the rewards,
+    and say why no answer has one.
     """
     scored = [answer for answer in answers if not np.isnan(answer.reward) and len(answer.ids)]
     if not scored:
-        raise Unfit("no_reward", f"{len(answers)} answers")
+        raise Unfit("no_reward", "; ".join(failures) or f"the rewards gave none of {len(answers)} answers a number")
     ended = [answer for answer in scored if answer.finished and answer.text.strip()]
     if not ended:
         raise Unfit("never_ends", scored[0].text)

@@ -6,6 +6,7 @@ Every conversation that asks something has a verdict: a pair came of it, or the 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         unit_name="parts",
         schema=PREFERENCES,
     )
+    for why, number in _without_reward(draft.ledger).items():
+        context.log.warning("%d prompts gave no pair: %s", number, why)
     if not counts.documents_out:
         reasons = ", ".join(f"{number} by `{rule}`" for rule, number in counts.removed_by_rule.items())
         raise NothingLeft(
@@ -98,6 +101,19 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     draft.counts = counts
     draft.metrics["data/pairs"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
+
+
+def _without_reward(ledger: Path) -> Counter[str]:
+    """Why prompts have no reward, and how many each: the ledger knows it, whichever process asked them."""
+    import pyarrow.compute as pc
+
+    from bessemer.artifacts.documents import read_parquet
+
+    found: Counter[str] = Counter()
+    for part in sorted(ledger.glob("*.parquet")):
+        table = read_parquet(part, ["rule", "evidence"])
+        found.update(table.filter(pc.equal(table["rule"], "no_reward"))["evidence"].to_pylist())
+    return found
 
 
 def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
@@ -204,7 +220,8 @@ class _Worker:
         signals: dict[str, list[float | None]] = {name: [] for name in self.signals}
         unfit = [self.competition.unfit(prompt) for prompt in prompts]
         asked = [prompt for prompt, reason in zip(prompts, unfit, strict=True) if reason is None]
-        found = iter(self.competition.answers(asked) if asked else ())
+        answered, failures = self.competition.answers(asked) if asked else ([], [])
+        found = iter(answered)
         for row, prompt, reason in zip(rows, prompts, unfit, strict=True):
             if reason is not None:
                 verdicts.append(reason)
@@ -213,11 +230,12 @@ class _Worker:
                 continue
             answers = next(found)
             rewards = np.array([answer.reward for answer in answers])
-            signals["reward_mean"].append(float(np.nanmean(rewards)) if (~np.isnan(rewards)).any() else None)
-            signals["reward_spread"].append(float(np.nanmax(rewards) - np.nanmin(rewards)) if len(rewards) else None)
+            rewards = rewards[~np.isnan(rewards)]
+            signals["reward_mean"].append(float(rewards.mean()) if len(rewards) else None)
+            signals["reward_spread"].append(float(np.ptp(rewards)) if len(rewards) else None)
             signals["finished_ratio"].append(float(np.mean([answer.finished for answer in answers])))
             try:
-                best, worst = best_and_worst(answers, self.config.min_margin)
+                best, worst = best_and_worst(answers, self.config.min_margin, failures)
             except Unfit as reason:
                 verdicts.append(reason)
                 continue
