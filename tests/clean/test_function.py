@@ -46,7 +46,7 @@ def test_a_missing_function_or_file_is_named(file: str) -> None:
     with pytest.raises(InputError, match="no function `share_of_digit`") as caught:
         Function(file=file, name="share_of_digit").apply(Texts(["x"]))
     assert caught.value.hint == "did you mean `share_of_digits`?"
-    with pytest.raises(InputError, match="no Python file"):
+    with pytest.raises(InputError, match="no file"):
         Function(file=file + "x", name="f").apply(Texts(["x"]))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from bessemer.errors import InputError
 from bessemer.fingerprint import file_sha256
-from bessemer.recipe.functions import function_file
+from bessemer.recipe.functions import function_file, load_function
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,8 @@ def test_a_name_may_come_about_in_any_way(tmp_path: Path, text: str) -> None:
     [
         (None, "there is no file", "beside the recipe"),
         (b"def want(): pass", "there is no function `wanted`", "did you mean `want`?"),
+        (b"class Other:\n    def wanted(self): wanted = 1", "there is no function `wanted`", ""),
+        (b"other = [wanted for wanted in ()]", "there is no function `wanted`", ""),
         (b"\n\ndef wanted(:", "line 3 is no Python: invalid syntax", "names a Python file"),
         (b"\x00\xff", "is no Python", "names a Python file"),
     ],
@@ -46,3 +50,17 @@ def test_a_file_without_it_is_refused(tmp_path: Path, content: bytes | None, mes
         function_file(str(file), "wanted")
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("file_name", ["rewards.py", "rewards", "json.py"])
+def test_a_file_of_any_name_may_look_itself_up(tmp_path: Path, file_name: str) -> None:
+    """A `dataclass` whose annotations are texts finds its module in `sys.modules`; no other module is hidden."""
+    file = tmp_path / file_name
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "@dataclass\nclass Point:\n    x: float\n\n"
+        "def wanted(x):\n    return Point(x).x\n"
+    )
+    assert load_function(str(file), "wanted")(2.0) == 2.0
+    assert json.loads("2") == 2
+    assert sys.modules["json"] is json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 import multiprocessing
@@ -10,9 +9,11 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from bessemer.errors import InputError
+from bessemer.recipe.functions import load_function
 
 STARTING_SECONDS = 60.0
 """Time to start the process and to import the user's file, which may import much."""
@@ -91,7 +92,7 @@ def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
     """The child: loads the function and says whether that worked, then answers one request after the other."""
     sys.stdout = sys.stderr  # standard output is the program's own
     try:
-        function = _load(file, name)
+        function = load_function(file, name)
         connection.send((True, None))
         while True:
             count, columns = connection.recv()
@@ -101,20 +102,10 @@ def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
                 connection.send((False, _last_line(error, file)))
     except EOFError:
         return
+    except InputError as error:
+        connection.send((False, error.message))
     except BaseException as error:  # noqa: BLE001 likewise
         connection.send((False, _last_line(error, file)))
-
-
-def _load(file: str, name: str) -> Callable[..., Any]:
-    if not Path(file).is_file():
-        raise ImportError(f"there is no file `{file}`")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"`{file}` is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[..., Any] = getattr(module, name)
-    return found
 
 
 def _call(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> Any:

@@ -12,10 +12,7 @@ It must depend on the text alone. The file's content is part of the stage's fing
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -23,8 +20,7 @@ import numpy as np
 from bessemer.clean.rules import Broken, Findings, Rule
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
-from bessemer.errors import InputError
-from bessemer.recipe.problems import nearest
+from bessemer.recipe.functions import load_function
 from bessemer.recipe.settings import RecipeFile, execution
 
 
@@ -57,18 +53,3 @@ class Function(Rule):
         lowest = [] if self.min is None else [Broken(self.name, self.min, values < self.min)]
         highest = [] if self.max is None else [Broken(self.name, self.max, values > self.max)]
         return lowest + highest
-
-
-@cache
-def load_function(file: str, name: str) -> Callable[[str], float]:
-    """The function `name` of a Python file. Raises InputError where there is none."""
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise InputError(f"there is no Python file `{file}`", hint="set `file` of the rule `function` to one")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = getattr(module, name, None)
-    if not callable(found):
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise InputError(f"there is no function `{name}` in `{file}`", hint=nearest(name, names))
-    return found  # type: ignore[no-any-return]

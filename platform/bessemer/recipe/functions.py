@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from bessemer.errors import InputError
 from bessemer.fingerprint import file_sha256
@@ -15,12 +21,7 @@ def function_file(file: str, name: str) -> str:
 
     Raises InputError where there is no such file, where it is no Python, or where nothing in it has the name.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(
-            f"there is no file `{path}`, in which the function `{name}` should be",
-            hint="a relative `file` is looked for beside the recipe",
-        )
+    path = _existing(file, name)
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
@@ -33,10 +34,50 @@ def function_file(file: str, name: str) -> str:
     return file_sha256(path)
 
 
-def _names(tree: ast.Module) -> set[str]:
-    """What a module may bind; `*` where it imports whatever another has."""
+@cache
+def load_function(file: str, name: str) -> Callable[..., Any]:
+    """The function `name` of a file, which is run.
+
+    Raises InputError where there is no such file or function, and whatever the file itself raises. The module is in
+    `sys.modules`, where `dataclasses` and `pickle` look it up, under a name that hides no other module.
+    """
+    path = _existing(file, name)
+    module = ModuleType(re.sub(r"\W", "_", file))
+    module.__file__ = file
+    sys.modules[module.__name__] = module
+    exec(compile(path.read_bytes(), file, "exec", dont_inherit=True), vars(module))
+    found: Callable[..., Any] | None = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f"there is no function `{name}` in `{file}`", hint=nearest(name, names))
+    return found
+
+
+def _existing(file: str, name: str) -> Path:
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(
+            f"there is no file `{path}`, in which the function `{name}` should be",
+            hint="a relative `file` is looked for beside the recipe",
+        )
+    return path
+
+
+SCOPES = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda,
+    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
+)  # fmt: skip
+"""What binds names of its own, which are none of the module's."""
+
+
+def _names(module: ast.Module) -> set[str]:
+    """What a module may bind itself; `*` where it imports whatever another has."""
     found = set()
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [module]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, SCOPES):
+            waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
