@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,18 @@ def task(folder: Path, seat: Seat) -> str:
         raise InputError("a problem of worker 1", hint="mend it")
     dist.barrier()
     return "never"
+
+
+def test_a_controller_that_leaves_has_written_what_it_said() -> None:
+    text = (
+        "import atexit, logging, sys\nfrom logging.handlers import MemoryHandler\n"
+        "from bessemer.stages.controller import leave\n"
+        "atexit.register(leave)\n"
+        "logging.root.addHandler(MemoryHandler(9, target=logging.StreamHandler(sys.stdout)))\n"
+        "logging.warning('logged')\nsys.stdout.write('said')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert ended.stdout == "saidlogged\n"
 
 
 def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.LogCaptureFixture) -> None:
