@@ -148,6 +148,17 @@ def test_prompts_alone_are_taken_where_no_answer_is_asked_for(converse: Any, tun
         tune("none", rows=artifact)
 
 
+def test_a_plan_does_not_read_all_of_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bessemer.stages.rows.ROWS_TRIED", 3)
+    file = tmp_path / "rows.jsonl"
+    config = conversations.Config(paths=[str(file)])
+    file.write_text("{}\n" * 3)
+    with pytest.raises(InputError, match="none of 3 rows can be used"):
+        conversations.outside(config)
+    file.write_text("{}\n" * 4)
+    assert conversations.outside(config), "what the fourth row is, the run tells"
+
+
 def test_a_file_without_conversations_is_refused(converse: Any) -> None:
     with pytest.raises(NothingLeft, match="none of 2 rows can be used: 2 removed by `no_conversation`"):
         converse([{"text": "a page"}, {"text": "another"}])

@@ -55,10 +55,14 @@ class RowsConfig(StageConfig, FileSettings):
     """Rows of more tokens are removed (`too_long`); the stage that learns from them sees no more at once."""
 
 
+ROWS_TRIED = 10_000
+"""Rows that are read to find one with a meaning before anything runs, which should take a moment."""
+
+
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
     """The names, sizes and hashes of the files. Raises InputError where no row has a `meaning`, before anything runs.
 
-    It reads up to the first row that has one.
+    It reads up to the first row that has one, or `ROWS_TRIED`: whether any of more rows has one, `run` tells.
     """
     from bessemer.extract.inputs import describe, find_files
     from bessemer.extract.readers.rows import SUFFIXES, read_rows
@@ -67,7 +71,10 @@ def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
     files = find_files(config.paths)
     unfit: Counter[str] = Counter()
     first = ""
-    for record in (record for unit in _units(config) for piece in unit for record in read_rows(piece, config)):
+    records = (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
+    for number, record in enumerate(records):
+        if number == ROWS_TRIED:
+            return describe(files)
         try:
             meaning(_row(asdict(record)))
         except Unfit as reason:
