@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -71,23 +71,19 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         stop_ids=stop_ids,
         num_rows=count,
         objective={"name": name, **config.method.model_dump(mode="json")},
-        make_objective=_MakeObjective(config.method, parts, context.seed),
+        make_objective=partial(_objective, config.method, parts, context.seed),
         rates=RATES,
         draft=draft,
         context=context,
     )
 
 
-@dataclass(frozen=True)
-class _MakeObjective:
-    method: Method
-    parts: Sequence[Path]
-    seed: int
+def _objective(
+    method: Method, parts: Sequence[Path], seed: int, model: Transformer, workers: Workers, log: logging.Logger
+) -> Objective:
+    from bessemer.align.preferring import build
 
-    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
-        from bessemer.align.preferring import build
-
-        return build(self.method, self.parts, model, workers, seed=self.seed)
+    return build(method, parts, model, workers, seed=seed)
 
 
 def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> int:

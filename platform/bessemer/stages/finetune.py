@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from bessemer.stages.training import TuningConfig, TuningRates, check_start, tun
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
-    from bessemer.train.objectives.supervised import Supervised
+    from bessemer.train.objectives.base import Objective
     from bessemer.train.workers import Workers
 
 RATES = TuningRates(share=0.1, full=2e-5, lora=2e-4)
@@ -37,12 +37,13 @@ class Config(TuningConfig):
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.train.objectives.supervised import Supervised
+
     start, tokenizer, conversations = inputs["model"], inputs["tokenizer"], inputs["conversations"]
     model, stop_ids = check_start(config, start, tokenizer, conversations)
     parts = conversations.parts()
     _check_lengths(parts, config.max_seq_length)
-    make_objective = _MakeObjective(parts, config.max_seq_length, config.z_loss)
-    objective = make_objective.make()
+    objective = Supervised(parts, length=config.max_seq_length, z_loss=config.z_loss)
     if not objective.num_rows:
         raise NothingLeft(
             "no conversation of the split `tune` has an answer to learn from",
@@ -59,26 +60,19 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         stop_ids=stop_ids,
         num_rows=objective.num_rows,
         objective={"name": "supervised", "z_loss": config.z_loss},
-        make_objective=make_objective,
+        make_objective=partial(_objective, parts, config.max_seq_length, config.z_loss),
         rates=RATES,
         draft=draft,
         context=context,
     )
 
 
-@dataclass(frozen=True)
-class _MakeObjective:
-    parts: Sequence[Path]
-    length: int
-    z_loss: float
+def _objective(
+    parts: Sequence[Path], length: int, z_loss: float, model: Transformer, workers: Workers, log: logging.Logger
+) -> Objective:
+    from bessemer.train.objectives.supervised import Supervised
 
-    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Supervised:
-        return self.make()
-
-    def make(self) -> Supervised:
-        from bessemer.train.objectives.supervised import Supervised
-
-        return Supervised(self.parts, length=self.length, z_loss=self.z_loss)
+    return Supervised(parts, length=length, z_loss=z_loss)
 
 
 def _check_lengths(parts: Sequence[Path], max_seq_length: int) -> None:

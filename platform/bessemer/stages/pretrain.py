@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +116,12 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         settings=config,
         plan=plan,
         model=model,
-        make_objective=_MakeObjective(
-            plan, config.tokens_url or inputs["tokens"].data, inputs["tokenizer"].data, config.validation_tokens
+        make_objective=partial(
+            _objective,
+            plan,
+            config.tokens_url or inputs["tokens"].data,
+            inputs["tokenizer"].data,
+            config.validation_tokens,
         ),
         tokenizer=inputs["tokenizer"].data,
         stop_ids=(store.end_of_text_id,),
@@ -128,20 +132,22 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     train(job, draft, context)
 
 
-@dataclass(frozen=True)
-class _MakeObjective:
-    plan: Plan
-    tokens: Path | str
-    tokenizer: Path
-    validation_tokens: int
+def _objective(
+    plan: Plan,
+    tokens: Path | str,
+    tokenizer: Path,
+    validation_tokens: int,
+    model: Transformer,
+    workers: Workers,
+    log: logging.Logger,
+) -> Objective:
+    from bessemer.tokens.store import TokenStore
+    from bessemer.tokens.tokenizer import TokenizerFolder
+    from bessemer.train.objectives.build import build_objective
 
-    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
-        from bessemer.tokens.store import TokenStore
-        from bessemer.tokens.tokenizer import TokenizerFolder
-        from bessemer.train.objectives.build import build_objective
-
-        store, tokenizer = TokenStore.open(self.tokens), TokenizerFolder.open(self.tokenizer)
-        return build_objective(self.plan, store, tokenizer, validation_tokens=self.validation_tokens)
+    return build_objective(
+        plan, TokenStore.open(tokens), TokenizerFolder.open(tokenizer), validation_tokens=validation_tokens
+    )
 
 
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -104,77 +104,80 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         stop_ids=stop_ids,
         num_rows=len(questions) * config.method.num_iterations,
         objective={"name": "grpo" if config.grpo else "ppo", **config.method.model_dump(mode="json")},
-        make_objective=_MakeObjective(config, parts, tokenizer.data, start.data, reward_model, stop_ids, context.seed),
+        make_objective=partial(
+            _objective, config, parts, tokenizer.data, start.data, reward_model, stop_ids, context.seed
+        ),
         rates=RATES,
         draft=draft,
         context=context,
     )
 
 
-@dataclass(frozen=True)
-class _MakeObjective:
-    config: Config
-    parts: Sequence[Path]
-    tokenizer: Path
-    start: Path
-    reward_model: Path | None
-    stop_ids: tuple[int, ...]
-    seed: int
+def _objective(
+    config: Config,
+    parts: Sequence[Path],
+    tokenizer: Path,
+    start: Path,
+    reward_model: Path | None,
+    stop_ids: tuple[int, ...],
+    seed: int,
+    model: Transformer,
+    workers: Workers,
+    log: logging.Logger,
+) -> Reinforcing:
+    import copy
 
-    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Reinforcing:
-        import copy
+    from bessemer.align.reinforcing import Reinforcing
+    from bessemer.tokens.tokenizer import TokenizerFolder
 
-        from bessemer.align.reinforcing import Reinforcing
-        from bessemer.tokens.tokenizer import TokenizerFolder
+    method = config.method
+    watched = method.track_kl or isinstance(method, Ppo) or method.beta > 0
+    return Reinforcing(
+        method,
+        _questions(parts, tokenizer, "tune"),
+        _questions(parts, tokenizer, "validation"),
+        model=model,
+        reference=copy.deepcopy(model).requires_grad_(False) if watched else None,
+        critic=_critic(method, reward_model or start, model) if isinstance(method, Ppo) else None,
+        rollouts=_rollouts(config, stop_ids, model, workers),
+        score=_score(config, reward_model, workers),
+        tokenizer=TokenizerFolder.open(tokenizer),
+        workers=workers,
+        seed=seed,
+        log=log,
+    )
 
-        method = self.config.method
-        watched = method.track_kl or isinstance(method, Ppo) or method.beta > 0
-        return Reinforcing(
-            method,
-            _questions(self.parts, self.tokenizer, "tune"),
-            _questions(self.parts, self.tokenizer, "validation"),
-            model=model,
-            reference=copy.deepcopy(model).requires_grad_(False) if watched else None,
-            critic=self._critic(model) if isinstance(method, Ppo) else None,
-            rollouts=self._rollouts(model, workers),
-            score=self._score(workers),
-            tokenizer=TokenizerFolder.open(self.tokenizer),
-            workers=workers,
-            seed=self.seed,
-            log=log,
-        )
 
-    def _critic(self, model: Transformer) -> Transformer:
-        """A model that begins as the reward model, or as what is trained, and expects nothing yet."""
-        from bessemer.model.hub import load_config, load_model
+def _critic(method: Ppo, origin: Path, model: Transformer) -> Transformer:
+    """A model that begins as the one at `origin`, and expects nothing yet; it computes as `model` does."""
+    from bessemer.model.hub import load_config, load_model
 
-        origin = self.reward_model or self.start
-        critic = load_model(origin, config=load_config(origin).model_copy(update={"is_reward": True}))
-        critic.compute_dtype = model.compute_dtype
-        assert isinstance(self.config.method, Ppo)
-        critic.learning_rate_ratio = self.config.method.critic_learning_rate_ratio
-        return critic.to(model.embed_tokens.device)
+    critic = load_model(origin, config=load_config(origin).model_copy(update={"is_reward": True}))
+    critic.compute_dtype = model.compute_dtype
+    critic.learning_rate_ratio = method.critic_learning_rate_ratio
+    return critic.to(model.embed_tokens.device)
 
-    def _rollouts(self, model: Transformer, workers: Workers) -> Rollouts:
-        import copy
 
-        from bessemer.align.rollouts import RolloutSampler
-        from bessemer.stages.rollouts import RolloutActors
+def _rollouts(config: Config, stop_ids: tuple[int, ...], model: Transformer, workers: Workers) -> Rollouts:
+    import copy
 
-        if self.config.rollout_workers:
-            dtype = str(model.compute_dtype).removeprefix("torch.")
-            count, peers = self.config.rollout_workers, workers.size
-            return RolloutActors(count, model.config, self.config.lora, dtype, self.stop_ids, peers=peers)
-        return RolloutSampler(copy.deepcopy(model).requires_grad_(False), stop_ids=self.stop_ids)
+    from bessemer.align.rollouts import RolloutSampler
+    from bessemer.stages.rollouts import RolloutActors
 
-    def _score(self, workers: Workers) -> Score:
-        from bessemer.align.judging import Judge
-        from bessemer.align.scoring import Scorer
-        from bessemer.model.hub import load_model
+    if config.rollout_workers:
+        dtype = str(model.compute_dtype).removeprefix("torch.")
+        return RolloutActors(config.rollout_workers, model.config, config.lora, dtype, stop_ids, peers=workers.size)
+    return RolloutSampler(copy.deepcopy(model).requires_grad_(False), stop_ids=stop_ids)
 
-        scorer = ExitStack().enter_context(Scorer(self.config.rewards)) if self.config.rewards else None
-        judge = load_model(self.reward_model, device=workers.device) if self.reward_model else None
-        return Judge(scorer, judge, self.config.reward_model_weight)
+
+def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score:
+    from bessemer.align.judging import Judge
+    from bessemer.align.scoring import Scorer
+    from bessemer.model.hub import load_model
+
+    scorer = ExitStack().enter_context(Scorer(config.rewards)) if config.rewards else None
+    judge = load_model(reward_model, device=workers.device) if reward_model else None
+    return Judge(scorer, judge, config.reward_model_weight)
 
 
 def _questions(parts: Sequence[Path], tokenizer: Path, split: str) -> list[Question]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,22 +48,19 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         stop_ids=stop_ids,
         num_rows=count,
         objective={"name": "reward", "center_rewards_coefficient": coefficient},
-        make_objective=_MakeObjective(parts, coefficient),
+        make_objective=partial(_objective, parts, coefficient),
         rates=RATES,
         draft=draft,
         context=context,
     )
 
 
-@dataclass(frozen=True)
-class _MakeObjective:
-    parts: Sequence[Path]
-    center_rewards_coefficient: float
+def _objective(
+    parts: Sequence[Path], coefficient: float, model: Transformer, workers: Workers, log: logging.Logger
+) -> Objective:
+    from bessemer.align.rewarding import Rewarding
 
-    def __call__(self, model: Transformer, workers: Workers, log: logging.Logger) -> Objective:
-        from bessemer.align.rewarding import Rewarding
-
-        return Rewarding(self.parts, center_rewards_coefficient=self.center_rewards_coefficient)
+    return Rewarding(parts, center_rewards_coefficient=coefficient)
 
 
 STAGE = Stage(
