@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bessemer.align.rollouts import Prompt, RolloutSampler
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.settings import GenerationSettings
+from bessemer.model.config import ModelShape
 from bessemer.model.hub import load_model
 from bessemer.stages import conversations, finetune, preferences, reinforce, reward
 from bessemer.stages.rollouts import RolloutActors, check_room
@@ -43,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "dtype": "float32",
     "rewards": [{"kind": "exact_match", "column": "liked"}],
 }
+MODEL = ModelShape(hidden_size=64, num_hidden_layers=2).resolve(vocab_size=300, max_seq_length=64)
 GRPO = {"num_generations": 4, "max_completion_length": 8}
 PPO = {"num_generations": 4, "max_completion_length": 8}
 
@@ -176,11 +179,17 @@ def test_an_actor_that_dies_is_replaced_and_writes_the_same(inputs: dict[str, Ar
 def test_actors_that_would_wait_for_room_forever_are_refused(
     rollouts: int, training: Any, resources: dict[str, float], fits: bool
 ) -> None:
-    if fits:
-        check_room(rollouts, training, resources)
-    else:
-        with pytest.raises(UsageError, match="do not fit beside them"):
-            check_room(rollouts, training, resources)
+    resources["object_store_memory"] = 1 << 30
+    with nullcontext() if fits else pytest.raises(UsageError, match="do not fit beside them"):
+        check_room(rollouts, training, MODEL, resources)
+
+
+def test_weights_that_ray_would_write_to_disk_are_refused() -> None:
+    needed = 2 * 2 * 4 * MODEL.num_parameters()  # two training workers, each with old and new weights in 32 bits
+    check_room(1, 2, MODEL, {"CPU": 4, "object_store_memory": needed})
+    with pytest.raises(UsageError, match="to disk at every step") as caught:
+        check_room(1, 2, MODEL, {"CPU": 4, "object_store_memory": needed - 1})
+    assert f"`cluster.object_store_bytes` to {needed}" in caught.value.hint
 
 
 def test_several_rewards_are_recorded_apart(learn: Any) -> None:

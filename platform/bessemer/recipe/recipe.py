@@ -37,7 +37,8 @@ class ClusterSettings(Settings):
     shared_paths: list[str] = execution([])
     """Folders that every node of a remote cluster sees under the same path (NFS, a mounted bucket)."""
     object_store_bytes: int = execution(256 << 20, ge=80 << 20)
-    """Shared memory of a Ray started here; texts do not pass through it, so little is enough."""
+    """Shared memory of a Ray started here. Texts do not pass through it, so little is enough, except with
+    `rollout_workers`: their weights take 8 bytes a parameter for each training worker."""
 
 
 class TrackingSettings(Settings):

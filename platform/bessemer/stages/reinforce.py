@@ -94,7 +94,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         from bessemer.stages.workers import resolve_training_workers
 
         training = resolve_training_workers(context)
-        check_room(config.rollout_workers, training, context.start_ray().cluster_resources())
+        check_room(config.rollout_workers, training, model, context.start_ray().cluster_resources())
     parts = conversations.parts()
     tune(
         config,

@@ -1,8 +1,9 @@
 """Rollouts on Ray actors: answers are written beside the training, by as many processes as there is room for.
 
-Weights go through Ray's object store, in memory: one copy a node, whatever the number of actors, and none on disk. An
-actor that dies is started again and writes its share again: every call carries the weights, and an answer depends on
-its seed, so what comes of it is the same.
+Weights go through Ray's object store, in memory: one copy a node, whatever the number of actors. None goes to disk, as
+Ray would have it where the store is too small: `check_room` refuses that. An actor that dies is started again and
+writes its share again: every call carries the weights, and an answer depends on its seed, so what comes of it is the
+same.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.stages.workers import WorkerCount, cpu_share
+from bessemer.units import format_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +26,8 @@ CPUS = 0.1
 """That an actor takes where there are no GPUs: it works while its training worker waits."""
 DEATHS_FORGIVEN = 3
 """Of the actors in one batch of answers."""
+STORED_BYTES = 2 * 4
+"""Of a parameter in Ray's object store, for each training worker: the new weights come before the old ones go."""
 
 
 class RolloutActors:
@@ -130,8 +134,13 @@ class _Actor:
         return self._sampler.sample(prompts, num_generations=num_generations, settings=settings, seed=seed)
 
 
-def check_room(rollout_workers: int, training_workers: WorkerCount, resources: Mapping[str, float]) -> None:
-    """Raises UsageError where a cluster has no room for `rollout_workers` actors beside each training worker."""
+def check_room(
+    rollout_workers: int, training_workers: WorkerCount, model: ModelConfig, resources: Mapping[str, float]
+) -> None:
+    """Raises UsageError where a cluster has no room for `rollout_workers` actors beside each training worker.
+
+    Nor for the weights that these hand to them.
+    """
     most = max(1, training_workers if isinstance(training_workers, int) else training_workers[1])
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     training, each = (1.0, 1.0) if gpus else (cpu_share(cpus, training_workers), CPUS)
@@ -141,4 +150,12 @@ def check_room(rollout_workers: int, training_workers: WorkerCount, resources: M
             + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
             hint="lower `num_workers` or `rollout_workers`; with `rollout_workers` 0 each training worker writes its "
             "own answers",
+        )
+    needed, found = most * STORED_BYTES * model.num_parameters(), int(resources["object_store_memory"])
+    if needed > found:
+        raise UsageError(
+            f"the weights that rollout workers get need {format_bytes(needed)} of Ray's object store, which has "
+            f"{format_bytes(found)}: Ray would write them to disk at every step",
+            hint=f"set `cluster.object_store_bytes` to {needed} or more (`--object-store-memory` of a cluster's own "
+            "`ray start`), or `rollout_workers` to 0",
         )
