@@ -111,6 +111,11 @@ def test_a_tie_is_half_a_win() -> None:
     assert one(measured("a", [0, 0.5, 1, 1]), measured("b", [1, 0.6, 1, 0])).win_rate == (1 + 1 + 0.5 + 0) / 4
 
 
+def test_who_scores_less_wins_where_less_is_better() -> None:
+    found = one(measured("a", [1, 1, 1], metric="brier_score"), measured("b", [0, 0, 2], metric="brier_score"))
+    assert found.win_rate == pytest.approx(2 / 3)
+
+
 def test_nothing_to_compare() -> None:
     assert compare([], num_resamples=10, seed=0) == []
     assert compare([measured("a", [1, 2])], num_resamples=10, seed=0) == []

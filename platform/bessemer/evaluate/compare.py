@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet
-from bessemer.evaluate.measures import Measured
+from bessemer.evaluate.measures import LOWER_IS_BETTER, Measured
 from bessemer.evaluate.scores import Numbers
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -73,7 +73,7 @@ class Comparison:
     value_b: float
     difference: float
     win_rate: float
-    """The share of items on which `model_b` scores more, ties counting half."""
+    """The share of items on which `model_b` does better (scores less, where less is better), ties counting half."""
     standard_error: float
     low: float
     high: float
@@ -139,6 +139,7 @@ def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterat
     resampled = np.concatenate(drawn)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     errors = resampled.std(axis=0, ddof=1)
+    better = -1 if group[0].metric in LOWER_IS_BETTER else 1
     for i, (a, b) in enumerate(pairs):
         yield Comparison(
             task=a.task,
@@ -148,7 +149,7 @@ def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterat
             value_a=a.value,
             value_b=b.value,
             difference=float(observed[i]),
-            win_rate=float((np.sign(differences[:, i]).mean() + 1) / 2),
+            win_rate=float((better * np.sign(differences[:, i]).mean() + 1) / 2),
             standard_error=float(errors[i]),
             low=float(low[i]),
             high=float(high[i]),

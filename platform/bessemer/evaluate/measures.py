@@ -14,6 +14,12 @@ from bessemer.evaluate.scores import Numbers, Result, Score, ratio_score
 
 ALIASES = {"pct_stereotype": "acc"}
 """Metrics whose items have them under another name."""
+LOWER_IS_BETTER = {
+    *("bits_per_byte", "perplexity", "brier_score", "calibration_error"),
+    *("extraction_rate", "exposure", "personal_data_rate", "leak_rate"),
+    *("expected_maximum_toxicity", "toxicity_probability"),
+}
+"""Of all other metrics more is better, or, of those on bias, neither."""
 ROUNDING = 1e-9
 
 

@@ -422,7 +422,7 @@ class _Evaluate:
 
 STAGE = Stage(
     kind="evaluate",
-    version=3,
+    version=4,
     config=Config,
     consumes=("model",),
     many=("model",),
