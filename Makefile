@@ -48,8 +48,10 @@ bench: $(READY)  ## the figures: ours, the peer's, the ratio
 bench-train: $(READY)  ## training: speed and learning against peers, launching, saving, restarting (an hour)
 	$(BIN)/python -m tests.benchmarks train learning optimizers workers launch checkpoint restart gpu
 
-bench-align: $(READY)  ## alignment: steps, sums, generation, evaluation; peers need environments of their own
-	$(BIN)/python -m tests.benchmarks align generate evaluate
+bench-align: $(READY)  ## alignment: steps, sums, generation, evaluation (TRL=PYTHON LM_EVAL=PYTHON: peers' interpreters)
+	$(BIN)/python -m tests.benchmarks.bench_align $(if $(TRL),--peer $(TRL))
+	$(BIN)/python -m tests.benchmarks.bench_generate
+	$(BIN)/python -m tests.benchmarks.bench_evaluate $(if $(LM_EVAL),--peer $(LM_EVAL))
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
