@@ -40,6 +40,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a wrong type": (["tokenizer.vocab_size=many"], 2, "valid integer"),
     "a stage that is not there": (["evaluate.from=[train]"], 2, "no stage above it"),
     "a loop": (["ingest.from=[dedup]"], 2, "so there is no loop"),
+    "adapters of a new model": (["pretrain.lora={}"], 2, "stage `pretrain`: `lora` adapts a model that is there"),
     "a loss that is no number": (["pretrain.learning_rate=1e30", "pretrain.gradient_clip=null"], 1, "diverged"),
     "an input of a kind that is not consumed": (["pretrain.from=[ingest]"], 2, "does not consume documents"),
 }

@@ -150,7 +150,8 @@ def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, reposito
 
 
 def test_the_domain_recipe_begins_with_the_quickstart(repository: Path) -> None:
-    """So that whoever ran the quickstart has its first half already: alike but for the questions."""
+    """So that whoever ran the quickstart has its first half already: alike but for the questions. Both corpora are
+    cleaned by the same rules."""
     quickstart, domain = (
         load_recipe(repository / "pipelines" / name / "recipe.yaml", ()).stages for name in ("quickstart", "domain")
     )
@@ -159,3 +160,5 @@ def test_the_domain_recipe_begins_with_the_quickstart(repository: Path) -> None:
     assert [(e.name, e.config, e.sources) for e in domain[: len(shared)]] == [
         (e.name, e.config, e.sources) for e in shared
     ]
+    rules = {entry.name: entry.config for entry in domain if entry.kind == "clean"}
+    assert rules["domain_clean"] == rules["clean"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from bessemer import stages
 from bessemer.artifacts.store import Artifact, Store
-from bessemer.errors import ArtifactDamaged, UsageError
+from bessemer.errors import ArtifactDamaged, BessemerError, UsageError
 from bessemer.fingerprint import fingerprint, versions
 from bessemer.recipe import recipe as recipes
 from bessemer.recipe.problems import nearest
@@ -83,8 +83,13 @@ def _plan_stage(
     rerun: Collection[str],
 ) -> PlannedStage:
     stage = stages.load(entry.kind)
-    if stage.check:
-        stage.check(entry.config, entry.sources)
+    try:
+        if stage.check:
+            stage.check(entry.config, entry.sources)
+        outside = stage.outside(entry.config) if stage.outside else None
+    except BessemerError as error:
+        error.message = f"stage `{entry.name}`: {error.message}"
+        raise
     identity = {
         "stage": entry.kind,
         "version": stage.version,
@@ -92,7 +97,7 @@ def _plan_stage(
         "inputs": {kind: above[source].fingerprint for kind, source in sorted(entry.sources.items())},
         "libraries": versions(stage.libraries),
         "seed": recipe.settings.seed if stage.seeded else None,
-        "outside": stage.outside(entry.config) if stage.outside else None,
+        "outside": outside,
     }
     if stage.many:
         identity["order"] = list(entry.sources)
