@@ -89,3 +89,15 @@ def test_generation_hears_of_them(model: Transformer) -> None:
         logits = decoder.step(TOKENS[:, place], cache)
         cache.advance(1)
     torch.testing.assert_close(logits, model(TOKENS)[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_roles_cut_adapters_by_their_own_shape(model: Transformer) -> None:
+    """An adapter's `down` has r rows, unlike the block's own `down`."""
+    before = model.parameter_roles()
+    add_adapters(model, SETTINGS, seed=0)
+    roles = model.parameter_roles()
+    assert {name: role for name, role in roles.items() if name in before} == before
+    adapters = {name: p for name, p in model.named_parameters() if name not in before}
+    assert len(adapters) == 2 * 7 * 2
+    for name, parameter in adapters.items():
+        assert (roles[name].kind, roles[name].rows) == ("matrix", (len(parameter),)), name

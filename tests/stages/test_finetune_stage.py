@@ -19,7 +19,7 @@ from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
-from bessemer.model.config import ModelShape
+from bessemer.model.config import LoraSettings, ModelShape
 from bessemer.model.hub import load_model
 from bessemer.model.transformer import IGNORED, Transformer
 from bessemer.stages import conversations, finetune
@@ -215,11 +215,13 @@ def test_a_model_learns_to_answer_and_to_stop(converse: Any, tune: Any) -> None:
     assert storage.read_json(draft.data / "generation_config.json")["eos_token_id"][0] == 2
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_adapters_are_trained_alone_kept_apart_and_merged(
-    converse: Any, tune: Any, inputs: dict[str, Artifact]
+    converse: Any, tune: Any, inputs: dict[str, Artifact], optimizer: str
 ) -> None:
     _, rows = converse(ROWS, split={"validation": 0.1})
-    draft = tune("adapted", rows=rows, lora={"r": 4}, max_steps=40, embedding_learning_rate="auto")
+    settings = {"optimizer": optimizer, "max_steps": 40, "embedding_learning_rate": "auto"}
+    draft = tune("adapted", rows=rows, lora={"r": 4}, **settings)
     assert losses(draft)[40] < losses(draft)[1]
     assert {path.name for path in (draft.data / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors",
@@ -278,3 +280,5 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
     rows.manifest.inputs.pop("tokenizer")
     with pytest.raises(UsageError, match="no rule for its rate"):
         tune("muon", rows=rows, optimizer="muon", learning_rate="auto")
+    with pytest.raises(ValueError, match="`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`"):
+        finetune.Config(lora=LoraSettings(), optimizer="muon")

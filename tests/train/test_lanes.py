@@ -1,4 +1,4 @@
-"""Lanes: every row once, errors out, threads shared out."""
+"""Lanes compute every row once, raise errors, share threads, and add up gradients in the parameter's layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.train.lanes import Lanes, num_lanes, share_out
+from bessemer.train.lanes import Lanes, accumulated, num_lanes, share_out
 
 
 @given(rows=st.integers(0, 100), lanes=st.integers(1, 12), at_once=st.integers(1, 40))
@@ -47,3 +47,36 @@ def test_large_models_and_accelerators_have_one_lane():
     assert num_lanes(torch.device("cpu"), threads=8, rows=3, num_parameters=5_000_000) == 3
     assert num_lanes(torch.device("cpu"), threads=2, rows=16, num_parameters=200_000_000) == 1
     assert num_lanes(torch.device("cuda"), threads=2, rows=16, num_parameters=5_000_000) == 1
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        torch.arange(12.0).view(4, 3).T,
+        torch.arange(4.0).expand(3, 4),
+        torch.tensor(2.0).expand(3, 4),
+        torch.arange(48.0).view(6, 8)[::2, ::2],
+        torch.arange(12.0).view(3, 4),
+    ],
+    ids=["column-major", "repeated rows", "one number", "strided", "row-major"],
+)
+@pytest.mark.parametrize("parameter", [torch.zeros(3, 4), torch.zeros(4, 3).T], ids=["row-major", "column-major"])
+def test_gradients_add_up_in_the_layout_of_their_parameter(parameter, gradient):
+    expected, before = 2 * gradient, gradient.clone()
+    total = accumulated(parameter, None, gradient)
+    assert total.stride() == parameter.stride()
+    total = accumulated(parameter, accumulated(parameter, total, None), gradient)
+    assert total.stride() == parameter.stride()
+    assert torch.equal(total, expected)
+    assert torch.equal(gradient, before), "a gradient may belong to something else"
+    assert accumulated(parameter, None, None) is None
+
+
+def test_two_parameters_with_one_gradient_do_not_share_their_totals():
+    """`autograd.grad` returns the same tensor for both terms of a sum."""
+    one, other = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    totals = [None, None]
+    for _ in range(2):
+        found = torch.autograd.grad((one + other).sum(), [one, other])
+        totals = [accumulated(p, total, g) for p, total, g in zip((one, other), totals, found, strict=True)]
+    assert [total.tolist() for total in totals] == [[2.0] * 3] * 2

@@ -6,7 +6,7 @@ from small_language import PLAN, make_model
 from torch import nn
 
 from bessemer.model.transformer import ParameterRole
-from bessemer.train.optimizers import Muon, build_optimizers, orthogonalise, set_learning_rates
+from bessemer.train.optimizers import AdamW, Muon, build_optimizers, orthogonalise, set_learning_rates
 from bessemer.train.state import parameter_roles
 
 
@@ -83,3 +83,42 @@ def test_adamw_alone_updates_matrices_as_torch_does():
     )
     steps(reference, [other])
     assert torch.allclose(matrix, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["gradient", "state"])
+def test_adamw_refuses_a_tensor_that_is_laid_out_otherwise_than_its_parameter(wrong):
+    """The fused kernel for CPUs would pair its numbers with those of other places."""
+    parameter = nn.Parameter(torch.ones(4, 3))
+    optimizer = AdamW([parameter], fused=True)
+    steps(optimizer, [parameter], 1)
+    turned = torch.ones(3, 4).T
+    if wrong == "gradient":
+        parameter.grad = turned
+    else:
+        optimizer.state[parameter]["exp_avg"] = turned
+    with pytest.raises(AssertionError, match="laid out like the parameter"):
+        optimizer.step()
+
+
+def test_adamw_takes_any_strides_of_dimensions_of_size_one():
+    parameter = nn.Parameter(torch.ones(1, 4))
+    parameter.grad = torch.ones(4, 1).T
+    assert parameter.grad.stride() != parameter.stride()
+    AdamW([parameter], lr=0.1, fused=True, weight_decay=0.0).step()
+    assert torch.allclose(parameter, torch.full((1, 4), 0.9))
+
+
+@pytest.mark.parametrize("layout", ["gradient", "parameter"])
+def test_muon_reads_tensors_by_their_strides(layout):
+    start = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    plain = nn.Parameter(start.clone())
+    other = nn.Parameter(start.T.contiguous().T if layout == "parameter" else start.clone())
+    ours = Muon([{"params": [other], "rows": (4, 2)}], dtype=torch.float32)
+    theirs = Muon([{"params": [plain], "rows": (4, 2)}], dtype=torch.float32)
+    for seed in range(3):
+        gradient = torch.randn(6, 4, generator=torch.Generator().manual_seed(seed))
+        plain.grad = gradient
+        other.grad = gradient.T.contiguous().T if layout == "gradient" else gradient
+        ours.step()
+        theirs.step()
+    assert torch.allclose(other, plain, atol=1e-6)

@@ -198,16 +198,17 @@ class Transformer(nn.Module):
         """The role of every parameter, by its name in `named_parameters`."""
         roles = {}
         for name, parameter in self.named_parameters():
-            last = name.rpartition(".")[2]
+            owner, _, last = name.rpartition(".")
+            module = self.get_submodule(owner)
             if name == "embed_tokens":
                 roles[name] = ParameterRole("embedding")
             elif name in ("lm_head", "score"):
                 roles[name] = ParameterRole("head")
             elif parameter.ndim == 1:
                 roles[name] = ParameterRole("vector")
-            elif last in FUSED:
-                roles[name] = ParameterRole("matrix", self.blocks()[0].rows(last))
-            else:
+            elif isinstance(module, Block):
+                roles[name] = ParameterRole("matrix", module.rows(last))
+            else:  # an adapter's, which is one map
                 roles[name] = ParameterRole("matrix", (parameter.shape[0],))
         ratio = self.learning_rate_ratio
         return {name: replace(role, rate_ratio=ratio) for name, role in roles.items()} if ratio != 1 else roles

@@ -237,7 +237,7 @@ def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
 
 STAGE = Stage(
     kind="reinforce",
-    version=3,
+    version=4,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     named=("reward_model",),

@@ -65,7 +65,7 @@ def _objective(
 
 STAGE = Stage(
     kind="reward",
-    version=1,
+    version=2,
     config=Config,
     consumes=("model", "preferences", "tokenizer"),
     produces="reward_model",

@@ -64,6 +64,14 @@ class TuningConfig(TrainingConfig):
     decay_ratio: float = Field(1.0, ge=0, le=1)
     """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
 
+    @model_validator(mode="after")
+    def _check_rate_of_adapters(self) -> Self:
+        if self.lora is not None and self.optimizer == "muon" and self.learning_rate == "auto":
+            raise ValueError(
+                "`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`, or use `adamw`"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class TuningRates:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 MOST_GRADIENT_NUMBERS = 2**27
 """Gradient numbers in all lanes together: 512 MiB in fp32."""
@@ -60,3 +61,18 @@ def share_out(rows: int, lanes: int, at_once: int) -> list[list[slice]]:
         first, last = rows * lane // lanes, rows * (lane + 1) // lanes
         shares.append([slice(start, min(start + at_once, last)) for start in range(first, last, at_once)])
     return [share for share in shares if share]
+
+
+def accumulated(parameter: Tensor, total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
+    """`total` plus `gradient`, in memory that nothing else uses and that is laid out like `parameter`.
+
+    `total` is None before the first gradient and is changed in place afterwards; a `gradient` of None is zero.
+
+    `torch.autograd.grad` returns a gradient in any layout, and may return one tensor for two parameters. `backward`
+    copies in those cases, so gradients that are taken with `grad` need the same care.
+    """
+    if gradient is None:
+        return total
+    if total is None:
+        return torch.empty_like(parameter).copy_(gradient)
+    return total.add_(gradient)

@@ -31,7 +31,7 @@ from bessemer.model.memory import BoundedMemory
 from bessemer.model.transformer import Transformer
 from bessemer.train.ahead import Ahead
 from bessemer.train.checkpoint import Checkpoint, Checkpoints
-from bessemer.train.lanes import Lanes, share_out
+from bessemer.train.lanes import Lanes, accumulated, share_out
 from bessemer.train.meter import Meter
 from bessemer.train.metrics import MetricsLog
 from bessemer.train.objectives.base import Batch, Measures, Objective
@@ -253,14 +253,14 @@ class Trainer:
 
             def backward(loss: Tensor) -> None:
                 found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-                gradients[:] = map(_added, gradients, found)
+                gradients[:] = map(accumulated, self.parameters, gradients, found)
 
             return gradients, [self._forward(batch, part, backward) for part in share]
 
         results = self.lanes.map(in_lane, parts)
         for gradients, _ in results:
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = _added(parameter.grad, gradient)
+                parameter.grad = accumulated(parameter, parameter.grad, gradient)
         return [measures for _, found in results for measures in found]
 
     def _forward(self, batch: Batch, part: slice, backward: Callable[[Tensor], Any]) -> Measures:
@@ -360,10 +360,6 @@ class Trainer:
 
     def _settled(self) -> dict[str, Any]:
         return self.plan.to_json() | {"dtype": str(self.model.compute_dtype).removeprefix("torch.")}
-
-
-def _added(total: Tensor | None, more: Tensor | None) -> Tensor | None:
-    return more if total is None else total if more is None else total.add_(more)
 
 
 def _seed_of(*numbers: int) -> int:

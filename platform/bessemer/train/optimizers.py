@@ -67,7 +67,7 @@ def build_optimizers(
     if muon:
         built.append(Muon(muon, momentum=plan.momentum, dtype=dtype, lanes=lanes))
     if adamw:
-        built.append(torch.optim.AdamW(adamw, betas=(plan.beta1, plan.beta2), eps=1e-10, fused=True))
+        built.append(AdamW(adamw, betas=(plan.beta1, plan.beta2), eps=1e-10, fused=True))
     return built
 
 
@@ -75,6 +75,29 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW, for gradients and state that are laid out in memory like their parameters.
+
+    The fused kernel for CPUs reads all of them in memory order and ignores their strides, so another layout pairs each
+    number with the gradient of another one (seen in torch 2.13). The kernel for GPUs refuses other layouts.
+    """
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                for tensor in (parameter.grad, *self.state.get(parameter, {}).values()):
+                    if tensor is not None and tensor.ndim:  # the number of steps has no dimension
+                        assert _layout(tensor) == _layout(parameter), "AdamW needs tensors laid out like the parameter"
+        super().step()
+
+
+def _layout(tensor: Tensor) -> list[tuple[int, int]]:
+    """The size and stride of each dimension; those of size 1 have no layout."""
+    piece = local(tensor)
+    return [(size, stride) for size, stride in zip(piece.shape, piece.stride(), strict=True) if size > 1]
 
 
 class _Map(NamedTuple):

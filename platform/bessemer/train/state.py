@@ -46,7 +46,10 @@ def whole_parameters(module: nn.Module) -> dict[str, Tensor]:
 def create_optimizer_state(
     module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], checkpoint: Checkpoint
 ) -> None:
-    """Gives fresh optimizers the empty state that `checkpoint` will fill: one like its parameter, or a scalar."""
+    """Gives fresh optimizers the empty state that `checkpoint` will fill, on the devices of their parameters.
+
+    State has the shape of its parameter, or none: a count of steps, which fused optimizers need on the same device.
+    """
     owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     parameters = dict(module.named_parameters())
     for stored, shape in checkpoint.shapes().items():
@@ -55,4 +58,5 @@ def create_optimizer_state(
         parameter = parameters.get(name)
         if kind == "optimizer" and parameter is not None and parameter in owners:
             like = parameter.shape == shape
-            owners[parameter].state[parameter][key] = torch.zeros_like(parameter) if like else torch.zeros(shape)
+            empty = torch.zeros_like(parameter) if like else torch.zeros(shape, device=parameter.device)
+            owners[parameter].state[parameter][key] = empty
