@@ -15,7 +15,7 @@ from bessemer.model.transformer import IGNORED, Transformer
 SETTINGS = GenerationSettings(temperature=0.8, top_p=1.0, max_new_tokens=20)
 STOP = 7
 SLIDING = {"sliding_window": 5, "full_attention_interval": 2}
-PROMPTS = [Prompt(3, (5, 9, 11)), Prompt(8, (1, 2, 3, 4, 5, 6, 8, 9, 10)), Prompt(9, (30,))]
+PROMPTS = [Prompt(3, (5, 9, 11), (3,)), Prompt(8, (1, 2, 3, 4, 5, 6, 8, 9, 10), (8,)), Prompt(9, (30,), (9,))]
 
 
 def random_model(dtype: torch.dtype = torch.float32, **changes: Any) -> Transformer:
@@ -113,10 +113,11 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch() -> None:
     ]
 
 
-def test_seed_prompt_number_and_generation_give_other_answers() -> None:
+def test_seed_key_and_generation_give_other_answers() -> None:
+    """A prompt may be asked twice in a call, with two keys."""
     model = random_model()
     sampler = RolloutSampler(model, stop_ids=())
-    same_text = [Prompt(number, (5, 9)) for number in (1, 2)]
+    same_text = [Prompt(7, (5, 9), key) for key in ((0, 7), (1, 7))]
     answers = [
         rollout.tokens
         for seed in (1, 2)

@@ -53,6 +53,21 @@ def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) 
     }
 
 
+def test_every_sample_of_every_item_has_its_own_random_numbers(subject: Subject, tmp_path: Path) -> None:
+    """A prompt that occurs in two items does not get the same programs twice."""
+    (tmp_path / "programs.jsonl").write_text('{"prompt": "#"}\n' * 2)
+    task = Code(
+        kind="code",
+        dataset=str(tmp_path / "programs.jsonl"),
+        test="pass",
+        num_samples=2,
+        cpu_seconds=1,
+        generation=GenerationSettings(max_new_tokens=8, temperature=1, top_p=1),
+    )
+    found = code(task, subject, code_items(task)).items["completions"].to_pylist()
+    assert len({text for texts in found for text in texts}) == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

@@ -143,3 +143,11 @@ def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_pat
     for name, message in (("broken", "ValueError: no"), ("undecided", "cannot tell|None"), ("absent", "absent")):
         with pytest.raises(BessemerError, match=message):
             generation(task(generation=settings, rewards=[function | {"name": name}]), subject, items)
+
+
+def test_a_question_that_is_asked_twice_has_two_answers(subject: Subject) -> None:
+    """Each item has its own random numbers."""
+    items = [GenerationItem(str(n), None, "The reader", ("x",)) for n in range(3)]
+    sampled = GenerationSettings(temperature=1, top_p=1, max_new_tokens=8)
+    found = generation(task(generation=sampled), subject, items).items["completion"].to_pylist()
+    assert len(set(found)) == 3

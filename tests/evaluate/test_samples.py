@@ -35,6 +35,13 @@ def test_prompts_can_be_given(subject: Subject, store: TokenStore) -> None:
     ]
 
 
+def test_a_prompt_that_is_given_twice_has_two_samples(subject: Subject) -> None:
+    generation = GenerationSettings(max_new_tokens=8, temperature=1, top_p=1)
+    task = Samples(kind="samples", prompts=("The", "The"), generation=generation)
+    first, second = samples(task, subject, None).items["completion"].to_pylist()
+    assert first != second
+
+
 def test_short_documents_are_begun_in_their_middle(subject: Subject, store: TokenStore) -> None:
     (row,) = samples(TASK.model_copy(update={"prompt_tokens": 500, "num_samples": 1}), subject, store).items.to_pylist()
     assert row["prompt"]

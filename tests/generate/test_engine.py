@@ -73,6 +73,14 @@ def test_an_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator
     assert together == alone
 
 
+def test_one_setting_for_several_prompts_seeds_each_of_them(generator: Generator) -> None:
+    """Equal prompts get other answers; those of a prompt alone with that seed."""
+    settings = GenerationSettings(temperature=2, max_new_tokens=12, seed=6)
+    together = generator.generate(["for", "the", "for"], settings)
+    assert together[0] != together[2]
+    assert together[2] == generator.generate(["for"], settings.model_copy(update={"seed": 8}))[0]
+
+
 def test_a_stream_is_the_completion_in_pieces(generator: Generator) -> None:
     settings = GenerationSettings(temperature=1.5, top_p=1.0, max_new_tokens=40, seed=4)
     assert "".join(generator.stream("for", settings)) == generator.generate(["for"], settings)[0].text

@@ -82,7 +82,11 @@ def share_of_red(folder: Path) -> float:
     model, tokenizer = load_model(folder), TokenizerFolder.open(folder)
     template = ChatTemplate.of(tokenizer)
     prompts = [
-        Prompt(number, tuple(template.prompt([{"role": "user", "content": f"Which colour has the {thing}?"}]).tolist()))
+        Prompt(
+            number,
+            tuple(template.prompt([{"role": "user", "content": f"Which colour has the {thing}?"}]).tolist()),
+            (number,),
+        )
         for number, thing in enumerate(THINGS)
     ]
     found = RolloutSampler(model, stop_ids=template.stop_ids).sample(
@@ -155,7 +159,7 @@ def test_an_actor_that_dies_is_replaced_and_writes_the_same(inputs: dict[str, Ar
     stop_ids = ChatTemplate.of(TokenizerFolder.open(inputs["model"].data)).stop_ids
     actors = RolloutActors(2, model.config, None, "float32", stop_ids)
     actors.update(dict(model.named_parameters()))
-    prompts = [Prompt(number, (2, 40 + number, 41)) for number in range(5)]
+    prompts = [Prompt(number, (2, 40 + number, 41), (number,)) for number in range(5)]
     settings = GenerationSettings(max_new_tokens=6, temperature=1.0, top_p=1.0)
     before = actors.sample(prompts, num_generations=3, settings=settings, seed=1)
     assert [rollout.prompt.number for rollout in before] == [n for n in range(5) for _ in range(3)]

@@ -187,15 +187,18 @@ def test_two_workers_are_as_good_as_one(inputs: dict[str, Artifact], tmp_path: P
     file = tmp_path / "rewards.py"
     file.write_text(SCORES)
     scored = {"kind": "function", "file": str(file)}
-    some, none = (
-        Case("reinforce", {"grpo": ANSWERS | {"num_refills": 0}, "rewards": [scored | {"name": name}]})
-        for name in ("some", "none")
-    )
-    cases = CASES | {"grpo-some-unscored": some}
+    some, none = ([scored | {"name": name}] for name in ("some", "none"))
+    few = ANSWERS | {"num_refills": 0}
+    cases = CASES | {
+        f"grpo-some-unscored-{loss_type}": Case(
+            "reinforce", {"grpo": few | {"loss_type": loss_type, "beta": 0.05}, "rewards": some}
+        )
+        for loss_type in ("dapo", "grpo", "dr_grpo")
+    }
     for name, case in cases.items():
         tune(case, f"one-{name}", tmp_path, inputs)
     jobs = [(case, f"two-{name}", {}) for name, case in cases.items()]
-    on_two_workers(tmp_path, inputs, [*jobs, (none, "none", {})])
+    on_two_workers(tmp_path, inputs, [*jobs, (Case("reinforce", {"grpo": few, "rewards": none}), "none", {})])
     for name in cases:
         assert_alike(tmp_path / f"two-{name}", tmp_path / f"one-{name}")
     assert "no answer of a batch has a reward" in ended(tmp_path, "none")

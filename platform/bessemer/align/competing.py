@@ -71,12 +71,12 @@ class Competition:
     def answers(self, prompts: Sequence[Prompt]) -> tuple[list[list[Answer]], list[str]]:
         """The scored answers to each prompt, and which rewards failed, in words.
 
-        The answers to a prompt depend on its name and the seed alone.
+        The answers to a prompt depend only on its id and the seed.
         """
         ids = [self.template.prompt(prompt.messages) for prompt in prompts]
         asked = [
-            rollouts.Prompt(int(unit_interval("pairs", prompt.name) * 2**53), tuple(tokens.tolist()))
-            for prompt, tokens in zip(prompts, ids, strict=True)
+            rollouts.Prompt(place, tuple(tokens.tolist()), (int(unit_interval("pairs", prompt.name) * 2**53),))
+            for place, (prompt, tokens) in enumerate(zip(prompts, ids, strict=True))
         ]
         written = self.sampler.sample(
             asked, num_generations=self.num_generations, settings=self.settings, seed=self.seed

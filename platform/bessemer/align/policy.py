@@ -64,13 +64,15 @@ def policy_loss(
     max_completion_length: int | None = None,
     beta: float = 0.0,
     reference_logprobs: Tensor | None = None,
+    averaged: Tensor | None = None,
 ) -> Loss:
-    """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A) with r = policy / old policy, a token at a time.
+    """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A) with r = policy / old policy, per token.
 
     Log-probabilities are of the tokens drawn, [B, T]; advantages [B] or [B, T]. Proximal policy optimization (arXiv
     1707.06347, eq. 7); a higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` bounds r from
     above also where A < 0, which is the dual clip of arXiv 1912.09729 (usual: 3; above 1 + epsilon_high). `beta` weighs
-    the KL from the reference by `k3`. `dr_grpo` divides by `max_completion_length` a completion.
+    the KL from the reference by `k3`. `dr_grpo` divides by `max_completion_length` per completion. `averaged` [B] is
+    false for completions that the means of `grpo` and `dr_grpo` leave out; by default they count all B.
     """
     advantages = advantages[:, None] if advantages.ndim == 1 else advantages
     mask = mask.bool()
@@ -87,7 +89,7 @@ def policy_loss(
         losses = losses + beta * distance
         measures["kl"] = (distance.detach().sum(), tokens)
     losses = losses.masked_fill(~mask, 0.0)
-    completions = torch.tensor(float(len(mask)), device=mask.device)
+    completions = torch.tensor(float(len(mask)), device=mask.device) if averaged is None else averaged.sum().float()
     if loss_type == "dapo":
         return Loss(losses.sum(), tokens, measures)
     if loss_type == "grpo":

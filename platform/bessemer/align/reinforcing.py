@@ -1,15 +1,16 @@
-"""Learning from rewards: the model answers prompts itself, and answers that were worth more become likelier.
+"""Learning from rewards: the model answers prompts itself, and answers with a higher reward become likelier.
 
     weights to the rollouts  ->  answers with their log-probabilities  ->  rewards  ->  advantages  ->  one batch
 
-GRPO compares the answers to one prompt with each other; PPO asks a critic, a second model trained beside the first,
-what was to be expected. An answer depends on (seed, step, prompt, its number in the group) and the weights alone, so
-a run that was continued is the run that was not; and which prompt is asked in place of another depends on that other's
-row, so workers, who share out the prompts of a step, ask together what one would ask. With `num_iterations` updates a
-batch, a run is saved only where the next update begins with new answers.
+GRPO compares the answers to one prompt with each other. PPO compares an answer with the prediction of a critic, a
+second model trained next to the first. An answer depends only on the weights, the seed, the step, the prompt's row
+(epoch and index) and the answer's number in the group, so a continued run equals an uninterrupted one, and a prompt
+that occurs twice in a step gets other answers each time. The row also decides which prompt replaces a group without
+spread, so any number of workers asks the same prompts. With `num_iterations` updates per batch, a run is saved only
+before an update that begins with new answers.
 
-Rewards are watched for being hacked: beside the reward are recorded the distance from where the model began, the length
-of answers and how it goes with the reward, the share of answers that did not end, and that of groups without spread.
+To show rewards that are hacked, the log has next to the reward: the distance from the start, the length of answers and
+its correlation with the reward, the fraction of answers that did not end, and that of groups without spread.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ PASS_TOKENS = 8192
 """Of the passes without gradients."""
 HELD_OUT_PROMPTS = 256
 """Prompts that a measurement asks at most."""
+SMALLEST_WEIGHT = 1e-12
+"""Keeps the division of a step without any counted answer, whose loss is 0, defined; too small to change another."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class _Group:
     """Before weights, by the label of each reward."""
     failures: Sequence[str]
     """Of the rewards, when this group was scored among others."""
+    averaged: bool = True
+    """Whether the loss is a mean over these answers too."""
 
 
 class Reinforcing(Stateless):
@@ -142,22 +147,23 @@ class Reinforcing(Stateless):
             self._in_step = True
 
     def _experience(self, step: int, rows: Rows) -> dict[str, Tensor]:
-        kept = self._ask(step, 0, rows.index.tolist())
+        kept = self._ask(step, 0, rows, {place: int(number) for place, number in enumerate(rows.index)})
         asked = list(kept)
         if isinstance(self.method, Grpo):
             for refill in range(1, self.method.num_refills + 1):
                 if dull := [place for place, group in enumerate(kept) if not _has_spread(group)]:
-                    more = self._ask(step, refill, [self._another(step, rows, place, refill) for place in dull])
+                    others = {place: self._another(step, rows, place, refill) for place in dull}
+                    more = self._ask(step, refill, rows, others)
                     asked += more
                     for place, group in zip(dull, more, strict=True):
                         kept[place] = group
             kept = [group for group in kept if _has_spread(group)]
         self._check_rewarded(asked)
         self._told = _told(asked, self._total)
-        return self._laid_out(kept or [_uncounted(asked[0])])
+        return self._laid_out(kept or [_placeholder(asked[0])])
 
     def _another(self, step: int, rows: Rows, place: int, refill: int) -> int:
-        """The question that is asked instead of that in a row, on whichever worker the row is."""
+        """The number of the question that replaces a row's; it does not depend on the worker that has the row."""
         random = generator_of("refill", self._seed, step, rows.epoch[place], rows.index[place], refill)
         return int(random.integers(0, self.num_rows))
 
@@ -173,7 +179,8 @@ class Reinforcing(Stateless):
                 hint="mend the reward function; then run the same command again",
             )
 
-    def _ask(self, step: int, refill: int, numbers: Sequence[int]) -> list[_Group]:
+    def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[_Group]:
+        """The groups of the questions in `numbers`, which has a question's number for each place in `rows`."""
         method, count = self.method, self.method.num_generations
         settings = GenerationSettings(
             max_new_tokens=method.max_completion_length,
@@ -181,7 +188,10 @@ class Reinforcing(Stateless):
             top_k=method.top_k,
             top_p=method.top_p,
         )
-        prompts = [Prompt(number, self._questions[number].tokens) for number in numbers]
+        prompts = [
+            Prompt(number, self._questions[number].tokens, (int(rows.epoch[place]), int(rows.index[place])))
+            for place, number in numbers.items()
+        ]
         seed = int(generator_of("rollouts", self._seed, step, refill).integers(2**62))
         found = self._rollouts.sample(prompts, num_generations=count, settings=settings, seed=seed)
         scores = self._scores(found, self._questions)
@@ -217,24 +227,27 @@ class Reinforcing(Stateless):
             advantages = policy.group_advantages(rewards, count, scale_rewards=self.method.scale_rewards)
         trees: list[Tree] = []
         answers: list[list[tuple[Rollout, float, float]]] = []
+        averaged: list[bool] = []
         for number, group in enumerate(groups):
             gained = advantages[number * count : (number + 1) * count].tolist()
             for chunk in _chunks(list(zip(group.rollouts, gained, group.rewards.tolist(), strict=True))):
                 prompt = np.array(chunk[0][0].prompt.tokens, np.int64)
                 trees.append(Tree(prompt, [np.array(rollout.tokens, np.int64) for rollout, _, _ in chunk]))
                 answers.append(chunk)
+                averaged.append(group.averaged)
         batch, rows = lay_out(trees, ROW_TOKENS)
         shape = batch["targets"].shape
-        names = ("old_logprobs", "advantages", "rewards", "counted")
+        names = ("old_logprobs", "advantages", "rewards", "counted", "averaged")
         columns = {name: np.zeros(shape, np.float32) for name in names}
         for row, numbers in enumerate(rows):
             place = 0
-            for rollout, worth, reward in (answer for number in numbers for answer in answers[number]):
+            for number, (rollout, worth, reward) in ((n, answer) for n in numbers for answer in answers[n]):
                 here = slice(place, place + len(rollout.tokens))
                 columns["old_logprobs"][row, here] = rollout.sampling_logprobs
                 columns["advantages"][row, here], columns["rewards"][row, here] = worth, reward
                 left_out = self.method.mask_truncated_completions and rollout.finish_reason == "length"
                 columns["counted"][row, here] = not (left_out or np.isnan(reward))
+                columns["averaged"][row, here] = averaged[number]
                 place += len(rollout.tokens)
         batch |= {name: torch.from_numpy(column) for name, column in columns.items()}
         if self._reference is not None:
@@ -311,6 +324,7 @@ class Reinforcing(Stateless):
             max_completion_length=method.max_completion_length,
             beta=method.beta if isinstance(method, Grpo) else 0.0,
             reference_logprobs=column("reference_logprobs") if "reference_logprobs" in batch else None,
+            averaged=column("averaged")[:, 0],
         )
         counted, now = batch["counted"][keep], logprobs.detach()
         tokens, gap = counted.sum(), (now - batch["old_logprobs"][keep]).abs()
@@ -321,7 +335,7 @@ class Reinforcing(Stateless):
         if "reference_logprobs" in batch:
             distance = policy.kl(now, batch["reference_logprobs"][keep], "k3")
             measures["kl"] = ((distance * counted).sum(), tokens)
-        weight = found.weight.clamp_min(1e-6)  # where no answer counts there is nothing to divide
+        weight = found.weight.clamp_min(SMALLEST_WEIGHT)
         if isinstance(method, Grpo):
             return Loss(found.sum, weight, measures)
         values = by_answer_and_token(batch, self._values(batch))[there]
@@ -338,7 +352,7 @@ class Reinforcing(Stateless):
 
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
         likeliest = GenerationSettings(max_new_tokens=self.method.max_completion_length, temperature=1.0, top_k=1)
-        prompts = [Prompt(number, self._held_out[number].tokens) for number in batch["numbers"].tolist()]
+        prompts = [Prompt(number, self._held_out[number].tokens, (number,)) for number in batch["numbers"].tolist()]
         with self._lock:  # lanes measure side by side
             self._hand_over()
             found = self._rollouts.sample(prompts, num_generations=1, settings=likeliest, seed=self._seed)
@@ -350,9 +364,9 @@ def _has_spread(group: _Group) -> bool:
     return bool(policy.has_spread(group.rewards, len(group.rewards))[0])
 
 
-def _uncounted(group: _Group) -> _Group:
-    """The group without its rewards: a worker has something to compute on, and learns nothing from it."""
-    return replace(group, rewards=torch.full_like(group.rewards, torch.nan))
+def _placeholder(group: _Group) -> _Group:
+    """The group without rewards or weight: a worker without a useful group computes on it and learns nothing."""
+    return replace(group, rewards=torch.full_like(group.rewards, torch.nan), averaged=False)
 
 
 def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[Rollout, float, float]]]:

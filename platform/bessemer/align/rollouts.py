@@ -5,8 +5,8 @@
     sampler.update(dict(trained.named_parameters()))       # the next answers are those of the trained weights
 
 A prompt is read once for all its answers, whose caches begin as copies of the prompt's. An answer depends on the seed,
-the prompt's number and its own number in the group; what else is in the batch changes it by rounding at most (products
-of other shapes add up in another order, in bf16 up to a hundredth of a logit).
+the prompt's key and its own number in the group. The rest of the batch changes its logits by rounding at most: products
+of other shapes add up in another order, in bf16 up to a hundredth of a logit.
 
 Log-probabilities are of the token drawn under what the model says, and under the same divided by the temperature: the
 distribution that was sampled from, `top_k` and `top_p` left aside, which cut off what has little probability.
@@ -38,6 +38,9 @@ class Prompt:
 
     number: int
     tokens: tuple[int, ...]
+    key: tuple[int, ...]
+    """Non-negative numbers that seed its answers. Prompts of one call have distinct keys: equal keys give equal answers
+    to equal prompts."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class RolloutSampler:
         The seed of `settings` is not used, nor are its texts to stop at. Raises UsageError for a prompt that fills the
         model's context.
         """
+        assert len({prompt.key for prompt in prompts}) == len(prompts), "equal keys would give equal answers"
         assert settings.temperature > 0, "answers that are all the same teach nothing"
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].tokens))
         per_batch = max(1, MAX_ROWS // num_generations)
@@ -97,7 +101,7 @@ class RolloutSampler:
     ) -> list[Rollout]:
         whose = [(prompt, generation) for prompt in prompts for generation in range(num_generations)]
         each = [
-            settings.model_copy(update={"seed": _seed(seed, prompt.number, generation)}) for prompt, generation in whose
+            settings.model_copy(update={"seed": _seed(seed, *prompt.key, generation)}) for prompt, generation in whose
         ]
         batch = Batch(self._model, [prompt.tokens for prompt in prompts], each, self._decoder, copies=num_generations)
         tokens: list[list[int]] = [[] for _ in whose]
@@ -136,5 +140,5 @@ def _logprobs(logits: Tensor, tokens: list[int], temperature: float) -> list[tup
     return list(zip(plain, plain if temperature == 1 else at(rows / temperature), strict=True))
 
 
-def _seed(seed: int, prompt: int, generation: int) -> int:
-    return int(np.random.SeedSequence([seed, prompt, generation]).generate_state(1, np.uint64)[0])
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

@@ -40,9 +40,7 @@ def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
     count = task.num_samples
     room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
     prompts = [subject.generator.encode(item.prompt)[-room:] for item in items for _ in range(count)]
-    seeds = range(task.generation.seed, task.generation.seed + count)
-    settings = [task.generation.model_copy(update={"seed": seed}) for _ in items for seed in seeds]
-    written = [subject.without_special(one.text) for one in subject.complete(prompts, settings)]
+    written = [subject.without_special(one.text) for one in subject.complete(prompts, task.generation)]
     programs = [
         Program(f"{item.prompt}{text}\n{item.test}")
         for number, item in enumerate(items)

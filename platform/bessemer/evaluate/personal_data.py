@@ -51,10 +51,7 @@ def personal_data(
         assert store is not None, "checked before the model is loaded"
         subject.check_tokens(store)
         prompts = _beginnings(task, subject, store)
-    settings = [
-        task.generation.model_copy(update={"seed": task.generation.seed + number}) for number in range(len(prompts))
-    ]
-    texts = [completion.text for completion in subject.generator.generate(prompts, settings)]
+    texts = [completion.text for completion in subject.generator.generate(prompts, task.generation)]
     found = find(texts)
     holders = find_holders({value for values in found for _, value in values}, documents)
     rows: list[dict[str, Any]] = []

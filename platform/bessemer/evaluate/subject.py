@@ -68,9 +68,12 @@ class Subject:
         *,
         is_conversation: bool = False,
     ) -> list[Completion]:
-        """What the model writes after each prompt; in a conversation, until its template's stop tokens."""
+        """The completion of each prompt; in a conversation it ends at the stop tokens of the chat template.
+
+        One setting for all prompts counts its seed on from prompt to prompt.
+        """
         generator = self._chat_generator if is_conversation else self.generator
-        each = [settings] * len(prompts) if isinstance(settings, GenerationSettings) else settings
+        each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else settings
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         found: dict[int, Completion] = {}
         for start in range(0, len(order), MAX_BATCH_SIZE):

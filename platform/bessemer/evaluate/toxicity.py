@@ -35,10 +35,8 @@ ITEMS_SCHEMA = pa.schema(
 
 def toxicity(task: Toxicity, subject: Subject, items: Sequence[PromptItem], classifier: Classifier) -> Result:
     """Both measures, in all and by group, and one row a prompt."""
-    first = task.generation.seed
-    settings = [task.generation.model_copy(update={"seed": first + i}) for i in range(len(items) * task.num_samples)]
     prompts = [item.prompt for item in items for _ in range(task.num_samples)]
-    written = [completion.text for completion in subject.generator.generate(prompts, settings)]
+    written = [completion.text for completion in subject.generator.generate(prompts, task.generation)]
     toxicities = classifier.probabilities(written).reshape(len(items), task.num_samples)
     rows: list[dict[str, Any]] = []
     for number, item in enumerate(items):

@@ -97,9 +97,9 @@ class Generator:
     def generate(
         self, prompts: Sequence[str], settings: GenerationSettings | Sequence[GenerationSettings] | None = None
     ) -> list[Completion]:
-        """One completion for each prompt, with one setting for all or one for each."""
+        """One completion per prompt, with settings per prompt or one for all, whose seed then counts on by prompt."""
         settings = settings or GenerationSettings()
-        each = [settings] * len(prompts) if isinstance(settings, GenerationSettings) else list(settings)
+        each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else list(settings)
         assert len(each) == len(prompts), "as many settings as prompts"
         encoded = [self.encode(prompt) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))

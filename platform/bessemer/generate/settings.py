@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints
 
@@ -10,7 +10,7 @@ from bessemer.recipe.settings import Settings
 
 
 class GenerationSettings(Settings):
-    """One request's settings; equal settings and prompt give equal text, whatever else is in the batch."""
+    """One request's settings; equal settings and prompt give equal text, and the rest of the batch changes nothing."""
 
     max_new_tokens: PositiveInt = 128
     """Tokens to generate at most; the model's context may allow fewer."""
@@ -23,4 +23,8 @@ class GenerationSettings(Settings):
     stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
     """Texts that end the continuation; they are not part of it."""
     seed: NonNegativeInt = 0
-    """Where the random numbers begin."""
+    """Seeds the random numbers. Several requests with one setting use this seed, the next number, and so on."""
+
+    def counted(self, count: int) -> list[Self]:
+        """The settings of `count` requests, with seeds counted from `seed`, so that equal prompts get other answers."""
+        return [self.model_copy(update={"seed": self.seed + number}) for number in range(count)]

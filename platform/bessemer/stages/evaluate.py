@@ -422,7 +422,7 @@ class _Evaluate:
 
 STAGE = Stage(
     kind="evaluate",
-    version=4,
+    version=5,
     config=Config,
     consumes=("model",),
     many=("model",),

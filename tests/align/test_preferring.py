@@ -1,0 +1,89 @@
+"""KTO's estimate of the distance from the start: on answers to other prompts, with the weights before the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bessemer.align import preferring
+from bessemer.align.items import Items
+from bessemer.align.preferring import Thumbs
+from bessemer.align.settings import Kto
+from bessemer.align.trees import Tree
+from bessemer.model.config import ModelShape
+from bessemer.model.transformer import Transformer
+from bessemer.train.sampler import Rows
+from bessemer.train.workers import Workers
+
+ALONE = Workers(0, 1, torch.device("cpu"))
+COUNT = 6
+
+
+def tree(number: int) -> Tree:
+    random = np.random.default_rng(number)
+    return Tree(random.integers(0, 100, 3 + number % 3), (random.integers(0, 100, 2 + number % 4),))
+
+
+def model_of(seed: int) -> Transformer:
+    shape = ModelShape(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=16)
+    model = Transformer(shape.resolve(vocab_size=100, max_seq_length=32))
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.2, generator=generator)
+    return model
+
+
+@torch.no_grad()
+def logprob(model: Transformer, prompt: Tensor, answer: Tensor) -> float:
+    """log P(answer | prompt) by a plain forward pass."""
+    logits = model(torch.cat((prompt, answer))[None])[0, len(prompt) - 1 : -1]
+    return logits.log_softmax(-1).gather(1, answer[:, None]).sum().item()
+
+
+@pytest.fixture
+def thumbs(monkeypatch: pytest.MonkeyPatch) -> Thumbs:
+    """An objective whose model has left its start: it now has the weights of `model_of(2)`."""
+
+    def read(parts: list[Path], split: str) -> Items:
+        numbers = range(COUNT if split == "tune" else 0)
+        return Items(
+            [f"item {n}" for n in numbers], [tree(n) for n in numbers], np.array([n % 2 == 0 for n in numbers])
+        )
+
+    monkeypatch.setattr(preferring, "read_thumbs", read)
+    model = model_of(1)
+    made = Thumbs([], Kto(), model, ALONE, seed=3)
+    model.load_state_dict(model_of(2).state_dict())
+    return made
+
+
+def test_each_prompt_gets_the_answer_to_another(thumbs: Thumbs) -> None:
+    answers = {tuple(tree(n).answers[0].tolist()): n for n in range(COUNT)}
+    given = [answers[tuple(crossed.answers[0].tolist())] for crossed in thumbs._crossed]
+    assert all((crossed.prompt == tree(n).prompt).all() for n, crossed in enumerate(thumbs._crossed))
+    assert all(number != own for own, number in enumerate(given))
+    assert sorted(given) == list(range(COUNT))
+
+
+def test_the_distance_is_the_mean_over_crossed_answers(thumbs: Thumbs) -> None:
+    """Over the rows of the batch, and never below 0."""
+    numbers = [[0, 1], [2, 3], [4, 5], [0, 3, 5]]
+    distances = []
+    for chosen in numbers:
+        trees = [thumbs._crossed[n] for n in chosen]
+        pairs = [(torch.from_numpy(one.prompt), torch.from_numpy(one.answers[0])) for one in trees]
+        expected = np.mean([logprob(model_of(2), *pair) - logprob(model_of(1), *pair) for pair in pairs])
+        batch = thumbs.batch(1, Rows(np.zeros(len(chosen), int), np.array(chosen)))
+        assert batch["kl"].tolist() == pytest.approx([max(0.0, expected)] * len(batch["tokens"]), abs=1e-4)
+        distances.append(expected)
+    assert max(distances) > 0.1, "a distance of 0 would not show which answers were taken"
+
+
+def test_the_distance_is_part_of_the_loss(thumbs: Thumbs) -> None:
+    batch = thumbs.batch(1, Rows(np.zeros(3, int), np.array([0, 1, 2])))
+    near, far = (thumbs.loss(thumbs._model, dict(batch) | {"kl": torch.full((3,), kl)}) for kl in (0.0, 2.0))
+    assert near.sum != far.sum
