@@ -1,6 +1,8 @@
-"""Links as a browser sees them, and what pages ask of crawlers."""
+"""Links as a browser reads them, and the directives of pages for crawlers."""
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +99,81 @@ def test_a_charset_that_is_wrong_or_unknown_costs_no_link(charset: str | None) -
     encoding = "utf-16" if charset == "utf-16" else "utf-8"
     found = links(page("x", text="ü ß €").encode(encoding), charset=charset)
     assert found.followed == ["http://docs.test/a/x"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "header", "meta", "word", "query"),
+    [
+        ("gbk", "gb2312", None, "\u9555", "%E9F"),
+        ("gbk", None, "gb2312", "\u9555", "%E9F"),
+        ("cp949", None, "ks_c_5601-1987", "\ud56d\uad6c", "%C7%D7%B1%B8"),
+        ("big5hkscs", "big5-hkscs", None, "\u6e2f", "%B4%E4"),
+        ("cp932", "Shift_JIS", None, "\u2460\u6e2f", "%87%40%8D%60"),
+        ("cp932", None, "x-sjis", "\u8868", "%95%5C"),
+        ("euc_jp", None, "euc-jp", "\u6e2f", "%B9%C1"),
+        ("cp1251", "windows-1251", None, "\u043f\u043e\u0440\u0442", "%EF%EE%F0%F2"),
+        ("cp1252", "iso-8859-1", None, "caf\xe9\u2026", "caf%E9%85"),
+        ("utf-8", None, None, "\u043f\u043e\u0440\u0442", "%D0%BF%D0%BE%D1%80%D1%82"),
+        ("utf-8", None, "utf-8", "\u6e2f", "%E6%B8%AF"),
+        ("utf-8", "us-ascii", None, "caf\xe9", "caf%C3%A9"),
+        ("utf-16", None, None, "caf\xe9", "caf%C3%A9"),
+    ],
+)
+def test_links_and_directives_are_read_in_the_charset_of_the_page(
+    codec: str, header: str | None, meta: str | None, word: str, query: str
+) -> None:
+    """The path of a link is requested in UTF-8, its query in the page's charset, as the URL Standard says."""
+    declared = f'<meta charset="{meta}">' if meta else ""
+    html = (
+        f'<html><head><title>{word}</title>{declared}<meta name="robots" content="nofollow"></head>'
+        f'<body>{word}<a href="/{word}/?q={word}#{word}">1</a><a href="plain">2</a></body></html>'
+    )
+    found = links(html.encode(codec), charset=header)
+    path = quote(word.encode())
+    assert found.not_followed == [f"http://docs.test/{path}/?q={query}", "http://docs.test/a/plain"]
+    assert links(html.replace("nofollow", "noindex").encode(codec), charset=header).noindex
+
+
+def test_a_charset_decides_queries_alone() -> None:
+    html = '<meta charset="windows-1251"><base href="/\u043f/?x=\u043f"><a href="\u043f?q=&#1087;&amp;r=\u6e2f">x</a>'
+    assert links(html.encode("cp1251", "xmlcharrefreplace"), charset=None).followed == [
+        "http://docs.test/%D0%BF/%D0%BF?q=%EF&r=%26%2328207%3B"
+    ]
+    refresh = '<meta charset=gbk><meta http-equiv="refresh" content="0; url=/?q=\u6e2f">'
+    assert links(refresh.encode("gbk"), charset=None).refresh == "http://docs.test/?q=%B8%DB"
+
+
+@pytest.mark.parametrize(
+    ("head", "target"),
+    [
+        ('<noscript><meta http-equiv="refresh" content="0; url=/no-scripts"></noscript>', None),
+        ('<noscript><p><meta http-equiv="refresh" content="0; url=/no-scripts"></p></noscript>', None),
+        ('<noscript><img src=x></noscript><meta http-equiv="refresh" content="0; url=/new">', "http://docs.test/new"),
+        (
+            '<noscript><meta http-equiv="refresh" content="0; url=/no-scripts"></noscript>'
+            '<meta http-equiv="refresh" content="0; url=/new">',
+            "http://docs.test/new",
+        ),
+    ],
+)
+def test_a_refresh_for_browsers_without_scripts_is_not_a_redirect(head: str, target: str | None) -> None:
+    found = links(page("x", head=head))
+    assert (found.refresh, found.followed) == (target, ["http://docs.test/a/x"])
+
+
+@pytest.mark.parametrize("depth", [255, 3000, 50_000])
+def test_links_at_any_depth(depth: int) -> None:
+    """libxml2 ends the parse at 256 nested elements, or at 2048 if it builds a tree of a huge page."""
+    html = "<div>" * depth + '<a href="deep">x</a>' + "</div>" * depth + '<a href="after">x</a>'
+    assert links(html).followed == ["http://docs.test/a/deep", "http://docs.test/a/after"]
+
+
+@pytest.mark.parametrize("before", ["<html />", "\0", "<html lang='de'/>\x01"])
+def test_quirks_that_end_a_parse_early_cost_no_link(before: str) -> None:
+    found = links(
+        f'{before}<head><meta name="robots" content="noindex"></head><a href="x">x</a></html><a href="y">y</a>'
+    )
+    assert (found.followed, found.noindex) == (["http://docs.test/a/x", "http://docs.test/a/y"], True)
 
 
 @settings(deadline=None)

@@ -35,14 +35,6 @@ def test_limits_have_their_verdicts() -> None:
     assert refusal(b"<?xml version='1.0'?>") == "empty_text"
 
 
-def test_a_root_that_closes_itself_does_not_hide_the_page() -> None:
-    assert parse(b'<!doctype html>\n<html lang="en" />\n<body><p>text</p></body>').strip() == "text"
-
-
-def test_control_characters_are_not_in_the_way() -> None:
-    assert parse(b"\x00<p>a\x00b\x1f</p>") == "ab"
-
-
 @given(st.binary(max_size=400), st.sampled_from([b"", b"<html><body>", b"<table><tr><td", b"<!--", b"<script>"]))
 @settings(max_examples=150, deadline=None)
 def test_whatever_the_bytes_the_outcome_is_a_tree_or_a_reason(content: bytes, beginning: bytes) -> None:

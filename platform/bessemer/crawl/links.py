@@ -1,26 +1,29 @@
-"""What a page points to, and what it asks of crawlers.
+"""The links of a page, and its directives for crawlers.
 
-libxml2 reads anything that resembles HTML, in about a millisecond for 30 KB. Links come from `a`, `area`, frames and
-`link rel=canonical|next|prev|alternate`, relative to `base href`. Obeyed: `rel=nofollow`, `meta name=robots` and the
-`X-Robots-Tag` header (`noindex`, `nofollow`, `none`), also when addressed to our product token. A `meta` refresh
-within `REDIRECT_SECONDS` counts as a redirect, as search engines do; a later one is a link.
+The page is decoded as for its text (`artifacts.charset`); libxml2 parses it in about a millisecond per 30 KB. Links
+come from `a`, `area`, frames and `link rel=canonical|next|prev|alternate`, relative to `base href`, with queries in
+the page's charset. Obeyed: `rel=nofollow`, `meta name=robots` and the `X-Robots-Tag` header (`noindex`, `nofollow`,
+`none`), also if they are addressed to our product token. A `meta` refresh within `REDIRECT_SECONDS` counts as a
+redirect, as in search engines; a later one is a link. A refresh inside `noscript` is neither: it is for browsers
+without scripts.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lxml import etree
 
+from bessemer.artifacts.charset import decode
 from bessemer.crawl.urls import canonical_url
 
 MAX_LINKS = 10_000
 REDIRECT_SECONDS = 5.0
 
 _FOLLOWED_RELATIONS = {"canonical", "next", "prev", "previous", "alternate"}
+_WITH_LINKS = frozenset({"a", "area", "link", "base", "meta", "frame", "iframe"})
 _SKIPPED_SCHEMES = ("#", "mailto:", "javascript:", "data:", "tel:", "ftp:", "about:", "blob:", "file:", "sms:")
 _REFRESH = re.compile(r"\s*(\d{0,9}(?:\.\d*)?)\s*[;,\s]\s*(?:url\s*=\s*)?[\"']?\s*([^\"']*)", re.IGNORECASE)
 _SPACES = re.compile(r"[\t\r\n]+")
@@ -40,36 +43,34 @@ class Links:
 def find_links(
     payload: bytes, url: str, *, charset: str | None, token: str, headers: Iterable[tuple[str, str]] = ()
 ) -> Links:
-    """The links of an HTML page. Never raises: bytes that hold no HTML hold no links."""
+    """The links of an HTML page. Never raises: bytes without HTML have no links."""
     directives = robots_directives(headers, token)
-    root = _parse(payload, charset)
-    if root is None:
-        return Links([], [], noindex="noindex" in directives)
+    decoded = decode(payload, charset, markup=True)
     base, refresh = url, None
     hrefs: list[tuple[str, bool]] = []
     base_seen = False
-    for element in _elements(root):
-        get = element.get
-        if element.tag in ("a", "area"):
+    for tag, attributes, in_noscript in _elements(decoded.markup()):
+        get = attributes.get
+        if tag in ("a", "area"):
             hrefs.append((get("href", ""), _has_word(get("rel", ""), "nofollow")))
-        elif element.tag == "link":
+        elif tag == "link":
             if _FOLLOWED_RELATIONS & set(get("rel", "").lower().split()) and not _is_feed(get("type", "")):
                 hrefs.append((get("href", ""), False))
-        elif element.tag == "base":
+        elif tag == "base":
             if get("href") and not base_seen:
                 base_seen = True
-                base = canonical_url(_SPACES.sub("", get("href").strip()), url) or url
-        elif element.tag == "meta":
+                base = canonical_url(_SPACES.sub("", get("href", "").strip()), url, decoded.encoding) or url
+        elif tag == "meta":
             if get("name", "").strip().lower() in ("robots", token.lower()):
                 directives |= _words(get("content", ""))
-            elif get("http-equiv", "").strip().lower() == "refresh" and refresh is None:
+            elif get("http-equiv", "").strip().lower() == "refresh" and refresh is None and not in_noscript:
                 refresh = _REFRESH.match(get("content", ""))
         else:
             hrefs.append((get("src", ""), False))
     target = None
     if refresh and refresh[2].strip():
         if float(refresh[1].rstrip(".") or 0) <= REDIRECT_SECONDS:
-            target = canonical_url(refresh[2].strip(), base)
+            target = canonical_url(refresh[2].strip(), base, decoded.encoding)
         else:
             hrefs.append((refresh[2], False))
     nofollow = "nofollow" in directives
@@ -78,7 +79,7 @@ def find_links(
         href = _SPACES.sub("", href.strip())
         if not href or href[:11].lower().startswith(_SKIPPED_SCHEMES):
             continue
-        absolute = canonical_url(href, base)
+        absolute = canonical_url(href, base, decoded.encoding)
         if absolute is not None and absolute != url:
             found[absolute] = found.get(absolute, True) and (refused or nofollow)
     return Links(
@@ -89,10 +90,41 @@ def find_links(
     )
 
 
-def _elements(root: etree._Element) -> Iterator[etree._Element]:
-    """Since libxml2 2.14, what stands behind `</html>` becomes a sibling of the root."""
-    for part in (root, *root.itersiblings(etree.Element)):
-        yield from part.iter("a", "area", "link", "base", "meta", "frame", "iframe")
+_Element = tuple[str, Mapping[str, str], bool]
+"""Tag, attributes, and whether the element is inside `noscript`."""
+
+
+def _elements(content: bytes) -> list[_Element]:
+    """The elements that have links or directives. Events instead of a tree: libxml2 cuts a tree off at depth 2048."""
+    found = _Target()
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, target=found)
+    try:
+        parser.feed(content)
+        parser.close()
+    except (etree.LxmlError, ValueError):
+        pass  # a page without elements, or the rest of a page that libxml2 gives up
+    return found.elements
+
+
+class _Target:
+    """Receives the events of a parse."""
+
+    def __init__(self) -> None:
+        self.elements: list[_Element] = []
+        self._noscript = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in _WITH_LINKS:
+            self.elements.append((tag, dict(attributes), self._noscript > 0))
+        elif tag == "noscript":
+            self._noscript += 1
+
+    def end(self, tag: str) -> None:
+        if tag == "noscript":
+            self._noscript -= 1
+
+    def close(self) -> None:
+        """Required by lxml."""
 
 
 def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str]:
@@ -106,20 +138,6 @@ def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str
             elif agent.strip().lower() == token.lower():
                 found |= _words(rest)
     return found
-
-
-def _parse(payload: bytes, charset: str | None) -> etree._Element | None:
-    if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        charset = "utf-16"
-    try:
-        parser = etree.HTMLParser(encoding=charset, remove_comments=True, remove_pis=True, collect_ids=False)
-    except LookupError:
-        parser = etree.HTMLParser(remove_comments=True, remove_pis=True, collect_ids=False)
-    try:
-        root: etree._Element | None = etree.fromstring(payload, parser) if payload.strip() else None
-    except (etree.ParseError, ValueError):
-        return None
-    return root
 
 
 def _words(content: str) -> set[str]:

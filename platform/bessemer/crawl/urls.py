@@ -1,7 +1,7 @@
 """One page, one URL: the canonical form under which a page is known.
 
-Parsing and joining are the WHATWG standard's, as in browsers (ada, compiled). On top of it come the usual steps that
-never change what a server answers: no fragment, no credentials, unreserved characters decoded and the rest encoded
+Parsing and joining are the WHATWG standard's, as in browsers (ada, compiled). The usual steps follow that never
+change the answer of a server: no fragment, no credentials, unreserved characters decoded and the rest encoded
 with upper-case digits (RFC 3986, 6.2.2), no session ids, no tracking parameters. The order of query parameters and
 repeated slashes are left alone: they may mean something.
 
@@ -14,6 +14,8 @@ import re
 import string
 
 from ada_url import join_url, normalize_url
+
+from bessemer.artifacts.web_codecs import encode_query
 
 _UNRESERVED = set(string.ascii_letters + string.digits + "-._~")
 _DECODED = {
@@ -34,8 +36,14 @@ _TRACKING = {
 _TRACKING_PREFIXES = ("utm_", "pk_", "mtm_", "piwik_", "matomo_", "hsa_", "aspsessionid")
 
 
-def canonical_url(url: str, base: str = "") -> str | None:
-    """The canonical form of an HTTP URL, absolute or relative to `base`; None if it is none."""
+def canonical_url(url: str, base: str = "", charset: str = "utf-8") -> str | None:
+    """The canonical form of an HTTP URL, absolute or relative to `base`; None if it is not one.
+
+    `charset` is that of the page that holds the URL: browsers write its query in it, and all other parts in UTF-8.
+    """
+    if charset != "utf-8" and not url.isascii():
+        before, mark, query = url.partition("#")[0].partition("?")
+        url = before + mark + encode_query(query, charset)
     try:
         absolute = join_url(base, url) if base else normalize_url(url)
     except ValueError:
@@ -80,6 +88,6 @@ def host_of(url: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """`https://example.com:8443`: what a robots.txt file governs."""
+    """`https://example.com:8443`: the scope of a robots.txt file."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"

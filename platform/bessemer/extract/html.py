@@ -18,10 +18,7 @@ from lxml.html import HtmlElement, HTMLParser, document_fromstring
 from bessemer.extract.verdict import Refused
 
 MAX_DEPTH = 512
-_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
 _MARKUP = re.compile(rb"<[a-zA-Z!?/]")
-_CLOSED_ROOT = re.compile(rb"<html\b[^<>]*?(\s*/)>", re.IGNORECASE)  # libxml2 would take it for the whole page
-_BEGINNING = 4096
 
 
 @cache
@@ -40,13 +37,10 @@ def _parser() -> Any:
 
 
 def parse(content: bytes, *, max_nodes: int) -> Any:
-    """The root element of an HTML page in UTF-8. Raises Refused for what is no HTML or beyond the limits."""
+    """The root element of a page, given as `Decoded.markup()`. Raises Refused without markup or beyond a limit."""
     if not _MARKUP.search(content):
         text = content.decode("utf-8", "replace").strip()
         raise Refused("not_html" if text else "empty_text", evidence=text[:80] or "an empty page")
-    content = content.translate(None, _CONTROL)
-    if closed := _CLOSED_ROOT.search(content, 0, _BEGINNING):
-        content = content[: closed.start(1)] + content[closed.end(1) :]
     try:
         tree = document_fromstring(content, parser=_parser())
     except etree.ParserError as error:

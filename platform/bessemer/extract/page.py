@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from bessemer.extract import charset as charsets
+from bessemer.artifacts.charset import declared_in, decode
 from bessemer.extract import html, main_text, plain
 from bessemer.extract.page_metadata import page_metadata
 from bessemer.extract.render import render
@@ -50,7 +50,10 @@ def extract_page(content: bytes, media_type: str, charset: str | None, url: str,
         raise Refused("unsupported_content_type", evidence=kind)
     if len(content) > settings.max_page_bytes:
         raise Refused("too_large", value=len(content), threshold=settings.max_page_bytes)
-    tree = html.parse(_to_utf8(content, charset), max_nodes=settings.max_html_nodes)
+    decoded = decode(content, charset, markup=True)
+    if not decoded.readable:
+        raise Refused("undecodable", evidence=f"declared {charset or declared_in(content)}")
+    tree = html.parse(decoded.markup(), max_nodes=settings.max_html_nodes)
     nodes = html.count_nodes(tree)
     main_text.prepare(tree)
     metadata = page_metadata(tree, url)
@@ -72,8 +75,8 @@ def extract_text(content: bytes, charset: str | None = None, *, strip_gutenberg:
         raise Refused("empty_text", evidence="nothing in it")
     if magic := _magic(content):
         raise Refused("binary", evidence=magic)
-    decoded = charsets.decode(content, charset)
-    if decoded is None:
+    decoded = decode(content, charset)
+    if not decoded.readable:
         raise Refused("undecodable", evidence=f"declared {charset}" if charset else None)
     return extract_unicode(decoded.text, strip_gutenberg=strip_gutenberg)
 
@@ -99,12 +102,3 @@ def _kind_of(content: bytes, media_type: str) -> str:
 
 def _magic(content: bytes) -> str | None:
     return next((name for magic, name in _MAGIC if content.startswith(magic)), None)
-
-
-def _to_utf8(content: bytes, charset: str | None) -> bytes:
-    decoded = charsets.decode(content, charset, markup=True)
-    if decoded is None:
-        raise Refused("undecodable", evidence=f"declared {charset or charsets.declared_in(content)}")
-    if decoded.encoding == "utf-8" and not decoded.broken:
-        return content.removeprefix(b"\xef\xbb\xbf")
-    return decoded.text.encode("utf-8", "replace")

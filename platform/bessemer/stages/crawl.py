@@ -353,10 +353,10 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=1,
+    version=2,
     config=Config,
     optional=("site",),
     produces="pages",
     run=run,
-    libraries=("ada-url", "lxml", "protego"),
+    libraries=("ada-url", "charset-normalizer", "lxml", "protego", "webencodings"),
 )

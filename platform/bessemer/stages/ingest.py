@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bessemer.extract.readers import Piece
 
 
-LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura")
-"""What decides the text that is found in a page or file."""
+LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura", "webencodings")
+"""The libraries that decide the text of a page or file."""
 
 
 class Config(StageConfig, TextSettings, ReaderSettings):
@@ -100,7 +100,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=1,
+    version=2,
     config=Config,
     produces="documents",
     run=run,
