@@ -26,14 +26,22 @@ def init(folder: Path, recipe: str) -> None:
     from bessemer.errors import UsageError
     from bessemer.recipe.problems import nearest
 
-    pipelines = Path(__file__).parents[3] / "pipelines"
+    pipelines = recipes_folder()
     names = [path.parent.name for path in sorted(pipelines.glob("*/recipe.yaml"))]
     if recipe not in names:
         raise UsageError(f"there is no recipe `{recipe}`", hint=nearest(recipe, names))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"`{folder}` is not empty", hint="name a new folder")
-    shutil.copytree(pipelines / recipe, folder, dirs_exist_ok=True)
-    say(f"copied `{recipe}` to {folder}\nnext: bessemer plan {folder / 'recipe.yaml'}")
+    shutil.copytree(pipelines / recipe, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    say(f"copied `{recipe}` to {folder}; {folder / 'README.md'} describes it")
+    say(f"next: bessemer plan {shlex.quote(str(folder / 'recipe.yaml'))}")
+
+
+def recipes_folder() -> Path:
+    """The recipes that `init` copies: inside the package in a wheel, next to `platform/` in a source tree."""
+    package = Path(__file__).parents[1]
+    inside = package / "pipelines"
+    return inside if inside.is_dir() else package.parents[1] / "pipelines"
 
 
 @click.command()

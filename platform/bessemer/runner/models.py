@@ -1,27 +1,31 @@
-"""Finds the model that a person means."""
+"""Finds the model that a user names on the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bessemer.errors import UsageError
+from bessemer.errors import InputError, UsageError
 from bessemer.runner import runs
+from bessemer.stages import subjects
 
 
 def find_model(root: Path, name: str) -> Path:
-    """The Hugging Face folder behind a folder's path, a run's name, or `@last` (the newest run with a model)."""
+    """The model folder for a path, a run's name, or `@last` (the newest run with a finished model).
+
+    Paths are resolved by `stages.subjects.find_model`, so a command accepts the same folders as a recipe. A path wins
+    over a run of the same name. Raises UsageError if there is no model.
+    """
     folder = Path(name).expanduser()
-    for candidate in (folder, folder / "data"):
-        if (candidate / "config.json").exists():
-            return candidate
     if folder.exists():
-        raise UsageError(f"`{folder}` holds no model", hint="name a folder with `config.json` and `model.safetensors`")
-    candidates = list(runs.all_runs(root)) if name == "@last" else [runs.find(root, name)]
-    for run in candidates:
-        for stage in reversed(run.plan()["stages"]):
-            data = run.artifact_folder(stage["name"]) / "data"
-            if stage["produces"] == "model" and (data / "config.json").exists():
-                return data
+        try:
+            return subjects.find_model(str(folder))
+        except InputError as error:
+            raise UsageError(error.message, hint=error.hint) from None
+    for run in runs.all_runs(root) if name == "@last" else [runs.find(root, name)]:
+        try:
+            return subjects.find_model(str(run.folder))
+        except InputError:
+            continue
     raise UsageError(
         f"`{name}` has no finished model", hint="`bessemer runs` lists the runs, `bessemer status RUN` one"
     )

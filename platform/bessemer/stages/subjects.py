@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer import storage
+from bessemer.artifacts.manifest import NAME as MANIFEST
 from bessemer.errors import InputError, UsageError
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import CONFIG, model_files
@@ -42,21 +43,37 @@ def content(others: Mapping[str, str]) -> Any:
 
 
 def find_model(path: str) -> Path:
-    """The model's folder behind a path: itself, an artifact, a checkpoint, or a run, of which it is the newest model.
+    """The model folder that `path` leads to.
 
-    Raises InputError where there is none.
+    `path` is a Hugging Face folder, an artifact, one checkpoint, a folder of checkpoints (the newest counts), or the
+    folder of a run (its last model stage that has finished counts). Raises InputError if none of them holds a model.
     """
     folder = Path(path)
-    plan = storage.read_json(folder / "plan.json") or {"stages": []}
-    made: list[Path] = [
-        folder.parent / "artifacts" / stage["kind"] / stage["fingerprint"]
-        for stage in reversed(plan["stages"])
-        if stage["produces"] == "model"
-    ]
-    for candidate in (folder, folder / "data", folder / "model", *(artifact / "data" for artifact in made)):
+    steps = sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True)
+    steps += sorted(folder.glob("step-*"), key=_step, reverse=True)
+    candidates = [folder, folder / "data", folder / "model", *(step / "model" for step in steps), *_run_models(folder)]
+    for candidate in candidates:
         if (candidate / CONFIG).is_file():
             return candidate
     raise InputError(
         f"`{path}` holds no model",
-        hint="name a model's folder, an artifact, a checkpoint `checkpoints/step-N`, or the folder of a run",
+        hint="name a folder with `config.json` and `model.safetensors`, an artifact, a checkpoint, "
+        "or the folder of a run",
     )
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.removeprefix("step-")
+    return int(number) if number.isdecimal() else -1
+
+
+def _run_models(folder: Path) -> list[Path]:
+    """The finished models of a run, the newest stage first. The trials of a sweep share the artifacts of the sweep."""
+    plan = storage.read_json(folder / "plan.json") or {"stages": []}
+    root = next((parent for parent in folder.absolute().parents if (parent / "artifacts").is_dir()), folder.parent)
+    made = [
+        root / "artifacts" / stage["kind"] / stage["fingerprint"]
+        for stage in reversed(plan["stages"])
+        if stage["produces"] == "model"
+    ]
+    return [artifact / "data" for artifact in made if (artifact / MANIFEST).is_file()]
