@@ -1,4 +1,4 @@
-"""Every error a user can meet. Each says what happened in one sentence and how to mend it.
+"""Every error a user can meet. Each says what happened in one sentence and how to fix it.
 
 BessemerError                 exit code 1
 ├── RecipeError               2   one or more problems in a recipe
@@ -19,16 +19,21 @@ BessemerError                 exit code 1
 
 from __future__ import annotations
 
+from bessemer.credentials import redact
+
 
 class BessemerError(Exception):
-    """A mistake or a condition outside the program. `hint` names the command or setting that mends it."""
+    """A mistake or a condition outside the program. `hint` names the command or setting that fixes it.
+
+    Passwords in URLs are masked in both, since an error is printed, logged and stored.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(redact(message))
+        self.message = redact(message)
+        self.hint = redact(hint)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.hint)

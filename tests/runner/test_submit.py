@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,8 +18,9 @@ from typing import Any
 import pytest
 
 from bessemer.errors import UsageError
+from bessemer.runner import submit as submitting
 from bessemer.runner.plan import load_recipe
-from bessemer.runner.submit import is_this_machine, refuse_invisible
+from bessemer.runner.submit import is_this_machine, refuse_invisible, submit
 
 RECIPE = "name: job\nnum_workers: 0\nstages:\n  ingest: {paths: [documents]}\n  clean: {rules: [normalise]}\n"
 
@@ -39,8 +41,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def head() -> Iterator[str]:
-    """A Ray head of its own with a dashboard, ended by its process group."""
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The dashboard of a new Ray head with its own token. The head is ended by its process group."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     port, folder = free_port(), tempfile.mkdtemp(prefix="ray")  # a short path: sockets lie below it
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={free_port()}",
@@ -80,6 +83,30 @@ def test_a_job_runs_the_recipe_and_can_be_followed(folder: Path, head: str) -> N
     assert local["stages"]["clean"]["event"] == "stage_finished"
 
 
+@pytest.mark.drill
+def test_the_commands_of_the_readme_work_on_a_new_machine(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """Runs the block of commands with a home folder that has no token. Only ports and names are changed."""
+    readme = (repository / "cluster" / "README.md").read_text()
+    commands = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
+    assert commands[-1] == "ray stop"  # it would stop every Ray on this machine, so the test ends its own
+    ray_folder, dashboard, head_port = Path(tempfile.mkdtemp(prefix="ray")), free_port(), free_port()
+    script = "\n".join(["set -e", *commands[:-1]])
+    script = script.replace("8265", str(dashboard)).replace("pipelines/local/recipe.yaml", "recipe.yaml")
+    script = script.replace("--head ", f"--head --port {head_port} --temp-dir {ray_folder} --num-cpus 2 ")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    finally:
+        subprocess.run(["pkill", "-KILL", "-f", str(ray_folder)], check=False)
+        shutil.rmtree(ray_folder, ignore_errors=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / ".ray" / "auth_token").exists()
+
+
 def test_paths_that_a_remote_cluster_cannot_see_are_refused(folder: Path) -> None:
     (folder / "far").mkdir()
     loaded = load_recipe(folder / "recipe.yaml", [f"storage_path={folder / 'far'}"])
@@ -94,3 +121,35 @@ def test_paths_that_a_remote_cluster_cannot_see_are_refused(folder: Path) -> Non
 @pytest.mark.parametrize(("host", "here"), [("127.0.0.1", True), ("localhost", True), ("192.0.2.77", False)])
 def test_this_machine_is_known_by_its_addresses(host: str, here: Any) -> None:
     assert is_this_machine(host) == here
+
+
+def test_a_password_is_never_part_of_a_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "tracking.uri=http://ann:pa55@tracking.test"
+    with pytest.raises(UsageError, match="holds a password") as caught:
+        submit(load_recipe(folder / "recipe.yaml", [secret]), "http://127.0.0.1:9")
+    assert "pa55" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:pa55@tracking.test")
+    with pytest.raises(UsageError, match="holds a password"):
+        submit(load_recipe(folder / "recipe.yaml", []), "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "variables"),
+    [([], {"MLFLOW_TRACKING_URI": "http://tracking.test"}), (["tracking.uri=http://other.test"], {})],
+)
+def test_a_job_records_where_its_submitter_would(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, assignments: list[str], variables: dict[str, str]
+) -> None:
+    sent: dict[str, Any] = {}
+
+    class FakeJobs:
+        def __init__(self, address: str) -> None: ...
+
+        def submit(self, **job: Any) -> None:
+            sent.update(job)
+
+    monkeypatch.setattr(submitting, "Jobs", FakeJobs)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.test")
+    submit(load_recipe(folder / "recipe.yaml", assignments), "http://127.0.0.1:9")
+    assert sent["runtime_env"]["env_vars"] == variables
+    assert all(assignment in sent["entrypoint"] for assignment in assignments)

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from bessemer.credentials import redact
+
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")
@@ -41,5 +43,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person, not for the next program."""
-    print(text, file=sys.stderr)
+    """Writes a line for the user, not for the next program, to standard error. Passwords in URLs are masked."""
+    print(redact(text), file=sys.stderr)

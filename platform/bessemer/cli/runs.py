@@ -54,9 +54,9 @@ def _facts(run: Any) -> dict[str, Any]:
 def status(run_name: str | None, root: Path, address: str | None, as_json: bool) -> None:
     """Show how far a run is (the newest by default)."""
     if address:
-        from bessemer.runner import submit
+        from bessemer.runner.jobs import Jobs
 
-        job = submit.find_job(submit.connect(address), run_name)
+        job = Jobs(address).find(run_name)
         facts = {"job": job.name, "recipe": job.recipe, "status": job.status.lower(), "message": job.message}
         print_json(facts) if as_json else click.echo(f"{job.name}: {job.status.lower()}\n{job.message}".rstrip())
         say(f"\nnext: bessemer logs {job.name} --address {address}")
@@ -93,10 +93,10 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
 def logs(run_name: str | None, stage: str | None, root: Path, address: str | None) -> None:
     """Print the logs of a run's stages, or of a job on a cluster."""
     if address:
-        from bessemer.runner import submit
+        from bessemer.runner.jobs import Jobs
 
-        client = submit.connect(address)
-        click.echo(client.get_job_logs(submit.find_job(client, run_name).name), nl=False)
+        jobs = Jobs(address)
+        click.echo(jobs.log(jobs.find(run_name).name), nl=False)
         return
     from bessemer.runner.runs import find
 
@@ -115,11 +115,11 @@ def logs(run_name: str | None, stage: str | None, root: Path, address: str | Non
 def stop(run_name: str | None, root: Path, address: str | None) -> None:
     """Ask a run to stop in good order; the command that began it continues it."""
     if address:
-        from bessemer.runner import submit
+        from bessemer.runner.jobs import Jobs
 
-        client = submit.connect(address)
-        job = submit.find_job(client, run_name)
-        client.stop_job(job.name)
+        jobs = Jobs(address)
+        job = jobs.find(run_name)
+        jobs.stop(job.name)
         say(f"asked {job.name} to stop\nnext: bessemer status {job.name} --address {address}")
         return
     from bessemer.errors import UsageError

@@ -6,12 +6,15 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bessemer.cli.common import ASSIGNMENTS, RECIPE, print_table, say
 from bessemer.cli.recipes import RERUN, UNTIL
+
+if TYPE_CHECKING:
+    from bessemer.runner.jobs import Jobs
 
 FINISHED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -42,15 +45,17 @@ def submit(
     where = f"{name} --address {address}"
     say(f"next: bessemer status {where}\n      bessemer logs {where}\n      bessemer stop {where}")
     if follow:
-        sys.exit(_follow(submitting.connect(address), name))
+        from bessemer.runner.jobs import Jobs
+
+        sys.exit(_follow(Jobs(address), name))
 
 
-def _follow(client: Any, name: str) -> int:
+def _follow(jobs: Jobs, name: str) -> int:
     """Prints a job's log as it grows; returns the exit code that fits its end."""
     shown = 0
     while True:
-        status = client.get_job_status(name).value
-        log = client.get_job_logs(name)
+        status = jobs.status(name)
+        log = jobs.log(name)
         click.echo(log[shown:], nl=False)
         shown = len(log)
         if status in FINISHED:

@@ -33,12 +33,22 @@ class ClusterSettings(Settings):
     """Where Ray runs."""
 
     address: str | None = execution(None)
-    """A Ray cluster to attach to (`ray://host:10001`, `host:6379`, `auto`); unset starts Ray on this machine."""
+    """A Ray cluster to attach to: `host:6379`, `ray://host:10001`, or `auto` on one of its nodes. If unset, Ray starts
+    on this machine."""
     shared_paths: list[str] = execution([])
     """Folders that every node of a remote cluster sees under the same path (NFS, a mounted bucket)."""
     object_store_bytes: int = execution(256 << 20, ge=80 << 20)
     """Shared memory of a Ray started here. Texts do not pass through it, so little is enough, except with
-    `rollout_workers`: their weights take 8 bytes a parameter for each training worker."""
+    `rollout_workers`: their weights take 8 bytes per parameter for each training worker."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_cluster(cls, address: str | None) -> str | None:
+        if address in (None, "auto") or re.fullmatch(r"(ray://)?([^:/\s]+|\[[0-9a-fA-F:.]+\]):\d+", address):
+            return address
+        raise ValueError(
+            "must be `host:6379`, the address that `ray start --head` prints, `ray://host:10001`, or `auto`"
+        )
 
 
 class TrackingSettings(Settings):

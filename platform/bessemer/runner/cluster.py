@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,11 @@ from bessemer.errors import ClusterUnreachable
 from bessemer.recipe.recipe import ClusterSettings
 
 NO_PROGRESS_SECONDS = 600
+CONNECT_SECONDS = 10.0
+TOKEN_HINT = (
+    "set RAY_AUTH_TOKEN to the cluster's token, or copy it to `~/.ray/auth_token`; "
+    "`ray get-auth-token` prints it on the head node"
+)
 UNWATCHED = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
@@ -41,6 +47,33 @@ def _handlers_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
+    """Attaches to a running cluster. Raises ClusterUnreachable if it does not answer or refuses the token.
+
+    Ray waits for minutes at a closed port, so the port is tried first.
+    """
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except OSError as error:
+            raise ClusterUnreachable(
+                f"no Ray cluster answers at `{address}`: {error}",
+                hint="check the address with `ray status --address ...`, or leave `cluster.address` unset",
+            ) from None
+    try:
+        ray.init(address=address, **options)
+    except ray.exceptions.AuthenticationError as error:
+        raise ClusterUnreachable(
+            f"the cluster at `{address}` asks for a token, and none is set", hint=TOKEN_HINT
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterUnreachable(
+            f"no Ray cluster answers at `{address}`, or it refuses the token: {str(error).splitlines()[0]}",
+            hint=f"check the address with `ray status --address ...`; {TOKEN_HINT}",
+        ) from error
 
 
 class Cluster:
@@ -73,13 +106,7 @@ class Cluster:
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
         if not ray.is_initialized():
             if self._settings.address:
-                try:
-                    ray.init(address=self._settings.address, **quiet)
-                except (ConnectionError, RuntimeError, ValueError) as error:
-                    raise ClusterUnreachable(
-                        f"no Ray cluster answers at `{self._settings.address}`: {str(error).splitlines()[0]}",
-                        hint="check the address with `ray status --address ...`, or leave `cluster.address` unset",
-                    ) from error
+                _attach(ray, self._settings.address, quiet)
             else:
                 if not self._dashboard:
                     for name, value in UNWATCHED.items():

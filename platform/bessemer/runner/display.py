@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bessemer.credentials import redact
 from bessemer.units import format_count, format_seconds
 
 LINE_SECONDS = 30.0
@@ -70,7 +71,7 @@ class Display:
         pass
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(redact(line), file=sys.stderr, flush=True)
 
     def started(self, name: str, why: str) -> None:
         stage = self.stages[name]

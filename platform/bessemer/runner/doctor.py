@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from bessemer import __version__
+from bessemer.credentials import redact
 from bessemer.units import format_bytes
 
 LIBRARIES = ("ray", "torch", "mlflow", "pyarrow", "tokenizers", "trafilatura", "pydantic")
@@ -102,7 +103,7 @@ def _tracking(root: Path) -> Iterator[Finding]:
     from bessemer.tracking import store
 
     uri = store.resolve_uri(None, root)
-    yield Finding("ok", "mlflow", uri)
+    yield Finding("ok", "mlflow", redact(uri))
 
 
 def _chat(root: Path, model: str | None) -> Iterator[Finding]:

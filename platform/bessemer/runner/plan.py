@@ -12,6 +12,7 @@ from typing import Any
 
 from bessemer import stages
 from bessemer.artifacts.store import Artifact, Store
+from bessemer.credentials import redact_all
 from bessemer.errors import ArtifactDamaged, BessemerError, UsageError
 from bessemer.fingerprint import fingerprint, versions
 from bessemer.recipe import recipe as recipes
@@ -111,7 +112,7 @@ def _plan_stage(
         inputs=dict(entry.sources),
         runs=runs,
         why=why,
-        config=entry.config.model_dump(mode="json"),
+        config=redact_all(entry.config.model_dump(mode="json")),
         facts=stage.facts(entry.config, entry.sources.keys()) if stage.facts else {},
     )
 
@@ -155,7 +156,8 @@ def _nearest_change(entry: recipes.StageEntry, store: Store) -> str:
         if artifact.manifest.stage != entry.kind:
             continue
         config = artifact.manifest.config
-        changed = [f for f in wanted if config.get(f) != entry.config.model_dump(mode="json").get(f)]
+        own = redact_all(entry.config.model_dump(mode="json"))
+        changed = [f for f in wanted if config.get(f) != own.get(f)]
         if best is None or len(changed) < len(best):
             best = changed
     if best is None:

@@ -21,6 +21,7 @@ from bessemer.artifacts import lease
 from bessemer.artifacts.lease import Owner
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
+from bessemer.credentials import redact
 from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped, StorageError
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
@@ -300,7 +301,7 @@ def _log(path: Path, name: str) -> Iterator[logging.Logger]:
     try:
         yield log
     except BaseException as error:
-        log.error("%s", "".join(traceback.format_exception(error)))
+        log.error("%s", redact("".join(traceback.format_exception(error))))
         raise
     finally:
         log.removeHandler(handler)

@@ -18,6 +18,7 @@ from typing import Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.credentials import redact, redact_all
 from bessemer.errors import UsageError
 from bessemer.recipe import yaml
 from bessemer.recipe.problems import nearest
@@ -57,7 +58,7 @@ class Run:
         return self.folder / "logs" / f"{stage}.txt"
 
     def record(self, event: str, **facts: Any) -> None:
-        storage.append_line(self.folder / EVENTS, {"time": now(), "event": event, **facts})
+        storage.append_line(self.folder / EVENTS, {"time": now(), "event": event, **redact_all(facts)})
 
     def events(self) -> list[dict[str, Any]]:
         return list(storage.read_lines(self.folder / EVENTS))
@@ -101,9 +102,9 @@ def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
 
 
 def fill(run: Run, recipe: LoadedRecipe, plan: Plan) -> Run:
-    """Writes the recipe and the plan into a run's folder."""
-    storage.write_text(run.folder / "recipe.yaml", recipe.text)
-    storage.write_text(run.folder / "resolved.yaml", yaml.dump(recipe.resolved()))
+    """Writes the recipe and the plan into a run's folder, without passwords."""
+    storage.write_text(run.folder / "recipe.yaml", redact(recipe.text))
+    storage.write_text(run.folder / "resolved.yaml", yaml.dump(redact_all(recipe.resolved())))
     storage.write_json(run.folder / "plan.json", plan.to_json())
     return run
 

@@ -1,53 +1,45 @@
-"""The same run as a Ray job on a cluster that was started with `ray start --head`.
+"""Submits a run as a job to a Ray cluster that was started with `ray start --head`.
 
-What the job needs travels with it: this package and the recipe's folder. What it reads and writes beside that must be
-visible to the cluster under the same path: everything is, if the cluster is this machine; elsewhere only what lies
-below `cluster.shared_paths`. The rest is refused before anything is sent.
+The job carries this package and the recipe's folder. Every other path that it reads or writes must be visible to the
+cluster under the same name: on this machine all paths are, elsewhere only those below `cluster.shared_paths`. Other
+paths are refused before anything is sent.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
+import os
 import secrets
 import shlex
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import bessemer
-from bessemer import environment
-from bessemer.errors import ClusterUnreachable, UsageError
+from bessemer.credentials import redact
+from bessemer.errors import UsageError
 from bessemer.recipe.recipe import LoadedRecipe
+from bessemer.runner.jobs import TAG, Jobs, dashboard_url
 from bessemer.runner.locations import storage_root
 
 UPLOAD_LIMIT_BYTES = 100 << 20
-AGENT_SECONDS = 60.0
-TAG = "bessemer.recipe"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job on a cluster."""
-
-    name: str
-    recipe: str
-    status: str
-    message: str
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), command: str = "run") -> str:
-    """Sends `bessemer <command>` with this recipe as a job and returns its name.
+    """Submits `bessemer <command>` with this recipe as a job and returns the job's name.
 
-    Raises UsageError for what the cluster could not see, ClusterUnreachable where nothing answers.
+    A job records at the tracking server of the submitter: the recipe's, or that of `MLFLOW_TRACKING_URI`.
+
+    Raises UsageError for paths that the cluster cannot see and for passwords, ClusterUnreachable if nothing answers.
     """
+    address = dashboard_url(address)
     refuse_invisible(recipe, address)
-    client = connect(address)
+    variables = _variables(recipe, [*recipe.assignments, *arguments])
+    jobs = Jobs(address)
     name = f"{recipe.settings.name}-{secrets.token_hex(4)}"
     entrypoint = [
         "-m", "bessemer", command, recipe.path.name, *recipe.assignments,
@@ -56,77 +48,39 @@ def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), co
     here = is_this_machine(urlsplit(address).hostname or "")
     python = sys.executable if here else "python"
     folder = recipe.path.parent.resolve()
-    _patiently(
-        client,
-        address,
+    jobs.submit(
         entrypoint=f"${{BESSEMER_PYTHON:-{python}}} {shlex.join(entrypoint)}",
         submission_id=name,
         runtime_env={
             "working_dir": str(folder),
             "py_modules": [str(Path(bessemer.__file__).parent)],
             "excludes": ["__pycache__", *_inside(storage_root(recipe), folder)],
+            "env_vars": variables,
         },
         metadata={TAG: recipe.settings.name},
     )
     return name
 
 
-def _patiently(client: Any, address: str, **job: Any) -> None:
-    """Submits; a head that has only just started has no agent to take jobs yet, so it is given some time."""
-    deadline = time.monotonic() + AGENT_SECONDS
-    while True:
-        try:
-            client.submit_job(**job)
-        except RuntimeError as error:
-            if "No available agent" not in str(error) or time.monotonic() > deadline:
-                raise ClusterUnreachable(
-                    f"the cluster at `{address}` does not take the job: {str(error).splitlines()[0]}",
-                    hint="look at the cluster with `ray status`, and try again",
-                ) from error
-            time.sleep(1.0)
-        else:
-            return
+def _variables(recipe: LoadedRecipe, arguments: Sequence[str]) -> dict[str, str]:
+    """The environment variables of the job.
+
+    Raises UsageError for a password in them or in the arguments, since a cluster's dashboard shows both.
+    """
+    given = os.environ.get(TRACKING_URI)
+    variables = {TRACKING_URI: given} if given and not recipe.settings.tracking.uri else {}
+    for text in (*arguments, *variables.values()):
+        if redact(text) != text:
+            raise UsageError(
+                f"`{text}` holds a password, and the cluster's dashboard would show it",
+                hint="leave it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster",
+            )
+    return variables
 
 
 def _inside(path: Path, folder: Path) -> list[str]:
     """`path` as a pattern relative to `folder`, if it lies there: artifacts are not sent with a job."""
     return [f"/{path.relative_to(folder)}"] if path.is_relative_to(folder) and path != folder else []
-
-
-def connect(address: str) -> Any:
-    """A client for the jobs of the cluster at `address` (`http://host:8265`)."""
-    environment.prepare()
-    from ray.job_submission import JobSubmissionClient
-
-    try:
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith("ray")]:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        client = JobSubmissionClient(address)
-        client.get_version()
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterUnreachable(
-            f"no Ray cluster answers at `{address}`: {str(error).splitlines()[0]}",
-            hint="give the dashboard's address, for example `--address http://127.0.0.1:8265`, and start a cluster "
-            "with `ray start --head` where there is none",
-        ) from error
-    return client
-
-
-def jobs(client: Any) -> Iterator[Job]:
-    """The cluster's Bessemer jobs, the newest first."""
-    found = [info for info in client.list_jobs() if TAG in (info.metadata or {})]
-    for info in sorted(found, key=lambda info: info.start_time or 0, reverse=True):
-        yield Job(info.submission_id, info.metadata[TAG], str(info.status.value), info.message or "")
-
-
-def find_job(client: Any, name: str | None) -> Job:
-    """The job called `name` (a prefix will do), or the newest. Raises UsageError where there is none."""
-    found = list(jobs(client))
-    matches = found if name in (None, "@last") else [job for job in found if job.name.startswith(str(name))]
-    if not matches:
-        names = ", ".join(f"`{job.name}`" for job in found[:5]) or "none"
-        raise UsageError(f"there is no job `{name or '@last'}` on the cluster", hint=f"jobs there: {names}")
-    return matches[0]
 
 
 def refuse_invisible(recipe: LoadedRecipe, address: str) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.credentials import redact
 from bessemer.errors import TrackingUnreachable
 from bessemer.recipe.recipe import TrackingSettings
 from bessemer.tracking import registry
 from bessemer.tracking.records import read_run, version
-from bessemer.tracking.store import connect, locked, resolve_uri, unreachable
+from bessemer.tracking.store import connect, locked, resolve_uri, unreachable, with_credentials
 from bessemer.tracking.synchronise import MIRRORED_TAG, RUN_TAG, RunMirror
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Mirror:
     ) -> None:
         self._folder = folder
         self._say = say
-        self._wanted = _wanted(folder, settings, tags)
+        self._uri = resolve_uri(settings.uri, folder.parent)
+        self._wanted = _wanted(folder, settings, self._uri, tags)
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._leaving = threading.Event()
@@ -88,13 +90,13 @@ class Mirror:
             ending = self._ending.is_set()
             try:
                 if mirror is None:
-                    client = connect(self._wanted["uri"])
+                    client = connect(self._uri)
                     mirror = _run_mirror(client, self._folder, self._wanted)
                 with locked(self._folder / LOCK):
                     mirror.synchronise()
                 self._recorded = ending
                 if not others_done:
-                    catch_up(client, self._folder.parent, self._wanted["uri"], stop=self._leaving)
+                    catch_up(client, self._folder.parent, self._uri, stop=self._leaving)
                     others_done = True
             except unreachable() as error:
                 mirror = None
@@ -116,7 +118,7 @@ def record(folder: Path) -> None:
     """Brings MLflow up to date on a run that has ended. Raises what `store.unreachable()` names."""
     wanted = storage.read_json(folder / NAME)
     with locked(folder / LOCK):
-        _run_mirror(connect(wanted["uri"]), folder, wanted).synchronise()
+        _run_mirror(connect(with_credentials(wanted["uri"])), folder, wanted).synchronise()
 
 
 def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Event | None = None) -> int:
@@ -130,7 +132,7 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
         if stop is not None and stop.is_set():
             break
         wanted = storage.read_json(path)
-        if not wanted or wanted["uri"] != uri:
+        if not wanted or wanted["uri"] != redact(uri):
             continue
         experiment = wanted["experiment"]
         if experiment not in recorded:
@@ -152,7 +154,7 @@ def aliased_models(root: Path) -> set[str]:
     found: set[str] = set()
     for uri in sorted({wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}):
         try:
-            found |= registry.aliased(connect(uri))
+            found |= registry.aliased(connect(with_credentials(uri)))
         except unreachable() as error:
             raise TrackingUnreachable(
                 f"which models are registered at `{uri}` cannot be asked: {_first_line(error)}",
@@ -161,9 +163,9 @@ def aliased_models(root: Path) -> set[str]:
     return found
 
 
-def _wanted(folder: Path, settings: TrackingSettings, tags: Mapping[str, str]) -> dict[str, Any]:
+def _wanted(folder: Path, settings: TrackingSettings, uri: str, tags: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "uri": resolve_uri(settings.uri, folder.parent),
+        "uri": redact(uri),
         "experiment": settings.experiment or read_run(folder, folder.parent).recipe,
         "tags": dict(tags),
         "register": settings.register_model,
@@ -192,4 +194,4 @@ def _mirrored(client: MlflowClient, experiment: str) -> dict[str, str]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])

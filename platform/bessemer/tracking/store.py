@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer import storage
-from bessemer.errors import StorageError
+from bessemer.credentials import MASK, redact
+from bessemer.errors import StorageError, TrackingUnreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,6 +33,23 @@ _SQLITE = "sqlite:///"
 def resolve_uri(uri: str | None, root: Path) -> str:
     """The tracking URI: the recipe's, else `MLFLOW_TRACKING_URI`, else SQLite under the absolute storage path."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.absolute() / DATABASE}"
+
+
+def with_credentials(stored: str) -> str:
+    """The usable URI for one from `tracking.json`, which holds no password.
+
+    The password comes from `MLFLOW_TRACKING_URI` if that names the same server. Raises TrackingUnreachable if it does
+    not.
+    """
+    if MASK not in stored:
+        return stored
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if redact(given) != stored:
+        raise TrackingUnreachable(
+            f"the password of the tracking server `{stored}` is not stored",
+            hint="set MLFLOW_TRACKING_URI to its whole address",
+        )
+    return given
 
 
 def is_local(uri: str) -> bool:
