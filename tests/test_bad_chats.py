@@ -52,9 +52,8 @@ FILES: dict[str, str | bytes] = {
     "chats.jsonl": lines(CHATS),
     "pairs.jsonl": lines(PAIRS),
     "empty.jsonl": "\n",
-    "chats.csv": "prompt,completion\nHi,Hello\n",
-    "array.jsonl": json.dumps(CHATS),
-    "utf16.jsonl": lines(CHATS).encode("utf-16"),
+    "chats.xlsx": "PK",
+    "lists.jsonl": '["Hi", "Hello"]\n',
     "orders.jsonl": lines(
         [
             {"messages": [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": "Hi."}]},
@@ -123,9 +122,8 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
     "no such file": ("conversations.paths=[chat.jsonl]", 1, "chat.jsonl` does not exist", "check `paths`"),
     "a pattern of nothing": ("preferences.paths=['*.json']", 1, "matches no file", "check `paths`"),
     "an empty file": ("conversations.paths=[empty.jsonl]", 1, "hold no rows", "rows are read from .jsonl"),
-    "another format": ("conversations.paths=[chats.csv]", 1, "1 removed by `unsupported_format`", ".parquet"),
-    "an array for lines": ("conversations.paths=[array.jsonl]", 1, "`not_an_object` (`file:array.jsonl#1`: list)", ""),
-    "another encoding": ("conversations.paths=[utf16.jsonl]", 1, "'utf-8' codec can't decode", "in UTF-8"),
+    "another format": ("conversations.paths=[chats.xlsx]", 1, "`chats.xlsx` cannot be read: rows are read", ".parquet"),
+    "lines that are arrays": ("conversations.paths=[lists.jsonl]", 1, "2 removed by `not_an_object`", "README"),
     "no conversation": ("conversations.paths=[orders.jsonl]", 1, "none of 8 rows can be used: 4 removed by", "README"),
     "equal answers": ("preferences.paths=[same.jsonl]", 1, "3 removed by `identical_answers`", "README"),
     "no preferences": ("preferences.paths=[chats.jsonl]", 1, "12 removed by `no_preference`", "README"),

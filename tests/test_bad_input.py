@@ -96,7 +96,7 @@ def test_what_cannot_be_read_has_a_verdict_and_the_rest_is_kept(tmp_path: Path) 
     assert rules["file:empty.txt"] == "empty_text"
     assert rules["file:binary.txt"] == "undecodable"
     assert rules["file:no.jsonl#1"] == "malformed_json"
-    assert any(url.startswith("file:cut.jsonl.gz") and rule == "damaged_record" for url, rule in rules.items())
+    assert any(url.startswith("file:cut.jsonl.gz") and rule == "unreadable_file" for url, rule in rules.items())
     assert any(url.startswith("http://a.test/") and rule == "damaged_record" for url, rule in rules.items())
     kept = json.loads(home("show", "@last", "ingest", "--sample", "10000", "--json").stdout)
     urls = {row["url"] for row in kept}

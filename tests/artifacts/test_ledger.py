@@ -23,6 +23,14 @@ def surviving(found: list[str]) -> pa.Table:
     return pa.table({"text": pa.array(["x" for v in found if v in ("kept", "changed")], pa.string())})
 
 
+def test_a_file_that_failed_is_counted_beside_the_documents() -> None:
+    """In + created = out + removed is about documents; a failed file may hold any number of them."""
+    counts = Counts.of(surviving(["kept"]), ledger(["kept", "removed", "failed", "failed"], created=True))
+    assert (counts.created, counts.documents_out, counts.removed, counts.files_failed) == (2, 1, 1, 2)
+    assert counts.removed_by_rule == {"rule/removed": 1}
+    assert (counts + counts).files_failed == 4
+
+
 @given(verdicts, st.booleans())
 def test_counts_balance_for_every_mix_of_verdicts(found: list[str], created: bool) -> None:
     counts = Counts.of(surviving(found), ledger(found, created))

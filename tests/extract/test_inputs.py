@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def test_units_are_cut_by_size_in_the_order_of_names(tmp_path: Path) -> None:
         [("a.jsonl", 64, 128)],
         [("a.jsonl", 128, 160)],
     ]
-    (unit,) = cut_into_units([InputFile("a.jsonl.gz", str(large), 160)], unit_bytes=64)
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress(large.read_bytes()))
+    (unit,) = cut_into_units([InputFile("a.jsonl.gz", str(packed), 160)], unit_bytes=64)
     assert (unit[0].format, unit[0].is_whole) == ("jsonl", True)
     ((piece,),) = cut_into_units([InputFile("a", str(large), 160)], "text", unit_bytes=640)
     assert piece.format == "text"

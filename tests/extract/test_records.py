@@ -43,6 +43,7 @@ def test_a_page_becomes_a_document_with_its_provenance() -> None:
         "content_bytes": len(PAGE),
         "html_nodes": 5,
         "text_characters": len(document["text"]),
+        "unconverted_values": None,
     }
 
 

@@ -5,14 +5,16 @@ One row a document that entered the stage or was created there:
 | column | meaning |
 |---|---|
 | `id`, `url` | the document |
-| `verdict` | `kept` (as it was), `changed` (text differs), `removed`, `crashed` or `timed_out` (removed too) |
+| `verdict` | `kept`, `changed` (the text differs), `removed`, `crashed` or `timed_out` (removed too), `failed` |
 | `rule` | what decided: `gopher_quality/mean_word_length`, `exact_duplicate`, ...; null if kept |
 | `value`, `threshold` | the measurement and the limit that it broke; null where there is none |
 | `evidence` | a short text: the duplicate's id, the masked kinds, the offending line; null if none |
 | `created` | true for documents that did not come in (a reader's records, a repeated copy) |
 | `signals` | struct of doubles: everything that was measured, whatever the verdict |
 
-In + created = out + removed is checked by `Counts`, for each unit of work and for the whole stage.
+In + created = out + removed is checked by `Counts`, for each unit of work and for the whole stage. A row with the
+verdict `failed` is about a file that could not be read, or not to its end. It is counted on its own
+(`files_failed`), because its number of documents is not known.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import pyarrow.compute as pc
 from bessemer.errors import CountMismatch
 
 KEPT, CHANGED, REMOVED, CRASHED, TIMED_OUT = "kept", "changed", "removed", "crashed", "timed_out"
+FAILED = "failed"
 SURVIVING = (KEPT, CHANGED)
 
 
@@ -94,7 +97,7 @@ def ledger_table(
 
 @dataclass(frozen=True)
 class Counts:
-    """How many documents came in, were created, went out and were removed, and what removed them."""
+    """Numbers of documents that came in, were created, went out and were removed, by rule; and of files that failed."""
 
     documents_in: int = 0
     created: int = 0
@@ -104,10 +107,14 @@ class Counts:
     bytes_in: int = 0
     bytes_out: int = 0
     removed_by_rule: dict[str, int] = field(default_factory=dict)
+    files_failed: int = 0
 
     @staticmethod
     def of(documents: pa.Table, ledger: pa.Table, *, bytes_in: int = 0) -> Counts:
         """Counts of one unit of work from its two tables. Raises CountMismatch if they disagree."""
+        failed = pc.equal(ledger["verdict"], FAILED)
+        files_failed = pc.sum(failed.cast(pa.int64())).as_py() or 0
+        ledger = ledger.filter(pc.invert(failed)) if files_failed else ledger
         verdicts = ledger["verdict"]
         surviving = pc.is_in(verdicts, pa.array(SURVIVING))
         created = pc.sum(ledger["created"].cast(pa.int64())).as_py() or 0
@@ -124,6 +131,7 @@ class Counts:
             if "text" in documents.column_names
             else 0,
             removed_by_rule=dict(sorted(zip(by_rule.get("rule", []), by_rule.get("id_count", []), strict=True))),
+            files_failed=files_failed,
         )
         counts.check()
         return counts
@@ -150,4 +158,5 @@ class Counts:
             self.bytes_in + other.bytes_in,
             self.bytes_out + other.bytes_out,
             rules,
+            self.files_failed + other.files_failed,
         )

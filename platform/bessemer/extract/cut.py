@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bessemer.extract.formats import Format, compression_of, format_of
+from bessemer.extract.formats import Format, find_format
 from bessemer.extract.inputs import InputFile
 from bessemer.extract.readers.base import Piece
 from bessemer.extract.readers.lines import split_lines
 from bessemer.extract.readers.parquet import split_row_groups
+from bessemer.extract.streams import is_seekable_utf8
 
 UNIT_BYTES = 32 << 20
 FEWEST_UNITS = 8  # so that a small corpus is work for several processes too
@@ -26,11 +27,11 @@ _WORK: dict[Format | None, int] = {"html": 8, "warc": 8}
 def cut_into_units(
     files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int | None = None
 ) -> list[list[Piece]]:
-    """Pieces of files in units of like size; `format` is for all files, else it is told by their names.
+    """Pieces of files in units of like size. `format` is that of all files; if None, `find_format` decides for each.
 
-    A unit is `unit_bytes` of text or an eighth of that of pages; by default 32 MiB, or an eighth of what there is.
+    A unit is `unit_bytes` of text or an eighth of that of pages; by default 32 MiB, or an eighth of the total.
     """
-    formats = [format or format_of(file.relative) for file in files]
+    formats = [format or find_format(file) for file in files]
     if unit_bytes is None:
         total = sum(file.size * _WORK.get(kind, 1) for file, kind in zip(files, formats, strict=True))
         unit_bytes = max(1 << 20, min(UNIT_BYTES, -(-total // FEWEST_UNITS)))
@@ -50,7 +51,7 @@ def _pieces(file: InputFile, format: Format | None, unit_bytes: int) -> Iterator
     piece = Piece(file.relative, file.path, format, file.size, file.size * _WORK.get(format, 1))
     if file.size <= unit_bytes:
         yield piece
-    elif format == "jsonl" and compression_of(file.relative) is None:
+    elif format == "jsonl" and is_seekable_utf8(Path(file.path)):
         for start, end, first in split_lines(Path(file.path), unit_bytes):
             yield replace(piece, start=start, end=end, first_record=first, weight=end - start)
     elif format == "parquet" and len(ranges := split_row_groups(file.path, unit_bytes)) > 1:

@@ -1,15 +1,25 @@
-"""Which reader a file is for, by its name, and how its compression is undone."""
+"""The format of an input file, from its name, or from its content if the name does not say.
+
+A `.json` file holds either one value per line, as JSON lines do, or values over several lines: an array, or an object.
+Its beginning decides: `find_format` answers `jsonl` or `json`. A file whose suffix says nothing (`part-00000`,
+`dump.zst`) is recognised if it begins as JSON, WARC or Parquet.
+"""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, cast
+from typing import Literal
 
-Format = Literal["html", "text", "jsonl", "parquet", "warc"]
+from bessemer.errors import InputError
+from bessemer.extract.inputs import InputFile
+from bessemer.extract.json_values import CutOff, json_values
+from bessemer.extract.streams import BROKEN_STREAM, COMPRESSIONS, open_decompressed, open_utf8
+
+Format = Literal["html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"]
 
 _SUFFIXES: dict[str, Format] = {
     ".html": "html",
@@ -22,44 +32,101 @@ _SUFFIXES: dict[str, Format] = {
     ".rst": "text",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".warc": "warc",
     ".arc": "warc",
     ".wet": "warc",
 }
-_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
+READABLE = ".html .txt .md .rst .jsonl .json .csv .tsv .parquet .warc .arc .wet"
+"""The suffixes that messages name."""
+_ADVICE = {
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), "unpack it and name the folder in `paths`"),
+    **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".epub", ".rtf"), "convert it to HTML, Markdown or plain text"),
+    **dict.fromkeys((".xls", ".xlsx", ".ods"), "save its table as `.csv`"),
+    **dict.fromkeys((".arrow", ".feather", ".orc", ".avro", ".pkl", ".npy"), "write it as `.parquet` or `.jsonl`"),
+    **dict.fromkeys((".lz4", ".snappy", ".br", ".lzma", ".z"), "decompress it, or compress it with gzip or zstd"),
+    **dict.fromkeys((".xml", ".tex", ".srt"), "convert it to plain text, or set `format: text` to take it as it is"),
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEGINNING = 4096
+_LONGEST_LINE = 32 << 20  # a `.json` file whose first line is longer is taken for one value
 
-BROKEN_STREAM = (EOFError, OSError, zlib.error, lzma.LZMAError)
-"""What a compressed stream raises where it is cut off or damaged (gzip.BadGzipFile is an OSError)."""
 
-
-def format_of(name: str) -> Format | None:
-    """The format that a file's name stands for: `a.jsonl.gz` -> `jsonl`; None for one that no reader knows."""
-    path = PurePosixPath(name.lower())
-    if path.suffix in _COMPRESSIONS:
+def find_format(file: InputFile) -> Format | None:
+    """The reader for a file; None if there is none. Reads the file's beginning if its name leaves a doubt."""
+    path = PurePosixPath(file.relative.lower())
+    if path.suffix in COMPRESSIONS:
         path = path.with_suffix("")
-    return _SUFFIXES.get(path.suffix)
+    named = _SUFFIXES.get(path.suffix)
+    if named not in ("json", "jsonl") and (named or path.suffix):
+        return named
+    try:
+        if named is None:
+            return _by_content(Path(file.path))
+        return _json_or_lines(Path(file.path), named)
+    except BROKEN_STREAM:
+        return named  # its reader meets the same damage, and records it
 
 
-def compression_of(name: str) -> str | None:
-    return _COMPRESSIONS.get(PurePosixPath(name.lower()).suffix)
+def without_reader(name: str) -> str:
+    """The reason why no reader takes the file, with advice: the evidence of `unsupported_format`."""
+    suffix = PurePosixPath(name.lower()).suffix
+    advice = _ADVICE.get(suffix, "set `format` if the file has one of the formats that are read")
+    return f"{suffix or 'a name without a suffix'}: {advice}; files are read from {READABLE}"
 
 
-def open_decompressed(path: Path) -> IO[bytes]:
-    """The file's bytes without the compression that its name tells."""
-    compression = compression_of(path.name)
-    if compression == "gzip":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    if compression == "bz2":
-        return cast("IO[bytes]", bz2.open(path, "rb"))
-    if compression == "xz":
-        return cast("IO[bytes]", lzma.open(path, "rb"))
-    if compression == "zstd":
-        import io
+def check_formats(files: Sequence[InputFile], format: Format | None) -> None:
+    """Raises InputError if no file has a reader, before anything runs."""
+    if format is None and not any(map(find_format, files)):
+        raise InputError(
+            f"no file of `paths` is in a format that is read, as `{files[0].relative}`",
+            hint=without_reader(files[0].relative),
+        )
 
-        import pyarrow as pa
 
-        stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
-        return cast("IO[bytes]", io.BufferedReader(stream))
-    return path.open("rb")
+def _json_or_lines(path: Path, named: Format) -> Format:
+    """`jsonl` if the first line is a value by itself, or the second one if the first is damaged."""
+    with open_utf8(path) as file:
+        beginning = file.read(_BEGINNING).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if beginning.startswith(b"["):
+        return "json"
+    if not beginning or named == "jsonl":
+        return named
+    with open_utf8(path) as file:
+        lines = (
+            line.removeprefix(_BYTE_ORDER_MARK).strip() for line in iter(lambda: file.readline(_LONGEST_LINE), b"")
+        )
+        first, second = islice(chain(filter(None, lines), (b"", b"")), 2)
+    if _is_value(first):
+        return "jsonl"
+    with open_utf8(path) as file, suppress(CutOff):
+        whole, _ = next(json_values(file, _LONGEST_LINE), (b"", 0))
+        if _is_value(whole):
+            return "json"
+    return "jsonl" if second.startswith(b"{") and _is_value(second) else "json"
+
+
+def _by_content(path: Path) -> Format | None:
+    with open_decompressed(path) as raw:
+        beginning = raw.read(8)
+    if beginning.startswith(b"PAR1"):
+        return "parquet"
+    if beginning.startswith(b"WARC/"):
+        return "warc"
+    with open_utf8(path) as file:
+        text = file.read(64).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if text.startswith(b"[{") or (text.startswith(b"{") and text[1:].lstrip().startswith(b'"')):
+        return _json_or_lines(path, "json")
+    return None
+
+
+def _is_value(text: bytes) -> bool:
+    try:
+        json.loads(text.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -16,14 +16,15 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from bessemer.artifacts.documents import SCHEMA, assign_split
-from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+from bessemer.artifacts.ledger import FAILED, KEPT, REMOVED, ledger_table
 from bessemer.extract.page import Extracted, extract_page, extract_text, extract_unicode
+from bessemer.extract.plain import well_formed
 from bessemer.extract.settings import TextSettings
 from bessemer.extract.split import group_of
-from bessemer.extract.verdict import Refused
+from bessemer.extract.verdict import FILE_RULES, Refused
 from bessemer.fingerprint import content_hash
 
-SIGNALS = ("content_bytes", "html_nodes", "text_characters")
+SIGNALS = ("content_bytes", "html_nodes", "text_characters", "unconverted_values")
 BATCH_BYTES = 8 << 20
 BATCH_RECORDS = 512
 
@@ -51,6 +52,8 @@ class Record:
     value: float | None = None
     threshold: float | None = None
     evidence: str | None = None
+    unconverted: int = 0
+    """Number of values that could not be converted and are null; `evidence` names their fields."""
 
 
 RECORDS = pa.schema(
@@ -71,6 +74,7 @@ RECORDS = pa.schema(
         pa.field("value", pa.float64()),
         pa.field("threshold", pa.float64()),
         pa.field("evidence", pa.string()),
+        pa.field("unconverted", pa.int64(), nullable=False),
     ]
 )
 assert RECORDS.names == [field.name for field in fields(Record)]
@@ -113,12 +117,14 @@ def documents_of(
         else:
             for name, value in _document(row, extracted, settings).items():
                 documents[name].append(value)
-        ledger["verdict"].append(REMOVED if refused else KEPT)
-        for name in ("rule", "value", "threshold", "evidence"):
+        ledger["verdict"].append(verdict_of(refused.rule if refused else None))
+        for name in ("rule", "value", "threshold"):
             ledger[name].append(getattr(refused, name) if refused else None)
+        ledger["evidence"].append(refused.evidence if refused else row["evidence"])
         signals["content_bytes"].append(None if row["content"] is None else len(row["content"]))
         signals["html_nodes"].append(extracted.html_nodes)
         signals["text_characters"].append(None if refused else len(extracted.text))
+        signals["unconverted_values"].append(row["unconverted"] or None)
     return (
         pa.Table.from_pydict(documents, schema=SCHEMA),
         ledger_table(
@@ -133,6 +139,13 @@ def documents_of(
             signals=signals,
         ),
     )
+
+
+def verdict_of(rule: str | None) -> str:
+    """The ledger's verdict: `failed` if the rule is about a whole file."""
+    if rule is None:
+        return KEPT
+    return FAILED if rule in FILE_RULES else REMOVED
 
 
 def _extract(row: dict[str, Any], settings: TextSettings, strip_gutenberg: bool) -> Extracted:
@@ -162,5 +175,5 @@ def _document(row: dict[str, Any], extracted: Extracted, settings: TextSettings)
         "language": row["language"],
         "split": assign_split(group_of(row["url"], settings.split_by), settings.split.shares()),
         "fetched_at": row["fetched_at"],
-        "metadata": json.dumps(json.loads(row["metadata"]) | stated, sort_keys=True, ensure_ascii=False),
+        "metadata": well_formed(json.dumps(json.loads(row["metadata"]) | stated, sort_keys=True, ensure_ascii=False)),
     }

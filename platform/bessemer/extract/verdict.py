@@ -2,23 +2,34 @@
 
 | rule | meaning |
 |---|---|
-| `http_status` | the server answered with something else than the page (value: the status) |
+| `http_status` | the server answered with an error or a redirect (value: the status) |
 | `robots_txt` | a site's rules for crawlers, which some archives keep among its pages |
-| `unsupported_content_type` | neither HTML nor text (evidence: what it is) |
-| `unsupported_format` | a file that no reader knows |
+| `unsupported_content_type` | neither HTML nor text (evidence: the media type) |
 | `too_large` | more bytes than the limit |
-| `undecodable` | no charset makes sense of the bytes |
+| `undecodable` | no charset decodes the bytes to text |
 | `binary` | bytes or text full of control characters |
-| `not_html` | said to be HTML, but has no markup |
+| `not_html` | declared as HTML, but without markup |
 | `too_many_nodes`, `too_deep` | an HTML tree beyond the limits |
 | `parser_error` | the HTML parser or the extractor gave up |
-| `empty_text` | no main text was found, or there was nothing in it |
-| `malformed_json`, `missing_text` | a record that is no JSON object, or lacks the text field |
-| `damaged_record` | a place in an archive or compressed file that cannot be read |
-| `duplicate_record` | the same URL with the same bytes a second time in one crawl |
+| `empty_text` | no main text was found, or the text is empty |
+| `malformed_json` | a record that is not a JSON object |
+| `malformed_row` | a row that does not fit the header of its table |
+| `missing_text` | a record without the text field |
+| `damaged_record` | a place in an archive that cannot be read |
+| `duplicate_record` | a page with the same URL and the same bytes as an earlier one of the crawl |
+
+Three rules are about a file, and an unknown number of documents in it. The ledger's verdict is then `failed`:
+
+| rule | meaning |
+|---|---|
+| `unsupported_format` | no reader for the file |
+| `unreadable_file` | a file that cannot be read, or cannot be read to its end |
+| `missing_column` | a table without the column of the text |
 """
 
 from __future__ import annotations
+
+FILE_RULES = frozenset({"unsupported_format", "unreadable_file", "missing_column"})
 
 
 class Refused(Exception):

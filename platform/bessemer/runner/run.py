@@ -19,6 +19,7 @@ from typing import Any
 from bessemer import __version__, stages, storage
 from bessemer.artifacts import lease
 from bessemer.artifacts.lease import Owner
+from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
 from bessemer.credentials import redact
@@ -182,7 +183,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
             stage.run(config, inputs, draft, context)
             if draft.counts is not None and draft.counts.documents_out == 0:
                 raise NothingLeft(
-                    f"nothing is left after `{planned.name}`: all {format_count(draft.counts.removed)} were removed",
+                    f"nothing is left after `{planned.name}`: {_losses(draft.counts)}",
                     hint=f"see why: `bessemer show {execution.run.name} {planned.name} --dropped`",
                 )
             shutil.rmtree(folder / "work", ignore_errors=True)
@@ -315,8 +316,17 @@ def summary(manifest: Manifest) -> str:
         parts = [f"{format_count(counts.documents_in)} in"]
         parts += [f"{format_count(counts.created)} created"] if counts.created else []
         parts += [f"{format_count(counts.documents_out)} out", f"{format_count(counts.removed)} removed"]
+        parts += [f"{format_count(counts.files_failed)} files failed"] if counts.files_failed else []
         return ", ".join(parts)
     return ", ".join(f"{name} {value:.4g}" for name, value in sorted(manifest.metrics.items())[:4])
+
+
+def _losses(counts: Counts) -> str:
+    failed = f"{format_count(counts.files_failed)} files could not be read"
+    if counts.files_failed and not counts.removed:
+        return failed
+    removed = f"all {format_count(counts.removed)} were removed"
+    return f"{removed}, and {failed}" if counts.files_failed else removed
 
 
 def _sentence(error: BaseException) -> str:

@@ -13,6 +13,7 @@ _NOT_STAGES = {
     "__init__",
     "base",
     "controller",
+    "losses",
     "rollouts",
     "rows",
     "subjects",

@@ -38,19 +38,21 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def _read(row: Any, template: ChatTemplate, *, answered: bool) -> tuple[Mapping[str, Any], Messages, int]:
+    from bessemer.extract.plain import well_formed
     from bessemer.tokens.conversations import FIELDS, messages_of
     from bessemer.tokens.rows import conversation_columns
 
     messages = messages_of(row, answered=answered)
     others = {name: value for name, value in row.items() if name not in FIELDS}
-    columns = conversation_columns(messages, template) | {"fields": json.dumps(others, ensure_ascii=False)}
+    fields = well_formed(json.dumps(others, ensure_ascii=False))
+    columns = conversation_columns(messages, template) | {"fields": fields}
     prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
     return columns, prompt, len(columns["ids"])
 
 
 STAGE = Stage(
     kind="conversations",
-    version=2,
+    version=3,
     config=Config,
     consumes=("tokenizer",),
     produces="conversations",

@@ -1,8 +1,8 @@
-"""ingest: reads local files (HTML, text, Markdown, JSON lines, Parquet, WARC) into documents.
+"""ingest: reads local files (HTML, text, Markdown, JSON, CSV, TSV, Parquet, WARC) into documents.
 
-Every file, line, row and archive record gets a verdict. The stage's outside input is the content of the files; where
-they lie is not part of the fingerprint. A file that can be read only in part gives what could be read and one removed
-record for the rest.
+Every file, line, row and archive record gets a verdict. The stage's outside input is the content of the files; their
+location is not part of the fingerprint. A damaged file gives the documents before the damage; the rest is a failed
+file, with a warning.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura", 
 class Config(StageConfig, TextSettings, ReaderSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
     """Files, folders and patterns (`books/**/*.txt`) to read; hidden files below a folder are left out."""
-    format: Literal["auto", "html", "text", "jsonl", "parquet", "warc"] = "auto"
-    """The format of all files; `auto` tells by their names."""
+    format: Literal["auto", "html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"] = "auto"
+    """The format of all files. `auto` decides by each file's name, and by its content if the name does not say."""
     strip_gutenberg: bool = False
     """Whether the licence header and footer of Project Gutenberg's books are cut off."""
 
 
 def outside(config: Config) -> Any:
-    """The names, sizes and hashes of the files."""
+    """The names, sizes and hashes of the files. Raises InputError if no file has a reader."""
+    from bessemer.extract.formats import check_formats
     from bessemer.extract.inputs import describe, find_files
 
-    return describe(find_files(config.paths))
+    files = find_files(config.paths)
+    check_formats(files, None if config.format == "auto" else config.format)
+    return describe(files)
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -62,14 +65,16 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def finish(draft: Draft, config: TextSettings, context: Context) -> None:
-    """The metrics of a stage that makes documents, and a warning for every split that came out empty."""
+    """Records the metrics of a stage that makes documents; warns of failed files, lost values and empty splits."""
     from bessemer.extract.split import empty_splits
+    from bessemer.stages.losses import report_losses
     from bessemer.storage import files_under
 
     assert draft.counts is not None
     draft.metrics["data/documents_out"] = draft.counts.documents_out
     draft.metrics["data/text_bytes"] = draft.counts.bytes_out
     draft.metrics["data/removed"] = draft.counts.removed
+    report_losses(draft, context)
     for name in empty_splits(files_under(draft.data), config.split):
         context.log.warning("no document fell into the split `%s`; raise its share in `split`", name)
 
@@ -100,7 +105,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=2,
+    version=3,
     config=Config,
     produces="documents",
     run=run,

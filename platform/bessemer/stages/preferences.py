@@ -45,7 +45,7 @@ def _read(row: Any, template: ChatTemplate) -> tuple[Mapping[str, Any], Messages
 
 STAGE = Stage(
     kind="preferences",
-    version=2,
+    version=3,
     config=Config,
     consumes=("tokenizer",),
     produces="preferences",

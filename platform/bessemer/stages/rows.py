@@ -1,7 +1,7 @@
-"""What the stages share that read rows of files (`conversations`, `preferences`): every row has a verdict.
+"""Shared part of the stages that read rows of files (`conversations`, `preferences`): every row has a verdict.
 
-A row is a line of JSON, an element of a JSON array, or a row of Parquet. A stage says what a row means; here it is
-found, given a name and a split, and recorded: kept, or removed by the rule that it breaks.
+A row is a line of JSON, an element of a JSON array, or a row of CSV, TSV or Parquet. A stage says what a row means;
+here it is found, given a name and a split, and recorded: kept, or removed by the rule that it breaks.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class HeldOut(Settings):
 
 class RowsConfig(StageConfig, FileSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
-    """Files, folders and patterns of JSON lines, JSON arrays or Parquet."""
-    format: Literal["auto", "jsonl", "parquet"] = "auto"
-    """The format of all files; `auto` tells by their names."""
+    """Files, folders and patterns of JSON lines, JSON arrays, CSV, TSV or Parquet."""
+    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet"] = "auto"
+    """The format of all files. `auto` decides by each file's name, and by its content if the name does not say."""
     split: HeldOut = HeldOut()
     """The shares held back; rows with the same prompt stay together."""
     max_seq_length: PositiveInt | None = None
@@ -56,25 +56,29 @@ class RowsConfig(StageConfig, FileSettings):
 
 
 ROWS_TRIED = 10_000
-"""Rows that are read to find one with a meaning before anything runs, which should take a moment."""
+"""Rows that the plan reads to find one that can be used; it should take a moment."""
 
 
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
-    """The names, sizes and hashes of the files. Raises InputError where no row has a `meaning`, before anything runs.
+    """The names, sizes and hashes of the files. Raises InputError if `meaning` accepts no row, before anything runs.
 
-    It reads up to the first row that has one, or `ROWS_TRIED`: whether any of more rows has one, `run` tells.
+    Reads up to the first row that is accepted, or `ROWS_TRIED` rows; of more rows, `run` finds whether any is.
     """
     from bessemer.extract.inputs import describe, find_files
     from bessemer.extract.readers.rows import SUFFIXES, read_rows
+    from bessemer.extract.verdict import FILE_RULES
     from bessemer.tokens.conversations import Unfit
 
     files = find_files(config.paths)
     unfit: Counter[str] = Counter()
-    first = ""
+    first = failed = ""
     records = (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
     for number, record in enumerate(records):
         if number == ROWS_TRIED:
             return describe(files)
+        if record.rule in FILE_RULES:
+            failed = failed or f"`{record.url.removeprefix('file:')}` cannot be read: {record.evidence}"
+            continue
         try:
             meaning(_row(asdict(record)))
         except Unfit as reason:
@@ -83,8 +87,8 @@ def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
         else:
             return describe(files)
     raise InputError(
-        _none_fit(unfit) + first,
-        hint=f"rows are read from {SUFFIXES}, in UTF-8; the README names the formats that a row may have",
+        failed if failed and not unfit else _none_fit(unfit) + first,
+        hint=f"rows are read from {SUFFIXES}; the README names the formats that a row may have",
     )
 
 
@@ -104,15 +108,17 @@ def _none_fit(removed: Mapping[str, int]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> Any:
-    """The value in a record. Raises Unfit where it holds none."""
+    """The value in a record; bytes that are not UTF-8 are lone surrogates in it. Raises Unfit if there is none."""
+    from bessemer.extract.readers.base import parse_json
+    from bessemer.extract.verdict import Refused
     from bessemer.tokens.conversations import Unfit
 
     if record["rule"]:
         raise Unfit(record["rule"], record["evidence"] or "", value=record["value"], threshold=record["threshold"])
     try:
-        return json.loads(record["content"].decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Unfit("malformed_json", str(error)[:120]) from None
+        return parse_json(record["content"])
+    except Refused as refused:
+        raise Unfit(refused.rule, refused.evidence or "") from None
 
 
 Read = Callable[[Any, "ChatTemplate"], tuple[Mapping[str, Any], "Messages", int]]
@@ -122,7 +128,8 @@ Read = Callable[[Any, "ChatTemplate"], tuple[Mapping[str, Any], "Messages", int]
 def run_rows(
     config: RowsConfig, inputs: Inputs, draft: Draft, context: Context, *, schema: pa.Schema, read: Read
 ) -> None:
-    """Reads every row of the files into Parquet of `schema`, with a ledger. Raises NothingLeft if none is fit."""
+    """Reads every row of the files into Parquet of `schema`, with a ledger. Raises NothingLeft if none can be used."""
+    from bessemer.stages.losses import report_losses
     from bessemer.stages.units import Unit, document_units
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.tokenizer import TokenizerFolder
@@ -148,6 +155,7 @@ def run_rows(
     draft.counts = counts
     draft.metrics["data/rows_out"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.created)
+    report_losses(draft, context)
 
 
 @dataclass
@@ -158,7 +166,7 @@ class _Worker:
     tokenizer: Path
     schema: pa.Schema
     read_row: Read
-    signals: Sequence[str] = ("tokens",)
+    signals: Sequence[str] = ("tokens", "unconverted_values")
     template: ChatTemplate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,7 +200,8 @@ class _Worker:
                 names = {name: record[name] for name in ("id", "url", "source")}
                 kept.append({**names, "split": self._split(prompt), **columns})
             sizes.append(size)
-        ledger = verdict_table(batch, verdicts, {"tokens": sizes}, created=True)
+        lost = [count or None for count in batch["unconverted"].to_pylist()]
+        ledger = verdict_table(batch, verdicts, {"tokens": sizes, "unconverted_values": lost}, created=True)
         return pa.Table.from_pylist(kept, schema=self.schema), ledger
 
     def _read(self, record: dict[str, Any]) -> tuple[Mapping[str, Any], Messages, int]:
@@ -217,17 +226,19 @@ def verdict_table(
     *,
     created: bool = False,
 ) -> pa.Table:
-    """The ledger of a batch of rows: kept, or removed for what makes each unfit."""
-    from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
+    """The ledger of a batch of rows: kept, or removed by the rule of each `Unfit`, or failed if it is a file's."""
+    from bessemer.artifacts.ledger import ledger_table
+    from bessemer.extract.records import verdict_of
 
+    notes = batch["evidence"].to_pylist() if "evidence" in batch.column_names else [None] * len(batch)
     return ledger_table(
         batch["id"],
         batch["url"],
-        [REMOVED if reason else KEPT for reason in verdicts],
+        [verdict_of(reason.rule if reason else None) for reason in verdicts],
         rules=[reason.rule if reason else None for reason in verdicts],
         values=[reason.value if reason else None for reason in verdicts],
         thresholds=[reason.threshold if reason else None for reason in verdicts],
-        evidence=[reason.evidence if reason else None for reason in verdicts],
+        evidence=[reason.evidence if reason else note for reason, note in zip(verdicts, notes, strict=True)],
         created=created,
         signals=signals,
     )

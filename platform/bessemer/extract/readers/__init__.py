@@ -1,8 +1,8 @@
-"""Readers, one file a format: from a piece of a file to records. None raises for what is in a file.
+"""Readers, one file per format: from a piece of a file to records. None raises for the content of a file.
 
 `Piece` is a file, or the part of a large one that a unit of work reads alone. A record's id is made of the source,
 the file's relative path and the record's number in the file (a line, a row, a byte offset in an archive), so it is the
-same wherever the folder lies and however the file was cut, and the copies that real archives hold keep ids apart.
+same wherever the folder lies and however the file was cut, and the copies that real archives hold keep different ids.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from bessemer.extract.readers.base import Piece
 from bessemer.extract.readers.file import read_file
 from bessemer.extract.readers.lines import read_lines
 from bessemer.extract.readers.parquet import read_parquet
+from bessemer.extract.readers.separated import read_separated
+from bessemer.extract.readers.values import read_values
 from bessemer.extract.records import Record
 from bessemer.extract.settings import ReaderSettings
 
@@ -23,6 +25,9 @@ _READERS = {
     "html": read_file,
     "text": read_file,
     "jsonl": read_lines,
+    "json": read_values,
+    "csv": read_separated,
+    "tsv": read_separated,
     "parquet": read_parquet,
     "warc": read_archive,
     None: read_file,
@@ -30,7 +35,7 @@ _READERS = {
 
 
 def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a piece in order, at least one if it is a whole file; memory follows `max_document_bytes`."""
+    """The records of a piece in order, at least one if it is a whole file. Memory: a few times `max_document_bytes`."""
     empty = True
     for record in _READERS[piece.format](piece, settings):
         empty = False

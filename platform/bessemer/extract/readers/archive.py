@@ -1,8 +1,9 @@
-"""WARC, ARC and WET files, from any crawler: one record a page, and one for each place that cannot be read."""
+"""WARC, ARC and WET files, from any crawler: one record per page, and one per place that cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +15,22 @@ from bessemer.extract.settings import ReaderSettings
 
 
 def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The pages of an archive; a record's number is its byte offset, and what follows it where several share one."""
+    """The pages of an archive. A record's number is its byte offset, with a count if several have the same offset.
+
+    A file of which nothing can be read is one failed file.
+    """
+    items = read_pages(piece.checked_path(), max_payload_bytes=settings.max_document_bytes)
+    first = next(items, None)
+    if isinstance(first, Damage) and first.offset == 0 and not first.url:
+        second = next(items, None)
+        if second is None:
+            yield piece.unreadable(settings, first.reason)
+            return
+        items = chain([first, second], items)
+    elif first is not None:
+        items = chain([first], items)
     last, repeats = -1, 0
-    for item in read_pages(piece.checked_path(), max_payload_bytes=settings.max_document_bytes):
+    for item in items:
         repeats = repeats + 1 if item.offset == last else 0
         last = item.offset
         place = f"{item.offset}.{repeats}" if repeats else str(item.offset)

@@ -1,10 +1,11 @@
-"""What the readers share: the piece they read, and how a record gets its name."""
+"""Shared parts of the readers: the piece of a file to read, and the record that a row of fields becomes."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ from bessemer.extract.formats import Format
 from bessemer.extract.plain import well_formed
 from bessemer.extract.records import Kind, Record
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
+from bessemer.extract.verdict import Refused
 from bessemer.fingerprint import origin_id
 
 MAX_METADATA_VALUE = 1000
@@ -49,8 +51,15 @@ class Piece:
         texts = {name: well_formed(value) for name, value in values.items() if isinstance(value, str)}
         return Record(id=origin_id("file", settings.source or "", self.relative, place), **(values | texts))
 
+    def unreadable(self, settings: FileSettings, error: Exception | str, after: int = 0) -> Record:
+        """The record of a file that cannot be read, or cannot be read beyond the record numbered `after`."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        place = f"{after + 1}-" if after else None
+        evidence = f"after record {after}: {reason}" if after else reason
+        return self.record(settings, place, rule="unreadable_file", evidence=evidence[:300])
+
     def checked_path(self) -> Path:
-        """Where the file lies. Raises InputError if it is not the file that the units were cut from."""
+        """Path of the file. Raises InputError if it is not the file that the units were cut from."""
         path = Path(self.path)
         try:
             size = path.stat().st_size
@@ -62,10 +71,22 @@ class Piece:
 
 
 def record_of_fields(
-    piece: Piece, settings: ReaderSettings, number: int, text: bytes, values: Mapping[str, Any]
+    piece: Piece,
+    settings: ReaderSettings,
+    number: int,
+    text: str | bytes,
+    values: Mapping[str, Any],
+    unconverted: Sequence[str] = (),
 ) -> Record:
-    """A record whose text is known; `values` are its other fields."""
+    """A record whose text is known; `values` are its other fields, `unconverted` those that became null.
+
+    Bytes that are UTF-8 are taken as such; of others, `documents_of` finds the encoding.
+    """
     fields = settings.fields
+    content, kind = _content_of(text)
+    if len(content) > settings.max_document_bytes:
+        threshold = settings.max_document_bytes
+        return piece.record(settings, number, rule="too_large", value=len(content), threshold=threshold)
     named: dict[str, Any] = {}
     for name in ("url", "source", "license", "language"):
         value = values.get(getattr(fields, name))
@@ -76,16 +97,54 @@ def record_of_fields(
     language = _LANGUAGE.fullmatch(named.pop("language", ""))
     used = {getattr(fields, name) for name in Fields.model_fields}
     rest = {name: value for name, value in values.items() if name not in used and _is_plain(value)}
-    kind: Kind = "unicode"
     return piece.record(
         settings,
         number,
-        content=text,
+        content=content,
         kind=kind,
         language=language[1].lower() if language else None,
-        metadata=json.dumps(rest, ensure_ascii=True, sort_keys=True, default=str),
+        metadata=well_formed(json.dumps(rest, ensure_ascii=False, sort_keys=True)),
+        unconverted=len(unconverted),
+        evidence=f"not convertible, now null: {', '.join(dict.fromkeys(unconverted))}"[:200] if unconverted else None,
         **named,
     )
+
+
+def parse_json(value: bytes) -> Any:
+    """A JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Refused if it is not JSON."""
+    try:
+        return json.loads(value.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed_json", evidence=str(error)[:120]) from error
+
+
+def text_of(values: Mapping[str, Any], name: str, *, is_utf8: bool) -> str | bytes:
+    """The field that holds the document's text, or its bytes if they are not UTF-8. Raises Refused if there is none."""
+    text = values.get(name)
+    if not isinstance(text, str):
+        raise Refused("missing_text", evidence=lacks(name, list(values), type(text).__name__))
+    if not is_utf8:
+        with contextlib.suppress(UnicodeEncodeError):  # it holds other lone surrogates, escaped in the JSON
+            return text.encode("utf-8", "surrogateescape")
+    return text
+
+
+def lacks(name: str, fields: Sequence[str], kind: str) -> str:
+    """Why the fields have no text, and the setting that names another one."""
+    if name in fields:
+        return f"`{name}` is a {kind}, not a text"
+    listed = ", ".join(f"`{field}`" for field in fields[:10])
+    return f"no `{name}` among {listed or 'no fields'}; name the text with `fields: {{text: ...}}`"[:300]
+
+
+def _content_of(text: str | bytes) -> tuple[bytes, Kind]:
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass"), "unicode"
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text, "text"
+    return text, "unicode"
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,21 +1,20 @@
-"""JSON lines: one record a line. A malformed line is one removed record, the rest of the file goes on.
+"""JSON lines: one record per line. A malformed line is one removed record, and reading continues after it.
 
 A line longer than the limit is skipped without being held. A plain file may be read in ranges that begin and end at
-line ends (`split_lines`); a compressed one only as a whole.
+line ends (`split_lines`); one that is compressed or in UTF-16 only as a whole.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from bessemer.extract.formats import BROKEN_STREAM, compression_of, open_decompressed
-from bessemer.extract.readers.base import Piece, record_of_fields
+from bessemer.extract.readers.base import Piece, parse_json, record_of_fields, text_of
 from bessemer.extract.records import Record
 from bessemer.extract.settings import FileSettings, ReaderSettings
+from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 from bessemer.extract.verdict import Refused
 
 _CHUNK = 1 << 20
@@ -24,14 +23,15 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
     """The records of a range of lines; a record's number is that of its line in the file, from 1."""
-    return records_of_lines(piece, settings, partial(_record, piece, settings))
+    return records_of_lines(piece, settings, partial(json_record, piece, settings, "line"))
 
 
 def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
     """`record(number, line)` of every line that is not blank, and a removed one for each that cannot be read."""
     number = piece.first_record - 1
+    path = piece.checked_path()
     try:
-        with open_decompressed(piece.checked_path()) as file:
+        with path.open("rb") if piece.start else open_utf8(path) as file:
             if piece.start:
                 file.seek(piece.start)
             for line, size in _lines(file, piece, settings.max_document_bytes):
@@ -42,10 +42,22 @@ def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int
                 elif line and not line.isspace():
                     yield record(number, line)
     except BROKEN_STREAM as error:
-        if compression_of(piece.relative) is None:
+        if compression_of(path) is None:
             raise
-        evidence = f"after line {number}: {error}"[:200]
-        yield piece.record(settings, f"{number + 1}-", rule="damaged_record", evidence=evidence)
+        yield piece.unreadable(settings, error, number)
+
+
+def json_record(piece: Piece, settings: ReaderSettings, place: str, number: int, value: bytes) -> Record:
+    """The record of one JSON object; `place` names what `number` counts."""
+    try:
+        values = parse_json(value)
+        if not isinstance(values, dict):
+            raise Refused("malformed_json", evidence=f"a {type(values).__name__}, not an object")
+        text = text_of(values, settings.fields.text, is_utf8=_is_utf8(value))
+    except Refused as refused:
+        evidence = f"{place} {number}: {refused.evidence}"
+        return piece.record(settings, number, rule=refused.rule, evidence=evidence)
+    return record_of_fields(piece, settings, number, text, values)
 
 
 def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
@@ -69,7 +81,7 @@ def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
 
 
 def _lines(file: IO[bytes], piece: Piece, limit: int) -> Iterator[tuple[bytes, int]]:
-    """(line, its size); the line is empty where the size is beyond the limit."""
+    """(line, its size); the line is empty if the size is beyond the limit."""
     position = piece.start
     while piece.end is None or position < piece.end:
         line = file.readline(limit + 1)
@@ -88,29 +100,9 @@ def _lines(file: IO[bytes], piece: Piece, limit: int) -> Iterator[tuple[bytes, i
         yield line, size
 
 
-def _record(piece: Piece, settings: ReaderSettings, number: int, line: bytes) -> Record:
+def _is_utf8(value: bytes) -> bool:
     try:
-        values = _parse(line)
-        text = values.get(settings.fields.text)
-        if not isinstance(text, str):
-            raise Refused("missing_text", evidence=_lacks(settings.fields.text, values))
-    except Refused as refused:
-        evidence = f"line {number}: {refused.evidence}"
-        return piece.record(settings, number, rule=refused.rule, evidence=evidence)
-    return record_of_fields(piece, settings, number, text.encode("utf-8", "surrogatepass"), values)
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Refused("malformed_json", evidence=str(error)[:120]) from error
-    if not isinstance(values, dict):
-        raise Refused("malformed_json", evidence=f"a {type(values).__name__}, not an object")
-    return values
-
-
-def _lacks(name: str, values: dict[str, Any]) -> str:
-    if name in values:
-        return f"`{name}` is a {type(values[name]).__name__}, not a text"
-    return f"no `{name}` among {', '.join(f'`{key}`' for key in list(values)[:10])}"[:200]
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,60 +1,119 @@
-"""Parquet files: one record a row; row groups are read a few megabytes at a time."""
+"""Parquet files: one record per row. Columns are read one at a time, a few megabytes of a row group at once.
+
+Only the columns that a record uses are read. A value of another column than the text's that cannot be read or
+converted is null, and the record says so (`unconverted`). Of two columns with one name, the first counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bessemer.extract.readers.base import Piece, record_of_fields
+from bessemer.extract.readers.base import Piece, lacks, record_of_fields
+from bessemer.extract.readers.columns import Lost, binary_values, is_text, python_values
 from bessemer.extract.records import Record
-from bessemer.extract.settings import FileSettings, ReaderSettings
+from bessemer.extract.settings import ReaderSettings
+from bessemer.extract.streams import compression_of
 
 _BATCH_BYTES = 8 << 20
+
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""The exceptions by which pyarrow reports a damaged Parquet file, or one with an unknown feature."""
+
+Convert = Callable[[pa.Array], tuple[list[Any], Lost]]
 
 
 def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
     """The rows of a range of row groups; a record's number is that of its row in the file, from 1."""
-    row = 0
+    row, name = 0, settings.fields.text
     try:
-        with pq.ParquetFile(piece.checked_path()) as file:
-            name = settings.fields.text
-            if name not in file.schema_arrow.names or not _is_text(file.schema_arrow.field(name).type):
+        with open_parquet(piece) as file:
+            kinds = column_types(file)
+            if name not in kinds or not is_text(kinds[name]):
                 if piece.start == 0:
-                    yield piece.record(settings, rule="missing_text", evidence=_lacks(name, file.schema_arrow))
+                    reason = lacks(name, list(kinds), str(kinds.get(name)))
+                    yield piece.record(settings, rule="missing_column", evidence=reason)
                 return
-            plain = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-            for row, values in rows_of(file, piece, plain):
-                yield _record(piece, settings, row, values)
+            wanted = set(settings.fields.model_dump().values())
+            converts: dict[str, Convert] = {
+                column: python_values
+                for column, kind in kinds.items()
+                if column in wanted or not (pa.types.is_nested(kind) or _is_binary(kind))
+            }
+            converts[name] = lambda array: (binary_values(array), [])
+            for row, values, lost in rows_of(file, piece, converts, required=name):
+                text = values[name]
+                if text is None:
+                    yield piece.record(settings, row, rule="missing_text", evidence=f"row {row}: null")
+                else:
+                    yield record_of_fields(piece, settings, row, text, values, lost)
     except UNREADABLE as error:
-        yield damaged(piece, settings, row, error)
+        yield piece.unreadable(settings, error, row)
+
+
+def open_parquet(piece: Piece) -> pq.ParquetFile:
+    """The open file. Raises one of `UNREADABLE`."""
+    path = piece.checked_path()
+    try:
+        return pq.ParquetFile(path)
+    except UNREADABLE:
+        if compression := compression_of(path):
+            raise ValueError(f"a Parquet file inside a {compression} stream: decompress it first") from None
+        raise
+
+
+def column_types(file: pq.ParquetFile) -> dict[str, pa.DataType]:
+    """The type of every column, the first of those with one name."""
+    types: dict[str, pa.DataType] = {}
+    for field in file.schema_arrow:
+        types.setdefault(field.name, field.type)
+    return types
 
 
 def rows_of(
-    file: pq.ParquetFile, piece: Piece, columns: list[str] | None = None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number in the file, from 1, values) of the rows of a piece, a few megabytes at a time."""
+    file: pq.ParquetFile, piece: Piece, converts: Mapping[str, Convert], *, required: str | None = None
+) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
+    """(number in the file, from 1, values, columns of values that were lost) of the rows of a piece.
+
+    Raises one of `UNREADABLE` if the `required` column is damaged, or if there is none.
+    """
     end = file.metadata.num_row_groups if piece.end is None else piece.end
     row = sum(file.metadata.row_group(group).num_rows for group in range(piece.start))
     for group in range(piece.start, end):
         metadata = file.metadata.row_group(group)
         at_once = max(1, min(1024, _BATCH_BYTES * metadata.num_rows // max(1, metadata.total_byte_size)))
-        for batch in file.iter_batches(at_once, row_groups=[group], columns=columns, use_threads=False):
-            for values in batch.to_pylist():
-                row += 1
-                yield row, values
+        columns = [
+            _cells(file, group, name, convert, at_once, is_required=name == required)
+            for name, convert in converts.items()
+        ]
+        for cells in zip(*columns, strict=True):
+            row += 1
+            lost = [name for name, (_, count) in zip(converts, cells, strict=True) for _ in range(count)]
+            yield row, {name: value for name, (value, _) in zip(converts, cells, strict=True)}, lost
 
 
-def damaged(piece: Piece, settings: FileSettings, row: int, error: Exception) -> Record:
-    """The removed record that stands for what follows `row` in a file that cannot be read further."""
-    evidence = f"after row {row}: {' '.join(str(error).split())}"[:200]
-    return piece.record(settings, f"{row + 1}-", rule="damaged_record", evidence=evidence)
-
-
-UNREADABLE = (pa.ArrowException, OSError, ValueError)
-"""What pyarrow raises where a Parquet file is damaged."""
+def _cells(
+    file: pq.ParquetFile, group: int, name: str, convert: Convert, at_once: int, *, is_required: bool
+) -> Iterator[tuple[Any, int]]:
+    """(value, number of values lost in it) of each row of a column in a row group."""
+    rows = file.metadata.row_group(group).num_rows
+    done = 0
+    try:
+        for batch in file.iter_batches(at_once, row_groups=[group], columns=[name], use_threads=False):
+            values, lost = convert(batch.column(batch.schema.get_all_field_indices(name)[0]))
+            counts = dict.fromkeys(lost, 0)
+            for index in lost:
+                counts[index] += 1
+            for index, value in enumerate(values):
+                done += 1
+                yield value, counts.get(index, 0)
+    except UNREADABLE:
+        if is_required:
+            raise
+        yield from [(None, 1)] * (rows - done)
 
 
 def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
@@ -76,24 +135,6 @@ def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _record(piece: Piece, settings: ReaderSettings, number: int, values: dict[str, object]) -> Record:
-    text = values[settings.fields.text]
-    if text is None:
-        return piece.record(settings, number, rule="missing_text", evidence=f"row {number}: null")
-    content = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass")
-    if len(content) > settings.max_document_bytes:
-        threshold = settings.max_document_bytes
-        return piece.record(settings, number, rule="too_large", value=len(content), threshold=threshold)
-    return record_of_fields(piece, settings, number, content, values)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _lacks(name: str, schema: pa.Schema) -> str:
-    if name in schema.names:
-        return f"`{name}` is {schema.field(name).type}, not a text"
-    return f"no `{name}` among {', '.join(f'`{key}`' for key in schema.names[:10])}"[:200]
+def _is_binary(kind: pa.DataType) -> bool:
+    """Whether the values are bytes, which metadata cannot hold."""
+    return "binary" in str(kind)

@@ -1,0 +1,110 @@
+"""The values of a JSON file without lines: the elements of its arrays, and the objects outside of them.
+
+The file is cut into values at brackets and commas, in one pass and without parsing, so that memory is bounded by one
+value, a value that is too large is skipped, and one that is not JSON costs only itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import IO
+
+_CHUNK = 1 << 20
+_MARK = re.compile(rb'["\[\]{},]')
+_REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BLANK = b" \t\r\n"
+
+
+class CutOff(Exception):
+    """Raised after the last whole value of a file that ends inside of one."""
+
+
+def json_values(file: IO[bytes], limit: int) -> Iterator[tuple[bytes, int]]:
+    """(value, its size in bytes) in order; the value is empty if its size is beyond `limit`. Raises CutOff."""
+    splitter = _Splitter(limit)
+    chunk = file.read(_CHUNK).removeprefix(b"\xef\xbb\xbf")
+    while chunk:
+        yield from splitter.feed(chunk)
+        chunk = file.read(_CHUNK)
+    yield from splitter.finish()
+
+
+class _Splitter:
+    """Finds where values end. `depth` counts the open brackets of the current value, without those of an array
+    around it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._in_array = self._in_string = self._escaped = False
+        self._depth = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[bytes, int]]:
+        """The values that end in the next bytes of the file."""
+        start = at = 0
+        while at < len(chunk):
+            if self._in_string:
+                at = self._string(chunk, at)
+                continue
+            found = _MARK.search(chunk, at)
+            if found is None:
+                break
+            at, mark = found.end(), found[0]
+            if mark == b'"':
+                self._in_string = True
+            elif self._depth:
+                self._depth += 1 if mark in b"[{" else -1 if mark in b"]}" else 0
+                if not self._depth and not self._in_array:
+                    self._keep(chunk[start:at])
+                    yield from self._value()
+                    start = at
+            elif mark == b"{" or (mark == b"[" and self._in_array):
+                if not self._in_array:
+                    self._keep(chunk[start : at - 1])
+                    yield from self._value()
+                    start = at - 1
+                self._depth = 1
+            elif mark == b"," or mark == (b"]" if self._in_array else b"["):
+                self._keep(chunk[start : at - 1])
+                yield from self._value()
+                start = at
+                self._in_array = mark == b"[" or (self._in_array and mark == b",")
+        self._keep(chunk[start:])
+
+    def finish(self) -> Iterator[tuple[bytes, int]]:
+        """The value that the end of the file ends. Raises CutOff if brackets or a string are still open."""
+        if self._in_array or self._depth or self._in_string:
+            raise CutOff("the file ends inside an array, an object or a string")
+        yield from self._value()
+
+    def _string(self, chunk: bytes, at: int) -> int:
+        """Where the string that is open at `at` ends: behind its closing quote, or at the end of the chunk."""
+        if self._escaped:
+            self._escaped = False
+            at += 1
+        match = _REST_OF_STRING.match(chunk, at)
+        assert match is not None
+        at = match.end()
+        if at < len(chunk):
+            self._escaped = chunk[at : at + 1] == b"\\"  # the chunk's last byte, or it would have matched
+            self._in_string = self._escaped
+            at += 1
+        return at
+
+    def _keep(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= self._limit:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+
+    def _value(self) -> Iterator[tuple[bytes, int]]:
+        value, size = b"".join(self._pieces).strip(_BLANK), self._size
+        self._pieces.clear()
+        self._size = 0
+        if size > self._limit:
+            yield b"", size
+        elif value:
+            yield value, len(value)

@@ -1,0 +1,159 @@
+"""CSV and TSV files: one record per row; the first row names the fields.
+
+A field may be quoted (RFC 4180), so a row may have several lines. A row that does not fit the header costs only its
+first line: reading continues with the next one, so a quote that is never closed does not take the rest of the file.
+In TSV, where quoting is rare, a line with the right number of tabs is then a row as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from bessemer.extract.readers.base import Piece, lacks, record_of_fields, text_of
+from bessemer.extract.records import Record
+from bessemer.extract.settings import FileSettings, ReaderSettings
+from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
+from bessemer.extract.verdict import Refused
+
+_DELIMITERS = ",;\t|"
+"""The candidates in a `.csv` file, the most usual first; spreadsheets write `;` where the decimal mark is a comma."""
+_CHUNK = 1 << 20
+_MARKED = "sep="  # the first line in files of some spreadsheets names the delimiter
+
+
+def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+    """The rows of a table; a record's number is that of its row below the header, from 1."""
+    name = settings.fields.text
+
+    def refusal(header: Sequence[str]) -> str | None:
+        return None if name in header else lacks(name, header, "")
+
+    return records_of_rows(piece, settings, partial(_record, piece, settings), refusal)
+
+
+def records_of_rows(
+    piece: Piece,
+    settings: FileSettings,
+    record: Callable[[int, dict[str, str]], Record],
+    refusal: Callable[[Sequence[str]], str | None] = lambda header: None,
+) -> Iterator[Record]:
+    """`record(number, fields)` of every row, and a removed one for each that does not fit the header.
+
+    `refusal(header)` says why the whole file is of no use, if it is. Bytes that are not UTF-8 become lone surrogates.
+    """
+    number = 0
+    path, limit = piece.checked_path(), settings.max_document_bytes
+    csv.field_size_limit(max(limit, csv.field_size_limit()))
+    try:
+        with open_utf8(path) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="") as text:
+            table = _Table(text, limit, "\t" if piece.format == "tsv" else None)
+            if reason := refusal(table.header) if table.header else None:
+                yield piece.record(settings, rule="missing_column", evidence=reason)
+                return
+            for number, row in enumerate(table.rows(), start=1):
+                if isinstance(row, Refused):
+                    values = {"rule": row.rule, "value": row.value, "threshold": row.threshold}
+                    yield piece.record(settings, number, evidence=row.evidence, **values)
+                else:
+                    yield record(number, row)
+    except BROKEN_STREAM as error:
+        if compression_of(path) is None:
+            raise
+        yield piece.unreadable(settings, error, number)
+
+
+class _Table:
+    """The rows of a table, read line by line. Of two columns with one name, the first counts."""
+
+    def __init__(self, file: io.TextIOWrapper, limit: int, delimiter: str | None) -> None:
+        self._file, self._limit = file, limit
+        self._again: deque[str] = deque()  # lines to read a second time, each as the beginning of a row
+        self._row: list[str] = []  # the lines of the current row
+        self._size = 0
+        first = self._line().removeprefix("\ufeff")
+        while first and first.isspace():
+            first = self._line()
+        if delimiter is None and first[:4].lower() == _MARKED and len(first.strip()) == len(_MARKED) + 1:
+            delimiter, first = first[4], self._line()
+        self._delimiter = delimiter or max(_DELIMITERS, key=lambda mark: len(_split(first, mark)))
+        self._again.append(first)
+        self.header: list[str] = [name.strip() for name in self._first_row()]
+
+    def rows(self) -> Iterator[dict[str, str] | Refused]:
+        """The fields of every row that is not blank, or the reason why a line is not a row."""
+        lines = self._parsed()
+        while True:
+            self._row, self._size = [], 0
+            try:
+                values = next(lines, None)
+            except (csv.Error, Refused) as error:
+                yield self._single_line(error)
+                lines = self._parsed()
+                continue
+            if values is None:
+                return
+            if not values:  # a blank line
+                continue
+            if len(values) > len(self.header):
+                yield self._single_line(self._misfit(len(values)))
+                continue
+            yield dict(reversed(list(zip(self.header, values, strict=False))))
+
+    def _first_row(self) -> list[str]:
+        try:
+            return next(self._parsed(), [])
+        except (csv.Error, Refused):
+            line, *rest = self._row
+            self._again.extendleft(reversed(rest))
+            return line.strip().split(self._delimiter)
+
+    def _single_line(self, error: Exception) -> dict[str, str] | Refused:
+        """Gives back all lines of a failed row but the first, which is a row of TSV or the reason of its removal."""
+        line, *rest = self._row
+        self._again.extendleft(reversed(rest))
+        if self._delimiter == "\t":
+            values = line.rstrip("\r\n").split("\t")
+            if len(values) == len(self.header):
+                return dict(reversed(list(zip(self.header, values, strict=True))))
+        return error if isinstance(error, Refused) else Refused("malformed_row", evidence=str(error))
+
+    def _misfit(self, number: int) -> Refused:
+        evidence = (
+            f"{number} values for the {len(self.header)} columns of the header; quote a value that holds a delimiter"
+        )
+        return Refused("malformed_row", evidence=evidence)
+
+    def _parsed(self) -> Iterator[list[str]]:
+        return csv.reader(iter(self._next_line, ""), delimiter=self._delimiter, strict=True)
+
+    def _next_line(self) -> str:
+        line = self._again.popleft() if self._again else self._line()
+        self._row.append(line)
+        self._size += len(line)
+        if self._size > self._limit:
+            raise Refused("too_large", value=self._size, threshold=self._limit)
+        return line
+
+    def _line(self) -> str:
+        """The next line; of one that is longer than the limit, so much that it is seen to be."""
+        line = rest = self._file.readline(self._limit + 1)
+        while len(line) > self._limit and rest and not rest.endswith(("\n", "\r")):
+            rest = self._file.readline(_CHUNK)
+        return line
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _record(piece: Piece, settings: ReaderSettings, number: int, values: dict[str, Any]) -> Record:
+    try:
+        text = text_of(values, settings.fields.text, is_utf8=False)
+    except Refused as refused:
+        return piece.record(settings, number, rule=refused.rule, evidence=f"row {number}: {refused.evidence}")
+    return record_of_fields(piece, settings, number, text, values)

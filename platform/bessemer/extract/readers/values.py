@@ -1,0 +1,37 @@
+"""JSON files without lines: one record per element of an array, or per object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from bessemer.extract.json_values import CutOff, json_values
+from bessemer.extract.readers.base import Piece
+from bessemer.extract.readers.lines import json_record
+from bessemer.extract.records import Record
+from bessemer.extract.settings import FileSettings, ReaderSettings
+from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
+
+
+def read_values(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+    """The records of a JSON file; a record's number is that of its element or object in the file, from 1."""
+    return records_of_values(piece, settings, partial(json_record, piece, settings, "element"))
+
+
+def records_of_values(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
+    """`record(number, value)` of every value, and a removed one for each that is too large."""
+    number = 0
+    path, limit = piece.checked_path(), settings.max_document_bytes
+    try:
+        with open_utf8(path) as file:
+            for number, (value, size) in enumerate(json_values(file, limit), start=1):
+                if size > limit:
+                    yield piece.record(settings, number, rule="too_large", value=size, threshold=limit)
+                else:
+                    yield record(number, value)
+    except CutOff as error:
+        yield piece.unreadable(settings, error, number)
+    except BROKEN_STREAM as error:
+        if compression_of(path) is None:
+            raise
+        yield piece.unreadable(settings, error, number)
