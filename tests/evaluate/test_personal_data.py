@@ -1,4 +1,4 @@
-"""Personal data: what the model wrote is told from what it gave back of its training documents."""
+"""Personal data in generated text, and which of it the training documents contain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from bessemer.errors import NothingLeft
-from bessemer.evaluate.personal_data import find_holders, personal_data
+from bessemer.evaluate.personal_data import Piece, find_holders, personal_data
 from bessemer.evaluate.risks import PersonalData
 from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
@@ -22,17 +22,31 @@ def batch(**texts: str) -> pa.Table:
     return pa.table({"id": list(texts), "text": pa.array(texts.values(), pa.large_string())})
 
 
-def vowels(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+def vowels(texts: Sequence[str]) -> list[list[Piece]]:
     """Stands in for the patterns of `clean`: here a vowel is a person."""
-    return [[("vowel", letter) for letter in re.findall("[aeiou]", text)] for text in texts]
+    return [[Piece("vowel", letter, letter) for letter in re.findall("[aeiou]", text)] for text in texts]
+
+
+def numbers(texts: Sequence[str]) -> list[list[Piece]]:
+    """Stands in for the patterns of `clean`: five digits, however they are grouped."""
+    return [
+        [Piece("number", found, re.sub(r"\D", "", found)) for found in re.findall(r"\d(?:[ -]?\d){4}", text)]
+        for text in texts
+    ]
 
 
 def test_the_first_document_that_has_it_is_named() -> None:
     batches = [batch(a="nobody", b="mail x.y+z@host.com now"), batch(c="x.y+z@host.com and +1 (415) 555-2671")]
-    wanted = {"x.y+z@host.com", "z@host.com", "+1 (415) 555-2671", "other@host.com"}
-    assert find_holders(wanted, batches) == {
+    values = ("x.y+z@host.com", "z@host.com", "+1 (415) 555-2671", "other@host.com")
+    wanted = {Piece("any", value, value) for value in values}
+    assert find_holders(wanted, batches, vowels) == {
         "x.y+z@host.com": "b", "z@host.com": "b", "+1 (415) 555-2671": "c",
     }  # fmt: skip
+
+
+def test_a_number_that_a_document_groups_otherwise_is_the_same() -> None:
+    batches = [batch(a="dial 123 99", b="dial 123-45"), batch(c="dial 12 345")]
+    assert find_holders({Piece("number", "123 45", "12345")}, batches, numbers) == {"12345": "b"}
 
 
 def test_what_is_written_and_what_is_given_back(subject: Subject, store: TokenStore) -> None:

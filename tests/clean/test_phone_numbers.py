@@ -1,0 +1,65 @@
+"""Phone numbers of every country are found; other numbers, dates and ranges are not."""
+
+from __future__ import annotations
+
+import phonenumbers
+import pytest
+
+from bessemer.clean.phone_numbers import REGIONS, find_phone_numbers
+
+TYPES = (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE)
+
+
+def found(text: str) -> list[str]:
+    spans = find_phone_numbers(text, text, 0, len(text), 0)
+    return [text[start:end] for start, end in sorted(spans)]
+
+
+def examples(region: str, form: int) -> list[str]:
+    numbers = [phonenumbers.example_number_for_type(region, kind) for kind in TYPES]
+    return [phonenumbers.format_number(number, form) for number in numbers if number]
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_the_international_form_needs_no_label(region: str) -> None:
+    for form in (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.E164):
+        for number in examples(region, form):
+            assert found(f"see {number}, or later") == [number]
+
+
+@pytest.mark.parametrize("region", sorted({*REGIONS} - {"BY"}))  # libphonenumber writes Belarus with two prefixes
+def test_the_national_form_is_found_after_a_label(region: str) -> None:
+    for number in examples(region, phonenumbers.PhoneNumberFormat.NATIONAL):
+        assert found(f"Phone: {number}, or later") == [number]
+        digits = "".join(filter(str.isdigit, number))
+        assert found(f"Phone: {digits} or later") == [digits]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "06 12 34 56 78", "020 7946 0018", "(11) 96123-4567", "8 (495) 123-45-67", "03-1234-5678", "010-2345-6789",
+        "(02) 9876 5432", "0171 2345678", "030 / 2345678", "(212)555-0187",
+    ],
+)  # fmt: skip
+def test_forms_that_need_no_label(text: str) -> None:
+    assert found(f"see {text}.") == [text]
+    assert found(f"order no. {text}.") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "01 02 03 04 05", "10 20 30 40 50", "612 345 678", "12345678", "y = x +61234567890", "+49.123456",
+        "2 + 49 30 901820", "call on 2012-09-30", "phones sold: 300 000 000", "call in 2005-2010",
+        "00 1 2 3 4 5 6 7 8 9",
+        "pages 212-345-6789", "#415-555-2671", "$415-555-2671", "3.14.15.92.65",
+    ],
+)  # fmt: skip
+def test_other_numbers_stay(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_number_ends_where_the_next_begins() -> None:
+    assert found("Tel. 21 123 4567 / 912 345 678") == ["21 123 4567", "912 345 678"]
+    assert found("+33 1 42 68 53 00 +33 1 42 68 53 01 2024") == ["+33 1 42 68 53 00", "+33 1 42 68 53 01"]
