@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.credentials import redact, redact_all
 from bessemer.errors import UsageError
+from home import Home
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,17 @@ def test_an_error_never_carries_a_password() -> None:
     error = UsageError("no server at `http://a:b@h`", hint="open http://a:b@h")
     assert "a:b" not in str(error)
     assert (error.message, error.hint) == ("no server at `http://a:***@h`", "open http://a:***@h")
+
+
+def test_a_run_leaves_the_password_of_its_tracking_server_nowhere(tmp_path: Path) -> None:
+    """The server does not answer, so the address also reaches the warnings and MLflow's own errors."""
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "one.txt").write_text("One document is enough to see what a run writes.\n")
+    recipe = "name: one\nnum_workers: 0\ntracking: {uri: 'http://ann:pa55word@127.0.0.1:9'}\n"
+    (tmp_path / "recipe.yaml").write_text(recipe + "stages:\n  ingest: {paths: [documents]}\n")
+    done = Home(tmp_path)("run", "recipe.yaml", "tracking.uri=http://ann:pa55word@127.0.0.1:9")
+    assert "ann:***@127.0.0.1:9" in done.stderr
+    assert "pa55word" not in done.stdout + done.stderr
+    written = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert {"events.jsonl", "resolved.yaml", "report.html", "tracking.json"} <= {path.name for path in written}
+    assert not [path for path in written if b"pa55word" in path.read_bytes()]

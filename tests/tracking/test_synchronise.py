@@ -58,7 +58,9 @@ def test_a_run_is_recorded_with_its_stages(recorded: Any, fake_run: Any) -> None
     headline = found[fake_run.name]
     assert headline["params"]["pretrain.learning_rate"] == "0.001"
     assert headline["params"]["seed"] == "1"
-    assert headline["points"]["validation/bits_per_byte"] == [(1, 1.9), (2, 1.8)], "one point a stage, in order"
+    assert headline["points"]["pretrain/validation/bits_per_byte"] == [(1, 1.9)]
+    assert headline["points"]["evaluate/validation/bits_per_byte"] == [(2, 1.8)]
+    assert headline["points"]["read/data/documents_out"] == [(0, 3.0)]
     assert headline["inputs"] == [("read", "a" * 32)]
     assert headline["files"] == ["plan.json", "recipe.yaml", "report.html", "resolved.yaml"]
     assert {run["status"] for run in found.values()} == {"FINISHED"}
@@ -177,7 +179,7 @@ def test_a_reused_stage_has_no_run_but_its_results_and_data_on_the_parent(record
     recorded.mirror(fake_run).synchronise()
     found = everything(recorded)
     assert list(found) == [fake_run.name]
-    assert found[fake_run.name]["points"]["data/documents_out"] == [(0, 3.0)]
+    assert found[fake_run.name]["points"]["read/data/documents_out"] == [(0, 3.0)]
     assert found[fake_run.name]["inputs"] == [("read", "a" * 32)]
 
 
@@ -198,6 +200,58 @@ def test_a_failure_is_told(recorded: Any, fake_run: Any) -> None:
     recorded.mirror(fake_run).synchronise()
     for run in recorded.runs().values():
         assert (run.info.status, run.data.tags["bessemer.error"]) == ("FAILED", "no seed answered")
+
+
+def test_a_run_that_recovers_loses_its_error(recorded: Any, fake_run: Any) -> None:
+    fake_run.event("stage_started", "read", attempt=1)
+    fake_run.event("stage_failed", "read", error="no seed answered")
+    fake_run.event("run_failed", error="no seed answered")
+    recorded.mirror(fake_run).synchronise()
+    fake_run.event("run_started", command="bessemer run toy.yaml", attempt=2)
+    fake_run.event("stage_started", "read", attempt=2)
+    with lease.hold(fake_run.folder, fake_run.name, waiting=lambda owner: None):
+        recorded.mirror(fake_run).synchronise()
+        assert not [run for run in recorded.runs().values() if "bessemer.error" in run.data.tags], "it runs again"
+    fake_run.whole()
+    recorded.mirror(fake_run).synchronise()
+    assert {run.info.status for run in recorded.runs().values()} == {"FINISHED"}
+    assert not [run for run in recorded.runs().values() if "bessemer.error" in run.data.tags]
+
+
+def test_costs_are_summed_over_the_stages_and_other_results_keep_their_stage(recorded: Any, fake_run: Any) -> None:
+    fake_run.seal("read", {"cost/USD": 1.0, "data/documents_out": 3.0})
+    fake_run.event("stage_reused", "read")
+    fake_run.event("stage_started", "pretrain", attempt=1)
+    fake_run.seal("pretrain", {"cost/USD": 20.0, "data/documents_out": 7.0})
+    fake_run.event("stage_finished", "pretrain")
+    mirror = recorded.mirror(fake_run)
+    with lease.hold(fake_run.folder, fake_run.name, waiting=lambda owner: None):
+        mirror.synchronise()
+    fake_run.event("run_finished")
+    mirror.synchronise()
+    recorded.mirror(fake_run).synchronise()
+    metrics = recorded.runs()[fake_run.name].data.metrics
+    assert metrics == {
+        "read/cost/USD": 1.0,
+        "pretrain/cost/USD": 20.0,
+        "cost/USD": 21.0,
+        "read/data/documents_out": 3.0,
+        "pretrain/data/documents_out": 7.0,
+    }
+    assert recorded.points(fake_run.name, "cost/USD") == [(1, 21.0)], "once, at the step that is the attempt"
+
+
+def test_the_commit_and_the_command_of_the_newest_attempt_are_tags(recorded: Any, fake_run: Any) -> None:
+    fake_run.event("run_failed", error="x")
+    recorded.mirror(fake_run).synchronise()
+    assert "mlflow.source.git.commit" not in recorded.runs()[fake_run.name].data.tags
+    again = {"command": "bessemer run toy.yaml seed=2", "git_commit": "c" * 40, "git_dirty": True}
+    fake_run.event("run_started", attempt=2, **again)
+    recorded.mirror(fake_run).synchronise()
+    tags = recorded.runs()[fake_run.name].data.tags
+    assert tags["mlflow.source.git.commit"] == "c" * 40
+    assert tags["bessemer.git_dirty"] == "true"
+    assert tags["mlflow.source.name"] == "bessemer run toy.yaml seed=2"
 
 
 def test_more_keys_than_allowed_are_left_out_by_name(

@@ -29,7 +29,7 @@ def runs(root: Path, as_json: bool) -> None:
         say(f"there are no runs under {root}\nnext: bessemer run RECIPE")
     else:
         print_table(
-            ["run", "status", "stages", "begun"], [[f["run"], f["status"], f["stages"], f["begun"]] for f in found]
+            ["run", "status", "stages", "begun", "commit", "score", "command"], [_row(facts) for facts in found]
         )
         say("\nnext: bessemer status RUN")
 
@@ -37,13 +37,27 @@ def runs(root: Path, as_json: bool) -> None:
 def _facts(run: Any) -> dict[str, Any]:
     stages = run.stages()
     done = sum(stage["event"] in ("stage_finished", "stage_reused") for stage in stages.values())
-    begun = next((event["time"] for event in run.events()), "")
+    started = [event for event in run.events() if event["event"] == "run_started"]
+    begun = started[0]["time"] if started else ""
+    newest = started[-1] if started else {}
+    headline = run.headline()
     return {
         "run": run.name,
         "status": run.status(),
         "stages": f"{done}/{len(stages)}",
         "begun": begun[:19].replace("T", " "),
+        "git_commit": newest.get("git_commit"),
+        "git_dirty": newest.get("git_dirty"),
+        "headline": {"metric": headline[0], "value": headline[1]} if headline else None,
+        "command": newest.get("command", ""),
     }
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    """The cells of one run; `+` after the commit means that tracked files differed from it."""
+    commit = (facts["git_commit"] or "")[:10] + ("+" if facts["git_dirty"] else "")
+    score = f"{facts['headline']['metric']} {facts['headline']['value']:.4g}" if facts["headline"] else ""
+    return [facts["run"], facts["status"], facts["stages"], facts["begun"], commit, score, facts["command"]]
 
 
 @click.command()

@@ -33,6 +33,7 @@ from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, PlannedStage, stale
 from bessemer.runner.runs import Run
+from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.tracking.mirror import Mirror
 from bessemer.units import format_count
@@ -84,7 +85,7 @@ def run_recipe(
     attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
     with ExitStack() as stack:
         stack.enter_context(lease.hold(run.folder, run.name, waiting=lambda owner: None))
-        runs.start(run, command=command, attempt=attempt)
+        runs.start(run, command=command, attempt=attempt, source=git_state(recipe.path.parent))
         asked = stack.enter_context(stopping.graceful(run.stop_file))
         stack.enter_context(native_errors_to(run.log_file("ray")))
         stack.enter_context(display)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +85,24 @@ class Run:
                 latest[event["stage"]] = {**latest[event["stage"]], **event}
         return latest
 
+    def headline(self) -> tuple[str, float] | None:
+        """The name and value of the run's most important score, or None if it has none yet.
+
+        An evaluation names its own headline; a run without one is judged by the validation of its last model.
+        """
+        for planned in reversed(self.plan()["stages"]):
+            manifest = storage.read_json(self.artifact_folder(planned["name"]) / "manifest.json")
+            if manifest and planned["produces"] in ("scores", "model", "reward_model"):
+                metrics = manifest["metrics"]
+                names = [
+                    manifest["resolved"].get("headline"),
+                    *sorted(n for n in metrics if n.startswith("validation/")),
+                ]
+                for name in names:
+                    if name in metrics:
+                        return name, metrics[name]
+        return None
+
     def artifact_folder(self, stage: str) -> Path:
         """The folder of the artifact of `stage`. Raises UsageError where the run has no such stage."""
         stages = self.plan()["stages"]
@@ -121,7 +139,8 @@ def _new_folder(root: Path, recipe: str) -> Path:
         return folder
 
 
-def start(run: Run, *, command: str, attempt: int) -> None:
+def start(run: Run, *, command: str, attempt: int, source: Mapping[str, Any] | None = None) -> None:
+    """Records that a run starts, with its command line and the facts about its source code (`git_state`)."""
     run.stop_file.unlink(missing_ok=True)
     run.record(
         "run_started",
@@ -131,6 +150,7 @@ def start(run: Run, *, command: str, attempt: int) -> None:
         pid=os.getpid(),
         host=socket.gethostname(),
         attempt=attempt,
+        **(source or {}),
     )
 
 

@@ -24,6 +24,7 @@ from bessemer.errors import UsageError
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.jobs import TAG, Jobs, dashboard_url
 from bessemer.runner.locations import storage_root
+from bessemer.runner.source_code import as_variable
 
 UPLOAD_LIMIT_BYTES = 100 << 20
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -68,7 +69,9 @@ def _variables(recipe: LoadedRecipe, arguments: Sequence[str]) -> dict[str, str]
     Raises UsageError for a password in them or in the arguments, since a cluster's dashboard shows both.
     """
     given = os.environ.get(TRACKING_URI)
-    variables = {TRACKING_URI: given} if given and not recipe.settings.tracking.uri else {}
+    variables = as_variable(recipe.path.parent)
+    if given and not recipe.settings.tracking.uri:
+        variables[TRACKING_URI] = given
     for text in (*arguments, *variables.values()):
         if redact(text) != text:
             raise UsageError(

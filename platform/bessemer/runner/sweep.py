@@ -33,6 +33,7 @@ from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, load_recipe, make_plan
 from bessemer.runner.run import run_recipe
 from bessemer.runner.runs import Run
+from bessemer.runner.source_code import git_state
 from bessemer.tracking.mirror import Mirror
 from bessemer.tracking.sweeps import record_sweep
 
@@ -89,7 +90,7 @@ def run_sweep(
     store = Store(storage_root(recipe))
     plan = make_plan(recipe, store)
     sweep_run = runs.create(store.root, recipe, plan)
-    runs.start(sweep_run, command=command, attempt=1)
+    runs.start(sweep_run, command=command, attempt=1, source=git_state(recipe.path.parent))
     cluster = Cluster(recipe.settings.cluster, dashboard=True)  # Tune asks it for what stopped trials left
     try:
         with (

@@ -212,6 +212,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     _tell(scores, comparisons, context.log)
     chosen = headlines(tasks, scores, list(models))
     draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
+    draft.resolved["headline"] = next(iter(chosen), None)
     if len(chosen) > MOST_HEADLINES:
         context.log.warning(
             "%d of %d headline metrics go to MLflow; all are in scores.parquet", MOST_HEADLINES, len(chosen)

@@ -17,6 +17,7 @@ from bessemer import storage
 from bessemer.artifacts import lease
 from bessemer.recipe import yaml
 
+COST = "cost/"
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 _ENDINGS = {"finished": FINISHED, "failed": FAILED, "stopped": KILLED}
 
@@ -90,6 +91,18 @@ class RunRecord:
     ended: int | None = None
     command: str = ""
     error: str = ""
+    attempts: int = 0
+    git_commit: str | None = None
+    git_dirty: bool = False
+
+    def totals(self) -> dict[str, float]:
+        """The metrics that add up over stages: what all stages of the run cost, by currency, reused ones included."""
+        found: dict[str, float] = {}
+        for stage in self.stages:
+            for name, value in stage.headline().items():
+                if name.startswith(COST):
+                    found[name] = found.get(name, 0.0) + value
+        return found
 
     def settings(self) -> dict[str, Any]:
         """The recipe's own settings and those of each stage, with every default."""
@@ -156,6 +169,8 @@ def _apply(run: RunRecord, stages: dict[str, StageRecord], event: dict[str, Any]
         if what == "started":
             run.started = run.started or time
             run.status, run.ended, run.error, run.command = RUNNING, None, "", event.get("command", "")
+            run.attempts += 1
+            run.git_commit, run.git_dirty = event.get("git_commit"), event.get("git_dirty", False)
         else:
             run.status, run.ended, run.error = _ENDINGS[what], time, event.get("error", "")
     elif stage := stages.get(event.get("stage", "")):

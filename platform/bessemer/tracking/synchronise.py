@@ -7,6 +7,9 @@ recorded on the parent. A sweep is a run too, and each of its trials one flat ru
 Step metrics are sent in the order of steps, in batches that MLflow stores whole, and only those beyond the last step
 that it has for their key. So nothing is recorded twice, also when a batch arrived and its answer did not, or when a
 resumed training repeated steps, and a death costs at most what the next call sends.
+
+On the parent run, a stage's results carry the name of the stage (`clean/data/documents_out`), since several stages have
+results of one name. Costs are also summed there (`cost/USD`).
 """
 
 from __future__ import annotations
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 MOST_KEYS = 40
+"""Metric names of a stage. A run with all its stages has up to `MOST_PARENT_KEYS`."""
+MOST_PARENT_KEYS = 200
 LONGEST_PARAM = 6000
 
 RUN_TAG, STAGE_TAG, FINGERPRINT_TAG = "bessemer.run", "bessemer.stage", "bessemer.fingerprint"
 GENERATION_TAG, MIRRORED_TAG, LEFT_OUT_TAG = "bessemer.generation", "bessemer.mirrored", "bessemer.metrics_left_out"
-PARENT_TAG = "mlflow.parentRunId"
+PARENT_TAG, ERROR_TAG = "mlflow.parentRunId", "bessemer.error"
 
 Point = tuple[str, float, int, int]
 """Name, value, timestamp in milliseconds, step."""
@@ -51,6 +56,8 @@ class Recorded:
     names: set[str]
     left_out: set[str]
     status: str
+    error: str
+    most_keys: int
     prepared: bool = False
     concluded: str = ""
     curves: set[str] = field(default_factory=set)
@@ -101,7 +108,7 @@ class RunMirror:
                 child = parent
             elif self._below:
                 child = parent
-                self._points(parent, stage)
+                self._points(parent, stage, prefix=f"{stage.name}/" if _models(record) > 1 else "")
             else:
                 child = self._child(record, stage, parent)
                 self._stage(stage, child)
@@ -138,7 +145,12 @@ class RunMirror:
         tags = {RUN_TAG: record.name, "mlflow.source.name": record.command, **self._tags}
         tags |= {PARENT_TAG: self._below} if self._below else {}
         parent = self._create(("", 0), self._folder.name, record.started, tags)
+        parent.most_keys = MOST_PARENT_KEYS
         if not parent.prepared:
+            if record.git_commit:
+                self._client.set_tag(parent.run_id, "mlflow.source.git.commit", record.git_commit)
+                self._client.set_tag(parent.run_id, "bessemer.git_dirty", str(record.git_dirty).lower())
+            self._client.set_tag(parent.run_id, "mlflow.source.name", record.command)
             settings = record.settings()
             self._params(parent, settings)
             if settings.get("description"):
@@ -183,6 +195,7 @@ class RunMirror:
             return
         self._points(child, stage)
         if stage.state == RUNNING:
+            self._error(child, "")
             self._status(child, RUNNING, None)
             return
         if stage.manifest:
@@ -194,8 +207,7 @@ class RunMirror:
             self._params(child, {"resolved": stage.manifest["resolved"]} if stage.manifest["resolved"] else {})
             if reasons := (stage.manifest["counts"] or {}).get("removed_by_rule"):
                 self._client.log_text(child.run_id, json.dumps(reasons, indent=2), "removed_by_rule.json")
-        if stage.error:
-            self._client.set_tag(child.run_id, "bessemer.error", stage.error)
+        self._error(child, stage.error)
         self._file(child, stage.log)
         self._status(child, stage.state, stage.ended)
         child.concluded = stage.state
@@ -203,10 +215,11 @@ class RunMirror:
     def _headline(self, record: RunRecord, stage: StageRecord, parent: Recorded, child: Recorded) -> None:
         """Copies a finished stage's results to the parent, each at the step that is the stage's place in the plan.
 
-        The times are the manifest's, and MLflow keeps equal points once, so it does not matter if they are there.
+        The times are the manifest's, and MLflow keeps equal points once, so a repeated call changes nothing.
         """
         if stage.manifest:
-            results = {name: value for name, value in stage.headline().items() if name not in parent.curves}
+            results = {_qualified(stage, name): value for name, value in stage.headline().items()}
+            results = {name: value for name, value in results.items() if name not in parent.curves}
             self._send(parent, [(name, value, stage.finished_at, stage.position) for name, value in results.items()])
             if stage.produces not in ("model", "scores"):
                 self._inputs(parent, [_dataset(stage.name, stage.produces, stage.fingerprint, stage.folder)])
@@ -216,9 +229,13 @@ class RunMirror:
 
     def _conclude(self, record: RunRecord, parent: Recorded, mirrored: str) -> None:
         self._status(parent, record.status, record.ended)
-        if record.status != RUNNING:
-            if record.error:
-                self._client.set_tag(parent.run_id, "bessemer.error", record.error)
+        if record.status == RUNNING:
+            self._error(parent, "")
+        else:
+            self._error(parent, record.error)
+            ended = record.ended or record.started
+            totals = {n: v for n, v in record.totals().items() if parent.last_steps.get(key(n), -1) < record.attempts}
+            self._send(parent, [(name, value, ended, record.attempts) for name, value in totals.items()])
             for name in ("report.html", "sweep.json"):
                 self._file(parent, self._folder / name)
             self._client.set_tag(parent.run_id, MIRRORED_TAG, mirrored)
@@ -231,30 +248,40 @@ class RunMirror:
                 self._client.set_terminated(recorded.run_id, status, ended)
             recorded.status = status
 
-    def _points(self, recorded: Recorded, stage: StageRecord) -> None:
+    def _error(self, recorded: Recorded, error: str) -> None:
+        """Records why a run ended, and removes the reason once a later attempt works or succeeds."""
+        if recorded.error != error:
+            if error:
+                self._client.set_tag(recorded.run_id, ERROR_TAG, error)
+            else:
+                self._client.delete_tag(recorded.run_id, ERROR_TAG)
+            recorded.error = error
+
+    def _points(self, recorded: Recorded, stage: StageRecord, prefix: str = "") -> None:
         """Sends the step metrics that are new in the stage's files and beyond the last step recorded."""
         batch: list[Point] = []
         for path in stage.metric_files():
             for offset, point in read_points(path, recorded.offsets.get(path, 0)):
-                recorded.curves |= point["metrics"].keys()
-                for name, value in point["metrics"].items():
+                metrics = {prefix + name: value for name, value in point["metrics"].items()}
+                recorded.curves |= metrics.keys()
+                for name, value in metrics.items():
                     if point["step"] > recorded.last_steps.get(name, -1):
                         batch.append((name, value, point["timestamp"], point["step"]))
                         recorded.last_steps[name] = point["step"]
                 recorded.offsets[path] = offset
-                if len(batch) > BATCH_METRICS - MOST_KEYS:
+                if len(batch) > max(1, BATCH_METRICS - recorded.most_keys):
                     self._send(recorded, batch)
                     batch = []
         self._send(recorded, batch)
 
     def _send(self, recorded: Recorded, points: Iterable[Point]) -> None:
-        """Sends points, but those of more names than `MOST_KEYS`; which ones were left out is a tag."""
+        """Sends points of at most `most_keys` names; a tag lists the names that were left out."""
         from mlflow.entities import Metric
 
         new = []
         for given, value, timestamp, step in points:
             name = key(given)
-            if name not in recorded.names and len(recorded.names) >= MOST_KEYS:
+            if name not in recorded.names and len(recorded.names) >= recorded.most_keys:
                 recorded.left_out.add(name)
                 continue
             recorded.names.add(name)
@@ -313,8 +340,26 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _recorded(run: Run) -> Recorded:
     # The newest point of each key with its step; the public `data.metrics` has the values alone.
     last_steps = {metric.key: metric.step for metric in run.data._metric_objs}
-    left_out = set(filter(None, run.data.tags.get(LEFT_OUT_TAG, "").split(", ")))
-    return Recorded(run.info.run_id, last_steps, set(run.data.params), set(last_steps), left_out, run.info.status)
+    return Recorded(
+        run_id=run.info.run_id,
+        last_steps=last_steps,
+        params=set(run.data.params),
+        names=set(last_steps),
+        left_out=set(filter(None, run.data.tags.get(LEFT_OUT_TAG, "").split(", "))),
+        status=run.info.status,
+        error=run.data.tags.get(ERROR_TAG, ""),
+        most_keys=MOST_KEYS,
+    )
+
+
+def _qualified(stage: StageRecord, name: str) -> str:
+    """The name of a stage's result on the run's parent: `<stage>/<name>`, and `evaluate/...` as it is."""
+    return name if name.startswith(f"{stage.name}/") else f"{stage.name}/{name}"
+
+
+def _models(record: RunRecord) -> int:
+    """How many stages of the run train a model, and so may have curves of one name."""
+    return sum(stage.produces in ("model", "reward_model") for stage in record.stages)
 
 
 def _user() -> str:

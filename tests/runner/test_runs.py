@@ -1,0 +1,58 @@
+"""Protects: the list of runs names each run's commit, command line and most important score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from bessemer import cli, storage
+from bessemer.runner import runs
+from bessemer.runner.runs import Run
+
+
+def make_run(root: Path, stages: list[tuple[str, str, dict[str, float] | None, dict[str, Any]]]) -> Run:
+    """A run whose stages are (kind, produces, metrics or None if unfinished, resolved)."""
+    run = Run(root / "x-20260101-000000-0000")
+    planned = []
+    for kind, produces, metrics, resolved in stages:
+        planned.append({"name": kind, "kind": kind, "produces": produces, "fingerprint": "f"})
+        if metrics is not None:
+            manifest = {"metrics": metrics, "resolved": resolved}
+            storage.write_json(root / "artifacts" / kind / "f" / "manifest.json", manifest)
+    storage.write_json(run.folder / "plan.json", {"recipe": "x", "stages": planned})
+    source = {"git_commit": "0123456789abcdef0123456789abcdef01234567", "git_dirty": True}
+    runs.start(run, command="bessemer run x.yaml seed=2", attempt=1, source=source)
+    return run
+
+
+def test_an_evaluation_names_the_headline(tmp_path: Path) -> None:
+    scores = {"evaluate/arc/acc": 0.5, "evaluate/bits_per_byte/bits_per_byte": 1.2}
+    named = {"headline": "evaluate/bits_per_byte/bits_per_byte"}
+    run = make_run(
+        tmp_path, [("pretrain", "model", {"validation/loss": 3.0}, {}), ("evaluate", "scores", scores, named)]
+    )
+    assert run.headline() == ("evaluate/bits_per_byte/bits_per_byte", 1.2)
+
+
+def test_without_an_evaluation_the_last_model_counts(tmp_path: Path) -> None:
+    trained = {"train/tokens": 9.0, "validation/bits_per_byte": 1.9, "validation/loss": 3.0}
+    stages = [("pretrain", "model", trained, {}), ("evaluate", "scores", None, {})]
+    assert make_run(tmp_path, stages).headline() == ("validation/bits_per_byte", 1.9)
+
+
+def test_a_run_without_a_model_has_no_headline(tmp_path: Path) -> None:
+    assert make_run(tmp_path, [("clean", "documents", {"data/documents_out": 3.0}, {})]).headline() is None
+
+
+def test_the_list_shows_commit_score_and_command(tmp_path: Path) -> None:
+    make_run(tmp_path, [("pretrain", "model", {"validation/loss": 3.25}, {})])
+    shown = CliRunner().invoke(cli.bessemer, ["runs", "--storage-path", str(tmp_path)]).output
+    assert "0123456789+" in shown
+    assert "validation/loss 3.25" in shown
+    assert "bessemer run x.yaml seed=2" in shown
+    facts = json.loads(CliRunner().invoke(cli.bessemer, ["runs", "--json", "--storage-path", str(tmp_path)]).output)
+    assert facts[0]["git_commit"] == "0123456789abcdef0123456789abcdef01234567"
+    assert facts[0]["headline"] == {"metric": "validation/loss", "value": 3.25}
