@@ -168,6 +168,39 @@ def test_a_copy_shares_the_fate_of_the_copy_that_stays(
         assert verdict["evidence"] == f"{origin_id('c')} c"
 
 
+SUMS = [f"Question: what is {a} + {b}? Answer: {a + b}." for a in range(11, 31) for b in (7, 48)]
+TABLES = ["\n".join(f"{n * k}, {n + 7 * k}, {n * n + k}" for k in range(9)) for n in range(12, 24)]
+PROGRAMS = [f"def f(a, b):\n    return a {sign} b\n" for sign in ("+", "-", "*", "/", "%", "&", "<", "<=", "==", "!=")]
+PROBLEMS = [
+    f"Anna buys {n} apples for {n + 19} cents each, sells {n // 2} of them at the market for {n + 40} cents and gives"
+    f" the rest to her {n % 7} sisters. How many cents does she have now, if she began with {n * 31} of them?"
+    for n in range(20, 40)
+]
+RECORDS = [f"第{n}题：{n + 8}加{3 * n}等于多少？" for n in range(1, 20)]
+
+
+@pytest.mark.parametrize("texts", [SUMS, TABLES, PROGRAMS, PROBLEMS, RECORDS])
+def test_texts_that_differ_in_numbers_and_operators_stay(
+    texts: list[str], make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    """They share all other words, so each is proposed; a copy with another layout still goes."""
+    named = {f"http://a.test/{number:02d}": text for number, text in enumerate(texts)}
+    copy = {"http://a.test/a-copy-of-the-first": texts[0].upper() + " ."}
+    outcome = deduplicate([make_documents(named | copy)])
+    assert len(outcome.urls) == len(texts)
+    removed = [verdict for verdict in outcome.verdicts.values() if verdict["verdict"] == "removed"]
+    assert [verdict["rule"] for verdict in removed] == ["near_duplicate"]
+    assert outcome.counted["num_pairs"] >= len(texts)
+
+
+def test_editions_that_differ_in_few_numbers_are_near_duplicates(
+    make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    words = [f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(300)]
+    texts = {str(year): " ".join([*words[:150], str(year), *words[150:]]) for year in (2019, 2023)}
+    assert len(deduplicate([make_documents(texts)]).urls) == 1
+
+
 def test_a_source_that_loses_most_of_its_documents_raises_an_alarm(
     make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
 ) -> None:

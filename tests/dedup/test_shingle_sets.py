@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bessemer.dedup.shingles import jaccard, shingle_sets
+from bessemer.dedup.shingles import jaccard, shingle_sets, similarity
 from bessemer.dedup.words import hash_words
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "7", "-"]), max_size=30).map(" ".join)
@@ -47,6 +47,20 @@ def test_a_batch_is_its_texts_one_by_one(ngram_size: int) -> None:
     sets = shingle_sets(batch, ngram_size)
     for index, text in enumerate(batch):
         assert sets[index].tolist() == shingle_sets([text], ngram_size)[0].tolist()
+
+
+def test_numbers_count_if_more_than_a_tenth_rests_on_them() -> None:
+    assert similarity(0.82, 0.79) == 0.82
+    assert similarity(1.0, 0.9) == 1.0
+    assert similarity(1.0, 0.89) == 0.89
+    assert similarity(1.0, 0.0) == 0.0
+
+
+def test_sets_with_numbers() -> None:
+    texts = ["12 plus 3 is 15 today", "7 plus 8 is 15 today"]
+    folded, kept = (shingle_sets(texts, 2, keep_numbers=keep) for keep in (False, True))
+    assert jaccard(folded[0], folded[1]) == 1.0
+    assert jaccard(kept[0], kept[1]) == 2 / 8
 
 
 def test_golden_shingles() -> None:

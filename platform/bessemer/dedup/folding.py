@@ -1,13 +1,16 @@
-"""Which characters count, and which count as equal, when two texts are compared.
+"""The characters that count, and those that count as equal, when two texts are compared.
 
 Folding is that of FineWeb's shingles (lower case, punctuation dropped, numbers folded, diacritics stripped), extended
-to scripts that FineWeb's word splitter needs a dictionary for: where words are not set apart by spaces, every letter
-is a word of its own. Five letters say enough there: of passages of 200 characters from one text (the Declaration of
-Human Rights) no two have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and
-Burmese; in English, with words, 0.23.
+to scripts that FineWeb's word splitter needs a dictionary for: in scripts that are written without spaces, every letter
+is a word. Five letters say enough there: of passages of 200 characters from one text (the Declaration of Human Rights)
+no two have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and Burmese; in
+English, with words, 0.23.
 
-A character is one table lookup: 61 bits that stand for its folded form, and 3 bits of class. Texts are expected in
-NFC. A character that this Python's Unicode tables do not know yet is a letter.
+A second table keeps numbers and operators. With numbers folded, sums, tables and programs of one form are equal: of 40
+sums `What is 27 + 82?` one would be left. Digits of all scripts are equal; `words` says which signs are operators.
+
+A character is one table lookup: 61 bits for its folded form, and 3 bits of class. Texts are expected in NFC. A
+character that this Python's Unicode tables do not know yet is a letter.
 """
 
 from __future__ import annotations
@@ -18,12 +21,18 @@ import unicodedata
 import numpy as np
 import numpy.typing as npt
 
-GAP, LETTER, NUMBER, UNSPACED, DROPPED = range(5)
-"""Classes: between words; in a word; in a number (all numbers are equal); a word by itself; as if it were not there."""
+GAP, LETTER, NUMBER, UNSPACED, DROPPED, OPERATOR = range(6)
+"""Classes: between words; in a word; in a number; a word by itself; ignored; a word or a gap, as its neighbours say.
+
+With folded numbers, all numbers are equal and operators are gaps.
+"""
 
 CLASS_BITS = 3
 
-_TABULATED = 0x20000  # planes 0 and 1; beyond lie ideographs, and what lies beyond those is rare
+_OPERATORS = frozenset("*/%&^!\\@＊／％＆＾！＼")
+"""Signs of programs that are not mathematical symbols in Unicode."""
+_MINUS_SIGNS = frozenset("\u2212\u2043\u207b\u208b")
+_TABULATED = 0x20000  # planes 0 and 1; beyond are ideographs and rare scripts
 _UNSPACED_SCRIPTS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -60,8 +69,8 @@ def composed(text: str) -> str:
 
 
 @functools.cache
-def table() -> npt.NDArray[np.uint64]:
-    """For every code point, value << 3 | class; 8.9 MB, built in 0.1 s on first use. Gaps and numbers have value 0."""
+def table(keep_numbers: bool = False) -> npt.NDArray[np.uint64]:
+    """For every code point, value << 3 | class; 8.9 MB, built in 0.1 s on first use. Gaps have value 0."""
     folded = np.arange(0x110000, dtype=np.uint64)
     classes = np.full(0x110000, LETTER, np.uint64)
     for first, last in _UNSPACED_SCRIPTS:
@@ -72,7 +81,10 @@ def table() -> npt.NDArray[np.uint64]:
         if kind != LETTER:
             classes[code] = kind
     values = mix((folded + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(CLASS_BITS)
-    values[(classes == GAP) | (classes == NUMBER)] = 0
+    if not keep_numbers:
+        classes[classes == OPERATOR] = GAP
+        values[classes == NUMBER] = 0
+    values[classes == GAP] = 0
     result = values << np.uint64(CLASS_BITS) | classes
     result.setflags(write=False)
     return result
@@ -81,6 +93,10 @@ def table() -> npt.NDArray[np.uint64]:
 def _fold(character: str) -> tuple[int, int]:
     """(class, code point that it counts as); LETTER leaves the class to the script."""
     category = unicodedata.category(character)
+    if category == "Pd" or character in _MINUS_SIGNS:
+        return OPERATOR, ord("-")
+    if character in _OPERATORS or category in ("Sm", "Sc"):
+        return OPERATOR, ord(unicodedata.normalize("NFKC", character)[0])
     if category[0] in "PSZ" or category in ("Cc", "Co", "Cs"):
         return GAP, ord(character)
     if category in ("Mn", "Me", "Cf"):  # accents, vowel points, zero-width characters, soft hyphens
@@ -91,4 +107,6 @@ def _fold(character: str) -> tuple[int, int]:
         return DROPPED, ord(character)
     if len(base) > 1:  # a ligature, a Hangul syllable
         return LETTER, ord(character)
-    return (NUMBER if base[0].isdecimal() else LETTER), ord(base[0])
+    if base[0].isdecimal():
+        return NUMBER, ord(str(unicodedata.decimal(base[0])))
+    return LETTER, ord(base[0])

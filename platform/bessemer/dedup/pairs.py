@@ -1,7 +1,7 @@
 """Near duplicates, over files: steps `bands`, `pairs`, `shingles` and `verified`.
 
 A pair is met in every bucket that its documents share, in different ranges; it is verified once, in the unit of the
-part that holds the later of the two, from shingle sets that lie memory-mapped beside it.
+part that holds the later of the two, from memory-mapped shingle sets.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from bessemer.dedup.exchange import (
     write_batches,
     write_runs,
 )
-from bessemer.dedup.shingles import jaccard, shingle_sets
+from bessemer.dedup.shingles import jaccard, shingle_sets, similarity
 
 BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint64()), ("location", pa.uint64())])
 PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
 MEMBERS = pa.schema([("location", pa.uint64())])
-SHINGLES = pa.schema([("row", pa.uint32()), ("shingles", pa.list_(pa.uint64()))])
+SHINGLES = pa.schema([("row", pa.uint32()), ("folded", pa.list_(pa.uint64())), ("with_numbers", pa.list_(pa.uint64()))])
+"""The shingle sets of a document: with all numbers equal and no operators, and with both."""
 VERIFIED = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("jaccard", pa.float64())])
 """For each later document the most similar first, then by the other's id."""
 
@@ -90,9 +91,12 @@ def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]
             wanted = rows[slice(*np.searchsorted(rows, (begin, begin + len(batch))))]
             if len(wanted):
                 texts = batch["text"].take(pa.array(wanted - begin)).to_pylist()
-                sets = shingle_sets(texts, workspace.settings.ngram_size)
-                lists = pa.ListArray.from_arrays(sets.offsets.astype(np.int32), sets.values)
-                yield pa.record_batch([pa.array(wanted.astype(np.uint32)), lists], schema=SHINGLES)
+                lists = [
+                    pa.ListArray.from_arrays(sets.offsets.astype(np.int32), sets.values)
+                    for keep_numbers in (False, True)
+                    for sets in (shingle_sets(texts, workspace.settings.ngram_size, keep_numbers=keep_numbers),)
+                ]
+                yield pa.record_batch([pa.array(wanted.astype(np.uint32)), *lists], schema=SHINGLES)
             begin += len(batch)
 
     return {"num_compared": write_batches(workspace.file("shingles", number), SHINGLES, batches())}
@@ -107,13 +111,16 @@ def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     other_parts = parts_of(pairs.earlier)[order]
     cuts = [*run_starts(other_parts).tolist(), len(order)]
     with mapped(workspace.file("shingles", number)) as ours:
-        own = _Sets(ours)
+        own, own_numbers = _Sets(ours, "folded"), _Sets(ours, "with_numbers")
         for begin, end in pairwise(cuts):
             with mapped(workspace.file("shingles", int(other_parts[begin]))) as theirs:
-                other = _Sets(theirs)
+                other, other_numbers = _Sets(theirs, "folded"), _Sets(theirs, "with_numbers")
                 for index in order[begin:end]:
-                    first, second = rows_of(pairs.earlier[index]), rows_of(pairs.later[index])
-                    measured[index] = jaccard(other[int(first)], own[int(second)])
+                    first, second = int(rows_of(pairs.earlier[index])), int(rows_of(pairs.later[index]))
+                    measured[index] = folded = jaccard(other[first], own[second])
+                    if folded >= workspace.settings.threshold:
+                        with_numbers = jaccard(other_numbers[first], own_numbers[second])
+                        measured[index] = similarity(folded, with_numbers)
     order = np.lexsort((pairs.earlier, pairs.earlier_rank, -measured, pairs.later))
     run = {"later": pairs.later[order], "earlier": pairs.earlier[order], "jaccard": measured[order]}
     write_runs(workspace.file("verified", number), VERIFIED, [run])
@@ -122,13 +129,13 @@ def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 
 
 class _Sets:
-    """The shingle sets in a mapped file, by row."""
+    """The shingle sets of one column of a mapped file, by row."""
 
-    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+    def __init__(self, batches: list[pa.RecordBatch], name: str) -> None:
         self._rows = [batch["row"].to_numpy() for batch in batches]
         self._last = [int(rows[-1]) for rows in self._rows]
-        self._offsets = [batch["shingles"].offsets.to_numpy() for batch in batches]
-        self._values: list[npt.NDArray[np.uint64]] = [batch["shingles"].values.to_numpy() for batch in batches]
+        self._offsets = [batch[name].offsets.to_numpy() for batch in batches]
+        self._values: list[npt.NDArray[np.uint64]] = [batch[name].values.to_numpy() for batch in batches]
 
     def __getitem__(self, row: int) -> npt.NDArray[np.uint64]:
         batch = bisect.bisect_left(self._last, row)

@@ -1,4 +1,4 @@
-"""What a recipe can set about de-duplication."""
+"""Settings of de-duplication."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from bessemer.recipe.settings import Settings
 
 
 class DedupSettings(Settings):
-    """The defaults propose 99.8 % of the pairs at Jaccard 0.8 (1 - (1 - 0.8^6)^20) and verify each of them."""
+    """The defaults propose 99.8 % of the pairs at Jaccard 0.8 (1 - (1 - 0.8^6)^20) and verify each of them.
+
+    Pairs are proposed on text with all numbers equal, and verified with the numbers.
+    """
 
     fuzzy: bool = True
     """Whether near duplicates are removed too, or exact copies only."""
 
     threshold: float = Field(0.8, gt=0, le=1)
-    """Jaccard similarity of the two documents' shingle sets from which on they are near duplicates."""
+    """Lowest Jaccard similarity of near duplicates' shingle sets. Numbers and operators count if more than a tenth of
+    the similarity rests on them, so sums, tables and programs of one form stay."""
 
     ngram_size: int = Field(5, ge=1, le=32)
     """Words in a shingle; in scripts written without spaces every character is a word."""

@@ -36,9 +36,9 @@ class ShingleSets:
         return np.diff(self.offsets)
 
 
-def shingle_sets(texts: Sequence[str], ngram_size: int) -> ShingleSets:
-    """The sets of word n-grams of `texts`."""
-    words, offsets = hash_words(texts)
+def shingle_sets(texts: Sequence[str], ngram_size: int, *, keep_numbers: bool = False) -> ShingleSets:
+    """The sets of word n-grams of `texts`; `keep_numbers` as in `hash_words`."""
+    words, offsets = hash_words(texts, keep_numbers=keep_numbers)
     factors = mix(np.arange(1, ngram_size + 1, dtype=np.uint64)) | np.uint64(1)
     sets = [np.empty(0, np.uint64)]
     sizes = np.zeros(len(texts) + 1, np.int64)
@@ -75,3 +75,12 @@ def jaccard(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> fl
     both.sort()
     shared = int(np.count_nonzero(both[1:] == both[:-1]))
     return shared / (len(both) - shared)
+
+
+def similarity(folded: float, with_numbers: float) -> float:
+    """The similarity of two texts, given their Jaccard similarity without and with numbers and operators.
+
+    Two editions of a text differ in some dates and page numbers: then the folded similarity holds, as in FineWeb. If
+    more than a tenth of it rests on numbers being equal, they are part of the content and count.
+    """
+    return folded if with_numbers >= 0.9 * folded else with_numbers

@@ -6,7 +6,7 @@
 | `copies` | a range of hashes | those hashes | which documents are exact copies of which |
 | `bands` | an input part | its bands | the buckets of the documents that are no copies |
 | `pairs` | a range of buckets | those buckets | the pairs to verify, and who is in one |
-| `shingles` | an input part | its texts | the shingle sets of the documents in pairs |
+| `shingles` | an input part | its texts | two shingle sets of each document in pairs: with and without numbers |
 | `verified` | an input part | its pairs, their sets | the measured Jaccard similarity of each pair |
 | `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and for whose sake |
 
@@ -22,7 +22,7 @@ Memory of a process: a unit of a part holds a few batches of its texts and about
 times PARTITION_BYTES, or its largest bucket (28 bytes a document); `verified` holds two documents' sets and at most
 num_bands * max_candidates pairs a document, of 24 bytes; only `removed` holds something of the whole corpus: the
 pairs that are duplicates (64 bytes each at the peak) and then its near duplicates (24 bytes). On disk: 0.8 kB a
-document with the default bands, and 8 bytes a word of the documents in pairs.
+document with the default bands, and 16 bytes per word of the documents in pairs.
 """
 
 from __future__ import annotations

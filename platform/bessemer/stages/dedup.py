@@ -108,7 +108,7 @@ class _Judge:
 
 STAGE = Stage(
     kind="dedup",
-    version=1,
+    version=2,
     config=Config,
     consumes=("documents",),
     produces="documents",
