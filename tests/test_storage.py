@@ -14,6 +14,18 @@ from bessemer import storage, units
 from bessemer.errors import StorageError
 
 
+def test_a_local_path_is_absolute_and_a_url_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert storage.local_path("runs") == tmp_path / "runs"
+    assert storage.local_path("runs", Path("/other")) == Path("/other/runs")
+    assert storage.local_path("~/runs") == Path("/home/someone/runs")
+    assert storage.local_path("/a:b/c") == Path("/a:b/c")
+    for url in ("s3://bucket/path", "s3:/bucket", "gs://b", "file:///a"):
+        with pytest.raises(ValueError, match="local folder"):
+            storage.local_path(url)
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     storage.write_text(path, "old")

@@ -29,6 +29,8 @@ class BessemerError(Exception):
     """
 
     exit_code = 1
+    may_pass = False
+    """Whether the same command can succeed later with the same recipe and input: the cause lies in the surroundings."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(redact(message))
@@ -48,6 +50,8 @@ def _rebuild(kind: type[BessemerError], message: str, hint: str) -> BessemerErro
 
 class RecipeError(BessemerError):
     exit_code = 2
+    problems: tuple[object, ...] = ()
+    """The problems that the message lists."""
 
 
 class UsageError(BessemerError):
@@ -56,10 +60,12 @@ class UsageError(BessemerError):
 
 class ClusterUnreachable(BessemerError):
     exit_code = 3
+    may_pass = True
 
 
 class TrackingUnreachable(BessemerError):
     exit_code = 3
+    may_pass = True
 
 
 class InputError(BessemerError):
@@ -75,11 +81,11 @@ class CountMismatch(BessemerError):
 
 
 class LeaseHeld(BessemerError):
-    pass
+    may_pass = True
 
 
 class StorageError(BessemerError):
-    pass
+    may_pass = True
 
 
 class TrainingDiverged(BessemerError):
@@ -100,3 +106,4 @@ class RequirementNotMet(BessemerError):
 
 class Stopped(BessemerError):
     exit_code = 130
+    may_pass = True

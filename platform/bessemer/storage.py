@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,17 @@ from typing import Any
 from bessemer.errors import InputError, StorageError
 
 TEMPORARY = ".tmp-"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+
+
+def local_path(path: str, start: Path | None = None) -> Path:
+    """`path` as an absolute local path, from the folder `start` or else the working folder.
+
+    Raises ValueError for a URL: only local and mounted folders can be written to.
+    """
+    if _URL.match(path):
+        raise ValueError(f"should be a local folder; URLs such as `{path.partition(':')[0]}://` are not supported yet")
+    return Path(start or Path.cwd(), Path(path).expanduser())
 
 
 def cache_folder() -> Path:

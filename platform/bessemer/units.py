@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -10,12 +11,21 @@ _SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "k": 10**3, "
 
 def format_count(value: float) -> str:
     """`950`, `12.4k`, `3.10M`, `7.2B`."""
+    if not math.isfinite(value):
+        return str(float(value))
     if abs(value) < 10_000:
-        return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
+        return f"{value:.0f}" if float(value).is_integer() or abs(value) >= 999.5 else f"{value:.3g}"
     for limit, unit in ((10**6, "k"), (10**9, "M"), (10**12, "B")):
         if abs(value) < limit * 0.9995:
             return f"{value / limit * 1000:.3g}{unit}"
-    return f"{value / 10**12:.3g}T"
+    return f"{value / 10**12:.0f}T" if abs(value) >= 999.5e12 else f"{value / 10**12:.3g}T"
+
+
+def format_number(value: float) -> str:
+    """A count or a measurement: `950`, `12.4k`, `1234`, `0.5661`, `1.5e-05`, `nan`. Never `1.019e+04`."""
+    if not math.isfinite(value) or abs(value) >= 999.95 or float(value).is_integer():
+        return format_count(value)
+    return f"{value:.4g}"
 
 
 def format_bytes(value: float) -> str:

@@ -78,6 +78,21 @@ def test_no_runs_is_an_answer_with_a_way_on(tmp_path: Path) -> None:
     assert "bessemer run RECIPE" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs", "--storage-path", "s3://bucket/runs"],
+        ["report", "--output", "gs://bucket/report.html"],
+        ["init", "s3://bucket/mine"],
+    ],
+)
+def test_a_url_is_never_taken_for_a_folder(arguments: list[str], tmp_path: Path) -> None:
+    done = bessemer(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert "should be a local folder" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_init_copies_a_recipe_and_never_overwrites(tmp_path: Path) -> None:
     assert bessemer("init", str(tmp_path / "mine")).returncode == 0
     assert (tmp_path / "mine" / "recipe.yaml").exists()

@@ -49,6 +49,35 @@ def test_what_cannot_be_set_is_a_problem(assignment: str, message: str) -> None:
     assert message in problem.message
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.00463335123, 1e-05, 1e30, float("inf"), 3, True, None, "a", "1e-3", "true", "", "a: b", "null", "[x]", "#1",
+        ["a", 1, None], {"c4": {"min_sentences": 3}}, "ümlaut \"quoted\"",
+    ],
+)  # fmt: skip
+def test_an_assignment_is_read_back_with_every_digit(value: Any) -> None:
+    text = overrides.assignment("train.x", value)
+    raw = recipe()
+    assert overrides.apply(raw, [text], ["train"])[1] == []
+    found = raw["stages"]["train"]["x"]
+    assert found == value
+    assert isinstance(found, str) == isinstance(value, str)
+
+
+def test_an_entry_of_a_list_is_found_by_its_rule() -> None:
+    raw = {"stages": {"clean": {"rules": [{"rule": "c4", "min_words": 1}]}}}
+    overrides.apply(raw, ["clean.rules.c4.min_words=3"], ["clean"])
+    assert raw["stages"]["clean"]["rules"] == [{"rule": "c4", "min_words": 3}]
+
+
+def test_changes_come_after_the_assignments_and_keep_their_type() -> None:
+    raw = recipe()
+    origins, _ = overrides.apply(raw, ["seed=2"], [], changes={"seed": 3, "name": "1"}, changes_from="r.yaml")
+    assert (raw["seed"], raw["name"]) == (3, "1")
+    assert origins["name",] == overrides.Origin("r.yaml", 'name="1"')
+
+
 def test_strings_remember_that_they_are_the_command_lines() -> None:
     """So that a relative path in them is relative to the working folder."""
     raw = recipe()

@@ -136,6 +136,63 @@ def test_relative_paths_are_the_recipes_or_the_command_lines(
     assert load(GOOD, "read.paths=[data]").stage("read").config.paths == [str(elsewhere / "data")]
 
 
+def test_paths_of_the_command_line_start_in_its_working_folder_wherever_they_are_checked(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray Tune changes the working folder of a trial, and a job has another one."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    loaded = load(GOOD, "read.paths=[data]", "storage_path=kept", "train.learning_rate=0.5")
+    assert loaded.settings.storage_path == str(here / "kept")
+    assert loaded.absolute_assignments() == [
+        f'read.paths=["{here / "data"}"]', f"storage_path={here / 'kept'}", "train.learning_rate=0.5",
+    ]  # fmt: skip
+    monkeypatch.chdir(there)
+    changed = recipes.check(
+        loaded.text,
+        loaded.path,
+        loaded.assignments,
+        STAGES.__getitem__,
+        list(STAGES),
+        working_folder=loaded.working_folder,
+        changes={"clean.num_workers": 0},
+    )
+    assert changed.resolved() | {"stages": 0} == loaded.resolved() | {"stages": 0}
+    assert changed.stage("read").config.paths == [str(here / "data")]
+    again = load(GOOD, *loaded.absolute_assignments())
+    assert again.stage("read").config.paths == [str(here / "data")]
+
+
+def test_a_path_among_the_changes_is_relative_to_the_recipe(load: Any, tmp_path: Path) -> None:
+    loaded = load(GOOD)
+    changed = recipes.check(
+        loaded.text, loaded.path, (), STAGES.__getitem__, list(STAGES),
+        working_folder=tmp_path / "elsewhere", changes={"read.paths": ["other"]},
+    )  # fmt: skip
+    assert changed.stage("read").config.paths == [str(tmp_path / "other")]
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/runs", "gs://b", "S3://b", "file:///tmp/x", "s3:/b", "az://c/p"])
+def test_a_storage_path_that_is_a_url_is_refused(load: Any, url: str) -> None:
+    assert "should be a local folder" in problems(load, f"storage_path: {url}\n{GOOD}")
+    assert "should be a local folder" in problems(load, GOOD, f"storage_path={url}")
+
+
+def test_a_setting_of_a_stage_that_the_recipe_lacks_says_so(load: Any) -> None:
+    text = "name: x\nstages:\n  read:\n  small: {stage: train, from: read}\n"
+    lacking = problems(load, GOOD, "judge.limit=3")
+    assert "the recipe has no stage `judge`" in lacking
+    assert "`clean`" in lacking
+    assert "its stage of this kind is called `small`" in problems(load, text, "train.learning_rate=1")
+    assert "the recipe has no stage `trian`\n    trian.learning_rate=1\n    did you mean `train`?" in problems(
+        load, GOOD, "trian.learning_rate=1"
+    )
+    assert "write it below `stages:`" in problems(load, "clean:\n" + GOOD.replace("  clean:\n", ""))
+    assert "`sed` is not a setting" in problems(load, GOOD, "sed=1")
+
+
 def test_all_problems_are_shown_at_once_with_their_lines(load: Any) -> None:
     text = "name: x\nstages:\n  read: {limt: 3}\n  claen:\n  train: {learning_rate: fast, inner: {dept: 2}}\n"
     message = problems(load, text, "sead=1", "train.inner.depth=deep")

@@ -20,7 +20,7 @@ import pytest
 from bessemer.errors import UsageError
 from bessemer.runner import submit as submitting
 from bessemer.runner.plan import load_recipe
-from bessemer.runner.submit import is_this_machine, refuse_invisible, submit
+from bessemer.runner.submit import is_this_machine, portable_assignments, refuse_invisible, submit
 
 RECIPE = "name: job\nnum_workers: 0\nstages:\n  ingest: {paths: [documents]}\n  clean: {rules: [normalise]}\n"
 
@@ -105,6 +105,22 @@ def test_the_commands_of_the_readme_work_on_a_new_machine(folder: Path, reposito
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / ".ray" / "auth_token").exists()
+
+
+def test_a_job_has_the_paths_of_the_working_folder_in_which_it_was_sent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "documents")
+    (folder / "recipe.yaml").write_text("tracking: {uri: 'sqlite:///mlflow.db'}\n" + RECIPE)
+    loaded = load_recipe(folder / "recipe.yaml", ["ingest.paths=[0.txt, /elsewhere]", "seed=3"])
+    documents = folder / "documents"
+    stored = [f"storage_path={documents / 'runs'}", f"tracking.uri=sqlite:///{documents / 'mlflow.db'}"]
+    assert portable_assignments(loaded, here=True) == [
+        f'ingest.paths=["{documents / "0.txt"}", "/elsewhere"]', "seed=3", *stored, "cluster.address=auto",
+    ]  # fmt: skip
+    assert portable_assignments(loaded, here=False) == [
+        'ingest.paths=["documents/0.txt", "/elsewhere"]', "seed=3", *stored, "cluster.address=auto",
+    ]  # fmt: skip
 
 
 def test_paths_that_a_remote_cluster_cannot_see_are_refused(folder: Path) -> None:

@@ -1,82 +1,60 @@
-"""Search spaces are checked before anything runs, and the stages that trials share are found."""
+"""The best trial is a finished number, and the command for it has every digit."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bessemer.artifacts.store import Store
-from bessemer.errors import RecipeError, UsageError
-from bessemer.runner.plan import load_recipe, make_plan
-from bessemer.runner.sweep import SweepResult, Trial, check_space, run_sweep, shared_stages
-
-RECIPE = """
-name: toy
-stages:
-  ingest: {paths: [documents]}
-  dedup:
-  tokenizer: {vocab_size: 512}
-  tokenize:
-  pretrain: {num_tokens: 4096}
-sweep:
-  param_space: SPACE
-"""
+from bessemer import storage
+from bessemer.runner.plan import load_recipe
+from bessemer.runner.sweep import SweepResult, TrialResult, best_assignments
 
 
-@pytest.fixture
-def load(tmp_path: Path) -> Any:
-    (tmp_path / "documents").mkdir()
-    (tmp_path / "documents" / "a.txt").write_text("Here is a document.")
-
-    def with_space(space: str) -> Any:
-        (tmp_path / "recipe.yaml").write_text(RECIPE.replace("SPACE", space))
-        return load_recipe(tmp_path / "recipe.yaml", [])
-
-    return with_space
-
-
-@pytest.mark.parametrize(
-    ("space", "shared"),
-    [
-        ("{pretrain.learning_rate: {uniform: [0.1, 1]}}", ["ingest", "dedup", "tokenizer", "tokenize"]),
-        ("{dedup.threshold: {choice: [0.7, 0.9]}}", ["ingest"]),
-        ("{tokenizer.vocab_size: {choice: [512, 600]}}", ["ingest", "dedup"]),
-        ("{seed: {choice: [1, 2]}}", []),
-    ],
-)
-def test_stages_that_no_searched_field_can_change_are_shared(load: Any, space: str, shared: list[str]) -> None:
-    recipe = load(space)
-    plan = make_plan(recipe, Store(recipe.path.parent))
-    assert [stage.name for stage in shared_stages(recipe, plan, recipe.settings.sweep)] == shared
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ("{pretrain.learning_rate: {unifrom: [0.1, 1]}}", "should be one of"),
-        ("{pretrain.learning_rate: {uniform: [0.1]}}", "takes 2 numbers"),
-        ("{pretrain.learning_rate: {choice: []}}", "takes a list of values"),
-        ("{pretrain.learning_rte: {choice: [1]}}", "did you mean `learning_rate`?"),
-        ("{dedup.threshold: {choice: [7]}}", "`dedup.threshold`"),
-    ],
-)
-def test_a_bad_search_space_is_a_recipe_problem(load: Any, space: str, message: str) -> None:
-    recipe = load(space)
-    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
-        check_space(recipe, recipe.settings.sweep)
-
-
-def test_a_recipe_without_a_space_says_how_to_give_one(load: Any) -> None:
-    with pytest.raises(UsageError) as caught:
-        run_sweep(load("{}"), lambda names: None, print, command="")  # type: ignore[arg-type, return-value]
-    assert "param_space" in caught.value.hint
+def result(mode: str, *trials: TrialResult) -> SweepResult:
+    return SweepResult("loss", mode, {"seed": 0}, list(trials))
 
 
 @pytest.mark.parametrize(("mode", "best"), [("min", "b"), ("max", "a")])
-def test_the_best_trial_is_first_and_those_without_a_metric_are_last(mode: str, best: str) -> None:
-    trials = [Trial("a", {}, "finished", 2.0), Trial("none", {}, "failed", None), Trial("b", {}, "finished", 1.0)]
-    ranked = SweepResult("loss", mode, {}, trials).ranked()
-    assert ranked[0].name == best
-    assert ranked[-1].name == "none"
+@pytest.mark.parametrize("odd", [None, math.nan, math.inf, -math.inf])
+def test_the_best_trial_is_first_and_those_without_a_number_are_last(mode: str, best: str, odd: float | None) -> None:
+    trials = [
+        TrialResult("odd", {}, "finished", odd), TrialResult("a", {}, "finished", 2.0),
+        TrialResult("odd too", {}, "stopped early", odd), TrialResult("b", {}, "stopped early", 1.0),
+    ]  # fmt: skip
+    for order in (trials, trials[::-1]):
+        ranked = result(mode, *order).ranked()
+        assert ranked[0].name == best
+        assert {trial.name for trial in ranked[2:]} == {"odd", "odd too"}
+
+
+def test_a_failed_trial_is_never_the_best() -> None:
+    failed, finished = TrialResult("a", {}, "failed", 0.1), TrialResult("b", {}, "finished", 3.0)
+    assert result("min", failed, finished).best is finished
+    assert result("min", failed, TrialResult("c", {}, "finished", math.nan)).best is None
+    assert result("max").best is None
+
+
+def test_the_file_of_a_sweep_is_json_and_names_the_best(tmp_path: Path) -> None:
+    found = result("min", TrialResult("a", {"x": 1e-5}, "failed", math.nan), TrialResult("b", {}, "finished", 3.0))
+    storage.write_json(tmp_path / "sweep.json", found.to_json())
+    read = json.loads((tmp_path / "sweep.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert (read["best"], [trial["metric"] for trial in read["trials"]]) == ("b", [3.0, None])
+
+
+def test_the_command_of_the_best_trial_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.txt").write_text("Here is a document.")
+    recipe = "name: toy\nstages:\n  ingest: {paths: [nowhere]}\n  dedup:\n"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    monkeypatch.chdir("/")
+    values: dict[str, Any] = {"dedup.threshold": 0.7463335123456789, "ingest.paths": ["documents"], "seed": 3}
+    loaded = load_recipe(tmp_path / "recipe.yaml", [])
+    assignments = best_assignments(loaded, TrialResult("a", values, "finished", 1.0))
+    assert assignments[0] == "dedup.threshold=0.7463335123456789"
+    again = load_recipe(tmp_path / "recipe.yaml", assignments)
+    assert again.stage("ingest").config.paths == [str(tmp_path / "documents")]
+    assert (again.stage("dedup").config.threshold, again.settings.seed) == (0.7463335123456789, 3)

@@ -46,6 +46,27 @@ def test_processes_that_make_the_database_at_once_all_succeed(recorded: Any, tmp
     assert [path.name for path in (tmp_path / "new").glob("*tmp*")] == []
 
 
+@pytest.mark.parametrize(
+    ("uri", "absolute"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////here/mlflow.db"),
+        ("sqlite+pysqlite:///a/b.db", "sqlite+pysqlite:////here/a/b.db"),
+        ("sqlite:////abs.db", "sqlite:////abs.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("mlruns", "/here/mlruns"),
+        ("./mlruns", "/here/mlruns"),
+        ("file:mlruns", "file:///here/mlruns"),
+        ("file:///abs", "file:///abs"),
+        ("http://server:5000", "http://server:5000"),
+        ("databricks", "databricks"),
+        ("databricks://profile", "databricks://profile"),
+        ("postgresql://u:p@h/db", "postgresql://u:p@h/db"),
+    ],
+)
+def test_a_relative_store_does_not_move_with_the_working_folder(uri: str, absolute: str) -> None:
+    assert store.absolute_uri(uri, Path("/here")) == absolute
+
+
 def test_artifacts_of_an_experiment_lie_under_the_storage_path(recorded: Any, fake_run: Any) -> None:
     recorded.mirror(fake_run).synchronise()
     location = recorded.client.get_experiment_by_name("toy").artifact_location

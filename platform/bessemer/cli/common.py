@@ -6,15 +6,32 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bessemer.credentials import redact
 
+if TYPE_CHECKING:
+    from bessemer.errors import BessemerError
+
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")
+
+
+class LocalPath(click.ParamType[Path]):
+    """A path of this machine, made absolute. A URL is refused, because it would name a folder such as `s3:`."""
+
+    name = "path"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        from bessemer.storage import local_path
+
+        try:
+            return local_path(str(value))
+        except ValueError as error:
+            self.fail(f"`{value}` {error}", parameter, context)
 
 
 def storage_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,10 +41,17 @@ def storage_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default="runs",
         show_default=True,
         envvar="BESSEMER_STORAGE_PATH",
-        type=click.Path(path_type=Path),
+        type=LocalPath(),
         help="The folder of artifacts and runs.",
-        callback=lambda context, parameter, value: value.expanduser().absolute(),
     )(command)
+
+
+def advise(error: BessemerError, command: str) -> None:
+    """Adds `command` to the hint of an error, if the same command can continue."""
+    if error.exit_code == 130:
+        error.hint = f"continue with: {command}"
+    elif error.may_pass:
+        error.hint = f"{error.hint}\ncontinue with: {command}"
 
 
 def print_json(value: Any) -> None:

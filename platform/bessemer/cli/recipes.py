@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, print_json, print_table, say
+from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, LocalPath, advise, print_json, print_table, say
 from bessemer.units import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
@@ -17,7 +17,7 @@ RERUN = click.option("--rerun", metavar="STAGE", multiple=True, help="Make this 
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=LocalPath())
 @click.option("--from", "recipe", default="quickstart", show_default=True, help="The recipe to copy.")
 def init(folder: Path, recipe: str) -> None:
     """Copy a recipe to FOLDER, to edit."""
@@ -57,7 +57,13 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
     from bessemer.runner.plan import load_recipe, make_plan
 
     loaded = load_recipe(recipe, assignments)
-    planned = make_plan(loaded, Store(storage_root(loaded)), until=until, rerun=rerun)
+    store = Store(storage_root(loaded))
+    planned = make_plan(loaded, store, until=until, rerun=rerun)
+    sweep = None
+    if loaded.settings.sweep and loaded.settings.sweep.param_space:
+        from bessemer.runner.sweep_plan import plan_sweep
+
+        sweep = plan_sweep(loaded, store)
     if as_json:
         print_json(planned.to_json())
         return
@@ -76,7 +82,9 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
         if stage.facts:
             click.echo()
             print_table([stage.name, "value", "by"], _facts(stage.facts))
-    say(f"\nnext: bessemer run {shlex.join([str(recipe), *assignments])}")
+    if sweep:
+        click.echo(f"\nsweep: {sweep.describe()}")
+    say(f"\nnext: bessemer {'sweep' if sweep else 'run'} {shlex.join([str(recipe), *assignments])}")
 
 
 def _facts(facts: dict[str, Any]) -> list[list[str]]:
@@ -114,9 +122,7 @@ def run(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tu
     try:
         finished = run_recipe(loaded, planned, display, command=command, rerun=rerun, conclude=write_report)
     except BessemerError as error:
-        error.hint = (
-            f"{error.hint}\ncontinue with: {command}" if error.exit_code != 130 else f"continue with: {command}"
-        )
+        advise(error, command)
         raise
     _conclude(finished, store)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bessemer.cli.common import JSON, print_json, print_table, say, storage_option
+from bessemer.cli.common import JSON, LocalPath, print_json, print_table, say, storage_option
 from bessemer.units import format_bytes, format_seconds, parse_bytes
 
 ADDRESS = click.option("--address", help="Ask a Ray cluster for the job RUN instead: `http://host:8265`.")
@@ -148,7 +148,7 @@ def stop(run_name: str | None, root: Path, address: str | None) -> None:
 
 @click.command()
 @RUN
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write it; in the run's folder by default.")
+@click.option("--output", type=LocalPath(), help="Where to write it; in the run's folder by default.")
 @storage_option
 def report(run_name: str | None, output: Path | None, root: Path) -> None:
     """Write the HTML report of a run and print its path."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, RECIPE, print_table, say
+from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, say
 from bessemer.cli.recipes import RERUN, UNTIL
 
 if TYPE_CHECKING:
@@ -72,30 +72,36 @@ def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -
 
     Stages that trials share run once. The same command again reuses every trial that finished.
     """
+    from bessemer.errors import BessemerError
     from bessemer.runner.display import make_display
     from bessemer.runner.plan import load_recipe
-    from bessemer.runner.sweep import run_sweep
+    from bessemer.runner.sweep import best_assignments, run_sweep
 
     if num_samples:
         assignments = (*assignments, f"sweep.num_samples={num_samples}")
     loaded = load_recipe(recipe, assignments)
     command = shlex.join(["bessemer", *sys.argv[1:]])
-    result = run_sweep(loaded, make_display, say, command=command)
-    names = list(result.trials[0].assignments)
-    metric = result.metric
+    try:
+        result = run_sweep(loaded, make_display, say, command=command)
+    except BessemerError as error:
+        advise(error, command)
+        raise
+    best = result.best
+    assert best is not None, "a sweep without a best trial is an error"
+    names = list(best.assignments)
     rows = [
         [trial.name, *[_value(trial.assignments[name]) for name in names], trial.status, _value(trial.metric)]
         for trial in result.ranked()
     ]
-    print_table(["trial", *names, "status", metric], rows)
-    best = result.best
-    click.echo(f"\nbest: {best.name}, {metric} {_value(best.metric)}\n")
+    print_table(["trial", *names, "status", result.metric], rows)
+    click.echo(f"\nbest: {best.name}, {result.metric} {_value(best.metric)}\n")
     for name in names:
         if result.before[name] != best.assignments[name]:
-            click.echo(f"- {name}: {_value(result.before[name])}\n+ {name}: {_value(best.assignments[name])}")
-    chosen = [f"{name}={_value(best.assignments[name])}" for name in names]
+            click.echo(f"- {name}: {result.before[name]}\n+ {name}: {best.assignments[name]}")
+    chosen = best_assignments(loaded, best)
     say(f"\nnext: {shlex.join(['bessemer', 'run', str(recipe), *assignments, *chosen])}")
 
 
 def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    """A value for the table, rounded; the command below it has every digit."""
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

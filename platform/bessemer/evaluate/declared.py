@@ -46,9 +46,10 @@ def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str
     if "file" in settings:
         if "task" in settings:
             raise ValueError("`task` and `file` both take a declaration; choose one of the two")
-        path = Path(place(str(settings.pop("file"))))
-        if not path.is_file():
-            raise ValueError(f"`{path}` is no file")
+        file = settings.pop("file")
+        path = Path(place(file)) if isinstance(file, str) else None
+        if path is None or not path.is_file():
+            raise ValueError(f"`{path or file}` is not a file")
         return _declaration(path, lambda dataset: str(path.parent / dataset), settings)
     task = str(settings.pop("task", name))
     if task not in names():
@@ -68,6 +69,11 @@ def _declaration(path: Path, place: Callable[[str], str], changes: Mapping[str, 
     """A file's declaration with a recipe's changes; the paths of the file made absolute."""
     found = _read(path)
     placed = {field: _placed(found[field], place) for field in PATHS if field in found and field not in changes}
+    if isinstance(rewards := found.get("rewards"), list):
+        placed["rewards"] = [
+            reward | {"file": place(reward["file"])} if isinstance(reward, dict) and "file" in reward else reward
+            for reward in rewards
+        ]
     return {**found, **placed, **changes}
 
 

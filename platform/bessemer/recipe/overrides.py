@@ -1,8 +1,16 @@
-"""`field=value` on the command line: sets one value in the recipe before it is checked."""
+"""Values that replace those of a recipe before it is checked: `field=value` of a command line, a sweep's trial.
+
+`clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list. A first name
+that is not a stage is a field of the recipe.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bessemer.recipe import yaml
@@ -15,30 +23,97 @@ class FromCommandLine(str):
     __slots__ = ()
 
 
-def apply(
-    raw: Any, assignments: Sequence[str], stage_names: Sequence[str]
-) -> tuple[dict[yaml.Path, str], list[Problem]]:
-    """Changes `raw` in place. Returns the assignment behind each changed path, and what could not be applied.
+@dataclass(frozen=True)
+class Origin:
+    """Where a changed value comes from: `command line` or a file, and the text that sets it."""
 
-    `clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list; a first
-    name that is no stage is a field of the recipe.
+    file: str
+    text: str
+
+
+def apply(
+    raw: Any,
+    assignments: Sequence[str],
+    stage_names: Sequence[str],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    changes_from: str = "",
+) -> tuple[dict[yaml.Path, Origin], list[Problem]]:
+    """Changes `raw` in place by `field=value` assignments, then by `changes` (values by dotted name).
+
+    Returns the origin of each changed path, and a problem for each change that could not be made.
     """
-    origins: dict[yaml.Path, str] = {}
+    origins: dict[yaml.Path, Origin] = {}
     problems: list[Problem] = []
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            problems.append(Problem(f"`{assignment}` is not of the form `field=value`", file="command line"))
-            continue
-        path: list[str | int] = [int(part) if part.isdigit() else part for part in name.split(".")]
-        if path[0] in stage_names:
-            path.insert(0, "stages")
-        problem = _set(raw, path, _marked(yaml.parse_value(text)))
-        if problem:
-            problems.append(Problem(problem, file="command line", excerpt=assignment))
+    wanted: list[tuple[str, Any, Origin]] = []
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if equals and name:
+            wanted.append((name, _marked(yaml.parse_value(value)), Origin("command line", text)))
         else:
-            origins[tuple(path)] = assignment
+            problems.append(Problem(f"`{text}` is not of the form `field=value`", file="command line"))
+    for name, value in (changes or {}).items():
+        wanted.append((name, value, Origin(changes_from, assignment(name, value))))
+    for name, value, origin in wanted:
+        path = _path(name, stage_names)
+        problem = _set(raw, path, value)
+        if problem:
+            problems.append(Problem(problem, file=origin.file, excerpt=origin.text))
+        else:
+            origins[tuple(path)] = origin
     return origins, problems
+
+
+def assignment(name: str, value: Any) -> str:
+    """`name=value` for the command line, from which the same value is read back with every digit."""
+    if isinstance(value, float) and not math.isfinite(value):
+        text = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    read = yaml.parse_value(text)
+    if isinstance(value, str) and not (isinstance(read, str) and read == value):
+        text = json.dumps(value, ensure_ascii=False)
+    return f"{name}={text}"
+
+
+def absolute(assignments: Sequence[str], resolved: Mapping[str, Any]) -> list[str]:
+    """The assignments with the absolute paths that the checked recipe `resolved` has in their place."""
+    found = []
+    for text in assignments:
+        name, _, value = text.partition("=")
+        given = yaml.parse_value(value)
+        settled = with_paths(given, value_at(resolved, name))
+        found.append(text if settled == given else assignment(name, settled))
+    return found
+
+
+def value_at(resolved: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name in a whole recipe of plain values; None if there is none."""
+    place: Any = resolved
+    for key in _path(name, list(resolved["stages"])):
+        if isinstance(place, list):
+            index = _index(place, key)
+            place = None if index is None else place[index]
+        else:
+            place = place.get(key) if isinstance(place, Mapping) else None
+    return place
+
+
+def with_paths(given: Any, settled: Any) -> Any:
+    """`given` with each relative path replaced by its absolute path in `settled`, the checked value."""
+    if isinstance(given, str):
+        changed = isinstance(settled, str) and settled != given and Path(settled).is_absolute()
+        return settled if changed else given
+    if isinstance(given, Mapping) and isinstance(settled, Mapping):
+        return {key: with_paths(item, settled.get(key)) for key, item in given.items()}
+    if isinstance(given, list) and isinstance(settled, list) and len(given) == len(settled):
+        return [with_paths(item, other) for item, other in zip(given, settled, strict=True)]
+    return given
+
+
+def _path(name: str, stage_names: Sequence[str]) -> list[str | int]:
+    path: list[str | int] = [int(part) if part.isdigit() else part for part in name.split(".")]
+    return ["stages", *path] if path[0] in stage_names else path
 
 
 def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
@@ -51,6 +126,8 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
                 return f"`{'.'.join(map(str, path[: depth + 1]))}` is not an entry of a list of {len(place)}"
             if last:
                 place[index] = value
+            elif isinstance(place[index], dict) and place[index].get("rule") == key:
+                place = place[index]
             elif isinstance(key, str):  # `rules.c4.min_sentences`: the entry is `c4` or `{c4: {...}}`
                 if not isinstance(place[index], dict):
                     place[index] = {key: {}}
@@ -70,10 +147,14 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
 
 
 def _index(entries: list[Any], key: str | int) -> int | None:
-    """Where `key` stands in a list: its number, or the entry of that name (`c4`, `{c4: {...}}`)."""
+    """The position of `key` in a list: a number, or the entry of that name (`c4`, `{c4: {...}}`, `{rule: c4}`)."""
     if isinstance(key, int):
         return key if key < len(entries) else None
-    named = (i for i, entry in enumerate(entries) if entry == key or (isinstance(entry, dict) and list(entry) == [key]))
+    named = (
+        i
+        for i, entry in enumerate(entries)
+        if entry == key or (isinstance(entry, dict) and (list(entry) == [key] or entry.get("rule") == key))
+    )
     return next(named, None)
 
 

@@ -11,7 +11,7 @@ from bessemer.errors import RecipeError
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: what is wrong, where (file and line, or the argument), and how to mend it."""
+    """One mistake: what is wrong, where (file and line, or the argument), and how to fix it."""
 
     message: str
     file: str = ""
@@ -34,10 +34,12 @@ def raise_problems(problems: Sequence[Problem]) -> None:
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         body = "\n\n".join(str(problem) for problem in problems)
-        raise RecipeError(
+        error = RecipeError(
             f"the recipe has {count}\n\n{body}",
-            hint="mend the recipe; `bessemer plan RECIPE` checks it without running",
+            hint="fix the recipe; `bessemer plan RECIPE` checks it without running",
         )
+        error.problems = tuple(problems)
+        raise error
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -20,13 +20,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, field_validator
+from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, ValidationInfo, field_validator
 
+from bessemer import storage
 from bessemer.recipe import overrides, yaml
 from bessemer.recipe.problems import Problem, nearest, raise_problems
-from bessemer.recipe.settings import Settings, execution
+from bessemer.recipe.settings import Settings, execution, working_folder
+from bessemer.recipe.sweep import SweepSettings
+from bessemer.recipe.validation import merged, model_at, short
 
 
 class ClusterSettings(Settings):
@@ -55,7 +58,8 @@ class TrackingSettings(Settings):
     """Where MLflow records."""
 
     uri: str | None = execution(None)
-    """An MLflow tracking server; unset uses `MLFLOW_TRACKING_URI`, else SQLite beside the runs."""
+    """An MLflow tracking server or database; unset uses `MLFLOW_TRACKING_URI`, else SQLite next to the runs. A relative
+    path in it is relative to the working folder."""
     experiment: str | None = execution(None)
     """The experiment's name; the recipe's if unset."""
     register_model: bool = execution(True)
@@ -73,32 +77,6 @@ class CostSettings(Settings):
     """The currency of `price_per_hour`."""
 
 
-class ScheduleSettings(Settings):
-    """ASHA: trials that are behind stop early (Li et al., 2018)."""
-
-    grace_period: int = execution(1, ge=1)
-    """Reports of the metric that every trial gets before it may be stopped."""
-    reduction_factor: int = execution(3, ge=2)
-    """At each rung one trial in this many goes on."""
-
-
-class SweepSettings(Settings):
-    """A search over fields of the recipe, as Ray Tune does it."""
-
-    metric: str = execution("validation/bits_per_byte")
-    """The metric to search by, as a stage records it."""
-    mode: Literal["min", "max"] = execution("min")
-    """Whether less or more is better."""
-    num_samples: int = execution(8, ge=1)
-    """How many trials."""
-    max_concurrent_trials: int = execution(1, ge=1)
-    """How many trials run at once."""
-    scheduler: ScheduleSettings | None = execution(ScheduleSettings())
-    """Early stopping; `null` lets every trial finish."""
-    param_space: dict[str, dict[str, Any]] = execution({})
-    """For each field `stage.field`: one of `choice: [..]`, `uniform: [low, high]`, `loguniform: [low, high]`, ..."""
-
-
 class Recipe(Settings):
     """The fields of a recipe beside its stages."""
 
@@ -109,7 +87,7 @@ class Recipe(Settings):
     seed: int = Field(0, ge=0, lt=2**31)
     """The seed of everything that is random."""
     storage_path: str = execution("runs")
-    """The folder for artifacts and runs, relative to the working folder."""
+    """The folder for artifacts and runs: local or mounted, relative to the working folder."""
     num_workers: int | Literal["auto"] = execution("auto")
     """Worker processes of a stage that does not say: 0 works without Ray."""
     cluster: ClusterSettings = execution(ClusterSettings())
@@ -120,6 +98,11 @@ class Recipe(Settings):
     """What time costs."""
     sweep: SweepSettings | None = execution(None)
     """The search that `bessemer sweep` runs."""
+
+    @field_validator("storage_path")
+    @classmethod
+    def _absolute(cls, value: str, info: ValidationInfo) -> str:
+        return str(storage.local_path(value, working_folder(info)))
 
     @field_validator("num_workers")
     @classmethod
@@ -144,11 +127,13 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe. `text` is the file's, `assignments` what the command line set."""
+    """A checked recipe. `text` is the content of the file `path`, `assignments` are those of the command line."""
 
     path: Path
     text: str
     assignments: tuple[str, ...]
+    working_folder: Path
+    """The folder in which the command was given: relative paths of the command line start here."""
     settings: Recipe
     stages: tuple[StageEntry, ...]
 
@@ -164,12 +149,16 @@ class LoadedRecipe:
         }
         return {**self.settings.model_dump(mode="json"), "stages": stages}
 
+    def absolute_assignments(self) -> list[str]:
+        """The assignments with every path absolute: they mean the same in any working folder."""
+        return overrides.absolute(self.assignments, self.resolved())
+
 
 LoadStage = Callable[[str], Any]
 
 
 def load(path: Path, assignments: Sequence[str], load_stage: LoadStage, kinds: Sequence[str]) -> LoadedRecipe:
-    """Reads and checks a recipe. `load_stage(kind)` gives the stage and `kinds` the names that it knows.
+    """Reads and checks a recipe. `load_stage(kind)` returns the stage, and `kinds` are the known names.
 
     Raises RecipeError with every problem at once.
     """
@@ -181,11 +170,29 @@ def load(path: Path, assignments: Sequence[str], load_stage: LoadStage, kinds: S
         raise_problems([Problem("there is no such file", file=str(path), hint="`bessemer init DIR` copies one")])
     except (OSError, UnicodeDecodeError) as error:
         raise_problems([Problem(f"it cannot be read: {error}", file=str(path))])
+    return check(text, path, tuple(assignments), load_stage, kinds, working_folder=Path.cwd())
+
+
+def check(
+    text: str,
+    path: Path,
+    assignments: tuple[str, ...],
+    load_stage: LoadStage,
+    kinds: Sequence[str],
+    *,
+    working_folder: Path,
+    changes: Mapping[str, Any] | None = None,
+) -> LoadedRecipe:
+    """Checks the `text` of a recipe that was read from `path`.
+
+    `changes` are values by dotted name, as a trial of a sweep sets them; a path among them is relative to the recipe.
+    A path in `assignments` is relative to `working_folder`. Raises RecipeError with every problem at once.
+    """
     source = yaml.parse(text, str(path))
     raise_problems(source.problems)
     if not isinstance(source.value, dict):
         raise_problems([Problem("a recipe is a mapping with `name` and `stages`", file=str(path), line=1)])
-    return _Check(source, path, text, tuple(assignments), load_stage, kinds).run()
+    return _Check(source, path, assignments, changes or {}, load_stage, kinds, working_folder).run()
 
 
 class _Check:
@@ -195,23 +202,26 @@ class _Check:
         self,
         source: yaml.Source,
         path: Path,
-        text: str,
         assignments: tuple[str, ...],
+        changes: Mapping[str, Any],
         load_stage: LoadStage,
         kinds: Sequence[str],
+        working_folder: Path,
     ) -> None:
-        self.source, self.path, self.text, self.assignments = source, path, text, assignments
-        self.load_stage, self.kinds = load_stage, kinds
+        self.source, self.path, self.assignments, self.changes = source, path, assignments, changes
+        self.load_stage, self.kinds, self.working_folder = load_stage, kinds, working_folder
         self.raw: dict[str, Any] = source.value
         self.problems: list[Problem] = []
-        self.origins: dict[yaml.Path, str] = {}
+        self.origins: dict[yaml.Path, overrides.Origin] = {}
 
     def run(self) -> LoadedRecipe:
         stages = self.raw.get("stages")
         if not isinstance(stages, dict) or not stages:
             self.problem((), "a recipe needs at least one stage under `stages:`")
             stages = self.raw["stages"] = {}
-        self.origins, unapplied = overrides.apply(self.raw, self.assignments, list(stages))
+        self.origins, unapplied = overrides.apply(
+            self.raw, self.assignments, list(stages), changes=self.changes, changes_from=str(self.path)
+        )
         self.problems += unapplied
         settings = self.settings({key: value for key, value in self.raw.items() if key != "stages"}, Recipe, ())
         entries: list[StageEntry] = []
@@ -220,7 +230,9 @@ class _Check:
             if entry:
                 entries.append(entry)
         raise_problems(self.problems)
-        return LoadedRecipe(self.path, self.text, self.assignments, settings, tuple(entries))
+        return LoadedRecipe(
+            self.path, self.source.text, self.assignments, self.working_folder, settings, tuple(entries)
+        )
 
     def entry(self, name: str, raw: Any, above: Sequence[StageEntry], names: Sequence[str]) -> StageEntry | None:
         place: yaml.Path = ("stages", name)
@@ -306,9 +318,10 @@ class _Check:
 
     def settings(self, raw: dict[str, Any], model: type[BaseModel], place: yaml.Path) -> Any:
         try:
-            return model.model_validate(raw, context={"folder": self.path.parent.resolve()})
+            folder = Path(self.working_folder, self.path).parent.resolve()
+            return model.model_validate(raw, context={"folder": folder, "working_folder": self.working_folder})
         except ValidationError as error:
-            for one in _merged(error.errors(include_url=False), raw):
+            for one in merged(error.errors(include_url=False), raw):
                 self.pydantic_problem(one, model, place)
             return None
 
@@ -316,14 +329,15 @@ class _Check:
         location = error["loc"]
         field = ".".join(str(part) for part in (*place[1:], *location)) or "recipe"
         if error["type"] == "extra_forbidden":
-            owner = _model_at(model, location[:-1])
-            valid = [*owner.model_fields] if owner else []
+            owner = model_at(model, location[:-1])
             if owner is Recipe:
-                valid += self.raw["stages"]
+                self.unknown_name(str(location[-1]))
+                return
+            valid = owner.model_fields if owner else ()
             self.problem(place + location, f"`{field}` is not a setting", nearest(str(location[-1]), valid))
             return
         if error["type"] == "missing":
-            owner = _model_at(model, location[:-1])
+            owner = model_at(model, location[:-1])
             described = (
                 owner.model_fields[location[-1]].description if owner and location[-1] in owner.model_fields else None
             )
@@ -337,75 +351,29 @@ class _Check:
             self.problem((*place, *location, kind), f"`{field}.{kind}` {said}", hint)
             return
         message = error["msg"]
-        given = "" if isinstance(error["input"], dict) else f", not `{_short(error['input'])}`"
+        given = "" if isinstance(error["input"], dict) else f", not `{short(error['input'])}`"
         separator = " " if message.startswith("should") else ": "
         self.problem(place + location, f"`{field}`{separator}{message}{given}")
 
+    def unknown_name(self, name: str) -> None:
+        """Reports a first name that is neither a field of the recipe nor one of its stages."""
+        stages: dict[str, Any] = self.raw["stages"]
+        if (name,) in self.source.lines and name in self.kinds:
+            self.problem((name,), f"`{name}` is a stage, and not a field of the recipe", "write it below `stages:`")
+        elif name in self.kinds or any(path[0] == name and len(path) > 1 for path in self.origins):
+            alike = [key for key, raw in stages.items() if isinstance(raw, dict) and raw.get("stage") == name]
+            hint = f"its stage of this kind is called `{alike[0]}`" if alike else nearest(name, stages)
+            self.problem((name,), f"the recipe has no stage `{name}`", hint)
+        else:
+            self.problem((name,), f"`{name}` is not a setting", nearest(name, [*Recipe.model_fields, *stages]))
+
     def problem(self, path: yaml.Path, message: str, hint: str = "") -> None:
-        for assigned, assignment in self.origins.items():
+        for assigned, origin in self.origins.items():
             above = path[: len(assigned)] == assigned
             below = assigned[: len(path)] == path and path not in self.source.lines
             if above or below:
-                self.problems.append(Problem(message, file="command line", excerpt=assignment, hint=hint))
+                self.problems.append(Problem(message, file=origin.file, excerpt=origin.text, hint=hint))
                 return
         line = self.source.line_of(path)
         excerpt = self.source.excerpt(line)
         self.problems.append(Problem(message, file=str(self.path), line=line, excerpt=excerpt, hint=hint))
-
-
-_UNION_MEMBER = re.compile(r"(int|float|str|bool|constrained-.*|(literal|tuple|list|dict|function-).*\[.*)")
-"""How pydantic names the alternatives of a field in a location."""
-_NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))|, unable to .*| after validation.*")
-
-
-def _merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
-    """One error for each place of the recipe: the alternatives of a field in one, what follows from others left out."""
-    found: dict[yaml.Path, dict[str, Any]] = {}
-    for error in errors:
-        place = _place(error["loc"], raw)
-        message = _NOISE.sub("", error["msg"])
-        if place in found:
-            message = f"{found[place]['msg']} or {message.removeprefix('should be ')}"
-        found[place] = {**error, "loc": place, "msg": message}
-    return [
-        error
-        for place, error in found.items()
-        if not any(other[: len(place)] == place and len(other) > len(place) for other in found)
-    ]
-
-
-def _place(location: Sequence[int | str], raw: Any) -> yaml.Path:
-    """A location without what pydantic adds: which alternative of a field it tried, which kind of a thing."""
-    place: list[int | str] = []
-    for part in location:
-        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
-            continue
-        if isinstance(part, str) and _UNION_MEMBER.fullmatch(part) and not (isinstance(raw, dict) and part in raw):
-            continue
-        place.append(part)
-        inside = isinstance(raw, dict) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw))
-        raw = raw.get(part) if isinstance(raw, dict) else raw[part] if inside else None
-    return tuple(place)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The settings class that holds the field at `location`, as far as annotations tell."""
-    current: Any = model
-    for part in location:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            return None
-        field = current.model_fields.get(str(part))
-        if field is None:
-            continue
-        models = [
-            m
-            for m in (field.annotation, *get_args(field.annotation))
-            if isinstance(m, type) and issubclass(m, BaseModel)
-        ]
-        current = models[0] if models else None
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

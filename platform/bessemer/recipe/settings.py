@@ -1,4 +1,4 @@
-"""Typed, frozen settings. What a setting means is written under it; whether it changes the result is marked on it.
+"""Typed, frozen settings. The string below a setting documents it; a mark says whether it changes the result.
 
 A setting that only says where or how fast (worker counts, ports, logging intervals) is declared with
 `execution(default)` and stays outside the fingerprint. Everything else is part of it.
@@ -28,16 +28,28 @@ class Settings(BaseModel):
 
 
 def execution(default: Any, **constraints: Any) -> Any:
-    """A field that does not change the result, and so is no part of the fingerprint."""
+    """A field that does not change the result, and so is not part of the fingerprint."""
     return Field(default, json_schema_extra={"execution": True}, **constraints)
 
 
-def _beside_recipe(file: Any, info: ValidationInfo) -> Any:
-    beside = Path.cwd() if isinstance(file, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
-    return str(Path(beside, Path(file).expanduser())) if isinstance(file, str) else file
+def resolve_path(path: Any, info: ValidationInfo) -> Any:
+    """Makes a path absolute: from the recipe's folder, or from the working folder if the command line gave it.
+
+    Both folders are in the validation context, because another process may check the recipe from another folder.
+    """
+    if not isinstance(path, str):
+        return path
+    working = working_folder(info)
+    start = working if isinstance(path, FromCommandLine) else (info.context or {}).get("folder", working)
+    return str(Path(start, Path(path).expanduser()))
 
 
-RecipeFile = Annotated[str, BeforeValidator(_beside_recipe)]
+def working_folder(info: ValidationInfo) -> Path:
+    """The folder from which the user gave the command."""
+    return (info.context or {}).get("working_folder") or Path.cwd()
+
+
+RecipeFile = Annotated[str, BeforeValidator(resolve_path)]
 """A file, relative to the recipe in a recipe and to the working folder on the command line."""
 
 

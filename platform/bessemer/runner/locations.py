@@ -9,4 +9,4 @@ from bessemer.recipe.recipe import LoadedRecipe
 
 def storage_root(recipe: LoadedRecipe) -> Path:
     """The absolute storage path of a recipe."""
-    return Path(recipe.settings.storage_path).expanduser().absolute()
+    return Path(recipe.settings.storage_path)

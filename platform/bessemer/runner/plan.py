@@ -5,7 +5,7 @@ A fingerprint follows from settings and inputs' fingerprints alone, so a plan is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,19 @@ class Plan:
 def load_recipe(path: Path, assignments: Sequence[str]) -> recipes.LoadedRecipe:
     """The checked recipe with the stages that this installation has."""
     return recipes.load(path, assignments, stages.load, stages.kinds())
+
+
+def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> recipes.LoadedRecipe:
+    """The recipe with other values, by dotted name. The file is not read again."""
+    return recipes.check(
+        recipe.text,
+        recipe.path,
+        recipe.assignments,
+        stages.load,
+        stages.kinds(),
+        working_folder=recipe.working_folder,
+        changes=changes,
+    )
 
 
 def make_plan(

@@ -39,6 +39,11 @@ from bessemer.tracking.mirror import Mirror
 from bessemer.units import format_count
 
 CORE_LIBRARIES = ("ray", "torch", "pyarrow", "mlflow")
+WORKER_DEATHS = {
+    "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "OutOfMemoryError",
+    "OwnerDiedError", "WorkerCrashedError", "WorkerHealthCheckFailedError", "RuntimeEnvSetupError",
+}  # fmt: skip
+"""Ray's errors for a process or a node that died, by name, because Ray is not imported here."""
 
 
 @dataclass
@@ -199,10 +204,12 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
         execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(error))
         execution.display.finished(planned.name, state, _sentence(error), seconds)
         if isinstance(error, Exception) and not isinstance(error, BessemerError):
-            raise StageFailed(
+            failed = StageFailed(
                 f"`{planned.name}` failed: {_sentence(error)}",
                 hint=f"the traceback: bessemer logs {execution.run.name} --stage {planned.name}",
-            ) from error
+            )
+            failed.may_pass = _lies_outside(error)
+            raise failed from error
         raise
     seconds = time.monotonic() - started
     execution.run.record("stage_finished", **facts, attempt=attempt, seconds=seconds)
@@ -328,6 +335,14 @@ def _losses(counts: Counts) -> str:
         return failed
     removed = f"all {format_count(counts.removed)} were removed"
     return f"{removed}, and {failed}" if counts.files_failed else removed
+
+
+def _lies_outside(error: Exception) -> bool:
+    """Whether the surroundings caused an error: the network, the memory, a worker process that died."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):  # a worker's exception, which Ray wraps
+        return _lies_outside(cause)
+    return isinstance(error, ConnectionError | TimeoutError | MemoryError) or type(error).__name__ in WORKER_DEATHS
 
 
 def _sentence(error: BaseException) -> str:

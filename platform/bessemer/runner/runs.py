@@ -39,7 +39,9 @@ class Run:
 
     folder: Path
     storage_root: Path | None = None
-    """Where the artifacts are, if not beside the run's folder (the trials of a sweep lie inside the sweep's)."""
+    """The storage path, if it is not the parent of the run's folder (a trial's folder is inside its sweep's)."""
+    parent: Path | None = None
+    """The folder of the run whose stop request ends this one too."""
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Run:
 
     @property
     def stop_file(self) -> Path:
-        return self.folder / "stop"
+        return (self.parent or self.folder) / "stop"
 
     def log_file(self, stage: str) -> Path:
         return self.folder / "logs" / f"{stage}.txt"
@@ -141,7 +143,8 @@ def _new_folder(root: Path, recipe: str) -> Path:
 
 def start(run: Run, *, command: str, attempt: int, source: Mapping[str, Any] | None = None) -> None:
     """Records that a run starts, with its command line and the facts about its source code (`git_state`)."""
-    run.stop_file.unlink(missing_ok=True)
+    if run.parent is None:
+        run.stop_file.unlink(missing_ok=True)
     run.record(
         "run_started",
         run=run.name,

@@ -20,8 +20,11 @@ GRACE_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def graceful(stop_file: Path) -> Iterator[threading.Event]:
-    """Yields the event that a signal sets; restores the handlers afterwards. Main thread only."""
+def graceful(stop_file: Path, grace_seconds: float = GRACE_SECONDS) -> Iterator[threading.Event]:
+    """Yields the event that a signal sets; restores the handlers afterwards. Main thread only.
+
+    A signal also creates `stop_file`. `grace_seconds` later the main thread is interrupted by Stopped.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -36,7 +39,7 @@ def graceful(stop_file: Path) -> Iterator[threading.Event]:
         asked.set()
         with contextlib.suppress(OSError):
             stop_file.touch()
-        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, grace_seconds)
 
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: interrupt}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 import bessemer
 from bessemer.credentials import redact
 from bessemer.errors import UsageError
+from bessemer.recipe import overrides, yaml
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.jobs import TAG, Jobs, dashboard_url
 from bessemer.runner.locations import storage_root
 from bessemer.runner.source_code import as_variable
+from bessemer.tracking.store import absolute_uri
 
 UPLOAD_LIMIT_BYTES = 100 << 20
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -42,11 +44,8 @@ def submit(recipe: LoadedRecipe, address: str, arguments: Sequence[str] = (), co
     variables = _variables(recipe, [*recipe.assignments, *arguments])
     jobs = Jobs(address)
     name = f"{recipe.settings.name}-{secrets.token_hex(4)}"
-    entrypoint = [
-        "-m", "bessemer", command, recipe.path.name, *recipe.assignments,
-        f"storage_path={storage_root(recipe)}", "cluster.address=auto", *arguments,
-    ]  # fmt: skip
     here = is_this_machine(urlsplit(address).hostname or "")
+    entrypoint = ["-m", "bessemer", command, recipe.path.name, *portable_assignments(recipe, here=here), *arguments]
     python = sys.executable if here else "python"
     folder = recipe.path.parent.resolve()
     jobs.submit(
@@ -68,10 +67,10 @@ def _variables(recipe: LoadedRecipe, arguments: Sequence[str]) -> dict[str, str]
 
     Raises UsageError for a password in them or in the arguments, since a cluster's dashboard shows both.
     """
-    given = os.environ.get(TRACKING_URI)
+    given = None if recipe.settings.tracking.uri else os.environ.get(TRACKING_URI)
     variables = as_variable(recipe.path.parent)
-    if given and not recipe.settings.tracking.uri:
-        variables[TRACKING_URI] = given
+    if given:
+        variables[TRACKING_URI] = absolute_uri(given, recipe.working_folder)
     for text in (*arguments, *variables.values()):
         if redact(text) != text:
             raise UsageError(
@@ -79,6 +78,34 @@ def _variables(recipe: LoadedRecipe, arguments: Sequence[str]) -> dict[str, str]
                 hint="leave it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster",
             )
     return variables
+
+
+def portable_assignments(recipe: LoadedRecipe, *, here: bool) -> list[str]:
+    """The assignments of the job, which works in its own copy of the recipe's folder.
+
+    A path that the command line gave from this working folder becomes absolute. On another machine (`here` is false) a
+    path inside the recipe's folder becomes relative to the copy. The storage path and MLflow's database are absolute.
+    """
+    folder = recipe.path.parent.resolve()
+    found = []
+    for text in recipe.absolute_assignments():
+        name, _, value = text.partition("=")
+        found.append(text if here else overrides.assignment(name, _from_copy(yaml.parse_value(value), folder)))
+    found.append(overrides.assignment("storage_path", str(storage_root(recipe))))
+    uri = recipe.settings.tracking.uri
+    if uri and absolute_uri(uri, recipe.working_folder) != uri:
+        found.append(overrides.assignment("tracking.uri", absolute_uri(uri, recipe.working_folder)))
+    return [*found, "cluster.address=auto"]
+
+
+def _from_copy(value: Any, folder: Path) -> Any:
+    """`value` with each absolute path below `folder` made relative to it."""
+    if isinstance(value, dict):
+        return {key: _from_copy(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_copy(item, folder) for item in value]
+    inside = isinstance(value, str) and Path(value).is_absolute() and Path(value).is_relative_to(folder)
+    return str(Path(value).relative_to(folder)) if inside else value
 
 
 def _inside(path: Path, folder: Path) -> list[str]:

@@ -1,56 +1,54 @@
 """Searches over fields of a recipe, data choices included, with Ray Tune.
 
-A trial is the recipe with some fields set. Stages that no searched field can change run once, before the trials;
-below them, trials with equal settings share by fingerprint, and the lease of an artifact makes the second wait. A
-trial works inside its Tune actor. Its metrics are read from the artifact's own `metrics/*.jsonl`, so the trainer knows
-nothing of Tune; ASHA stops those that are behind. Trials are flat child runs of the sweep in MLflow and never register
-models.
+A trial is the recipe with some fields set. Stages that no searched field can change run once, before the trials. Below
+them, trials with equal settings share artifacts by fingerprint, and the lease of an artifact makes the second wait. A
+trial works inside its Tune actor (`trial.py`), and ASHA stops those that are behind. In MLflow, trials are flat child
+runs of the sweep and never register models.
 
-    runs/<recipe>-<date>-<time>-<4 hex>/   sweep.json  events.jsonl  trials/<number>/   (each a run folder)
+    runs/<recipe>-<date>-<time>-<4 hex>/   sweep.json  events.jsonl  trials/<id>/   (each a run folder)
 
-The same command draws the same trials (the seed is the recipe's), and a trial that finished is reused by fingerprint.
+The same command draws the same trials, because the seed is the recipe's, and reuses each finished trial by fingerprint.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import math
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
-from bessemer.artifacts.manifest import Manifest
 from bessemer.artifacts.store import Store
-from bessemer.errors import BessemerError, Stopped, UsageError
-from bessemer.recipe.problems import Problem, raise_problems
-from bessemer.recipe.recipe import LoadedRecipe, SweepSettings
+from bessemer.errors import BessemerError, Stopped
+from bessemer.recipe import overrides
+from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
 from bessemer.runner.cluster import Cluster
 from bessemer.runner.display import Display
 from bessemer.runner.locations import storage_root
-from bessemer.runner.plan import Plan, load_recipe, make_plan
+from bessemer.runner.plan import Plan, change_recipe
 from bessemer.runner.run import run_recipe
 from bessemer.runner.runs import Run
 from bessemer.runner.source_code import git_state
+from bessemer.runner.sweep_plan import SweepPlan, plan_sweep
 from bessemer.tracking.mirror import Mirror
-from bessemer.tracking.sweeps import record_sweep
 
-SPACES = {
-    "choice": 1, "grid": 1, "uniform": 2, "loguniform": 2, "quniform": 3, "qloguniform": 3, "randint": 2,
-    "lograndint": 2, "qrandint": 3,
-}  # fmt: skip
-"""Ray Tune's search spaces by name, with their number of arguments; `choice` and `grid` take a list."""
+GRACE_SECONDS = 60.0
+"""Trials save their state in this time after a stop request; a second request does not wait."""
 
 
 @dataclass
-class Trial:
-    """One trial: the fields it set, how it ended, and its best metric."""
+class TrialResult:
+    """One trial: the fields it set, how it ended, and the last value of its metric."""
 
     name: str
     assignments: dict[str, Any]
     status: str
+    """`finished`, `stopped early` (by the scheduler), `stopped` (with the sweep) or `failed`."""
     metric: float | None
 
 
@@ -59,17 +57,27 @@ class SweepResult:
     metric: str
     mode: str
     before: dict[str, Any]
-    """What the recipe says for the searched fields."""
-    trials: list[Trial]
+    """The recipe's own values of the searched fields."""
+    trials: list[TrialResult]
 
-    def ranked(self) -> list[Trial]:
-        """The best first; trials without a metric last."""
+    def ranked(self) -> list[TrialResult]:
+        """The best first. A failed trial, or one without a finite metric, is never the best."""
         sign = 1 if self.mode == "min" else -1
-        return sorted(self.trials, key=lambda t: (t.metric is None, sign * (t.metric or 0.0)))
+
+        def rank(trial: TrialResult) -> tuple[bool, float]:
+            return not _counts(trial), sign * trial.metric if _counts(trial) and trial.metric is not None else 0.0
+
+        return sorted(self.trials, key=rank)
 
     @property
-    def best(self) -> Trial:
-        return self.ranked()[0]
+    def best(self) -> TrialResult | None:
+        """The trial with the best metric; None if no trial has one."""
+        return next((trial for trial in self.ranked() if _counts(trial)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; a metric that is not a finite number is null."""
+        trials = [asdict(trial) | {"metric": trial.metric if _finite(trial) else None} for trial in self.ranked()]
+        return {**asdict(self), "trials": trials, "best": self.best.name if self.best else None}
 
 
 def run_sweep(
@@ -79,109 +87,114 @@ def run_sweep(
     *,
     command: str,
 ) -> SweepResult:
-    """Runs the sweep of `recipe`. Raises RecipeError for a bad search space, UsageError if there is none."""
-    settings = recipe.settings.sweep
-    if settings is None or not settings.param_space:
-        raise UsageError(
-            "the recipe has no search space",
-            hint="add `sweep: {param_space: {pretrain.learning_rate: {loguniform: [1e-4, 1e-2]}}}`",
-        )
-    check_space(recipe, settings)
+    """Runs the sweep of `recipe`.
+
+    Raises RecipeError for a bad search space, UsageError if there is none, Stopped if it is asked to stop, and
+    BessemerError if no trial has a finite metric.
+    """
     store = Store(storage_root(recipe))
-    plan = make_plan(recipe, store)
-    sweep_run = runs.create(store.root, recipe, plan)
+    planned = plan_sweep(recipe, store)
+    sweep_run = runs.create(store.root, recipe, planned.plan)
     runs.start(sweep_run, command=command, attempt=1, source=git_state(recipe.path.parent))
-    cluster = Cluster(recipe.settings.cluster, dashboard=True)  # Tune asks it for what stopped trials left
-    try:
-        with (
-            lease.hold(sweep_run.folder, sweep_run.name, waiting=lambda owner: None),
-            stopping.graceful(sweep_run.stop_file),
-            Mirror(sweep_run.folder, recipe.settings.tracking, say, {}),
-        ):
-            shared = shared_stages(recipe, plan, settings)
-            if shared:
-                say(f"stages that the trials share run once: {', '.join(stage.name for stage in shared)}")
-                partial = Plan(plan.recipe, plan.fingerprint, tuple(shared))
-                shared_run = runs.fill(Run(sweep_run.folder / "shared", store.root), recipe, partial)
-                names = [stage.name for stage in shared]
-                run_recipe(
-                    recipe, partial, make_display(names), command=command, run=shared_run, cluster=cluster, track=False
+    cluster = Cluster(recipe.settings.cluster, dashboard=True)  # Tune asks it for actors of stopped trials
+    with (
+        lease.hold(sweep_run.folder, sweep_run.name, waiting=lambda owner: None),
+        stopping.graceful(sweep_run.stop_file, GRACE_SECONDS),
+        Mirror(sweep_run.folder, recipe.settings.tracking, say, {"bessemer.sweep_metric": planned.settings.metric})
+        as mirror,
+    ):  # fmt: skip
+        try:
+            _run_shared(planned, sweep_run, cluster, make_display, say, command)
+            result = _tune(planned, sweep_run, cluster, say)
+            storage.write_json(sweep_run.folder / "sweep.json", result.to_json())
+            if sweep_run.stop_file.exists():
+                raise Stopped("stopped as asked", hint="run the same command again; it reuses the finished trials")
+            if result.best is None:
+                raise BessemerError(
+                    f"no trial ended with a finite `{planned.settings.metric}`",
+                    hint=f"see why: `{sweep_run.folder / 'trials'}` holds the events and logs of each trial",
                 )
-            result = _tune(recipe, settings, sweep_run, cluster, say)
-    except BaseException as error:  # recorded, and raised again
-        stopped = isinstance(error, Stopped | KeyboardInterrupt)
-        sweep_run.record("run_stopped" if stopped else "run_failed", error=str(error) or type(error).__name__)
-        raise
-    finally:
-        cluster.stop()
-    storage.write_json(sweep_run.folder / "sweep.json", asdict(result))
-    sweep_run.record("run_finished")
-    record_sweep(sweep_run.folder, recipe.settings.tracking, asdict(result), say)
-    if result.best.metric is None:
-        raise BessemerError(
-            f"no trial reported `{settings.metric}`",
-            hint=f"see why: `{sweep_run.folder / 'trials'}` holds each trial's events and logs",
-        )
+        except BaseException as error:  # recorded, and raised again
+            if sweep_run.status() != "stopped":
+                stopped = isinstance(error, Stopped | KeyboardInterrupt)
+                message = error.message if isinstance(error, BessemerError) else str(error) or type(error).__name__
+                sweep_run.record("run_stopped" if stopped else "run_failed", error=message)
+            raise
+        finally:
+            cluster.stop()
+        sweep_run.record("run_finished")
+        mirror.tag({"bessemer.best_trial": result.best.name})
+        mirror.finish()
     return result
 
 
-def check_space(recipe: LoadedRecipe, settings: SweepSettings) -> None:
-    """Raises RecipeError unless every space is one that Ray Tune has and every field is one of the recipe's."""
-    problems = []
-    first: list[str] = []
-    for field, space in settings.param_space.items():
-        ((name, arguments),) = space.items() if len(space) == 1 else (("", []),)
-        wanted = SPACES.get(name)
-        if wanted is None:
-            known = ", ".join(f"`{known}`" for known in SPACES)
-            problems.append(Problem(f"the search space of `{field}` should be one of {known}", file=str(recipe.path)))
-        elif not isinstance(arguments, list) or not arguments or (wanted > 1 and len(arguments) != wanted):
-            count = f"{wanted} numbers" if wanted > 1 else "a list of values"
-            problems.append(Problem(f"`{name}` of `{field}` takes {count}", file=str(recipe.path)))
-        else:
-            first.append(f"{field}={arguments[0]}")
-    raise_problems(problems)
-    load_recipe(recipe.path, [*recipe.assignments, *first])
+def best_assignments(recipe: LoadedRecipe, best: TrialResult) -> list[str]:
+    """The values of the best trial as `field=value`, with every digit and with absolute paths."""
+    resolved = change_recipe(recipe, best.assignments).resolved()
+    return [
+        overrides.assignment(field, overrides.with_paths(value, overrides.value_at(resolved, field)))
+        for field, value in best.assignments.items()
+    ]
 
 
-def shared_stages(recipe: LoadedRecipe, plan: Plan, settings: SweepSettings) -> Sequence[Any]:
-    """The stages that no searched field can change."""
-    touched = {field.split(".")[0] for field in settings.param_space}
-    if touched - {entry.name for entry in recipe.stages}:
-        return ()  # a field of the whole recipe, such as the seed, may change any stage
-    for stage in plan.stages:
-        if touched & set(stage.inputs.values()):
-            touched.add(stage.name)
-    return [stage for stage in plan.stages if stage.name not in touched]
+def _run_shared(
+    planned: SweepPlan,
+    sweep_run: Run,
+    cluster: Cluster,
+    make_display: Callable[[list[str]], Display],
+    say: Callable[[str], None],
+    command: str,
+) -> None:
+    """Runs the stages that all trials share."""
+    names = [stage.name for stage in planned.shared]
+    if not names:
+        return
+    say(f"stages that the trials share run once: {', '.join(names)}")
+    partial = Plan(planned.plan.recipe, planned.plan.fingerprint, planned.shared)
+    run = runs.fill(Run(sweep_run.folder / "shared", sweep_run.root, sweep_run.folder), planned.recipe, partial)
+    run_recipe(planned.recipe, partial, make_display(names), command=command, run=run, cluster=cluster, track=False)
 
 
-def _tune(
-    recipe: LoadedRecipe, settings: SweepSettings, sweep_run: Run, cluster: Cluster, say: Callable[[str], None]
-) -> SweepResult:
+def _tune(planned: SweepPlan, sweep_run: Run, cluster: Cluster, say: Callable[[str], None]) -> SweepResult:
+    # Tune's own handler of SIGINT would end the sweep as if it had finished.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the trials' own folders have all that they would write
     ray = cluster.start()
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // settings.max_concurrent_trials)
-    schedule = settings.scheduler
-    trainable = tune.with_parameters(
-        run_trial,
-        path=str(recipe.path.resolve()),
-        assignments=recipe.assignments,
-        sweep_folder=str(sweep_run.folder),
+    from bessemer.runner.tune import RANK, Progress, StopRequest, TrialActor, allot
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Progress` says what failed, in one line
+    recipe, settings, schedule = planned.recipe, planned.settings, planned.settings.scheduler
+    searched = [entry for entry in recipe.stages if entry.name not in {stage.name for stage in planned.shared}]
+    inside = all(entry.config.num_workers in (None, 0) for entry in searched)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    resources, concurrent = allot(nodes, settings.max_concurrent_trials, inside=inside)
+    cores = f", {resources['CPU']:g} cores each" if inside else ""
+    say(f"{planned.describe()}: {concurrent} at the same time{cores}")
+    if concurrent < settings.max_concurrent_trials:
+        say(f"the cluster has no room for `max_concurrent_trials: {settings.max_concurrent_trials}`")
+
+    def asked() -> bool:
+        return sweep_run.stop_file.exists()
+
+    actor = tune.with_parameters(
+        TrialActor,
+        recipe=recipe,
+        sweep=sweep_run.folder,
         metric=settings.metric,
+        mode=settings.mode,
     )
-    say(f"{settings.num_samples} trials, {settings.max_concurrent_trials} at once, {cpus} CPUs each")
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"CPU": cpus}),
+        tune.with_resources(actor, resources),
         param_space={field: _space(tune, space) for field, space in settings.param_space.items()},
         tune_config=tune.TuneConfig(
-            metric=settings.metric,
+            metric=RANK,
             mode=settings.mode,
-            num_samples=settings.num_samples,
-            max_concurrent_trials=settings.max_concurrent_trials,
-            search_alg=BasicVariantGenerator(random_state=recipe.settings.seed),
+            num_samples=settings.num_draws,
+            search_alg=BasicVariantGenerator(max_concurrent=concurrent, random_state=recipe.settings.seed),
             scheduler=ASHAScheduler(
                 max_t=10**6, grace_period=schedule.grace_period, reduction_factor=schedule.reduction_factor
             )
@@ -189,10 +202,16 @@ def _tune(
             else FIFOScheduler(),
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(sweep_run.folder), verbose=0),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(sweep_run.folder),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial saves its own checkpoints
+            stop=StopRequest(asked),
+            callbacks=[Progress(sweep_run, settings.num_trials, settings.metric, settings.mode, say, asked)],
+        ),
     )
-    results = tuner.fit()
-    return _collect(recipe, settings, sweep_run, results)
+    return _collect(planned, sweep_run, tuner.fit())
 
 
 def _space(tune: Any, space: dict[str, Any]) -> Any:
@@ -202,91 +221,27 @@ def _space(tune: Any, space: dict[str, Any]) -> Any:
     return tune.choice(arguments) if name == "choice" else getattr(tune, name)(*arguments)
 
 
-def run_trial(config: dict[str, Any], *, path: str, assignments: Sequence[str], sweep_folder: str, metric: str) -> None:
-    """One trial, in its Tune actor: runs the recipe with the trial's fields, reports the metric as it is measured."""
-    from ray import tune
+def _collect(planned: SweepPlan, sweep_run: Run, results: Any) -> SweepResult:
+    from bessemer.runner.tune import plain
 
-    chosen = [
-        f"{field}={value!r}" if isinstance(value, float) else f"{field}={value}" for field, value in config.items()
-    ]
-    recipe = load_recipe(Path(path), [*assignments, *chosen, *_in_process(path, assignments)])
-    store = Store(storage_root(recipe))
-    plan = make_plan(recipe, store)
-    folder = Path(sweep_folder) / "trials" / tune.get_context().get_trial_id()
-    run = runs.fill(Run(folder, store.root), recipe, plan)
-    storage.write_json(folder / "trial.json", config)
-    watcher = _Watcher(run, plan, metric, tune.report)
-    with watcher:
-        run_recipe(recipe, plan, Display([s.name for s in plan.stages]), command="", run=run, track=False)
-    for value in headline(run, plan, metric):
-        tune.report({metric: value})
-
-
-def _in_process(path: str, assignments: Sequence[str]) -> list[str]:
-    """Assignments that make a trial work inside its own actor, except where a stage says how many workers it wants."""
-    recipe = load_recipe(Path(path), assignments)
-    return ["num_workers=0"] if any(entry.config.num_workers is None for entry in recipe.stages) else []
-
-
-def headline(run: Run, plan: Plan, metric: str) -> Iterator[float]:
-    """The metric as the finished artifacts state it, if they do."""
-    for stage in reversed(plan.stages):
-        manifest = Manifest.read(run.artifact_folder(stage.name))
-        if manifest and metric in manifest.metrics:
-            yield manifest.metrics[metric]
-            return
-
-
-class _Watcher:
-    """Reports the metric to Tune whenever a stage of the trial appends it to its metrics file."""
-
-    def __init__(self, run: Run, plan: Plan, metric: str, report: Callable[[dict[str, Any]], None]) -> None:
-        self._folders = [run.artifact_folder(stage.name) / "metrics" for stage in plan.stages if stage.runs]
-        self._metric, self._report = metric, report
-        self._reported: set[int] = set()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="metrics")
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(1.0):
-            self._look()
-        self._look()
-
-    def _look(self) -> None:
-        for folder in self._folders:
-            for file in sorted(folder.glob("*.jsonl")):
-                for line in storage.read_lines(file):
-                    value = line["metrics"].get(self._metric)
-                    if value is not None and line["step"] not in self._reported:
-                        self._reported.add(line["step"])
-                        self._report({self._metric: value, "step": line["step"]})
-
-
-def _collect(recipe: LoadedRecipe, settings: SweepSettings, sweep_run: Run, results: Any) -> SweepResult:
+    stopped = sweep_run.stop_file.exists()
     trials = []
     for result in results:
-        metric = (result.metrics or {}).get(settings.metric)
-        folder = sweep_run.folder / "trials" / Path(result.path).name
+        name = Path(result.path).name
+        folder = sweep_run.folder / "trials" / name
         finished = (folder / runs.EVENTS).exists() and Run(folder, sweep_run.root).status() == "finished"
-        status = "failed" if result.error else "finished" if finished else "stopped early"
-        trials.append(Trial(Path(result.path).name, result.config, status, metric))
-    return SweepResult(settings.metric, settings.mode, _before(recipe, settings), trials)
+        status = "finished" if finished else "failed" if result.error else "stopped" if stopped else "stopped early"
+        values = {field: plain(value) for field, value in (result.config or {}).items()}
+        trials.append(TrialResult(name, values, status, (result.metrics or {}).get(planned.settings.metric)))
+    resolved = planned.recipe.resolved()
+    before = {field: overrides.value_at(resolved, field) for field in planned.settings.param_space}
+    return SweepResult(planned.settings.metric, planned.settings.mode, before, trials)
 
 
-def _before(recipe: LoadedRecipe, settings: SweepSettings) -> dict[str, Any]:
-    resolved = recipe.resolved()
-    values = {}
-    for field in settings.param_space:
-        names = field.split(".")
-        place: Any = resolved["stages"] if names[0] in resolved["stages"] else resolved
-        for name in names:
-            place = place[int(name)] if isinstance(place, list) else place.get(name)
-        values[field] = place
-    return values
+def _finite(trial: TrialResult) -> bool:
+    return trial.metric is not None and math.isfinite(trial.metric)
+
+
+def _counts(trial: TrialResult) -> bool:
+    """Whether the trial can be the best."""
+    return _finite(trial) and trial.status != "failed"

@@ -14,6 +14,7 @@ _NOT_STAGES = {
     "base",
     "controller",
     "losses",
+    "metric_names",
     "rollouts",
     "rows",
     "subjects",

@@ -28,8 +28,7 @@ from pydantic import BeforeValidator, ValidationInfo
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import Stopped
-from bessemer.recipe.overrides import FromCommandLine
-from bessemer.recipe.settings import Settings, execution
+from bessemer.recipe.settings import Settings, execution, resolve_path
 
 
 class StageConfig(Settings):
@@ -45,14 +44,11 @@ class StageConfig(Settings):
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, str) or "://" in value:
-        return value
-    folder = Path.cwd() if isinstance(value, FromCommandLine) else (info.context or {}).get("folder", Path.cwd())
-    return str(Path(folder, Path(value).expanduser()))
+    return value if isinstance(value, str) and "://" in value else resolve_path(value, info)
 
 
 RecipePath = Annotated[str, BeforeValidator(_resolve)]
-"""A path, relative to the recipe's folder in a recipe and to the working folder on the command line.
+"""A path or a URL; a path is relative to the recipe's folder in a recipe and to the working folder on the command line.
 
 Where a file lies does not change the result, so such a field is `execution` and `Stage.outside` stands for its content.
 """

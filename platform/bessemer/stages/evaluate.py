@@ -141,7 +141,7 @@ def outside(config: Config) -> Any:
 def check(config: Config, inputs: Collection[str]) -> None:
     """Raises UsageError for two models of one name, a requirement of what is not evaluated, a task without material."""
     models = subjects.names(config.models, inputs)
-    tasks = _tasks(config, inputs)
+    tasks = tasks_of(config, inputs)
     requirements.check_names(config.requirements, tasks, models)
     for name, task in tasks.items():
         if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
@@ -173,7 +173,7 @@ def _check_asked(name: str, task: MultipleChoice | Generation, there: bool) -> N
         )
 
 
-def _tasks(config: Config, inputs: Collection[str]) -> Mapping[str, Any]:
+def tasks_of(config: Config, inputs: Collection[str]) -> Mapping[str, Any]:
     """The recipe's tasks, or else the usual ones."""
     if config.tasks:
         return config.tasks
@@ -190,7 +190,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
     models = subjects.subjects(config.models, inputs)
     made = _datasets(inputs, draft)
-    tasks = _tasks(config, inputs)
+    tasks = tasks_of(config, inputs)
     _check_inputs(tasks, inputs, made)
     results = _carry_out(config, inputs, models, tasks, made, draft, context)
 

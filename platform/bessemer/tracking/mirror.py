@@ -61,6 +61,11 @@ class Mirror:
         self._thread.start()
         return self
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Adds tags to the run, now and for a later recording."""
+        self._wanted["tags"].update(tags)
+        storage.write_json(self._folder / NAME, self._wanted)
+
     def finish(self) -> None:
         """Records the rest; says so if that is not possible in time."""
         self._end(LAST_SECONDS)

@@ -32,7 +32,21 @@ _SQLITE = "sqlite:///"
 
 def resolve_uri(uri: str | None, root: Path) -> str:
     """The tracking URI: the recipe's, else `MLFLOW_TRACKING_URI`, else SQLite under the absolute storage path."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.absolute() / DATABASE}"
+    return absolute_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.absolute() / DATABASE}")
+
+
+def absolute_uri(uri: str, start: Path | None = None) -> str:
+    """`uri` with an absolute path, from the folder `start` or else the working folder; a server's is returned as it is.
+
+    A run records its URI in a file, and a later command in another folder reads it.
+    """
+    start = start or Path.cwd()
+    if match := re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", uri):
+        return f"{match[1]}{start / match[2]}"
+    if match := re.fullmatch(r"file:(?!/)(.+)", uri):
+        return (start / match[1]).as_uri()
+    is_path = "://" not in uri and not uri.startswith("file:") and uri not in ("databricks", "databricks-uc", "uc")
+    return str(start / Path(uri).expanduser()) if is_path else uri
 
 
 def with_credentials(stored: str) -> str:

@@ -88,7 +88,8 @@ class RunMirror:
         self._folder = folder
         self._root = root
         self._experiment = experiment
-        self._tags = dict(tags)
+        self._tags = tags
+        self._tagged: dict[str, str] = {}
         self._below = below
         self._register = register and below is None
         self._experiment_id = ""
@@ -142,7 +143,7 @@ class RunMirror:
         return self._known[key]
 
     def _parent(self, record: RunRecord) -> Recorded:
-        tags = {RUN_TAG: record.name, "mlflow.source.name": record.command, **self._tags}
+        tags = {RUN_TAG: record.name, "mlflow.source.name": record.command}
         tags |= {PARENT_TAG: self._below} if self._below else {}
         parent = self._create(("", 0), self._folder.name, record.started, tags)
         parent.most_keys = MOST_PARENT_KEYS
@@ -228,6 +229,10 @@ class RunMirror:
         self._headlined.add((stage.name, stage.generation))
 
     def _conclude(self, record: RunRecord, parent: Recorded, mirrored: str) -> None:
+        for name, value in dict(self._tags).items():  # a sweep knows its best trial only at its end
+            if self._tagged.get(name) != value:
+                self._client.set_tag(parent.run_id, name, value)
+                self._tagged[name] = value
         self._status(parent, record.status, record.ended)
         if record.status == RUNNING:
             self._error(parent, "")

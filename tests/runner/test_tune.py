@@ -1,0 +1,91 @@
+"""The resources of a trial fit on one node; each event of a trial has a line, and a stop request reaches them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bessemer.runner.runs import Run
+from bessemer.runner.tune import ENDED, Progress, allot
+
+
+@pytest.mark.parametrize(
+    ("cores", "trials", "expected"),
+    [
+        ([2], 1, (2, 1)),
+        ([8], 2, (4, 2)),
+        ([4, 4, 4, 4], 1, (4, 1)),
+        ([4, 4], 4, (2, 4)),
+        ([0, 8], 2, (4, 2)),
+        ([16, 2], 3, (5, 3)),
+        ([2], 5, (1, 2)),
+        ([], 2, (1, 1)),
+    ],
+)
+def test_a_trial_never_asks_for_more_than_one_node_has(
+    cores: list[int], trials: int, expected: tuple[int, int]
+) -> None:
+    resources, fitting = allot([{"CPU": float(n)} for n in cores], trials, inside=True)
+    assert (resources["CPU"], fitting) == expected
+    assert "GPU" not in resources
+
+
+def test_trials_share_the_accelerators() -> None:
+    assert allot([{"CPU": 8, "GPU": 2}], 2, inside=True) == ({"CPU": 4, "GPU": 1}, 2)
+    assert allot([{"CPU": 8, "GPU": 1}], 4, inside=True) == ({"CPU": 2, "GPU": 0.25}, 4)
+
+
+def test_a_trial_whose_stages_start_workers_leaves_them_the_cores() -> None:
+    assert allot([{"CPU": 2}], 1, inside=False) == ({"CPU": 0}, 1)
+
+
+def trial(name: str, **result: Any) -> Any:
+    return SimpleNamespace(trial_id=name, status="RUNNING", config={"seed": 3}, last_result=result)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Run:
+    for name in ("a", "b", "c"):
+        Run(tmp_path / "trials" / name).record("run_started")
+    return Run(tmp_path)
+
+
+def test_every_end_of_a_trial_has_a_line(sweep: Run) -> None:
+    said: list[str] = []
+    progress = Progress(sweep, 4, "loss", "min", said.append, lambda: False)
+    first, second, third = trials = [trial("a", loss=2.5, **{ENDED: True}), trial("b", loss=math.nan), trial("c")]
+    for one in trials:
+        progress.on_trial_start(0, trials, one)
+    progress.on_trial_complete(1, trials, first)
+    progress.on_trial_complete(1, trials, second)
+    Run(sweep.folder / "trials" / "c").record("run_failed", error="the disk is full")
+    progress.on_trial_error(1, trials, third)
+    assert said[0] == "trial 1 of 4: started with seed 3"
+    assert said[3].startswith("trial 1 of 4: finished in ")
+    assert said[3].endswith("loss 2.5, the best so far")
+    assert "stopped early" in said[4]
+    assert said[4].endswith("loss nan")
+    assert "failed" in said[5]
+    assert "the disk is full" in said[5]
+
+
+def test_a_stop_request_is_recorded_at_once_and_reaches_the_trials(sweep: Run) -> None:
+    asked = False
+    said: list[str] = []
+    progress = Progress(sweep, 2, "loss", "min", said.append, lambda: asked)
+    trials = [trial("a", loss=1.0), SimpleNamespace(trial_id="b", status="PENDING")]
+    progress.on_step_begin(0, trials)
+    assert sweep.status() == "interrupted"
+    asked = True
+    progress.on_step_begin(1, trials)
+    progress.on_step_begin(2, trials)
+    assert [event["event"] for event in sweep.events()] == ["run_stopped"]
+    assert (sweep.folder / "trials" / "a" / "stop").exists()
+    assert not (sweep.folder / "trials" / "b" / "stop").exists()
+    progress.on_trial_complete(3, trials, trials[0])
+    assert "stopped in" not in said
+    assert said[-1].startswith("trial 1 of 2: stopped: loss 1")
