@@ -2,18 +2,16 @@
 
 import csv
 import gzip
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from bessemer.artifacts import pages, warc
-from bessemer.artifacts.pages import Damage, Page, PageWriter, decode_content, read_page, read_pages
+from bessemer.artifacts.pages import Damage, Page, PageWriter, read_page, read_pages
 from bessemer.artifacts.warc import Record, read_records
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -156,29 +154,35 @@ def test_a_record_over_the_limit_is_skipped_and_named(tmp_path: Path) -> None:
     assert isinstance(small, Page)
 
 
-def test_encodings_are_undone_and_bombs_are_not() -> None:
-    text = b"some text " * 100
-    raw_deflate = zlib.compressobj(wbits=-15)
-    encoded = {
-        "gzip": gzip.compress(text[:400]) + gzip.compress(text[400:]),
-        "deflate": zlib.compress(text),
-        "Deflate": raw_deflate.compress(text) + raw_deflate.flush(),
-        "br": pa.Codec("brotli").compress(text).to_pybytes(),
-        "zstd": pa.Codec("zstd").compress(text).to_pybytes(),
-        "deflate, gzip": gzip.compress(zlib.compress(text)),
-        "identity": text,
-    }
-    for encoding, body in encoded.items():
-        assert decode_content(body, encoding, 1000) == text, encoding
-        if encoding != "identity":
-            with pytest.raises(ValueError, match="limit"):
-                decode_content(body, encoding, 999)
-            with pytest.raises(ValueError):
-                decode_content(body[:-5], encoding, 1000)
-    for encoding in ("gzip", "deflate", "zstd"):
-        assert decode_content(text, encoding, 1000) == text  # labelled but not encoded
-    with pytest.raises(ValueError, match="compress-42"):
-        decode_content(text, "compress-42", 1000)
+@pytest.mark.parametrize(
+    ("head", "body", "media_type", "charset"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html charset=gbk", b"<p>x", "text/html", "gbk"),
+        (b"http/1.1  200\nContent-Type: html", b"<p>x", "text/html", None),
+        (b'ICY 200 OK\r\nContent-Type : "text/html"', b"<p>x", "text/html", None),
+        (b"HTTP/2 200\r\ncontent-encoding: ISO-8859-1\r\ncontent-type: text/html", b"<p>x", "text/html", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br", b"<p>x</p>", "text/html", None),
+        (b"HTTP/1.1 200 OK", b"plain words", "text/plain", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2", b"<p>x", "text/html", None),
+    ],
+)
+def test_responses_of_careless_servers_are_read(
+    tmp_path: Path, head: bytes, body: bytes, media_type: str, charset: str | None
+) -> None:
+    block = head + b"\r\n\r\n" + body
+    record = b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.test/\r\nContent-Length: %d\r\n\r\n"
+    (tmp_path / "a.warc").write_bytes(record % len(block) + block + b"\r\n\r\n")
+    (page,) = read_pages(tmp_path / "a.warc")
+    assert isinstance(page, Page), page
+    assert (page.status, page.content_type, page.charset, page.payload) == (200, media_type, charset, body)
+
+
+def test_a_stored_page_is_read_back_if_it_looks_compressed(tmp_path: Path) -> None:
+    """A payload with the beginning of a gzip stream is stored as it is, and stays a page."""
+    payload = gzip.compress(bytes(100_000))[:100]
+    with PageWriter(tmp_path / "a.warc.gz", software="x", user_agent="y") as writer:
+        place = writer.write("http://a.test/", 200, "OK", [("Content-Type", "text/html")], payload, WHEN)
+    assert read_page(tmp_path / "a.warc.gz", *place).payload == payload
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bessemer.crawl.connect import connector, without_tls
-from bessemer.crawl.fetch import Failure, Fetcher, Response, session
+from bessemer.crawl.connect import Connections
+from bessemer.crawl.fetch import Failure, Fetcher, Response
 from web import Answer, Web, page, redirect
 
 LIMIT = 100_000
@@ -60,11 +60,11 @@ SITE = {
     "/garbage": Answer(raw=b"\x00\x01\x02 garbage\r\n\r\n"),
     "/half-head": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-"),
     "/no-number": Answer(raw=b"HTTP/1.1 abc OK\r\n\r\n"),
-    "/huge-status": Answer(raw=b"HTTP/1.1 200 " + b"x" * 200_000 + b"\r\n\r\n"),
+    "/huge-status": Answer(raw=b"HTTP/1.1 200 " + b"x" * 400_000 + b"\r\n\r\n"),
     "/latin-1-header": Answer(raw=HEAD + "X-Name: Müller\r\n\r\nhello".encode("latin-1")),
     "/utf-8-header": Answer(raw=HEAD + "X-Name: Müller\r\n\r\nhello".encode()),
     "/no-type": Answer(raw=b"HTTP/1.1 200 OK\r\n\r\n  <!DOCTYPE html><p>x"),
-    "/no-type-binary": Answer(raw=b"HTTP/1.1 200 OK\r\n\r\n\x89PNG"),
+    "/no-type-binary": Answer(raw=b"HTTP/1.1 200 OK\r\n\r\n\x89PNG\r\n\x1a\n"),
     "/pdf": Answer(b"%PDF", content_type="application/pdf"),
     "/empty": Answer(b"", status=204),
     "/gone": Answer("gone", status=410),
@@ -74,6 +74,19 @@ SITE = {
     "/moved-utf-8": Answer(raw="HTTP/1.1 302 Found\r\nLocation: /straße\r\nContent-Length: 0\r\n\r\n".encode()),
     "/moved-nowhere": Answer(b"", status=301),
     "/slow": Answer("late", delay_seconds=3.0),
+    "/brotli-label": encoded(HTML, "br"),
+    "/charset-label": encoded(HTML, "windows-1251"),
+    "/wrong-checksum": encoded(gzip.compress(HTML)[:-8] + b"wrong!!!", "gzip"),
+    "/too-short-but-whole": Answer(raw=HEAD + b"Content-Length: 100000\r\n\r\n" + HTML),
+    "/counts-characters": Answer(raw=HEAD + b"Connection: close\r\nContent-Length: 120\r\n\r\n" + HTML),
+    "/two-lengths": Answer(raw=HEAD + (b"Content-Length: %d\r\n" % len(HTML)) * 2 + b"\r\n" + HTML),
+    "/type-in-quotes": Answer(HTML, content_type='"text/html"'),
+    "/type-without-slash": Answer(HTML, content_type="html"),
+    "/type-unknown": Answer(HTML, content_type="unknown/unknown"),
+    "/type-twice": Answer(HTML, content_type="text/html,text/html; charset=utf-8"),
+    "/part-that-is-whole": Answer(HTML, status=206, headers={"Content-Range": f"bytes 0-{len(HTML) - 1}/{len(HTML)}"}),
+    "/part": Answer(HTML, status=206, headers={"Content-Range": f"bytes 0-{len(HTML) - 1}/9999"}),
+    "/moved-latin-1": Answer(raw=b"HTTP/1.1 302 Found\r\nLocation: /caf\xe9?a=%20&b=1\r\nContent-Length: 0\r\n\r\n"),
     "/?q=%41%5B": page("x"),
 }
 
@@ -95,14 +108,14 @@ def get(
     destinations = web.connect_to if connect_to is None else connect_to
 
     async def main() -> list[Response | Failure]:
-        connections = connector(destinations, allow_private=allow_private, limit=4)
-        async with session(connections, user_agent="Test/1 (+x@y.test)", timeout_seconds=seconds) as http:
+        async with Connections(destinations, allow_private=allow_private, limit=4) as connections:
             fetcher = Fetcher(
-                http,
+                connections,
+                user_agent="Test/1 (+x@y.test)",
                 max_bytes=LIMIT,
                 max_connections=4,
+                timeout_seconds=seconds,
                 accepts=lambda kind: kind.startswith("text/"),
-                without_tls=without_tls(destinations),
             )
             return [await fetcher.get(url, any_type=any_type) for url in urls]
 
@@ -116,6 +129,19 @@ def get(
         ("/gzip", HTML),
         ("/deflate", HTML),
         ("/not-gzip", HTML),
+        ("/unknown-encoding", HTML),
+        ("/brotli-label", HTML),
+        ("/charset-label", HTML),
+        ("/wrong-checksum", HTML),
+        ("/too-short-but-whole", HTML),
+        ("/counts-characters", HTML),
+        ("/two-lengths", HTML),
+        ("/type-in-quotes", HTML),
+        ("/type-without-slash", HTML),
+        ("/type-unknown", HTML),
+        ("/type-twice", HTML),
+        ("/part-that-is-whole", HTML),
+        ("/too-long", b"hello"),
         ("/chunked", b"hello"),
         ("/limit", b"x" * LIMIT),
         ("/latin-1-header", b"hello"),
@@ -137,15 +163,13 @@ def test_answers(web: Web, path: str, payload: bytes) -> None:
     ("path", "verdict"),
     [
         ("/bomb", "broken_response"),
-        ("/half-gzip", "broken_response"),
-        ("/unknown-encoding", "broken_response"),
+        ("/half-gzip", "incomplete_response"),
         ("/large", "too_large"),
         ("/endless", "too_large"),
         ("/endless-chunks", "too_large"),
         ("/endless-headers", "broken_response"),
-        ("/too-short", "broken_response"),
-        ("/too-long", "broken_response"),
-        ("/bad-chunk", "broken_response"),
+        ("/too-short", "incomplete_response"),
+        ("/bad-chunk", "incomplete_response"),
         ("/silence", "connection_failed"),
         ("/garbage", "broken_response"),
         ("/half-head", "connection_failed"),
@@ -154,6 +178,7 @@ def test_answers(web: Web, path: str, payload: bytes) -> None:
         ("/no-type-binary", "content_type"),
         ("/pdf", "content_type"),
         ("/empty", "http_204"),
+        ("/part", "http_206"),
         ("/gone", "http_410"),
         ("/busy", "http_503"),
         ("/missing", "http_404"),
@@ -176,14 +201,21 @@ def test_measurements_and_what_may_pass(web: Web) -> None:
     assert (busy.retry_after, busy.status, busy.is_passing) == ("7", 503, True)
     assert isinstance(pdf, Failure)
     assert (pdf.evidence, pdf.is_passing) == ("application/pdf", False)
+    verdicts = ("timeout", "connection_failed", "incomplete_response", "broken_response", "tls", "http_500")
+    passing = {verdict: Failure(verdict).is_passing for verdict in verdicts}
+    assert passing == dict.fromkeys(verdicts[:3], True) | dict.fromkeys(verdicts[3:], False)
+    assert busy.is_overload
+    assert not Failure("incomplete_response", status=200).is_overload
     (read,) = get(web, "http://docs.test/pdf", any_type=True)
     assert isinstance(read, Response)
 
 
 def test_redirects_are_handed_back(web: Web) -> None:
-    answers = get(web, "http://docs.test/moved", "http://docs.test/moved-utf-8")
-    assert [answer.location for answer in answers if isinstance(answer, Response)] == ["/page", "/straße"]
-    assert web.requests[-1].path == "/moved-utf-8"
+    answers = get(web, *(f"http://docs.test/moved{kind}" for kind in ("", "-utf-8", "-latin-1")))
+    assert [answer.location for answer in answers if isinstance(answer, Response)] == [
+        *("/page", "/stra%C3%9Fe", "/caf%E9?a=%20&b=1")
+    ]
+    assert web.requests[-1].path == "/moved-latin-1"
 
 
 def test_a_slow_answer_ends_in_time(web: Web) -> None:
@@ -212,8 +244,7 @@ def test_private_addresses_are_refused_by_number_and_by_name(web: Web) -> None:
 
 
 def test_the_address_itself_is_judged_whatever_a_name_server_says(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a name that resolves differently each time (DNS rebinding) gets nowhere; a public answer beside it changes
-    nothing."""
+    """So a name that resolves differently each time (DNS rebinding) gets nowhere, also with a public answer."""
 
     def resolve(host: str, port: int, *args: object, **kwargs: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "10.0.0.1")]

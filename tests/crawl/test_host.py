@@ -88,6 +88,8 @@ def test_rules_come_first_and_what_they_forbid_is_never_asked_for(unit: Any) -> 
         (Answer(raw=b""), "connection_failed"),
         (redirect("/robots.txt"), "robots_unavailable"),
         (Answer("", status=403), "fetched"),
+        (Answer("", status=204), "fetched"),
+        (Answer(raw=b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"), "fetched"),
         (Answer("<html>Not a robots file", status=200), "fetched"),
         (Answer("User-agent: *\nDisallow: /a\n" + "# long\n" * 100_000), "robots"),
         (Answer("# long\n" * 100_000 + "User-agent: *\nDisallow: /a\n"), "fetched"),
@@ -178,6 +180,34 @@ def test_what_may_pass_is_tried_again(unit: Any) -> None:
     web, findings = unit(site, *answers)
     assert states(findings) == {"/busy": "fetched", "/short": "fetched", "/always": "http_503", "/gone": "http_410"}
     assert [web.paths().count(path) for path in answers] == [2, 2, 2, 1]
+
+
+def test_failures_that_stay_are_asked_for_once_and_make_no_pauses(unit: Any) -> None:
+    """Only timeouts and the statuses of a busy server lengthen the pause between requests."""
+    noise = bytes(range(256)) * 4
+    broken: dict[str, Answer | str] = {
+        "/not-http": Answer(raw=b"\x00\x01\x02\r\n\r\n"),
+        "/not-brotli": Answer(noise, headers={"Content-Encoding": "br"}),
+        "/lengths": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+    }
+    site = {f"{path}{n}": answer for n in range(10) for path, answer in broken.items()}
+    manners = replace(MANNERS, max_retries=2, retry_seconds=3.0)
+    began = time.monotonic()
+    web, findings = unit(site, *site, manners=manners)
+    assert set(states(findings).values()) == {"broken_response"}
+    assert len(web.paths()) == len(site)
+    assert time.monotonic() - began < 30, "a pause of 3 seconds after each failure takes 90"
+
+
+def test_a_body_that_breaks_off_is_tried_again_without_longer_pauses(unit: Any) -> None:
+    short = Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nx")
+    site: dict[str, Answer | str] = {f"/{n}": short for n in range(10)}
+    manners = replace(MANNERS, max_delay_seconds=10.0)
+    began = time.monotonic()
+    web, findings = unit(site, *site, manners=manners)
+    assert set(states(findings).values()) == {"incomplete_response"}
+    assert len(web.paths()) == 2 * len(site)
+    assert time.monotonic() - began < 10
 
 
 def test_retry_after_is_obeyed_or_the_url_given_up(unit: Any) -> None:

@@ -1,11 +1,11 @@
-"""Fetched pages: WARC 1.1 files, one gzip member a record, with a Parquet index beside them.
+"""Fetched pages: WARC 1.1 files, one gzip member per record, with a Parquet index next to them.
 
 `PageWriter` writes what was fetched; `read_pages` reads any WARC, ARC or WET file, from any crawler, and yields
 `Damage` where others raise (see `warc`). A written file depends only on the pages and their fetch times: record
 ids are derived from URL and content.
 
-As Common Crawl does, pages are stored decoded, so that every reader can use them: what the server said about the
-transfer is kept under `X-Crawler-` names, and `Content-Length` is that of the stored bytes. The payload digest is
+As Common Crawl does, pages are stored decoded, so that every reader can use them: the server's headers of the
+transfer are kept under `X-Crawler-` names, and `Content-Length` is that of the stored bytes. The payload digest is
 that of the decoded bytes, when writing and when reading, so a page has the same identity however it was sent.
 """
 
@@ -24,14 +24,24 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from bessemer.artifacts.http_response import (
+    Head,
+    header_fields,
+    join_chunks,
+    parse_head,
+    read_payload,
+    split_content_type,
+    split_head,
+    text_of,
+)
 from bessemer.artifacts.warc import Damage, Record, read_records
 
-__all__ = ["INDEX", "Damage", "Page", "PageWriter", "decode_content", "payload_digest", "read_page", "read_pages"]
+__all__ = ["INDEX", "Damage", "Page", "PageWriter", "payload_digest", "read_page", "read_pages"]
 
 PAGE_KINDS = ("response", "resource", "conversion")
 MAX_PAYLOAD_BYTES = 1 << 24
 _GZIP_LEVEL = 6
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_IS_RESPONSE = re.compile(rb"\s*(?:HTTP/|ICY )", re.IGNORECASE)
 
 INDEX = pa.schema(
     [
@@ -80,7 +90,7 @@ def read_page(path: Path, offset: int, length: int) -> Page:
         file.seek(offset)
         member = zlib.decompress(file.read(length), zlib.MAX_WBITS | 16)
     head, _, rest = member.partition(b"\r\n\r\n")
-    headers = {name.lower(): value for name, value in _header_lines(head)}
+    headers = {name.lower(): text_of(value) for name, value in header_fields(head)}
     record = Record(offset, headers["warc-type"], headers, rest[: int(headers["content-length"])])
     page = _page(record, len(rest))
     assert isinstance(page, Page)
@@ -96,17 +106,19 @@ def _page(record: Record, limit: int) -> Page | Damage | None:
     status: int | None = None
     headers: dict[str, str] = {}
     payload = record.block
-    content_type = record.headers.get("content-type", "")
-    if record.kind == "response" and payload.startswith(b"HTTP/"):
-        status, headers, payload = _split_response(payload)
-        content_type = headers.get("content-type", "")
+    media_type, charset = split_content_type(record.headers.get("content-type", ""))
+    if record.kind == "response" and _IS_RESPONSE.match(payload):
+        head, payload = split_head(payload) or (payload, b"")
         try:
-            payload = _decode_response(headers, payload, limit)
+            response = parse_head(head)
+            status, headers = response.status, _joined(response)
+            body = join_chunks(payload) if response.is_chunked else payload
+            read = read_payload(body, response.get("content-encoding"), response.get("content-type"), limit)
         except ValueError as error:
             return Damage(record.offset, str(error), url)
+        payload, media_type, charset = read.content, read.media_type, read.charset
     if len(payload) > limit:
         return Damage(record.offset, f"a page of {len(payload)} bytes, more than the limit of {limit}", url)
-    media_type, charset = split_content_type(content_type)
     return Page(
         url=url,
         kind=record.kind,
@@ -126,116 +138,9 @@ def payload_digest(payload: bytes) -> str:
     return "sha1:" + base64.b32encode(hashlib.sha1(payload, usedforsecurity=False).digest()).decode()
 
 
-def split_content_type(value: str) -> tuple[str, str | None]:
-    """`text/html; charset="UTF-8"` -> (`text/html`, `utf-8`)."""
-    media_type, _, parameters = value.partition(";")
-    found = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
-    return media_type.strip().lower(), found[1].lower() if found else None
-
-
-def _split_response(block: bytes) -> tuple[int | None, dict[str, str], bytes]:
-    """Status, headers (names in lower case, repeated ones joined by a comma) and body of an HTTP response."""
-    end = re.search(rb"\r*\n\r*\n", block)
-    head, body = (block[: end.start()], block[end.end() :]) if end else (block, b"")
-    first = re.match(rb"HTTP/\S*[ \t]+(\d{3})\b", head)
-    headers: dict[str, str] = {}
-    for name, value in _header_lines(head):
-        name = name.lower()
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return int(first[1]) if first else None, headers, body
-
-
-def _header_lines(head: bytes) -> Iterator[tuple[str, str]]:
-    for line in re.sub(rb"\r*\n[ \t]+", b" ", head).splitlines()[1:]:
-        name, colon, value = line.partition(b":")
-        if colon:
-            yield name.decode("latin-1").strip(), _decode_header(value.strip())
-
-
-def _decode_header(value: bytes) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _decode_response(headers: dict[str, str], body: bytes, limit: int) -> bytes:
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        body = _join_chunks(body)
-    return decode_content(body, headers.get("content-encoding", ""), limit)
-
-
-def _join_chunks(body: bytes) -> bytes:
-    """Undoes `Transfer-Encoding: chunked`; what is not in chunks, as many archives have it, stays as it is."""
-    parts: list[bytes] = []
-    at = 0
-    while size := _CHUNK_SIZE.match(body, at):
-        part = body[size.end() : size.end() + int(size[1], 16)]
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        at = size.end() + len(part)
-        if body[at : at + 2] not in (b"\r\n", b""):
-            return body if len(parts) == 1 else b"".join(parts) + body[at:]
-        at += 2
-    return b"".join(parts) + body[at:]
-
-
-def decode_content(body: bytes, encodings: str, limit: int) -> bytes:
-    """Undoes a Content-Encoding header (`gzip`, `deflate`, `br`, `zstd`, or several).
-
-    A body that is not encoded at all, which archives and careless servers have often, stays as it is.
-    Raises ValueError for one that breaks off, cannot be decoded, or decodes to more than `limit` bytes.
-    """
-    for encoding in reversed([part.strip().lower() for part in encodings.split(",")]):
-        if encoding in ("gzip", "x-gzip"):
-            body = _inflate(body, zlib.MAX_WBITS | 16, limit) if body.startswith(b"\x1f\x8b") else body
-        elif encoding == "deflate":
-            body = _inflate(body, zlib.MAX_WBITS if _has_zlib_header(body) else -zlib.MAX_WBITS, limit)
-        elif encoding == "br":
-            body = _decompress(body, "brotli", limit)
-        elif encoding == "zstd":
-            body = _decompress(body, "zstd", limit) if body.startswith(b"\x28\xb5\x2f\xfd") else body
-        elif encoding not in ("", "identity", "none", "utf-8", "utf8"):
-            raise ValueError(f"a content encoding that is not known, `{encoding[:40]}`")
-    return body
-
-
-def _has_zlib_header(body: bytes) -> bool:
-    return len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
-
-
-def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
-    """All gzip members, or the zlib or raw stream; what follows the end is ignored, as browsers do."""
-    parts: list[bytes] = []
-    size = 0
-    while body:
-        inflate = zlib.decompressobj(window_bits)
-        try:
-            part = inflate.decompress(body, limit - size + 1)
-        except zlib.error as error:
-            if window_bits < 0 and not parts:
-                return body  # labelled `deflate` but not compressed
-            raise ValueError(f"a body that does not decompress ({error})") from error
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise ValueError(f"a body that decompresses to more than the limit of {limit} bytes")
-        if not inflate.eof:
-            raise ValueError("a compressed body that breaks off")
-        body = inflate.unused_data if inflate.unused_data.startswith(b"\x1f\x8b") else b""
-    return b"".join(parts)
-
-
-def _decompress(body: bytes, codec: str, limit: int) -> bytes:
-    try:
-        with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
-            decoded: bytes = stream.read(limit + 1)
-    except OSError as error:
-        raise ValueError(f"a body that does not decompress ({codec})") from error
-    if len(decoded) > limit:
-        raise ValueError(f"a body that decompresses to more than the limit of {limit} bytes")
-    return decoded
+def _joined(head: Head) -> dict[str, str]:
+    """The headers with names in lower case; repeated ones are joined by a comma."""
+    return {name: head.get(name) for name in dict.fromkeys(name.lower() for name, _ in head.fields)}
 
 
 def _parse_date(text: str) -> datetime | None:

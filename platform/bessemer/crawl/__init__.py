@@ -1,1 +1,1 @@
-"""Fetching web pages politely: which URLs, in which order, under which rules, and what came of each."""
+"""Fetching web pages politely: which URLs, in which order, under which rules, and with which outcomes."""

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 # Public by number, but answered inside a cloud: Azure's wire server, Oracle's metadata (and its IANA neighbours).
 _SPECIAL = [ip_network("168.63.129.16/32"), ip_network("192.0.0.0/24")]
-# Addresses that stand for an IPv4 address behind a translator (RFC 6052, RFC 8215).
+# Addresses that a translator maps to an IPv4 address (RFC 6052, RFC 8215).
 _NAT64 = [ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48")]
 
 

@@ -1,4 +1,4 @@
-"""What a unit of crawling brings back: an outcome for every URL it tried, and every URL it came across."""
+"""The findings of a unit of crawling: an outcome for every URL it tried, and every URL it came across."""
 
 from __future__ import annotations
 

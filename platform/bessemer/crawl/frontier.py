@@ -1,4 +1,4 @@
-"""Every URL a crawl knows, what came of it, and which come next.
+"""Every URL that a crawl knows, its outcome, and the URLs to fetch next.
 
 The crawl goes in waves. A wave is all waiting URLs that are equally far from a seed (links first, then redirects), as
 far as the page limits allow, in the order of a hash of the URL: a fair sample where a limit cuts. It is fetched to
@@ -6,7 +6,7 @@ the end, then everything it found is merged in. So which pages a crawl holds fol
 alone, not from timing, workers or restarts: a limit counts pages, and no more URLs are ever under way than pages are
 missing. The price is a barrier: the slowest host of a wave is waited for.
 
-A table in memory of about 200 bytes a URL, written once a wave; merging costs one sort of what is still open.
+A table in memory of about 200 bytes a URL, written once per wave; merging costs one sort of the open URLs.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Frontier:
         return [Target(*row) for row in zip(*columns, strict=True)][:missing]
 
     def merge(self, outcomes: pa.Table, discoveries: pa.Table) -> Frontier:
-        """With the outcomes of a wave (`OUTCOMES`) and what it discovered (`DISCOVERIES`)."""
+        """The frontier after a wave with these outcomes (`OUTCOMES`) and discoveries (`DISCOVERIES`)."""
         was_tried = pc.is_in(self.table["url"], outcomes["url"].combine_chunks())
         tried = self.table.filter(was_tried).sort_by("url")
         outcomes = outcomes.sort_by("url")
@@ -189,7 +189,7 @@ class Frontier:
         return _with_limit(rows, too_deep, pc.cast(discoveries["depth"], pa.float64()), self.limits.max_depth)
 
     def _closed(self) -> Frontier:
-        """Gives the verdict to what waits for a page that the limits no longer allow."""
+        """Gives the verdict to the waiting URLs that the limits no longer allow."""
         table = self.table
         waiting = pc.equal(table["state"], WAITING)
         if self.num_pages >= self.limits.max_pages:
@@ -222,7 +222,7 @@ def _rows(
 
 
 def _best(table: pa.Table) -> pa.Table:
-    """The best row of each URL: what may be fetched, then the nearest to a seed, then the first by name."""
+    """The best row of each URL: one that may be fetched, then the nearest to a seed, then the first by name."""
     rank = [_PREFERENCE.get(state, len(_PREFERENCE)) for state in table["state"].to_pylist()]
     keys = ["url", "rank", "depth", "hops", "via"]
     ranked = table.append_column("rank", pa.array(rank, pa.int8())).sort_by([(key, "ascending") for key in keys])
@@ -252,9 +252,9 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
 
 
 def shares(targets: Sequence[Target], *, size: int) -> list[list[Target]]:
-    """Cuts a wave into units: hosts whole, in order of name, at most `size` URLs a unit and a host.
+    """Cuts a wave into units: hosts whole, in order of name, at most `size` URLs per unit and host.
 
-    What a host has beyond `size` is left out, for a later call.
+    The URLs of a host beyond `size` are left out, for a later call.
     """
     by_host: dict[str, list[Target]] = {}
     for target in targets:

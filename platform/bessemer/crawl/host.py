@@ -1,10 +1,10 @@
 """One host, politely: its robots rules first, then its URLs one after another.
 
-The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time its last
-answer took (a busy server is asked less often); 429, 503 and timeouts double it until answers come again. With
-`delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and refusals make a pause. A failure that may
-pass is tried again, after what `Retry-After` says if it says anything. A host that does not answer
-`MAX_FAILURES_IN_A_ROW` times is left alone.
+The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time that its
+last answer took (a busy server is asked less often). Timeouts and the statuses 429, 503 and 504 double it until other
+answers come. With `delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and these make a pause. A
+failure that may pass is tried again, after the time of `Retry-After` if the server sends one; a permanent one is not.
+A host that does not answer `MAX_FAILURES_IN_A_ROW` times is left alone.
 """
 
 from __future__ import annotations
@@ -247,7 +247,8 @@ class HostCrawl:
         limit = self._manners.max_delay_seconds
         if isinstance(answer, Failure) and answer.is_passing:
             self._failures += answer.verdict in ("timeout", "connection_failed")
-            self._delay = min(limit, max(2 * self._delay, self._manners.retry_seconds))
+            if answer.is_overload:
+                self._delay = min(limit, max(2 * self._delay, self._manners.retry_seconds))
         else:
             self._failures = 0
             polite = max(self._base_delay, seconds) if self._base_delay else 0.0
@@ -256,7 +257,7 @@ class HostCrawl:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """`Retry-After` as seconds: a number or a date. None where it is neither."""
+    """`Retry-After` as seconds: a number or a date. None if it is neither."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:

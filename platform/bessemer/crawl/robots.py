@@ -1,9 +1,9 @@
-"""What a site allows: robots.txt as RFC 9309 says, failing closed.
+"""The rules of a site for crawlers: robots.txt as RFC 9309 says, failing closed.
 
 Protego matches the rules (longest match wins, `Allow` wins a tie, `*` and `$`). This module decides what the file is:
 fetched with up to five redirects across hosts, read up to 500 KiB, kept for at most 24 hours. A file that is missing
-(4xx) allows everything. One that cannot be had (5xx, 429, timeout, network error, endless redirects, endless length)
-forbids everything, where many crawlers go on as if nothing stood there.
+(4xx) or has no content (204) allows everything. One that cannot be had (5xx, 429, timeout, network error, endless
+redirects, endless length) forbids everything, although many crawlers then continue as if the file were missing.
 
 The group for our product token is chosen here, by equality as the RFC asks; Protego alone would also take a group for
 a prefix of the token, and end a group at a line it does not know.
@@ -81,11 +81,13 @@ def parse_robots(content: bytes, token: str) -> Robots:
 
 
 async def fetch_robots(origin: str, token: str, get: Callable[[str], Awaitable[Response | Failure]]) -> Robots:
-    """The rules of an origin such as `https://example.com`; never raises, whatever the network does."""
+    """The rules of an origin such as `https://example.com`; never raises, also if the network fails."""
     url = f"{origin}/robots.txt"
     for _ in range(MAX_REDIRECTS + 1):
         answer = await get(url)
         if isinstance(answer, Failure):
+            if answer.status in (204, 205):
+                return Robots(MISSING, token, reason=f"HTTP status {answer.status}, a file without content")
             if answer.status is not None and 400 <= answer.status < 500 and answer.status != 429:
                 return Robots(MISSING, token, reason=f"HTTP status {answer.status}")
             return Robots(UNAVAILABLE, token, reason=answer.evidence, failure=answer.verdict)
@@ -108,7 +110,7 @@ def _decode(content: bytes, *, cut: bool) -> str:
 
 
 def _relevant(text: str, token: str) -> str:
-    """The lines that mean something; the groups of other crawlers keep their place under a name that is nobody's."""
+    """The lines that mean something; the groups of other crawlers keep their place under an unused name."""
     lines = []
     for line in text.splitlines():
         line = line.partition("#")[0].strip()

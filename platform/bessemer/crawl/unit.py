@@ -17,8 +17,8 @@ from pathlib import Path
 from bessemer import __version__, storage
 from bessemer.artifacts.pages import PageWriter, payload_digest
 from bessemer.crawl.apart import Apart, call_here
-from bessemer.crawl.connect import connector, without_tls
-from bessemer.crawl.fetch import Fetcher, Response, session
+from bessemer.crawl.connect import Connections
+from bessemer.crawl.fetch import Fetcher, Response
 from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
 from bessemer.crawl.host import HostCrawl, Manners
 from bessemer.crawl.scope import Scope
@@ -113,16 +113,16 @@ async def _crawl(
     by_host: dict[str, list[Target]] = {}
     for target in targets:
         by_host.setdefault(authority_of(target.url), []).append(target)
-    connections = connector(
+    async with Connections(
         policy.connect_to, allow_private=policy.allow_private_addresses, limit=policy.max_connections
-    )
-    async with session(connections, user_agent=policy.user_agent, timeout_seconds=policy.timeout_seconds) as http:
+    ) as connections:
         fetcher = Fetcher(
-            http,
+            connections,
+            user_agent=policy.user_agent,
             max_bytes=policy.max_page_bytes,
             max_connections=policy.max_connections,
+            timeout_seconds=policy.timeout_seconds,
             accepts=scope.accepts,
-            without_tls=without_tls(policy.connect_to),
         )
         hosts = asyncio.gather(
             *(

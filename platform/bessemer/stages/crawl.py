@@ -353,7 +353,7 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=2,
+    version=3,
     config=Config,
     optional=("site",),
     produces="pages",

@@ -150,7 +150,7 @@ def read_rows(index: Path, start: int, end: int) -> Iterator[dict[str, Any]]:
 
 STAGE = Stage(
     kind="extract",
-    version=3,
+    version=4,
     config=Config,
     consumes=("pages",),
     produces="documents",

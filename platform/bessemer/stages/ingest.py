@@ -105,7 +105,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=3,
+    version=4,
     config=Config,
     produces="documents",
     run=run,

@@ -1,0 +1,130 @@
+"""Undoes `Content-Encoding` (gzip, deflate, br, zstd), with the tolerance of browsers.
+
+Servers and archives label bodies wrongly: with a charset, a media type or `binary`, or with a coding that the body does
+not have. A label that is not a coding is ignored, and a body that is plain text stays as it is. Checksums are not
+verified, as in Chrome and Firefox: a page with a wrong one is whole. Memory is bounded by the caller's limit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_STEP = 1 << 14
+_SAMPLE_BYTES = 1024
+_EXTRA, _NAME, _COMMENT, _HEADER_CHECKSUM = 4, 8, 16, 2
+_BINARY = bytes(code for code in (*range(9), 11, *range(14, 27), *range(28, 32)))
+"""The bytes that plain text does not contain (MIME Sniffing Standard, section 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Decoded bytes; not `complete` if the encoded stream breaks off or is damaged after them."""
+
+    content: bytes
+    complete: bool = True
+
+
+def decode_content(body: bytes, encodings: str, limit: int) -> Content:
+    """Undoes the codings that a Content-Encoding header lists, the last first.
+
+    Raises ValueError for a body that decodes to more than `limit` bytes, or not at all.
+    """
+    complete = True
+    for encoding in reversed([part.partition(";")[0].strip().lower() for part in encodings.split(",")]):
+        decoded = _decode(body, encoding, limit)
+        body, complete = decoded.content, complete and decoded.complete
+    return Content(body, complete)
+
+
+def gunzip(body: bytes, limit: int) -> Content:
+    """All members of a gzip stream up to `limit` bytes, and the readable part of a damaged one."""
+    parts: list[bytes] = []
+    while body.startswith(GZIP):
+        begins = _gzip_header(body)
+        inflated, rest = _inflate(body[begins:], limit - sum(map(len, parts)))
+        parts.append(inflated.content)
+        if not inflated.complete or begins == 0:
+            return Content(b"".join(parts), complete=False)
+        body = rest[8:]  # the checksum and the length
+    return Content(b"".join(parts))
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether the beginning of a body has no byte that plain text does not contain."""
+    sample = body[:_SAMPLE_BYTES]
+    return len(sample.translate(None, _BINARY)) == len(sample)
+
+
+def _decode(body: bytes, encoding: str, limit: int) -> Content:
+    if encoding not in ("gzip", "x-gzip", "deflate", "x-deflate", "br", "zstd") or not body:
+        return Content(body)
+    if body.startswith(GZIP):
+        decoded = gunzip(body, limit + 1)
+    elif body.startswith(_ZSTD):
+        decoded = _decompress(body, "zstd", limit)
+    elif encoding == "br":
+        decoded = _decompress(body, "brotli", limit)
+    elif "deflate" in encoding:
+        decoded, _ = _inflate(body[2:] if _has_zlib_header(body) else body, limit + 1)
+    else:
+        return Content(body)
+    if len(decoded.content) > limit:
+        raise ValueError(f"a body that decompresses to more than the limit of {limit} bytes")
+    if not decoded.complete and is_plain(body):
+        return Content(body)
+    if not decoded.complete and not decoded.content:
+        raise ValueError(f"a body that does not decompress ({encoding})")
+    return decoded
+
+
+def _gzip_header(body: bytes) -> int:
+    """The length of a gzip member's header (RFC 1952); 0 if it is cut off."""
+    if len(body) < 10:
+        return 0
+    flags, at = body[3], 10
+    if flags & _EXTRA:
+        at += 2 + int.from_bytes(body[at : at + 2], "little")
+    for flag in (_NAME, _COMMENT):
+        if flags & flag:
+            at = body.find(b"\0", at) + 1
+            if at == 0:
+                return 0
+    return at + (2 if flags & _HEADER_CHECKSUM else 0)
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    return len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+
+
+def _inflate(body: bytes, limit: int) -> tuple[Content, bytes]:
+    """At most `limit` bytes of a deflate stream, and the bytes after its end. Damage costs at most the last 16 KiB."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    size = 0
+    while body and size < limit and not inflate.eof:
+        try:
+            part = inflate.decompress(body, min(_STEP, limit - size))
+        except zlib.error:
+            return Content(b"".join(parts), complete=False), b""
+        parts.append(part)
+        size += len(part)
+        body = inflate.unconsumed_tail
+    return Content(b"".join(parts), complete=inflate.eof), inflate.unused_data
+
+
+def _decompress(body: bytes, codec: str, limit: int) -> Content:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
+            while size <= limit and (part := stream.read(_STEP)):
+                parts.append(part)
+                size += len(part)
+    except OSError:
+        return Content(b"".join(parts), complete=False)
+    return Content(b"".join(parts))
