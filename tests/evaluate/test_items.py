@@ -134,7 +134,7 @@ def test_solved_items_stand_before_the_asked_one(tmp_path: Path) -> None:
     assert text == f"Answer.\n{first[0]} {first[1]}\n\n{second[0]} {second[1]}\n\nQ: q1\nA:"
     own = items.generation_items(task.model_copy(update={"fewshot_dataset": None, "limit": None}), asked)
     assert all((item.query, item.references[0]) not in item.preface.solved for item in own)
-    with pytest.raises(InputError, match="`num_fewshot` is 4, and there are 4 items"):
+    with pytest.raises(InputError, match="`num_fewshot` is 4, and there are 3 other items"):
         items.generation_items(task.model_copy(update={"fewshot_dataset": None, "num_fewshot": 4}), asked)
 
 
@@ -147,11 +147,57 @@ def test_a_conversation_has_the_same_parts() -> None:
 
 @given(st.lists(st.integers(0, 5), min_size=6, max_size=30), st.integers(1, 3), st.integers(0, 9))
 def test_drawn_items_are_others_and_a_limit_changes_none(pool: list[int], num_fewshot: int, seed: int) -> None:
-    """Whatever is repeated in the pool; as long as it has enough others."""
-    if any(sum(other != item for other in pool) < num_fewshot for item in pool):
-        return
-    drawn = list(draw_solved(pool, pool, num_fewshot, seed, from_asked=True))
-    for item, places in zip(pool, drawn, strict=True):
-        assert len(set(places)) == num_fewshot
-        assert item not in [pool[place] for place in places]
-    assert list(draw_solved(pool[:3], pool, num_fewshot, seed, from_asked=True)) == drawn[:3]
+    """Also if the pool repeats items, and if it is another data set that holds the asked ones."""
+
+    def draw(count: int, *, from_asked: bool) -> list[list[int]]:
+        def is_asked(number: int, place: int) -> bool:
+            return pool[number] == pool[place]
+
+        return list(draw_solved(count, len(pool), num_fewshot, seed, is_asked, from_asked=from_asked))
+
+    for from_asked in (True, False):
+        if any(sum(other != item for other in pool) < num_fewshot for item in pool):
+            with pytest.raises(InputError, match="other items to draw from"):
+                draw(len(pool), from_asked=from_asked)
+            continue
+        drawn = draw(len(pool), from_asked=from_asked)
+        for item, places in zip(pool, drawn, strict=True):
+            assert len(set(places)) == num_fewshot
+            assert item not in [pool[place] for place in places]
+        assert draw(3, from_asked=from_asked) == drawn[:3]
+
+
+def test_an_item_is_not_its_own_example(tmp_path: Path) -> None:
+    """If the pool is the data set, a copy of it, or holds the item with other columns or another right answer."""
+    rows: list[dict[str, Any]] = [{"question": f"q{n}", "answer": [f"a{n}", f"alias {n}"]} for n in range(5)]
+    asked = write(tmp_path / "asked.jsonl", *rows)
+    settings = {"kind": "generation", "dataset": asked, "query": "{{question}}", "references": "answer"}
+    pools = {
+        "same.jsonl": rows,
+        "more.jsonl": [*rows[::-1], {"question": "other", "answer": "x"}],
+        "other.jsonl": [{"id": n, "question": f" {row['question']}", "answer": row["answer"][1]} for n, row in
+                        enumerate(rows)],
+    }  # fmt: skip
+    found = {}
+    for name, pool in pools.items():
+        given = write(tmp_path / name, *pool)
+        for count in (1, 3, 4):
+            task = Generation.model_validate(settings | {"fewshot_dataset": given, "num_fewshot": count})
+            found[name, count] = items.generation_items(task, asked)
+            for item in found[name, count]:
+                assert len(item.preface.solved) == count
+                assert item.query not in [query.strip() for query, _ in item.preface.solved]
+    own = items.generation_items(Generation.model_validate(settings | {"num_fewshot": 3}), asked)
+    assert found["same.jsonl", 3] == own
+    with pytest.raises(InputError, match="`num_fewshot` is 5, and there are 4 other items to draw from"):
+        items.generation_items(
+            Generation.model_validate(settings | {"fewshot_dataset": asked, "num_fewshot": 5}), asked
+        )
+
+
+def test_the_example_of_a_choice_may_show_another_right_one(tmp_path: Path) -> None:
+    """An item with two right choices is still the item if the pool shows the second."""
+    asked = write(tmp_path / "asked.jsonl", *({"query": q, "choices": ["a", "b", "c"], "gold": [0, 1]} for q in "xyz"))
+    pool = write(tmp_path / "pool.jsonl", *({"query": q, "choices": ["b", "d"], "gold": 0} for q in "xyz"))
+    for item in choices(asked, fewshot_dataset=pool, num_fewshot=2):
+        assert item.query not in [query for query, _ in item.preface.solved]

@@ -53,7 +53,17 @@ class AskedItem(Item):
     @property
     @abstractmethod
     def solved(self) -> tuple[str, str]:
-        """What is asked with its answer, as it is shown before another item."""
+        """The query with its answer, as shown before another item."""
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        return (self.solved[1],)
+
+    def is_shown_by(self, example: AskedItem) -> bool:
+        """Whether an example has this item's query and a right answer to it; the rest of its row may differ."""
+        query, answer = example.solved
+        right = {text.strip() for text in self.right_answers}
+        return query.strip() == self.solved[0].strip() and answer.strip() in right
 
     @property
     def text(self) -> str:
@@ -71,6 +81,10 @@ class ChoiceItem(AskedItem):
     @property
     def solved(self) -> tuple[str, str]:
         return self.query, self.choices[self.gold[0]]
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        return tuple(self.choices[number] for number in self.gold)
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,10 @@ class GenerationItem(AskedItem):
     @property
     def solved(self) -> tuple[str, str]:
         return self.query, self.references[0]
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        return self.references
 
 
 @dataclass(frozen=True)
@@ -275,34 +293,34 @@ def read_items(task: Items, made: Mapping[str, Dataset] | None = None) -> Sequen
 def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Asked]) -> list[Asked]:
     """The items, each with its preface."""
     rows = read_rows(dataset)
-    own_pool = task.fewshot_dataset is None
     pool_rows = read_rows(task.fewshot_dataset) if task.num_fewshot and task.fewshot_dataset is not None else rows
-    if task.num_fewshot + own_pool > len(pool_rows):
-        raise InputError(
-            f"`num_fewshot` is {task.num_fewshot}, and there are {len(pool_rows)} items to draw from",
-            hint="set `num_fewshot` lower, or `fewshot_dataset` to a file with more items",
-        )
-    solved = [item.solved for item in _collect(task, pool_rows, make)] if task.num_fewshot else []
+    pool = _collect(task, pool_rows, make) if task.num_fewshot else []
     asked = rows[: task.limit]
+    items = _collect(task, asked, make)
+
+    def is_asked(number: int, place: int) -> bool:
+        return asked[number].values == pool_rows[place].values or items[number].is_shown_by(pool[place])
+
     draws = draw_solved(
-        [row.values for row in asked],
-        [row.values for row in pool_rows],
+        len(items),
+        len(pool_rows),
         task.num_fewshot,
         task.fewshot_seed,
-        from_asked=own_pool,
+        is_asked,
+        from_asked=[row.values for row in pool_rows] == [row.values for row in rows],
     )
     return [
         replace(
             item,
             preface=Preface(
                 task.description,
-                tuple(solved[place] for place in drawn),
+                tuple(pool[place].solved for place in drawn),
                 task.target_delimiter,
                 task.fewshot_delimiter,
                 task.apply_chat_template,
             ),
         )
-        for item, drawn in zip(_collect(task, asked, make), draws, strict=True)
+        for item, drawn in zip(items, draws, strict=True)
     ]
 
 

@@ -1,14 +1,17 @@
 """What stands before an item: a description and solved items; as plain text, or as a conversation.
 
-Solved items are drawn as lm-evaluation-harness draws them: one generator, seeded once for a task, samples for item
-after item; where the pool is the task's own items, one more is drawn and the asked one is left out.
+Solved items are drawn as lm-evaluation-harness draws them: one generator, seeded once per task, samples for item after
+item. If the pool is the task's own data set, one more is drawn, and the asked item is left out. Unlike there, an asked
+item is also left out of any other pool that holds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
+
+from bessemer.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,32 @@ class Preface:
 
 
 def draw_solved(
-    asked: Sequence[object], pool: Sequence[object], num_fewshot: int, seed: int, *, from_asked: bool
+    count: int,
+    pool_size: int,
+    num_fewshot: int,
+    seed: int,
+    is_asked: Callable[[int, int], bool],
+    *,
+    from_asked: bool,
 ) -> Iterator[list[int]]:
-    """For each asked row the places in the pool of those shown before it.
+    """For each of `count` asked items the places of its solved items in a pool of `pool_size`.
 
-    `from_asked` says that the pool holds the asked rows too; rows are the same that are equal.
+    `is_asked(number, place)` says whether the place holds the asked item itself, which is never drawn. `from_asked`
+    says that the pool is the data set of the asked items. Raises InputError if the others in the pool are too few.
     """
+    if not num_fewshot:
+        yield from ([] for _ in range(count))
+        return
     generator = Random(seed)
-    for row in asked:
-        if num_fewshot == 0:
-            yield []
-        elif not from_asked:
-            yield generator.sample(range(len(pool)), num_fewshot)
-        else:
-            drawn = [place for place in generator.sample(range(len(pool)), num_fewshot + 1) if pool[place] != row]
-            if len(drawn) < num_fewshot:  # the pool holds the row more than once, and so did the draw
-                drawn = generator.sample([place for place, other in enumerate(pool) if other != row], num_fewshot)
-            yield drawn[:num_fewshot]
+    wanted = min(num_fewshot + from_asked, pool_size)
+    for number in range(count):
+        drawn = [place for place in generator.sample(range(pool_size), wanted) if not is_asked(number, place)]
+        if len(drawn) < num_fewshot:  # the pool holds the item more often than the draw allows for
+            others = [place for place in range(pool_size) if not is_asked(number, place)]
+            if len(others) < num_fewshot:
+                raise InputError(
+                    f"`num_fewshot` is {num_fewshot}, and there are {len(others)} other items to draw from",
+                    hint="set `num_fewshot` lower, or `fewshot_dataset` to a file with more items",
+                )
+            drawn = generator.sample(others, num_fewshot)
+        yield drawn[:num_fewshot]
