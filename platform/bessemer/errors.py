@@ -6,6 +6,7 @@ BessemerError                 exit code 1
 ├── ClusterUnreachable        3   no Ray cluster at the address
 ├── TrackingUnreachable       3   no MLflow server at the URI
 ├── InputError                1   input from outside that no stage can work with
+│   └── NotFinite             1   a model whose predictions are NaN or infinite
 ├── ArtifactDamaged           1   files no longer match their manifest
 ├── CountMismatch             1   in + created != out + removed
 ├── LeaseHeld                 1   another run writes this artifact
@@ -69,6 +70,10 @@ class TrackingUnreachable(BessemerError):
 
 
 class InputError(BessemerError):
+    pass
+
+
+class NotFinite(InputError):
     pass
 
 

@@ -11,6 +11,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from bessemer.errors import NotFinite
 from bessemer.generate.sampling import Sampler
 from bessemer.generate.settings import GenerationSettings
 
@@ -49,3 +50,17 @@ def test_the_greatest_number_draws_a_kept_token() -> None:
     settings = GenerationSettings(temperature=1, top_k=10, top_p=1)
     number = torch.tensor([1.0 - 2**-24])
     assert Sampler.of([settings], "cpu").draw(logits, number) == 9
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(0.0, 0, 1.0), (1.0, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.5)]
+)
+def test_logits_that_are_not_finite_draw_nothing(bad: float, temperature: float, top_k: int, top_p: float) -> None:
+    """One of them in one row is enough, at every setting."""
+    logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    settings = [GenerationSettings(temperature=temperature, top_k=top_k, top_p=top_p)] * 3
+    Sampler.of(settings, "cpu").draw(logits, torch.full((3,), 0.5))
+    logits[1, 17] = bad
+    with pytest.raises(NotFinite, match="are not finite"):
+        Sampler.of(settings, "cpu").draw(logits, torch.full((3,), 0.5))

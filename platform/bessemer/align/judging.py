@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +32,12 @@ class Judge:
         if self.model is None:
             return scores
         judged = self._judged(rollouts)
+        failures = list(scores.failures)
+        if unknown := sum(not math.isfinite(value) for value in judged):
+            failures.append(f"the reward model gave {unknown} of {len(judged)} answers no finite score")
+            judged = [value if math.isfinite(value) else math.nan for value in judged]
         totals = [reward + self.model_weight * value for reward, value in zip(scores.rewards, judged, strict=True)]
-        return Scores(totals, scores.by_reward | {"reward_model": judged}, scores.failures)
+        return Scores(totals, scores.by_reward | {"reward_model": judged}, failures)
 
     def _judged(self, rollouts: Sequence[Rollout]) -> list[float]:
         assert self.model is not None

@@ -73,7 +73,7 @@ class Scorer:
             except FunctionFailed as error:
                 failures.append(f"the reward `{label}` failed: {error}")
                 found = [None] * len(samples)
-            by_reward[label] = [math.nan if value is None else value for value in found]
+            by_reward[label] = [math.nan if value is None or not math.isfinite(value) else value for value in found]
         weights = {reward.label: reward.weight for reward in self._rewards}
         totals = [sum(weights[label] * by_reward[label][n] for label in by_reward) for n in range(len(samples))]
         return Scores(totals, by_reward, failures)

@@ -27,6 +27,7 @@ from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
 from bessemer.evaluate.subject import Subject
+from bessemer.model.finite import check_finite
 from bessemer.tokens.store import INDEX_SCHEMA, TokenStore
 
 Integers = npt.NDArray[np.int64]
@@ -150,5 +151,5 @@ def _predictions(
             continue
         places = batch[:, None] * stride + np.arange(1, width + 1)
         window = torch.from_numpy(found).to(subject.device)
-        nats = subject.model(window[:, :-1], targets=window[:, 1:], reduction="none").double().cpu().numpy()
-        yield places[scored], found[:, 1:][scored], nats[scored]
+        nats = check_finite(subject.model(window[:, :-1], targets=window[:, 1:], reduction="none"))
+        yield places[scored], found[:, 1:][scored], nats.double().cpu().numpy()[scored]

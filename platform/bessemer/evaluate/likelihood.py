@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from bessemer.evaluate.scores import Numbers
 from bessemer.evaluate.subject import Subject
+from bessemer.model.finite import check_finite
 
 BATCH_TOKENS, ACCELERATOR_BATCH_TOKENS = 2048, 8192
 """Tokens computed at once, padding included. On a CPU more of them leave its cache: 8192 are a fifth slower."""
@@ -139,7 +140,10 @@ def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[
 
 
 def _predictions(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Of every target [n]: log P, and whether no token is likelier, from hidden states [n, D]."""
+    """Of every target [n]: log P, and whether no token is likelier, from hidden states [n, D].
+
+    Raises NotFinite if a log P is not.
+    """
     head = head.to(hidden.dtype)
     size = max(1, (LOGITS_AT_ONCE if hidden.device.type == "cpu" else ACCELERATOR_LOGITS_AT_ONCE) // len(head))
     nats, greedy = [], []
@@ -147,7 +151,7 @@ def _predictions(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Numbers
         logits = F.linear(part, head).float()
         right, greatest = logits.gather(1, wanted[:, None])[:, 0], logits.amax(1)
         sums = logits.sub_(greatest[:, None]).exp_().sum(1)  # in place: `logsumexp` takes twice as long
-        nats.append((right - greatest).double() - sums.double().log())
+        nats.append(check_finite((right - greatest).double() - sums.double().log()))
         greedy.append(right == greatest)
     return torch.cat(nats).cpu().numpy(), torch.cat(greedy).cpu().numpy()
 

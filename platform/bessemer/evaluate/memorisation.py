@@ -34,6 +34,7 @@ from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, mix, prefix_sums,
 from bessemer.evaluate.risks import Memorisation
 from bessemer.evaluate.scores import Result, Score, mean_score
 from bessemer.evaluate.subject import Subject
+from bessemer.model.finite import check_finite
 from bessemer.tokens.store import TokenStore
 
 TRAIN = "train"
@@ -219,7 +220,9 @@ def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integ
         rows = torch.arange(len(batch), device=subject.device)[:, None].expand(-1, length)
         places = torch.arange(tokens.shape[1] - 1 - length, tokens.shape[1] - 1, device=subject.device)
         logits = subject.model(batch[:, :-1], at=(rows, places.expand(len(batch), -1)))
-        right = logits.argmax(-1) == batch[:, -length:]
+        greatest = logits.max(-1)
+        check_finite(greatest.values)
+        right = greatest.indices == batch[:, -length:]
         yield right.long().cumprod(dim=1).sum(dim=1).cpu().numpy()
 
 

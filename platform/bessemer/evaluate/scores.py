@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet
+from bessemer.errors import NotFinite
 
 Numbers = npt.NDArray[np.float64]
 
@@ -45,7 +46,7 @@ SCORES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Score:
-    """One measurement of one task."""
+    """One measurement of one task. Raises NotFinite if the value is NaN or infinite."""
 
     metric: str
     value: float
@@ -53,6 +54,13 @@ class Score:
     n: int
     group: str | None = None
     chance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise NotFinite(
+                f"the metric `{self.metric}` of {self.n} items is {self.value}",
+                hint="look at the task's items and rewards: a score must be a finite number",
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bessemer.errors import UsageError
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model import hub
+from bessemer.model.finite import check_finite
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.infill import Sentinels, infill_prompt
 from bessemer.tokens.special import MASK
@@ -74,7 +75,7 @@ def _masked(model: Transformer, tokenizer: TokenizerFolder, before: str, after: 
         total = 0.0
         while open_places:
             places = torch.tensor(open_places)
-            logits = model(tokens[None], at=(torch.zeros_like(places), places), causal=False).float()
+            logits = check_finite(model(tokens[None], at=(torch.zeros_like(places), places), causal=False).float())
             logits[:, special] = -torch.inf
             likelihoods, likeliest = logits.log_softmax(-1).max(-1)
             surest = int(likelihoods.argmax())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bessemer.generate.settings import GenerationSettings
+from bessemer.model.finite import check_finite
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,18 @@ class Sampler:
         return Sampler.of([self.settings[row] for row in kept], self.temperature.device)
 
     def draw(self, logits: Tensor, numbers: Tensor) -> Tensor:
-        """Token ids [B] from logits [B, V] and `numbers` [B] in [0, 1); rows of temperature 0 take the greatest."""
+        """Token ids [B] from logits [B, V] and `numbers` [B] in [0, 1); rows of temperature 0 take the greatest.
+
+        Raises NotFinite if a logit is NaN or infinite.
+        """
         greedy = [row for row, s in enumerate(self.settings) if s.temperature == 0]
         if len(greedy) == len(self.settings):
-            return logits.max(dim=-1).indices  # `argmax` is four times slower on a CPU
+            greatest = logits.max(dim=-1)  # `argmax` is four times slower on a CPU
+            check_finite(greatest.values)
+            return greatest.indices
         scaled = in_rows(logits) / self.temperature.masked_fill(self.temperature == 0, 1.0)
         probabilities = torch.softmax(scaled, dim=-1)
+        check_finite(probabilities[:, 0])  # one logit that is NaN or inf makes the whole row NaN
         filtered = [row for row, s in enumerate(self.settings) if s.temperature and (s.top_k or s.top_p < 1)]
         if filtered:
             some = probabilities[filtered]

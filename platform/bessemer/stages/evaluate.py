@@ -28,7 +28,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from bessemer import storage
 from bessemer.align.rewards import code_of
-from bessemer.errors import InputError, UsageError
+from bessemer.errors import InputError, NotFinite, UsageError
 from bessemer.evaluate import declared, requirements
 from bessemer.evaluate.kinds import BitsPerByte, Generation, Items, MultipleChoice, Samples
 from bessemer.evaluate.requirements import Requirement
@@ -400,7 +400,10 @@ class _Evaluate:
         if model != self.loaded:
             self.materials = None  # before the next one takes its memory
             self.materials, self.loaded = self._load(model), model
-        result = run_task(settings, self.materials)
+        try:
+            result = run_task(settings, self.materials)
+        except NotFinite as error:
+            raise NotFinite(f"the task `{task}` on the model `{model}`: {error.message}", hint=error.hint) from None
         write_parquet(result.items, _items_file(self.data, model, task))
         return {"scores": [asdict(score) for score in result.scores]}
 

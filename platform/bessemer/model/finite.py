@@ -1,0 +1,17 @@
+"""Predictions must be finite: argmax, comparisons and sampling give an answer for NaN too, and it means nothing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bessemer.errors import NotFinite
+
+
+def check_finite(values: Tensor) -> Tensor:
+    """`values` themselves. Raises NotFinite if a number among a model's predictions is NaN or infinite."""
+    if not bool(values.isfinite().all()):
+        raise NotFinite(
+            "the model's predictions are not finite: its weights hold NaN, or a product overflows",
+            hint="check the loss of the training that made it; if that is finite, compute in `float32`",
+        )
+    return values
