@@ -11,9 +11,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from bessemer.errors import InputError
+from bessemer.errors import ArtifactDamaged, InputError
 from bessemer.model.config import ModelConfig
-from bessemer.model.hub import export_model, load_config, load_model
+from bessemer.model.hub import check_model, export_model, load_config, load_model, stored_dtype, verify_export
 from bessemer.model.transformer import Transformer
 
 SHAPE = {
@@ -113,6 +113,56 @@ def test_export_and_import_are_inverse(tmp_path: Path) -> None:
     for name, parameter in model.state_dict().items():
         assert torch.equal(parameter, loaded.state_dict()[name]), name
     assert json.loads((tmp_path / "generation_config.json").read_text()) == {"eos_token_id": 7}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_stored_type_is_that_of_the_weights(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Also if `config.json` does not name it, and next to a few tensors of another."""
+    model = random_model()
+    export_model(model, tmp_path, dtype=dtype)
+    verify_export(model, tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "dtype"}))
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {"model.norm.weight": weights["model.norm.weight"].float()}, tmp_path / "model.safetensors")
+    assert stored_dtype(tmp_path) == dtype
+    weights["model.norm.weight"][3] += 1
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ArtifactDamaged, match=r"`model\.norm\.weight`"):
+        verify_export(model, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_head_next_to_other_embeddings_is_not_tied(tmp_path: Path, family: str, sharded: bool) -> None:
+    """The file says tied, the weights say otherwise: `transformers` believes the weights."""
+    config = transformers.AutoConfig.for_model(family, **SHAPE, tie_word_embeddings=False, initializer_range=0.3)
+    torch.manual_seed(3)
+    stock = transformers.AutoModelForCausalLM.from_config(config).eval()
+    stock.save_pretrained(tmp_path, **({"max_shard_size": "40KB"} if sharded else {}))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": True}))
+    tokens = random_tokens()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    assert not model.config.tie_word_embeddings
+    assert not check_model(tmp_path).tie_word_embeddings
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), theirs(tokens).logits, atol=2e-5, rtol=1e-5)
+    export_model(model, tmp_path / "again")
+    with torch.no_grad():
+        again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again")
+        torch.testing.assert_close(model(tokens), again(tokens).logits, atol=2e-5, rtol=1e-5)
+
+
+def test_a_tied_head_may_be_stored_twice(tmp_path: Path) -> None:
+    export_model(random_model(tie_word_embeddings=True), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, tmp_path / "model.safetensors"
+    )
+    assert load_config(tmp_path).tie_word_embeddings
+    assert load_model(tmp_path).lm_head is None
 
 
 def test_missing_left_over_and_misshapen_weights_are_one_error(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_peft_loads_them_and_merging_gives_the_same_model(
     export_model(model, tmp_path / "base")
     add_adapters(model, settings, seed=0)
     shaken(model)
-    write_adapters(model, settings, tmp_path / "adapter")
+    write_adapters(model, settings, tmp_path / "adapter", base=tmp_path / "base")
     base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter"))
     adapted = model(TOKENS)
@@ -78,6 +78,17 @@ def test_peft_loads_them_and_merging_gives_the_same_model(
     merge_adapters(model)
     assert not any(block.adapters for block in model.blocks())
     torch.testing.assert_close(model(TOKENS), adapted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft reads it of transformers
+def test_peft_finds_the_base_by_itself(model: Transformer, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    export_model(model, tmp_path / "base")
+    add_adapters(model, SETTINGS, seed=0)
+    shaken(model)
+    write_adapters(model, SETTINGS, tmp_path / "adapter", base=tmp_path / "base")
+    theirs = peft.AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "adapter"), dtype=torch.float32)
+    torch.testing.assert_close(theirs(TOKENS).logits, model(TOKENS), rtol=1e-4, atol=1e-4)
 
 
 def test_generation_hears_of_them(model: Transformer) -> None:

@@ -20,7 +20,7 @@ from bessemer.errors import InputError, NothingLeft, Stopped, UsageError
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.config import LoraSettings, ModelShape
-from bessemer.model.hub import load_model
+from bessemer.model.hub import export_model, load_model, stored_dtype
 from bessemer.model.transformer import IGNORED, Transformer
 from bessemer.stages import conversations, finetune
 from bessemer.tokens.chat import ChatTemplate
@@ -282,3 +282,34 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
         tune("muon", rows=rows, optimizer="muon", learning_rate="auto")
     with pytest.raises(ValueError, match="`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`"):
         finetune.Config(lora=LoraSettings(), optimizer="muon")
+
+
+@pytest.mark.parametrize(
+    ("start", "setting", "stored"),
+    [
+        (torch.bfloat16, {}, torch.bfloat16),
+        (torch.float32, {}, torch.float32),
+        (torch.bfloat16, {"export_dtype": "float32"}, torch.float32),
+        (torch.float32, {"export_dtype": "bfloat16", "lora": {"r": 2}}, torch.bfloat16),
+    ],
+)
+def test_weights_are_stored_in_the_type_of_the_start_or_as_told(
+    inputs: dict[str, Artifact],
+    converse: Any,
+    tune: Any,
+    make_artifact: Callable[..., Any],
+    start: torch.dtype,
+    setting: dict[str, Any],
+    stored: torch.dtype,
+) -> None:
+    draft, seal = make_artifact("model", "start")
+    tokenizer = inputs["tokenizer"].data
+    export_model(load_model(inputs["model"].data), draft.data, tokenizer=tokenizer, stop_ids=[1], dtype=start)
+    inputs["model"] = seal()
+    tuned = tune("tuned", rows=converse(ROWS)[1], max_steps=1, **setting)
+    assert stored_dtype(tuned.data) == stored
+    assert tuned.resolved["export_dtype"] == str(stored).removeprefix("torch.")
+    assert json.loads((tuned.data / "config.json").read_text())["dtype"] == tuned.resolved["export_dtype"]
+    if "lora" in setting:
+        described = json.loads((tuned.data / "adapter" / "adapter_config.json").read_text())
+        assert described["base_model_name_or_path"] == str(inputs["model"].data)

@@ -8,10 +8,11 @@ tensor at a time; weights that are missing, left over or of another shape are on
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from bessemer import storage
 from bessemer.errors import ArtifactDamaged, InputError
 from bessemer.model.config import ModelConfig
 from bessemer.model.folder import TOKENIZER_FILES, weight_files
+from bessemer.model.padding import set_padding_token
 from bessemer.model.transformer import Transformer
 
 FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
@@ -38,6 +40,8 @@ _REQUIRED_VALUES = {
     "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "quantization_config": None,
 }  # fmt: skip
 _NUM_NAMED_WEIGHTS = 8
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_ROWS_AT_ONCE = 8192
 _MAX_WINDOW_LAYERS = 28  # of a Qwen3 configuration that does not say
 
 
@@ -51,17 +55,21 @@ def export_model(
 ) -> None:
     """Writes `model` to `folder` in `dtype`, with the tokenizer files found in the folder `tokenizer`.
 
-    `stop_ids` are the tokens at which generation ends, recorded where Hugging Face's tools look for them.
+    `stop_ids` are the tokens that end generation, recorded where Hugging Face's tools look for them. A reward model
+    gets a padding token that is none of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _named_weights(model)}
     with storage.atomic_path(folder / "model.safetensors") as temporary:
         save_file(weights, temporary, metadata={"format": "pt"})
-    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, stop_ids))
-    generation = {"eos_token_id": _ends(stop_ids)} if stop_ids else {}
-    storage.write_json(folder / "generation_config.json", generation)
     if tokenizer is not None:
         copy_tokenizer(tokenizer, folder)
+    padding = {}
+    if model.config.is_reward:
+        padding = {"pad_token_id": None if tokenizer is None else set_padding_token(folder, stop_ids)}
+    storage.write_json(folder / "config.json", _config_to_json(model.config, dtype, stop_ids) | padding)
+    generation = {"eos_token_id": _ends(stop_ids)} if stop_ids else {}
+    storage.write_json(folder / "generation_config.json", generation)
 
 
 def _ends(stop_ids: Sequence[int]) -> int | list[int] | None:
@@ -79,7 +87,11 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3."""
+    """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3.
+
+    A head that is stored next to other embeddings makes the model untied, as in `transformers`, also if the file says
+    `tie_word_embeddings`.
+    """
     raw = storage.read_foreign_json(folder / "config.json")
     if raw is None:
         raise InputError(
@@ -103,6 +115,8 @@ def load_config(folder: Path) -> ModelConfig:
     fields.setdefault("num_key_value_heads", heads)
     fields.setdefault("head_dim", fields.get("hidden_size", 0) // heads)
     fields.setdefault("tie_word_embeddings", False)
+    if fields["tie_word_embeddings"] and _has_own_head(folder):
+        fields["tie_word_embeddings"] = False
     fields |= _window_fields(raw)
     try:
         qk_norm = known.get(architecture, raw.get("qk_norm"))
@@ -140,9 +154,10 @@ def load_model(
 
 
 def verify_export(model: Transformer, folder: Path) -> None:
-    """Raises ArtifactDamaged where `folder` does not hold exactly the fp32 weights of `model`, in main memory."""
+    """Raises ArtifactDamaged if `folder` does not hold exactly the weights of `model`, rounded to its own dtype."""
     for place, file, name in _matched(model, folder):
-        if not torch.equal(file.get_tensor(name), place):
+        stored = file.get_tensor(name)
+        if not torch.equal(stored, place.to("cpu", stored.dtype)):
             raise ArtifactDamaged(
                 f"`{name}` in `{folder}` is not what was exported",
                 hint="look at the disk; then run the same command again",
@@ -167,7 +182,7 @@ def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterat
         shape = file.get_slice(name).get_shape()
         if place is None:
             if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and model.lm_head is None):
-                continue  # older exports store the rotary table, and a tied head twice
+                continue  # older exports store the rotary table, and a tied head twice: see `_has_own_head`
             problems.append(f"`{name}` is unexpected")
         elif list(place.shape) != shape:
             problems.append(f"`{name}` has shape {shape}, not {list(place.shape)}")
@@ -184,14 +199,30 @@ def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterat
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """The type that the weights in a Hugging Face folder have, by its `config.json`; fp32 if it does not say."""
-    raw = storage.read_json(folder / "config.json") or {}
-    name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
-    if name not in ("float32", "bfloat16", "float16"):
+    """The number type of the weights in a Hugging Face folder: that of its largest tensor."""
+    sizes: dict[str, int] = {}
+    for file, name in _stored(folder):
+        weight = file.get_slice(name)
+        sizes[weight.get_dtype()] = max(sizes.get(weight.get_dtype(), 0), math.prod(weight.get_shape()))
+    found = max(sizes, key=lambda name: sizes[name], default="F32")
+    if found not in _DTYPES:
         raise InputError(
-            f"`{folder}/config.json` names the number type `{name}`", hint="use float32 or bfloat16 weights"
+            f"the weights in `{folder}` have the number type `{found}`", hint="use float32, bfloat16 or float16 weights"
         )
-    return cast(torch.dtype, getattr(torch, name))
+    return _DTYPES[found]
+
+
+def _has_own_head(folder: Path) -> bool:
+    """Whether the folder stores a head that differs from the embeddings."""
+    if not all(path.is_file() for path in weight_files(folder)):
+        return False
+    head, embeddings = "lm_head.weight", "model.embed_tokens.weight"
+    found = {name: file.get_slice(name) for file, name in _stored(folder) if name in (head, embeddings)}
+    if len(found) < 2 or found[head].get_shape() != found[embeddings].get_shape():
+        return False
+    count = found[head].get_shape()[0]
+    rows = (slice(first, first + _ROWS_AT_ONCE) for first in range(0, count, _ROWS_AT_ONCE))
+    return not all(torch.equal(found[head][part], found[embeddings][part]) for part in rows)
 
 
 def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
@@ -274,11 +305,7 @@ def _config_to_json(config: ModelConfig, dtype: torch.dtype, stop_ids: Sequence[
     if not config.is_causal:
         architecture, model_type = MASKED, "bessemer_masked_lm"
     if config.is_reward:
-        ours |= {
-            "id2label": {"0": "reward"},
-            "label2id": {"reward": 0},
-            "pad_token_id": next(iter(stop_ids[-1:]), None),
-        }
+        ours |= {"id2label": {"0": "reward"}, "label2id": {"reward": 0}}
     if config.layer_types is not None:
         ours |= {"layer_types": config.layer_types, "max_window_layers": 0}
     return (

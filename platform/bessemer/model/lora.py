@@ -71,8 +71,8 @@ def merge_adapters(model: Transformer) -> None:
             block.adapters.clear()
 
 
-def write_adapters(model: Transformer, settings: LoraSettings, folder: Path) -> None:
-    """`adapter_config.json` and `adapter_model.safetensors`, in the format of `peft`."""
+def write_adapters(model: Transformer, settings: LoraSettings, folder: Path, *, base: Path) -> None:
+    """`adapter_config.json` and `adapter_model.safetensors`, in the format of `peft`; `base` is the adapted model."""
     weights = {}
     for number, block in enumerate(model.blocks()):
         for name, adapter in _adapters(block):
@@ -95,7 +95,7 @@ def write_adapters(model: Transformer, settings: LoraSettings, folder: Path) -> 
         "fan_in_fan_out": False,
         "inference_mode": True,
         "modules_to_save": None if model.score is None else ["score"],
-        "base_model_name_or_path": None,
+        "base_model_name_or_path": str(base.absolute()),
     }
     storage.write_json(folder / "adapter_config.json", described)
 

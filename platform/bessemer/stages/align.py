@@ -124,7 +124,7 @@ def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool
 
 STAGE = Stage(
     kind="align",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model", "preferences", "tokenizer"),
     produces="model",

@@ -93,7 +93,7 @@ def _check_lengths(parts: Sequence[Path], max_seq_length: int) -> None:
 
 STAGE = Stage(
     kind="finetune",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     produces="model",

@@ -203,7 +203,7 @@ def facts(config: Config, inputs: Collection[str]) -> dict[str, Any]:
 
 STAGE = Stage(
     kind="pretrain",
-    version=3,
+    version=4,
     config=Config,
     consumes=("tokens", "tokenizer"),
     named=("model",),

@@ -65,7 +65,7 @@ def _objective(
 
 STAGE = Stage(
     kind="reward",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model", "preferences", "tokenizer"),
     produces="reward_model",

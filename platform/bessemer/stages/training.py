@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 class TrainingConfig(TrainSettings, StageConfig):
     """The settings of every stage that trains."""
 
+    export_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number type of the model's stored weights. `auto` keeps that of the model the stage starts from, and is `float32`
+    for a new model. Training itself always updates weights in fp32."""
+
     num_workers: int | Literal["auto"] | tuple[PositiveInt, PositiveInt] | None = execution(None)  # type: ignore[assignment]
     """Training processes: 0 is this one without Ray, `auto` one a GPU, `[least, most]` as many as there is room for."""
 
@@ -227,7 +231,8 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
     compiled = should_compile(settings.compile, device)
     lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
-    export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start)
+    exported = _export_dtype(job)
+    export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start, exported)
     interval = settings.checkpoint_interval_seconds
     pace = Pace(
         micro_batch_size=max(1, place.micro_batch_size // lanes),
@@ -276,6 +281,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
             **plan.to_json(),
             "num_tokens": plan.num_tokens,
             "dtype": str(dtype).removeprefix("torch."),
+            "export_dtype": str(exported).removeprefix("torch."),
             "micro_batch_size": place.micro_batch_size,
             "num_threads": seat.num_threads,
             "num_workers": workers.size,
@@ -306,6 +312,17 @@ def _model(job: Job, dtype: Any) -> Transformer:
     if job.lora is not None:
         add_adapters(model, job.lora, seed=job.plan.seed)
     return model
+
+
+def _export_dtype(job: Job) -> Any:
+    """The torch type in which the model is stored."""
+    import torch
+
+    from bessemer.model.hub import stored_dtype
+
+    if job.settings.export_dtype != "auto":
+        return getattr(torch, job.settings.export_dtype)
+    return torch.float32 if job.start is None else stored_dtype(job.start)
 
 
 def check_lora(lora: LoraSettings | None, model: ModelConfig) -> None:

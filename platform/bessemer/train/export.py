@@ -19,7 +19,7 @@ _PREFIX = "parameter/model."
 
 @dataclass(frozen=True)
 class Exporter:
-    """Writes models with `tokenizer`, a folder; generation ends at any of `stop_ids`.
+    """Writes models in `dtype` with `tokenizer`, a folder; generation ends at any of `stop_ids`.
 
     With `lora` a folder has the adapters in the folder `adapter` too, and its weights have them merged; `start` is the
     model that was adapted.
@@ -30,6 +30,7 @@ class Exporter:
     stop_ids: tuple[int, ...] = ()
     lora: LoraSettings | None = None
     start: Path | None = None
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
         """Writes the model in a checkpoint's tensors, named as in `train.state`; without `lora` nothing is copied.
@@ -46,7 +47,7 @@ class Exporter:
             model = load_model(self.start, config=self.config)
             add_adapters(model, self.lora, seed=0)
             model.load_state_dict(weights, strict=False)
-            write_adapters(model, self.lora, folder / "adapter")
+            write_adapters(model, self.lora, folder / "adapter", base=self.start)
             merge_adapters(model)
-        export_model(model, folder, tokenizer=self.tokenizer, stop_ids=self.stop_ids)
+        export_model(model, folder, tokenizer=self.tokenizer, stop_ids=self.stop_ids, dtype=self.dtype)
         verify_export(model, folder)
