@@ -1,6 +1,9 @@
-"""The chunked cross entropy equals torch's, with its gradients, whatever the chunks and the ignored targets."""
+"""The chunked cross entropy equals torch's, with its gradients, for any chunks, ignored targets and number type."""
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import pytest
 import torch
@@ -62,6 +65,57 @@ def test_loss_per_position(inputs: tuple[torch.Tensor, ...]) -> None:
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+PROBABILITIES = (1e-6, 0.01, 0.3, 0.5, 0.6, 0.9, 0.99, 0.996, 0.998, 0.9995, 0.99999, 1 - 1e-7)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2**-6), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("reduction", "z_loss"), [("sum", 0.0), ("sum", 1e-3), ("none", 0.0)])
+@pytest.mark.parametrize("numbers", [1, 150, 2**22], ids=["one row a chunk", "ragged chunks", "one chunk"])
+def test_targets_of_any_probability(
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: int,
+    reduction: Literal["sum", "none"],
+    z_loss: float,
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    """Every number of the gradient has the precision of its type, also if p rounds to 1.
+
+    The head is the identity, so hidden states are the logits and their gradient is that of the logits.
+    """
+    monkeypatch.setattr(loss, "CHUNK_NUMBERS", numbers)
+    size, targets = 16, torch.arange(len(PROBABILITIES)) % 5
+    hidden = torch.zeros(len(PROBABILITIES), size)
+    hidden += 0.1 * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))
+    for row, p in enumerate(PROBABILITIES):
+        hidden[row, targets[row]] = math.log(p / (1 - p) * (size - 1))
+    hidden, targets = torch.cat((hidden, hidden[-3:-2])).to(dtype), torch.cat((targets, torch.tensor([IGNORED])))
+    ours = cross_entropy(
+        hidden.requires_grad_(), torch.eye(size, dtype=dtype), targets, reduction=reduction, z_loss=z_loss
+    )
+    (found,) = torch.autograd.grad(ours.sum(), hidden)
+
+    logits = hidden.detach().double()
+    counted = targets != IGNORED
+    exact = logits.softmax(-1)
+    at_target = (torch.arange(len(PROBABILITIES)), targets[counted])
+    log_sums = logits.logsumexp(-1, keepdim=True)
+    slope = 2 * z_loss * log_sums * exact
+    exact[at_target] = 0.0
+    rest = exact.sum(-1)[counted]
+    exact[at_target] = -rest
+    exact = (exact + slope) * counted[:, None]
+    torch.testing.assert_close(found.double(), exact, rtol=tolerance, atol=0.0)
+    expected = -torch.log1p(-rest).sum() + z_loss * log_sums[counted].square().sum()
+    assert ours.sum().item() == pytest.approx(expected.item(), rel=tolerance)
+
+
+def test_losses_of_likely_targets_in_bf16_are_not_rounded_to_zero() -> None:
+    hidden = torch.tensor([[8.0, 0.0]], dtype=torch.bfloat16, requires_grad=True)
+    value = cross_entropy(hidden, torch.eye(2), torch.tensor([0]))
+    assert value.item() == pytest.approx(math.log1p(math.exp(-8)), rel=2**-8)
 
 
 def test_a_hopeless_prediction_is_large_and_not_infinite() -> None:

@@ -63,13 +63,13 @@ class _SummedLoss(torch.autograd.Function):
         x_gradient, head_gradient = _gradient_buffers(x, weight, frozen=not ctx.needs_input_grad[1])
         for rows, logits, scratch in _chunks(x, weight, x.dtype):
             probabilities = torch.softmax(logits, -1, out=scratch)
-            total += _losses(probabilities, targets[rows]).sum()
             slope = None
             if z_loss:
                 log_sums = _log_sums(logits, targets[rows])
                 total += z_loss * log_sums.square().sum()
                 slope = probabilities * (2 * z_loss * log_sums)[:, None].to(probabilities.dtype)
-            logit_gradient = _logit_gradient(probabilities, targets[rows])
+            losses, logit_gradient = _losses_and_gradient(probabilities, targets[rows])
+            total += losses.sum()
             if slope is not None:
                 logit_gradient += slope
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
@@ -102,7 +102,7 @@ class _LossPerPosition(torch.autograd.Function):
         weight = head.to(x.dtype)
         x_gradient, head_gradient = _gradient_buffers(x, weight, frozen=not ctx.needs_input_grad[1])
         for rows, logits, scratch in _chunks(x, weight, x.dtype):
-            logit_gradient = _logit_gradient(torch.softmax(logits, -1, out=scratch), targets[rows])
+            _, logit_gradient = _losses_and_gradient(torch.softmax(logits, -1, out=scratch), targets[rows])
             logit_gradient *= upstream[rows, None].to(x.dtype)
             torch.mm(logit_gradient, weight, out=x_gradient[rows])
             if head_gradient is not None:
@@ -129,29 +129,42 @@ def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[t
 
 
 def _losses(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Losses [n] in fp32, 0 where ignored.
-
-    Where they are read off probabilities in bf16 (training), each is off by up to 2^-8 nats, evenly to both sides;
-    the rounding of the logits weighs ten times more. None is above 87 (the smallest normal number).
-    """
-    chosen = probabilities[_places(targets)].float()
-    losses = chosen.clamp_min(torch.finfo(torch.float32).tiny).log_().neg_()
+    """-log p of each target [n] in fp32, 0 if ignored; at most 87, where p is the smallest normal number."""
+    losses = _surprise(probabilities[_places(targets)].float())
     return losses.masked_fill_(targets == IGNORED, 0.0)
+
+
+def _losses_and_gradient(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses, and d loss / d logits [n, V]: softmax(logits) - onehot(target), 0 if ignored; written over softmax.
+
+    p - 1 of a probable target is computed as minus the sum of the other probabilities. In bf16, whose numbers below 1
+    lie 2^-8 apart, the difference itself would be wrong by up to its own size from p = 0.996 on.
+    """
+    places = _places(targets)
+    chosen = probabilities[places].float()
+    rest = 1 - chosen
+    # Only these rows need the sum, but to find them on an accelerator would make the host wait.
+    likely = (chosen > 0.5).nonzero()[:, 0] if chosen.device.type == "cpu" else slice(None)
+    others = probabilities[likely]
+    others[_places(targets[likely])] = 0.0
+    rest[likely] = others.sum(-1, dtype=torch.float32)
+    probabilities[places] = -rest.to(probabilities.dtype)  # `scatter_` would copy the whole chunk if bf16 on a CPU
+    losses = torch.where(rest < 0.5, -torch.log1p(-rest), _surprise(chosen))
+    ignored = targets == IGNORED
+    if ignored.device.type != "cpu" or ignored.any():
+        probabilities.masked_fill_(ignored[:, None], 0.0)
+        losses.masked_fill_(ignored, 0.0)
+    return losses, probabilities
+
+
+def _surprise(probabilities: Tensor) -> Tensor:
+    """-log p, finite if p is 0."""
+    return probabilities.clamp_min(torch.finfo(torch.float32).tiny).log().neg()
 
 
 def _log_sums(logits: Tensor, targets: Tensor) -> Tensor:
     """log sum exp(logits) [n] in fp32, 0 where ignored."""
     return torch.logsumexp(logits.float(), -1).masked_fill_(targets == IGNORED, 0.0)
-
-
-def _logit_gradient(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """d loss / d logits [n, V], which is softmax(logits) - onehot(target), 0 where ignored; written over softmax."""
-    places = _places(targets)
-    probabilities[places] -= 1.0  # `scatter_` would copy the whole chunk where it is bf16 on a CPU
-    ignored = targets == IGNORED
-    if ignored.device.type != "cpu" or ignored.any():
-        probabilities.masked_fill_(ignored[:, None], 0.0)
-    return probabilities
 
 
 def _places(targets: Tensor) -> tuple[Tensor, Tensor]:
