@@ -1,4 +1,4 @@
-"""What callers rely on: caches, documents and initial weights do what they say."""
+"""Caches, documents, compiled blocks and initial weights of the network."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
-from bessemer.model import cpu, plain
+from bessemer.model import cpu, plain, transformer
 from bessemer.model.cache import KeyValueCache
-from bessemer.model.config import ModelConfig, ModelShape
-from bessemer.model.transformer import Transformer, document_mask
+from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
+from bessemer.model.lora import add_adapters, without_adapters
+from bessemer.model.transformer import MOST_GRAPHS, Transformer, document_mask
 
 
 def small(**changes: object) -> Transformer:
@@ -133,6 +135,49 @@ def test_compiled_blocks_give_the_same_loss_and_gradients() -> None:
     model(tokens[:, :-1], targets=tokens[:, 1:]).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(plainly[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
+
+
+def graphs(model: Transformer, shapes: list[tuple[int, int]]) -> int:
+    """Graphs of the blocks after passes of `shapes`, with gradients and without. Fails if one runs without a graph."""
+    torch.compiler.reset()
+    counter = CompileCounter()
+    model.compile_blocks(backend=counter)
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for rows, length in shapes:
+            tokens = some_tokens(rows, length)
+            model(tokens, targets=tokens).backward()
+            with torch.no_grad():
+                model(tokens, targets=tokens)
+                with without_adapters(model):
+                    model(tokens, targets=tokens)
+    return int(counter.frame_count)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_windows_modes_and_shapes_have_room_for_their_graphs() -> None:
+    """Torch's limit of 8 graphs would let further passes run without a graph, and only log it."""
+    model = small(**WINDOWS)
+    add_adapters(model, LoraSettings(r=2), seed=0)
+    assert 8 < graphs(model, [(2, 16), (3, 20)]) <= 2 * MOST_GRAPHS
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_graphs_of_one_model_do_not_count_against_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages of a recipe train one model after the other in one process."""
+    monkeypatch.setattr(transformer, "MOST_GRAPHS", 2)
+    tokens = some_tokens(2, 16)
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for layers in (1, 2, 3):
+            model = small(num_hidden_layers=layers)
+            counter = CompileCounter()
+            model.compile_blocks(backend=counter)
+            model(tokens, targets=tokens).backward()
+            with torch.no_grad():
+                model(tokens, targets=tokens)
+                model(tokens, cache=KeyValueCache(model.config, 2, 16, dtype=torch.float32))
+                model.hidden_states(tokens, at=(torch.tensor([0]), torch.tensor([3])))
+            assert counter.frame_count == 2, "one per mode, for any number of blocks; caches and places have none"
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -19,8 +19,9 @@ Queries, keys and values are one matrix, gate and up another, because one wide p
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -162,15 +163,21 @@ class Transformer(nn.Module):
         """The blocks, first to last."""
         return cast(list[Block], list(self.layers))
 
-    def compile_blocks(self) -> None:
-        """Has torch compile the blocks, one graph for all; the first pass of each kind then takes some seconds more.
+    def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compiles the blocks with torch; the first pass of each kind then takes some seconds more.
 
-        Blocks and not the whole model, so that compiling takes as long for 36 layers as for one, and sharding and
-        activation checkpointing work around them.
+        Blocks with the same window share their graphs, so compiling takes as long for 36 layers as for one. Graphs of
+        another window, or of another model in the process, do not count against `MOST_GRAPHS`. Sharding and activation
+        checkpointing work around the compiled blocks.
         """
-        for block in self.blocks():
-            block.compiled = True
-            block.compile()
+        for window in {block.window for block in self.blocks()}:
+            # the overloads of torch 2.13 lack two of the function's own arguments
+            compute: Callable[..., Tensor] = torch.compile(  # type: ignore[call-overload]
+                Block.compute, backend=backend, isolate_recompiles=True, recompile_limit=MOST_GRAPHS
+            )
+            for block in self.blocks():
+                if block.window == window:
+                    block.compiled = compute
 
     def head(self) -> Tensor:
         """The output matrix [V, D]: its own, or the embedding."""
@@ -221,7 +228,8 @@ class Block(nn.Module):
         super().__init__()
         self.config = c = config
         self.window = config.window(number)
-        self.compiled = False
+        self.compiled: Callable[..., Tensor] | None = None
+        """`compute` as torch compiled it, if it did."""
         self.attention_norm = nn.Parameter(torch.ones(c.hidden_size))
         self.qkv = nn.Parameter(torch.empty(c.query_size + 2 * c.key_value_size, c.hidden_size))
         if c.qk_norm:
@@ -266,12 +274,29 @@ class Block(nn.Module):
         cache: tuple[KeyValueCache, int] | None,
         at: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D], or to [n, D] where only the places `at` are asked for.
+        """x [B, T, D] to [B, T, D], or to [n, D] of the places `at` if they are given.
 
-        `mask` [B, 1, T, S] is true where seen; the cache comes with the layer.
+        `mask` [B, 1, T, S] is true where a query sees a key; the cache comes with the layer's number.
+
+        Only whole passes over texts run compiled. A cache and places change with every call, and each of their values
+        would need a graph.
         """
+        if self.compiled is None or cache is not None or at is not None:
+            return self.compute(x, rotation, mask, causal, cache, at)
+        return self.compiled(self, x, rotation, mask, causal and mask is None, None, None)
+
+    def compute(
+        self,
+        x: Tensor,
+        rotation: Rotation,
+        mask: Tensor | None,
+        causal: bool,
+        cache: tuple[KeyValueCache, int] | None,
+        at: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """`forward` as torch compiles it, or not compiled."""
         c = self.config
-        by_hand = x.device.type == "cpu" and cache is None and not self.compiled  # a compiler fuses formulas
+        by_hand = x.device.type == "cpu" and cache is None and self.compiled is None  # a compiler fuses formulas
         operations = cpu if by_hand else plain
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
         qkv = operations.norm_linear(x, self.attention_norm, self.matrix("qkv"), c.rms_norm_eps)
@@ -305,6 +330,16 @@ class Adapter(nn.Module):
     def added_to(self, weight: Tensor) -> Tensor:
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
+
+SHAPES, MODES, SIGHTS = 6, 4, 4
+MOST_GRAPHS = SHAPES * MODES * SIGHTS
+"""Graphs of one compiled block at most; a pass of another kind then runs without a graph, and slowly.
+
+Shapes: the first, then any number of rows, then any length, and each again for a single row (torch specialises sizes of
+1). Modes: with gradients, also of the input or not (adapters leave the embedding frozen), and without gradients, with
+adapters or not. Sights: causal, both ways, or a mask, of all rows or of each.
+
+Torch's own limit is 8: two shapes with a window and without, in two modes."""
 
 FUSED = {
     "qkv": ("q_proj", "k_proj", "v_proj"),
