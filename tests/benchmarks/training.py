@@ -68,7 +68,7 @@ def make_trainer(
         Causal(store, length=length, seed=seed, validation_tokens=validation_tokens),
         plan,
         Pace(
-            micro_batch_size=max(1, micro_batch_size // count),
+            micro_batch_size=micro_batch_size,
             num_lanes=count,
             validation_interval=NEVER,
             log_interval=NEVER,

@@ -29,6 +29,15 @@ def test_lanes_share_the_threads_and_leave_those_of_the_caller_alone():
     assert torch.get_num_threads() == before
 
 
+def test_lanes_can_be_given_another_number():
+    lanes = Lanes(1, threads=1)
+    lanes.resize(2, threads=6)
+    barrier = threading.Barrier(2)
+    assert lanes.map(lambda _: barrier.wait(timeout=10) * 0 + torch.get_num_threads(), [0, 1]) == [3, 3]
+    lanes.resize(1, threads=6)
+    assert lanes.map(lambda _: threading.current_thread() is threading.main_thread(), [0]) == [True]
+
+
 def test_an_error_in_a_lane_is_raised_when_all_have_ended():
     ended = []
 

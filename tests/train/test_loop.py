@@ -140,6 +140,37 @@ def test_activations_computed_again_are_the_same_to_the_bit(trainer, lanes):
     assert_equal_weights(weights(kept), weights(again))
 
 
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+def test_a_run_continued_with_other_threads_is_equal_to_the_bit(trainer, optimizer):
+    """It keeps the lanes and threads that it began with, on any machine."""
+
+    def attempt(name: str, lanes: int, threads: int, number: int, **changes):
+        torch.set_num_threads(threads)
+        return trainer(name, optimizer=optimizer, num_lanes=lanes, attempt=number, micro_batch_size=8, **changes)
+
+    whole = attempt("whole", 2, 2, 1)
+    outcome = whole.run()
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        attempt("halves", 2, 2, 1, should_stop=asked.__next__).run()
+    other = attempt("halves", 1, 1, 2)
+    assert other.run() == outcome
+    assert_equal_weights(weights(other), weights(whole))
+    assert (torch.get_num_threads(), other.lanes.count) == (2, 2)
+
+
+def test_another_number_of_threads_is_refused_and_another_micro_batch_is_logged(trainer, caplog):
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        trainer("run", should_stop=asked.__next__).run()
+    with pytest.raises(UsageError, match="was made with 1 threads, and `num_threads` is 3") as caught:
+        trainer("run", num_threads=3, attempt=2).run()
+    assert caught.value.hint.startswith("set `num_threads` to 1 or `auto`")
+    assert "micro_batch_size" not in caplog.text
+    trainer("run", num_threads=1, micro_batch_size=2, attempt=3).run()
+    assert "`micro_batch_size` was 4 and is 2 now; the result differs in its last bits" in caplog.text
+
+
 def test_lanes_end_in_any_order_and_add_up_in_theirs(trainer, tmp_path):
     """However the threads race, a run is equal to the bit to the one before."""
     first = trainer("first", num_lanes=4, micro_batch_size=1)

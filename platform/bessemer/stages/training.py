@@ -235,8 +235,9 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start, exported)
     interval = settings.checkpoint_interval_seconds
     pace = Pace(
-        micro_batch_size=max(1, place.micro_batch_size // lanes),
+        micro_batch_size=place.micro_batch_size,
         num_lanes=lanes,
+        num_threads=None if settings.num_threads == "auto" else settings.num_threads,
         validation_interval=validation_interval(settings, plan, objective.num_validation_rows * plan.max_seq_length),
         log_interval=settings.log_interval,
         checkpoint_interval_seconds=None if interval == "auto" else interval,
@@ -283,7 +284,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
             "dtype": str(dtype).removeprefix("torch."),
             "export_dtype": str(exported).removeprefix("torch."),
             "micro_batch_size": place.micro_batch_size,
-            "num_threads": seat.num_threads,
+            "num_threads": torch.get_num_threads(),
             "num_workers": workers.size,
             "compile": compiled,
             **({"attention": attention} if attention else {}),

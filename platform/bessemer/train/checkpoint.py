@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from bessemer.errors import ArtifactDamaged
+from bessemer.errors import ArtifactDamaged, UsageError
 from bessemer.fingerprint import file_sha256
 from bessemer.storage import TEMPORARY, explained, files_under, read_json, write_json
 from bessemer.train.sharding import copy_to_cpu
@@ -57,6 +57,16 @@ class Checkpoint:
         """The shape of every tensor in it, by name."""
         stored = FileSystemReader(self.path).read_metadata().state_dict_metadata
         return {name: value.size for name, value in stored.items() if hasattr(value, "size")}
+
+    def check_plan(self, plan: Mapping[str, Any]) -> None:
+        """Raises UsageError if the run that made it had other settings than `plan`."""
+        stored = self.facts["plan"]
+        for name in sorted(stored.keys() | plan.keys()):
+            if stored.get(name) != plan.get(name):
+                raise UsageError(
+                    f"checkpoint `{self.path}` has `{name}` {stored.get(name)} where this run has {plan.get(name)}",
+                    hint=f"set `{name}` to what it was, or remove the folder `checkpoints` to begin again",
+                )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills `tensors` in place. Raises ArtifactDamaged if the checkpoint holds other names or shapes."""

@@ -38,6 +38,13 @@ class Lanes:
     """`count` lanes of `threads // count` threads each; a single one is the calling thread."""
 
     def __init__(self, count: int, *, threads: int) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self.resize(count, threads=threads)
+
+    def resize(self, count: int, *, threads: int) -> None:
+        """Gives the lanes another number and other threads; none may be at work."""
+        if self._pool is not None:
+            self._pool.shutdown()
         self.count = count
         self._pool = (
             ThreadPoolExecutor(count, "lane", torch.set_num_threads, (max(1, threads // count),)) if count > 1 else None

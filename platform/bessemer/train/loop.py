@@ -51,9 +51,11 @@ class Pace:
     """How a plan is carried out: what may change between two attempts without changing the result."""
 
     micro_batch_size: int
-    """Rows that go forward and back together, in each lane."""
+    """Rows that go forward and back together, in all lanes."""
     num_lanes: int = 1
     """Micro batches at a time; see `train.lanes`."""
+    num_threads: int | None = None
+    """CPU threads that the run must have; None for those of the checkpoint, or of the process in a new run."""
     validation_interval: int
     log_interval: int
     checkpoint_interval_seconds: float | None
@@ -197,9 +199,13 @@ class Trainer:
         let_go(self.model)
         return self.objective.figures(totals.ratios())
 
+    def _rows_at_once(self) -> int:
+        """Rows of a lane's micro batch."""
+        return max(1, self.pace.micro_batch_size // self.lanes.count)
+
     def _cut(self, first: int, end: int) -> list[slice]:
         """Rows `first` to `end` in micro batches, for the lanes to take."""
-        shares = share_out(end - first, self.lanes.count, self.pace.micro_batch_size)
+        shares = share_out(end - first, self.lanes.count, self._rows_at_once())
         return [slice(first + part.start, first + part.stop) for share in shares for part in share]
 
     @torch.no_grad()  # a thread has its own switch
@@ -239,7 +245,7 @@ class Trainer:
 
     def _forward_and_back(self, batch: Batch) -> list[Measures]:
         """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
-        parts = share_out(len(batch["tokens"]), self.lanes.count, self.pace.micro_batch_size)
+        parts = share_out(len(batch["tokens"]), self.lanes.count, self._rows_at_once())
         if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
             # As many passes on every worker, for a sharded model is gathered in each; one too many counts nothing.
             most = self.workers.most(len(parts[0])) if is_sharded(self.model) else 0
@@ -339,7 +345,9 @@ class Trainer:
             "spikes": self.spikes.state_dict() if self.spikes else None,
             "objective": self.objective.state_dict(),
             "num_workers": self.workers.size,
-            "num_threads": torch.get_num_threads(),
+            "micro_batch_size": self.pace.micro_batch_size,
+            "num_threads": self.workers.each(torch.get_num_threads()),
+            "num_lanes": self.workers.each(self.lanes.count),
         }
         began = time.perf_counter()
         self.checkpoints.save(self.progress.step, tensors(self.module, self.optimizers), facts)
@@ -349,7 +357,9 @@ class Trainer:
         checkpoint = self.checkpoints.newest()
         if checkpoint is None:
             return
-        _check_plan(checkpoint, self._settled())
+        checkpoint.check_plan(self._settled())
+        if checkpoint.facts["num_workers"] == self.workers.size:  # others round otherwise anyway
+            self._restore_threads(checkpoint)
         create_optimizer_state(self.module, self.optimizers, checkpoint)
         checkpoint.load(tensors(self.module, self.optimizers))
         self.progress = _Progress(**checkpoint.facts["progress"])
@@ -358,20 +368,33 @@ class Trainer:
         self.objective.load_state_dict(checkpoint.facts["objective"])
         self.log.info("training continues after step %d of %d", checkpoint.step, self.plan.num_steps)
 
+    def _restore_threads(self, checkpoint: Checkpoint) -> None:
+        """Continues with the lanes and threads of the checkpoint: sums over others differ in their last bits.
+
+        Raises UsageError if the recipe asks for another number of threads.
+        """
+        facts, wanted, here = checkpoint.facts, self.pace.num_threads, torch.get_num_threads()
+        was, now = facts["micro_batch_size"], self.pace.micro_batch_size
+        if was != now:
+            self.log.warning("`micro_batch_size` was %d and is %d now; the result differs in its last bits", was, now)
+        if self.workers.device.type != "cpu":
+            return
+        threads, lanes = (facts[name][self.workers.rank] for name in ("num_threads", "num_lanes"))
+        if wanted is not None and wanted != threads:
+            raise UsageError(
+                f"checkpoint `{checkpoint.path}` was made with {threads} threads, and `num_threads` is {wanted}",
+                hint=f"set `num_threads` to {threads} or `auto`, or remove the folder `checkpoints` to begin again",
+            )
+        if (threads, lanes) != (here, self.lanes.count):
+            self.log.info(
+                "training continues with %d threads, as the checkpoint was made, instead of %d", threads, here
+            )
+            torch.set_num_threads(threads)
+            self.lanes.resize(lanes, threads=threads)
+
     def _settled(self) -> dict[str, Any]:
         return self.plan.to_json() | {"dtype": str(self.model.compute_dtype).removeprefix("torch.")}
 
 
 def _seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _check_plan(checkpoint: Checkpoint, plan: dict[str, Any]) -> None:
-    """Raises UsageError where a continued run would not be the same run."""
-    stored = checkpoint.facts["plan"]
-    for name in sorted(stored.keys() | plan.keys()):
-        if stored.get(name) != plan.get(name):
-            raise UsageError(
-                f"checkpoint `{checkpoint.path}` has `{name}` {stored.get(name)} where this run has {plan.get(name)}",
-                hint=f"set `{name}` to what it was, or remove the folder `checkpoints` to begin again",
-            )

@@ -88,7 +88,8 @@ class TrainSettings(Settings):
     micro_batch_size: PositiveInt | Auto = execution("auto")
     """Rows a worker computes at once; bounds the memory and changes the result in its last bits only."""
     num_threads: PositiveInt | Auto = execution("auto")
-    """CPU threads a worker; its share of the machine's cores if `auto`."""
+    """CPU threads per worker. `auto`: its share of the machine's cores, or the number that a continued run began with.
+    The number decides the last bits of the result, so a run cannot be continued with another one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

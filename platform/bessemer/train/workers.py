@@ -47,6 +47,12 @@ class Workers:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
+    def each(self, value: int) -> list[int]:
+        """The `value` of every worker, by rank."""
+        mine = torch.zeros(self.size, dtype=torch.int64)
+        mine[self.rank] = value
+        return [int(found) for found in self.sum(mine)]
+
     def from_first(self, value: float) -> float:
         """Worker 0's `value`, on every worker: what they decide by must be equal to the last bit."""
         return float(self.sum(torch.tensor(value if self.rank == 0 else 0.0, dtype=torch.float64)))
