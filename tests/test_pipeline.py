@@ -134,8 +134,10 @@ def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, reposito
     home(
         "run", str(repository / "pipelines" / "domain" / "checkpoint.yaml"),
         f"base_model.path={checkpoint}", f"tokenizer.path={checkpoint}", "domain.paths=[manuals]",
-        "general.paths=[documents]", f"domain.split={split}", f"general.split={split}", "clean.rules=[normalise]",
-        "dedup.fuzzy=false", "adapt.max_seq_length=32", "adapt.learning_rate=3e-3", "adapt.global_batch_size=4",
+        "general.paths=[documents]", f"domain.split={split}", f"general.split={split}",
+        "domain_clean.rules=[normalise]", "general_clean.rules=[normalise]", "domain_dedup.fuzzy=false",
+        "general_dedup.fuzzy=false", "mixed.fuzzy=false",
+        "adapt.max_seq_length=32", "adapt.learning_rate=3e-3", "adapt.global_batch_size=4",
         "num_workers=0",
         f"storage_path={home.folder / 'adapted'}",
     )  # fmt: skip
