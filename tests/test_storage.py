@@ -67,3 +67,19 @@ def test_sizes_are_read_back_within_their_rounding(size: int) -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert units.format_seconds(seconds) == text
+
+
+def test_a_line_after_a_torn_one_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    storage.append_line(path, {"n": 1})
+    with path.open("ab") as file:
+        file.write(b'{"n": 2, "torn')
+    storage.append_line(path, {"n": 3})
+    assert [line["n"] for line in storage.read_lines(path)] == [1, 3]
+
+
+def test_a_line_that_is_written_in_part_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:3]))
+    with pytest.raises(StorageError, match="no space left"):
+        storage.append_line(tmp_path / "events.jsonl", {"n": 1})

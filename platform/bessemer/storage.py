@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,14 +88,31 @@ def read_foreign_json(path: Path) -> dict[str, Any] | None:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Appends one JSON line in one write; a torn last line is possible after a crash and skipped by readers."""
+    """Appends one JSON line in one write. A crash or a full disk can leave a torn line, which readers skip."""
+    line = (json.dumps(value, ensure_ascii=False) + "\n").encode()
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            line = b"\n" + line if torn else line
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
+
+
+class LogFile(logging.FileHandler):
+    """A log file that never stops the program: lines that a full disk refuses are lost."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def read_lines(path: Path) -> Iterator[Any]:
@@ -119,14 +138,21 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"no space left to write `{path}`",
-                hint="free some space (`bessemer gc`) or set `storage_path` to another disk, then run the same command",
-            ) from error
+        if full := no_space(error, path):
+            raise full from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
                 f"`{path}` cannot be written: {error.strerror}",
                 hint="set `storage_path` to a folder you may write to",
             ) from error
         raise
+
+
+def no_space(error: BaseException, path: Path) -> StorageError | None:
+    """The error for a full disk or quota; None if `error` is another one."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return StorageError(
+        f"no space left to write `{path}`",
+        hint="free some space (`bessemer gc`) or set `storage_path` to another disk, then run the same command",
+    )

@@ -43,10 +43,10 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         recipe = load_recipe(recipe_file, assignments)
         return recipe, make_plan(recipe, Store(storage_root(recipe)), **choices)
 
-    def execute(*assignments: str, until: str | None = None, rerun: tuple[str, ...] = ()) -> Any:
+    def execute(*assignments: str, until: str | None = None, rerun: tuple[str, ...] = (), **choices: Any) -> Any:
         recipe, planned = plan(*assignments, until=until, rerun=rerun)
         display = Silent([stage.name for stage in planned.stages])
-        return runner.run_recipe(recipe, planned, display, command="bessemer run", rerun=rerun), display
+        return runner.run_recipe(recipe, planned, display, command="bessemer run", rerun=rerun, **choices), display
 
     execute.plan = plan  # type: ignore[attr-defined]
     execute.root = tmp_path / "runs"  # type: ignore[attr-defined]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,7 +16,17 @@ from toy import HOOKS
 from bessemer import storage
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest
-from bessemer.errors import ArtifactDamaged, InputError, NothingLeft, Stopped, TrackingUnreachable, UsageError
+from bessemer.cli.common import advise
+from bessemer.errors import (
+    ArtifactDamaged,
+    BessemerError,
+    InputError,
+    NothingLeft,
+    Stopped,
+    StorageError,
+    TrackingUnreachable,
+    UsageError,
+)
 from bessemer.runner import garbage, runs
 from bessemer.runner.garbage import collect
 
@@ -217,3 +230,58 @@ def test_the_order_of_many_inputs_is_part_of_the_fingerprint(execute: Any, tmp_p
         prints.append(execute.plan()[1].stage("compare").fingerprint)
     assert prints[0] != prints[1]
     assert prints[0] == prints[2]
+
+
+def full(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_a_full_disk_is_one_error_whatever_else_cannot_be_written(
+    execute: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk fills up in the middle of a stage, so its log, the events and the report cannot be written either."""
+    write = os.write
+
+    def fill(draft: Any, context: Any) -> None:
+        def refuse(*arguments: Any) -> Any:
+            raise full(draft.path)
+
+        monkeypatch.setattr(logging.StreamHandler, "flush", refuse)
+        monkeypatch.setattr(os, "write", refuse)
+        context.log.info("this line is lost")
+        raise full(draft.path)
+
+    HOOKS["fill"] = fill
+    concluded: list[str] = []
+
+    def conclude(run: Any) -> None:
+        concluded.append(run.name)
+        raise StorageError("no space left to write `report.html`")
+
+    with pytest.raises(StorageError, match=r"no space left to write `.*artifacts/double") as caught:
+        execute("double.hook=fill", conclude=conclude)
+    monkeypatch.setattr(os, "write", write)
+    assert caught.value.may_pass
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (StorageError("no space left"), True),
+        (ConnectionResetError("a server went away"), True),
+        (InputError("the input is bad"), False),
+        (ValueError("a defect"), False),
+        (AssertionError(), False),
+    ],
+)
+def test_only_an_error_that_may_pass_is_worth_the_same_command(execute: Any, error: Exception, passes: bool) -> None:
+    def fail(draft: Any, context: Any) -> None:
+        raise error
+
+    HOOKS["fail"] = fail
+    with pytest.raises(BessemerError) as caught:
+        execute("double.hook=fail")
+    assert caught.value.may_pass is passes
+    advise(caught.value, "bessemer run toy.yaml")
+    assert ("continue with: bessemer run toy.yaml" in caught.value.hint) is passes

@@ -14,7 +14,7 @@ from bessemer.cli.common import JSON, print_json, print_table, say, storage_opti
 @click.command()
 @click.argument("run_name", metavar="RUN")
 @click.argument("stage")
-@click.option("--sample", default=5, show_default=True, help="How many documents.")
+@click.option("--sample", default=5, show_default=True, type=click.IntRange(1), help="How many documents.")
 @click.option(
     "--dropped", is_flag=False, flag_value="", metavar="[RULE]", help="Show what was removed, by RULE if given."
 )
@@ -48,7 +48,7 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, root: Path
     for chapter, text in examples:
         click.secho(f"{chapter.url}  {_reason(chapter)}", bold=True)
         click.echo(f"{_excerpt(text)}\n")
-    say(f"next: bessemer explain {examples[0][0].id}" if examples else f"`{stage}` dropped nothing by that rule")
+    say(f"next: bessemer explain {examples[0][0].id}" if examples else f"`{stage}` dropped nothing")
 
 
 @click.command()

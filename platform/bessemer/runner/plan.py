@@ -18,6 +18,7 @@ from bessemer.fingerprint import fingerprint, versions
 from bessemer.recipe import recipe as recipes
 from bessemer.recipe.problems import nearest
 from bessemer.recipe.settings import result_settings
+from bessemer.runner.changes import nearest_change, stored_identity
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class PlannedStage:
     why: str
     config: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
+    """The parts of the fingerprint, as the manifest stores them."""
 
     def folder(self, store: Store) -> Path:
         return store.folder(self.kind, self.fingerprint)
@@ -116,7 +119,7 @@ def _plan_stage(
     if stage.many:
         identity["order"] = list(entry.sources)
     name = fingerprint(identity)
-    runs, why = _why(entry, name, store, above, rerun)
+    runs, why = _why(entry, name, identity, store, above, rerun)
     return PlannedStage(
         name=entry.name,
         kind=entry.kind,
@@ -127,11 +130,17 @@ def _plan_stage(
         why=why,
         config=redact_all(entry.config.model_dump(mode="json")),
         facts=stage.facts(entry.config, entry.sources.keys()) if stage.facts else {},
+        identity=stored_identity(identity),
     )
 
 
 def _why(
-    entry: recipes.StageEntry, name: str, store: Store, above: dict[str, PlannedStage], rerun: Collection[str]
+    entry: recipes.StageEntry,
+    name: str,
+    identity: Mapping[str, Any],
+    store: Store,
+    above: dict[str, PlannedStage],
+    rerun: Collection[str],
 ) -> tuple[bool, str]:
     """Whether the stage runs, in words."""
     if entry.name in rerun:
@@ -142,7 +151,9 @@ def _why(
         if any((folder / part).exists() for part in ("work", "checkpoints", "data")):
             return True, "begun before; continues where it stopped"
         waiting = [source for source in entry.sources.values() if above[source].runs]
-        return True, f"`{waiting[0]}` runs first" if waiting else _nearest_change(entry, store)
+        if waiting:
+            return True, f"`{waiting[0]}` runs first"
+        return True, nearest_change(entry.kind, identity, redact_all(entry.config.model_dump(mode="json")), store)
     try:
         artifact.verify(hashes=False)
     except ArtifactDamaged as error:
@@ -159,20 +170,3 @@ def stale(artifact: Artifact, kind: str, source: Artifact | None) -> bool:
     """Whether the input that `artifact` was made from has other bytes by now (a crawl that was run again)."""
     made_from = artifact.manifest.inputs.get(kind)
     return source is None or made_from is None or made_from["digest"] != source.manifest.digest
-
-
-def _nearest_change(entry: recipes.StageEntry, store: Store) -> str:
-    """Names the settings in which the nearest finished artifact of this kind differs."""
-    wanted = result_settings(entry.config)
-    best: list[str] | None = None
-    for artifact in store.all():
-        if artifact.manifest.stage != entry.kind:
-            continue
-        config = artifact.manifest.config
-        own = redact_all(entry.config.model_dump(mode="json"))
-        changed = [f for f in wanted if config.get(f) != own.get(f)]
-        if best is None or len(changed) < len(best):
-            best = changed
-    if best is None:
-        return "never made before"
-    return "changed: " + ", ".join(f"`{name}`" for name in best) if best else "inputs or versions changed"

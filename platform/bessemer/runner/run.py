@@ -11,7 +11,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped, St
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
+from bessemer.runner.changes import NAME as IDENTITY
 from bessemer.runner.cluster import Cluster
 from bessemer.runner.cost import money
 from bessemer.runner.display import Display, native_errors_to
@@ -36,7 +37,7 @@ from bessemer.runner.runs import Run
 from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.tracking.mirror import Mirror
-from bessemer.units import format_count
+from bessemer.units import format_count, format_number
 
 CORE_LIBRARIES = ("ray", "torch", "pyarrow", "mlflow")
 WORKER_DEATHS = {
@@ -106,8 +107,9 @@ def run_recipe(
                 execution.ready[planned.name] = _stage(execution, planned)
         except BaseException as error:  # recorded, and raised again: nothing ends without a word
             stopped = isinstance(error, Stopped | KeyboardInterrupt)
-            run.record("run_stopped" if stopped else "run_failed", error=_sentence(error))
-            conclude(run)
+            with suppress(StorageError, OSError):  # a full disk must not hide the error
+                run.record("run_stopped" if stopped else "run_failed", error=_sentence(error))
+                conclude(run)
             raise
         run.record("run_finished")
         conclude(run)
@@ -200,16 +202,21 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
     except BaseException as error:  # recorded, and raised again
         seconds = time.monotonic() - started
         state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-        storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
-        execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(error))
-        execution.display.finished(planned.name, state, _sentence(error), seconds)
-        if isinstance(error, Exception) and not isinstance(error, BessemerError):
+        cause: BaseException = getattr(error, "cause", None) or error  # Ray keeps a worker's exception there
+        shown = storage.no_space(cause, folder) or error
+        with suppress(StorageError, OSError):  # a full disk must not hide the error
+            storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
+            execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(shown))
+        execution.display.finished(planned.name, state, _sentence(shown), seconds)
+        if isinstance(shown, Exception) and not isinstance(shown, BessemerError):
             failed = StageFailed(
                 f"`{planned.name}` failed: {_sentence(error)}",
                 hint=f"the traceback: bessemer logs {execution.run.name} --stage {planned.name}",
             )
             failed.may_pass = _lies_outside(error)
             raise failed from error
+        if shown is not error:
+            raise shown from error
         raise
     seconds = time.monotonic() - started
     execution.run.record("stage_finished", **facts, attempt=attempt, seconds=seconds)
@@ -243,6 +250,7 @@ def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, sec
         seconds=round(seconds, 3),
         attempts=draft.attempt,
         created_at=runs.now(),
+        extra={IDENTITY: planned.identity},
     )
     manifest.write(draft.path)
     return Artifact(draft.path, manifest)
@@ -304,7 +312,7 @@ def _log(path: Path, name: str) -> Iterator[logging.Logger]:
     log = logging.getLogger(f"bessemer.stage.{name}")
     log.setLevel(logging.INFO)
     log.propagate = False
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = storage.LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -326,7 +334,7 @@ def summary(manifest: Manifest) -> str:
         parts += [f"{format_count(counts.documents_out)} out", f"{format_count(counts.removed)} removed"]
         parts += [f"{format_count(counts.files_failed)} files failed"] if counts.files_failed else []
         return ", ".join(parts)
-    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(manifest.metrics.items())[:4])
+    return ", ".join(f"{name} {format_number(value)}" for name, value in sorted(manifest.metrics.items())[:4])
 
 
 def _losses(counts: Counts) -> str:
@@ -337,10 +345,10 @@ def _losses(counts: Counts) -> str:
     return f"{removed}, and {failed}" if counts.files_failed else removed
 
 
-def _lies_outside(error: Exception) -> bool:
+def _lies_outside(error: BaseException) -> bool:
     """Whether the surroundings caused an error: the network, the memory, a worker process that died."""
     cause = getattr(error, "cause", None)
-    if isinstance(cause, Exception):  # a worker's exception, which Ray wraps
+    if isinstance(cause, BaseException):  # a worker's exception, which Ray wraps
         return _lies_outside(cause)
     return isinstance(error, ConnectionError | TimeoutError | MemoryError) or type(error).__name__ in WORKER_DEATHS
 

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
+from bessemer.errors import UsageError
 from bessemer.fingerprint import unit_interval
+from bessemer.recipe.problems import nearest
 from bessemer.runner.runs import Run
 
 
@@ -51,15 +53,30 @@ def tell(run: Run, url_or_id: str) -> list[Chapter]:
 
 
 def dropped(run: Run, stage: str, rule: str | None, sample: int) -> Iterator[tuple[Chapter, str]]:
-    """A repeatable sample of what a stage removed (by `rule`, if given), each with the text that it had."""
+    """A repeatable sample of the documents that a stage removed (by `rule`, if given), each with the text that it had.
+
+    Raises UsageError if the stage keeps no ledger, or if `rule` removed nothing and other rules did.
+    """
+    ledgers = _ledgers(run, stage)
+    if not ledgers:
+        keeping = [f"`{name}`" for name in run.stages() if _ledgers(run, name)]
+        raise UsageError(
+            f"`{stage}` has no verdicts about documents",
+            hint=f"stages with verdicts: {', '.join(keeping)}" if keeping else f"bessemer status {run.name}",
+        )
     found = []
-    for ledger in _ledgers(run, stage):
+    removing: set[str] = set()
+    for ledger in ledgers:
         table = pq.read_table(ledger, use_threads=False)
         table = table.filter(pc.invert(pc.is_in(table["verdict"], pa.array(SURVIVING))))
         if rule:
             rules = pc.fill_null(table["rule"], "")
+            for name in pc.unique(rules).to_pylist():
+                removing |= {name, name.partition("/")[0]}
             table = table.filter(pc.or_(pc.equal(rules, rule), pc.starts_with(rules, rule + "/")))
         found += [_chapter(stage, row) for row in table.to_pylist()]
+    if rule and not found and removing - {""}:
+        raise UsageError(f"no document was removed by `{rule}` in `{stage}`", hint=nearest(rule, removing - {""}))
     found.sort(key=lambda chapter: unit_interval(chapter.id))
     chosen = found[:sample]
     texts = _texts_before(run, stage, {chapter.id for chapter in chosen})
@@ -93,6 +110,8 @@ def _texts_before(run: Run, stage: str, ids: set[str]) -> dict[str, str]:
     """The texts of documents as they were when they entered `stage`."""
     planned = next(p for p in run.plan()["stages"] if p["name"] == stage)
     texts: dict[str, str] = {}
+    if not ids:
+        return texts
     for kind, source in planned["inputs"].items():
         if kind != "documents":
             continue

@@ -248,7 +248,7 @@ def _worker_log(file: Path | None) -> logging.Logger:
     log.propagate = False
     if file and not log.handlers:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(file)
+        handler = storage.LogFile(file)
         handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
         log.addHandler(handler)
     return log
