@@ -73,7 +73,8 @@ def measure(texts: list[str]) -> dict[str, float]:
 
     from bessemer.artifacts.documents import SCHEMA
     from bessemer.clean.documents import clean_documents
-    from bessemer.clean.settings import FINEWEB, CleanSettings
+    from bessemer.clean.presets import FINEWEB
+    from bessemer.clean.settings import CleanSettings
     from bessemer.fingerprint import content_hash, origin_id
 
     columns = {
@@ -81,7 +82,7 @@ def measure(texts: list[str]) -> dict[str, float]:
         "content_hash": map(content_hash, texts),
         "id": map(origin_id, map(str, range(len(texts)))),
     }
-    constants = {"url": "file:x", "source": "bench", "split": "train", "metadata": "{}"}
+    constants = {"url": "file:x", "source": "bench", "language": "en", "split": "train", "metadata": "{}"}
     rows = [dict(zip(columns, values, strict=True)) | constants for values in zip(*columns.values(), strict=True)]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     presets = ["gopher_repetition", "gopher_quality", "c4", "fineweb_quality"]

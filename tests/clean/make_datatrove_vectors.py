@@ -154,15 +154,18 @@ def verdicts(text: str) -> list[str | None]:
 
 
 def c4(text: str, terminal: bool) -> tuple[str, list[int]]:
-    """The hash of the text that is left, and how many lines went for each reason."""
+    """The hash of the lines that are left, and how many went for each reason.
+
+    Blank lines and the white space around lines do not count: datatrove drops them, Bessemer keeps them.
+    """
     document = Document(text=text, id="0")
     pages = {"min_num_sentences": -1, "filter_lorem_ipsum": False, "filter_curly_bracket": False}
     c4_filter = C4QualityFilter(filter_no_terminal_punct=terminal, **pages)
     assert c4_filter.filter(document) is True
     reasons = ("too_long_word", "no_terminal_punc", "too_few_words", "javascript", "policy")
     counts = [c4_filter.stats[f"line-filter-{reason}"].total for reason in reasons]
-    lines = [line.strip() for line in document.text.split("\n")]  # blanks that a citation left behind
-    return content_hash("\n".join(lines)), [int(count) for count in counts]
+    lines = [line.strip() for line in document.text.split("\n")]
+    return content_hash("\n".join(filter(None, lines))), [int(count) for count in counts]
 
 
 def sentences(text: str) -> int:

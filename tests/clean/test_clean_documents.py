@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -144,3 +145,39 @@ def test_a_rule_measures_what_an_earlier_one_removed() -> None:
     signals = pc.struct_field(ledger["signals"], "fineweb_quality/terminal_line_ratio")
     assert ledger["rule"].to_pylist() == ["gopher_quality/words"] * 2
     assert np.array_equal(signals.to_numpy(), [1, 1])
+
+
+def test_a_rule_finds_the_language_itself_if_no_rule_did_before() -> None:
+    texts = [
+        "Der Hund und die Katze liegen mit dem Nachbarn in der Sonne und schlafen.",
+        "我们在学校学习，他也在中国的学校。",
+    ]
+    rules = CleanSettings.model_validate({"rules": [{"gopher_quality": {"min_words": 3}}]})
+    left, ledger = clean_documents(documents(texts), rules)
+    assert len(left) == 2
+    assert left["language"].to_pylist() == [None, None]
+    assert all(row["gopher_quality/stop_words"] >= 2 for row in ledger["signals"].to_pylist())
+
+
+def test_the_language_that_a_document_states_counts() -> None:
+    table = documents(["Der Hund und die Katze liegen mit dem Nachbarn in der Sonne und schlafen."] * 3)
+    table = table.set_column(6, SCHEMA.field("language"), pa.array(["de-AT", "en", "gu"]))
+    rules = CleanSettings.model_validate({"rules": [{"gopher_quality": {"min_words": 3}}]})
+    _, ledger = clean_documents(table, rules)
+    assert ledger["rule"].to_pylist() == [None, "gopher_quality/stop_words", None]
+    assert ledger["threshold"].to_pylist() == [None, 2, None]
+
+
+def test_a_custom_rule_sees_the_document_and_only_those_that_are_left(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(
+        "def shorter(text, url, language, metadata):\n"
+        "    assert text and language and metadata == {}\n"
+        "    return text.upper() if url == 'file:1' else True\n"
+    )
+    rules = ["normalise", "language", {"function": {"file": str(tmp_path / "rules.py"), "name": "shorter"}}]
+    texts = ["", "The cat is on the mat, and it sleeps.", "Nobody dares to wake it up at all."]
+    left, ledger = clean_documents(documents(texts), CleanSettings.model_validate({"rules": rules}))
+    assert left["text"].to_pylist() == [texts[1].upper(), texts[2]]
+    assert left["content_hash"].to_pylist() == [content_hash(text) for text in left["text"].to_pylist()]
+    assert ledger["rule"].to_pylist() == ["normalise/characters", "function", None]
+    assert [row["function/shorter"] for row in ledger["signals"].to_pylist()] == [None, 1, 1]

@@ -22,11 +22,11 @@ def test_the_rule_removes_other_languages_and_unsure_ones() -> None:
     texts = Texts([passages()["prose"][0], passages()["foreign"][0], "12 34", ""])
     found = Language().apply(texts)
     assert found.languages == {0: "en", 1: "de"}
-    wanted, probable = Language().broken(found.signals)
+    wanted, probable = Language().broken(found.signals, texts.languages)
     assert wanted.texts.tolist() == [False, True, True, True]
     assert probable.texts.tolist() == [False, False, True, True]
     anything = Language(languages=None, min_language_probability=None)
-    assert not any(limit.texts.any() for limit in anything.broken(anything.apply(texts).signals))
+    assert not any(limit.texts.any() for limit in anything.broken(anything.apply(texts).signals, texts.languages))
 
 
 def test_line_ends_and_markup_make_no_difference() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -99,3 +100,14 @@ def test_init_copies_a_recipe_and_never_overwrites(tmp_path: Path) -> None:
     again = bessemer("init", str(tmp_path / "mine"))
     assert again.returncode == 2
     assert "is not empty" in again.stderr
+
+
+def test_a_plan_warns_of_what_the_rules_do_not_do(tmp_path: Path) -> None:
+    recipe = "name: x\nstages:\n  ingest: {paths: [a.txt]}\n  clean: {override: {language: {languages: [gu]}}}\n"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "a.txt").write_text("hello")
+    done = bessemer("plan", "recipe.yaml", folder=tmp_path)
+    assert done.returncode == 0
+    assert "warning: `clean`: `gopher_quality` has no stop words for `gu`" in done.stdout + done.stderr
+    printed = json.loads(bessemer("plan", "recipe.yaml", "--json", folder=tmp_path).stdout)
+    assert len(printed["warnings"]["clean"]) == 5

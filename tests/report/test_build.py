@@ -172,3 +172,17 @@ def test_scores_of_one_model_and_of_earlier_versions_are_shown(tmp_path: Path) -
 
 def test_a_long_training_makes_no_long_report(tmp_path: Path) -> None:
     assert len(build(build_demo_run(tmp_path, steps=6000))) < 200_000
+
+
+def test_a_rule_that_removes_most_of_a_source_is_named(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    artifacts = {path.parent.parent.parent.name: path for path in tmp_path.glob("artifacts/*/*/ledger/*.parquet")}
+    ledger = pq.read_table(artifacts["clean"])
+    assert "removes" not in Outline(build(folder)).text
+    removed = ["removed"] * len(ledger)
+    rules = ["c4/sentences"] * len(ledger)
+    for name, column in (("verdict", removed), ("rule", rules)):
+        place = ledger.schema.get_field_index(name)
+        ledger = ledger.set_column(place, ledger.schema.field(name), [column])
+    pq.write_table(ledger, artifacts["clean"])
+    assert re.search(r"Warning: `c4` removes \d+ of \d+ documents of `", Outline(build(folder)).text)

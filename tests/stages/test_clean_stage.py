@@ -1,8 +1,9 @@
-"""clean as a stage: parts in, parts out, one verdict a document, the same bytes again; mistakes are said."""
+"""clean as a stage: parts in, parts out, one verdict per document, the same bytes again; mistakes are said."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,14 +100,15 @@ def test_golden_bytes(corpus: Artifact, make_artifact: Callable[..., Any], make_
     assert draft.counts.documents_out == 20
     files = [path for folder in (made.data, made.ledger) for path in sorted(folder.iterdir())]
     digest = hashlib.sha256(canonical([pq.read_table(path).to_pylist() for path in files])).hexdigest()[:16]
-    assert (clean.STAGE.version, digest) == (2, "c3aa0d0b3e967afe")
+    assert (clean.STAGE.version, digest) == (3, "8caa3c355f9dd15a")
 
 
 def test_nothing_left_names_the_rules(
     corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any]
 ) -> None:
-    with pytest.raises(NothingLeft, match="removed all 23 documents: 22 by `gopher_quality/words`, 1 by"):
+    with pytest.raises(NothingLeft, match="removed all 23 documents: 22 by `gopher_quality/words`, 1 by") as caught:
         run(corpus, make_artifact, make_context(), "none", ["normalise", "gopher_quality"])
+    assert "`preset`" in caught.value.hint
 
 
 def test_the_content_of_a_users_file_counts_and_its_place_does_not(tmp_path: Path) -> None:
@@ -126,6 +128,85 @@ def test_the_content_of_a_users_file_counts_and_its_place_does_not(tmp_path: Pat
     assert result_settings(configs[0]) == result_settings(configs[1])
     with pytest.raises(InputError, match="there is no file"):
         clean.outside(clean.Config(rules=[{"function": {"file": "nowhere.py", "name": "f"}}]))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def f(text):\n    if not text: return True", r"returned None, a `NoneType` for `file:0.txt`"),
+        ("def f(metadata):\n    return metadata['author'] == 'x'", "raised KeyError in line 2 of .* `file:0.txt`"),
+        ("def f(txt=None, **more): return more", "returned {.*, a `dict`"),
+        ("import nowhere_to_be_found\ndef f(text): return True", "cannot be run: ModuleNotFoundError in line 1"),
+    ],
+)
+def test_a_mistake_in_a_custom_rule_ends_the_run_at_the_first_document(
+    corpus: Artifact,
+    make_artifact: Callable[..., Any],
+    make_context: Callable[..., Any],
+    tmp_path: Path,
+    source: str,
+    message: str,
+) -> None:
+    (tmp_path / "rules.py").write_text(source)
+    rules = ["normalise", {"function": {"file": str(tmp_path / "rules.py"), "name": "f"}}]
+    draft, _ = make_artifact("documents", "custom")
+    with pytest.raises(InputError, match=message):
+        clean.run(clean.Config(rules=rules), {"documents": corpus}, draft, make_context())
+    assert not list(draft.ledger.iterdir())
+
+
+def test_an_error_at_a_later_document_costs_that_document(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.py").write_text("def f(text):\n    return 'Number 7 ' not in text or 1 / 0")
+    rules = ["normalise", {"function": {"file": str(tmp_path / "rules.py"), "name": "f"}}]
+    draft, made = run(corpus, make_artifact, make_context(), "custom", rules)
+    assert draft.counts.removed_by_rule == {"crashed": 1, "normalise/characters": 1}
+    rows = [row for path in sorted(made.ledger.iterdir()) for row in pq.read_table(path).to_pylist()]
+    (evidence,) = [row["evidence"] for row in rows if row["verdict"] == "crashed"]
+    assert "`f` raised ZeroDivisionError in line 2" in evidence
+
+
+def test_a_wrong_value_at_a_later_document_ends_the_run(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.py").write_text("def f(text):\n    return 'Number 7 ' not in text or None")
+    rules = ["normalise", {"function": {"file": str(tmp_path / "rules.py"), "name": "f"}}]
+    with pytest.raises(InputError, match=r"returned None, a `NoneType` for `file:7\.txt`"):
+        run(corpus, make_artifact, make_context(), "custom", rules)
+
+
+def test_the_plan_warns_of_languages_without_lists(corpus: Artifact) -> None:
+    rules = ["normalise", {"language": {"languages": ["en", "gu"]}}, "gopher_quality", "c4"]
+    said = clean.warnings(clean.Config(rules=rules), {}, None)
+    assert [sentence.split(" ", 1)[0] for sentence in said] == ["`gopher_quality`", "`gopher_quality`", "`c4`"]
+    assert clean.warnings(clean.Config(), {}, None) == []
+
+
+def test_the_plan_tries_the_rules_on_the_input_and_reads_what_they_did(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.py").write_text("raise SystemExit\ndef f(text): return True")  # a plan must not run it
+    function = {"function": {"file": str(tmp_path / "rules.py"), "name": "f"}}
+    english = {"language": {"languages": ["en", "de"], "min_language_probability": None}}
+    rules = [english, {"gopher_quality": {"min_words": 31}}, function]
+    expected = "`gopher_quality` removes 21 of 23 documents of `stage`"
+    inputs = {"documents": corpus}
+    assert clean.warnings(clean.Config(rules=rules), inputs, None) == [f"tried on 23 documents: {expected}"]
+    assert clean.warnings(clean.Config(rules=["normalise"]), inputs, None) == []
+
+
+def test_a_rule_that_removes_most_of_a_source_is_named_by_the_run_and_by_later_plans(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.py").write_text("def f(text): return 'Number 1 ' in text")
+    rules = [{"function": {"file": str(tmp_path / "rules.py"), "name": "f"}}, "normalise"]
+    log, records = logging.getLogger("heavy"), []
+    log.addHandler(handler := logging.Handler())
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    _, made = run(corpus, make_artifact, make_context(log=log), "heavy", rules)
+    assert records == ["`function` removes 22 of 23 documents of `stage`"]
+    assert clean.warnings(clean.Config(rules=rules), {"documents": corpus}, made) == records
 
 
 def test_the_worker_can_be_sent_to_another_process() -> None:

@@ -1,22 +1,28 @@
 """`c4@datatrove`: keeps the lines that look like sentences, and the pages that have enough of them.
 
-The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3 words a line, 5 sentences a page, `'`
-ends a sentence too, and words are counted before citations are taken out. FineWeb ran it with
+The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3 words per line, 5 sentences per page,
+`'` ends a sentence too, and words are counted before citations are taken out. FineWeb ran it with
 `terminal_punctuation: false`. Sentences are counted as spaCy's sentencizer does.
 
-Lines are dropped, and white space around lines; a page is dropped for too few sentences, for `lorem ipsum`, and for a
-`{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them). One difference: blanks that a
-citation leaves at the ends of a line go with it.
+A line goes or stays as it is, with its indentation. Blank lines between two lines that stay are kept, so paragraphs
+stay apart; datatrove drops blank lines and the white space around lines. A page is dropped for too few sentences, for
+`lorem ipsum`, and for a `{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them).
+
+The phrases and the end marks are English, and FineWeb-2 gave C4's rules up for other languages because models got
+worse. So the rule leaves texts in other languages alone, unless `languages` names them.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import Literal
+from collections.abc import Collection
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import field_validator
 
+from bessemer.clean.language import check_languages
+from bessemer.clean.languages import ENGLISH, UNSPACED, base, spoken
 from bessemer.clean.lines import PhraseSearch, count_words_and_sentences, ends_a_sentence, strings_of, stripped
 from bessemer.clean.rules import Findings, Rule
 from bessemer.clean.spans import Array, Spans
@@ -27,17 +33,22 @@ _EVIDENCE_CHARACTERS = 80
 
 
 class C4(Rule):
-    """Drops lines that are no sentences, and pages with few sentences left (`c4@datatrove`)."""
+    """Drops lines that are not sentences, and pages with few sentences left (`c4@datatrove`)."""
+
+    reads_language: ClassVar[bool] = True
 
     rule: Literal["c4"] = "c4"
+    languages: tuple[str, ...] | None = (ENGLISH,)
+    """Languages of the texts that the rule works on; `null` is all."""
     max_word_length: int | None = 1000
     """A line with a longer word is dropped."""
     citations: bool = False
     """Whether marks like `[12]`, `[edit]` and `[citation needed]` stay."""
     terminal_punctuation: bool = True
-    """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`."""
+    """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`. In other languages than English, the
+    marks that end a sentence there and closing quotation marks count too."""
     min_words_per_line: int | None = 3
-    """A line with fewer words, between white space, is dropped."""
+    """A line with fewer words is dropped; words stand between white space, except in languages without any."""
     javascript_phrases: tuple[str, ...] = ("javascript",)
     """A line with one of these, in any case, is dropped."""
     policy_phrases: tuple[str, ...] = (
@@ -56,20 +67,28 @@ class C4(Rule):
     min_sentences: int | None = 5
     """Fewest sentences in the lines that are left."""
 
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        check_languages(languages or ())
+        return languages
+
     def apply(self, texts: Texts) -> Findings:
+        ours = np.array([self._works_on(language) for language in texts.languages], bool)
         lines = texts.split_lines
         first, after = texts.chunk_range(lines)
         spans = stripped(texts, lines, first, after)
-        strings, facts = strings_of(texts, spans), self._look_at(texts, spans)
-        if not self.citations:
-            self._take_citations_out(texts, lines, strings, facts)
+        facts = self._look_at(texts, spans)
+        changed = {} if self.citations else self._take_citations_out(texts, lines, spans, facts)
 
         tally = _Tally(texts, lines)
         tally.drop("long_word_lines", self._long_words(texts, first))
         if self.terminal_punctuation:
             tally.drop("unfinished_lines", ~facts["finished"])
         if self.min_words_per_line is not None:
-            tally.drop("short_lines", after - first < self.min_words_per_line)
+            unspaced = np.array([language in UNSPACED for language in texts.languages], bool)[lines.owners]
+            num_words = np.where(unspaced, facts["num_words"], after - first)
+            tally.drop("short_lines", num_words < self.min_words_per_line)
         lorem = tally.alive & facts["lorem_ipsum"]
         tally.drop("javascript_lines", facts["javascript"])
         curly = tally.alive & facts["curly_bracket"]
@@ -80,11 +99,23 @@ class C4(Rule):
             "curly_bracket_lines": texts.counts(lines, curly),
             "sentences": texts.totals(lines, facts["sentences"] * tally.alive),
         }
-        evidence = tally.evidence() | _first_of_each(lines, strings, curly) | _first_of_each(lines, strings, lorem)
-        left = _joined(texts, lines, strings, tally.alive)
+        signals |= tally.dropped
+        blank = spans.lengths == 0
+        evidence = {int(i): f"{n} lines dropped" for i, n in enumerate(tally.lost(~blank)) if n}
+        evidence |= _first_of_each(texts, lines, curly) | _first_of_each(texts, lines, lorem)
+        left = _left(texts, lines, tally.alive & ~blank, blank, changed, ours)
         if left is not None:
-            left.num_words = texts.totals(lines, facts["num_words"] * tally.alive)
-        return Findings(signals | tally.dropped, left, evidence)
+            left.num_words = np.where(ours, texts.totals(lines, facts["num_words"] * tally.alive), texts.num_words)
+        return Findings({name: np.where(ours, values, np.nan) for name, values in signals.items()}, left, evidence)
+
+    def abstentions(self, languages: Collection[str]) -> list[str]:
+        others = [language for language in languages if not self._works_on(language)]
+        if not others:
+            return []
+        return [f"`c4` is made for English and leaves texts in {spoken(others)} alone; `languages` of `c4` changes it"]
+
+    def _works_on(self, language: str | None) -> bool:
+        return self.languages is None or language is None or base(language) in self.languages
 
     def _look_at(self, texts: Texts, lines: Spans) -> dict[str, Array]:
         """What decides about each line, but for the length of its words."""
@@ -100,16 +131,22 @@ class C4(Rule):
             "sentences": sentences,
         }
 
-    def _take_citations_out(self, texts: Texts, lines: Spans, strings: list[str], facts: dict[str, Array]) -> None:
-        """Changes the lines that have citations, and what is known of them."""
+    def _take_citations_out(self, texts: Texts, lines: Spans, spans: Spans, facts: dict[str, Array]) -> dict[int, str]:
+        """The lines that have citations, without them, by the index of the line; changes what is known of them."""
         places = [match.start() for match in _CITATION.finditer(texts.joined)]
         cited = np.unique(np.searchsorted(lines.starts, places, "right") - 1)
-        if len(cited):
-            bare = Texts([_CITATION.sub("", strings[index]) for index in cited.tolist()])
-            for name, values in self._look_at(bare, Spans(bare.starts, bare.ends, np.arange(len(bare)))).items():
-                facts[name][cited] = values
-            for index, text in zip(cited.tolist(), bare.strings, strict=True):
-                strings[index] = text.strip()
+        if not len(cited):
+            return {}
+        strings = strings_of(texts, spans.select(cited))
+        languages = [texts.languages[owner] for owner in lines.owners[cited].tolist()]
+        bare = Texts([_CITATION.sub("", text) for text in strings], languages)
+        for name, values in self._look_at(bare, Spans(bare.starts, bare.ends, np.arange(len(bare)))).items():
+            facts[name][cited] = values
+        indents = texts.joined
+        return {
+            index: indents[lines.starts[index] : spans.starts[index]] + text.strip() if text.strip() else ""
+            for index, text in zip(cited.tolist(), bare.strings, strict=True)
+        }
 
     def _long_words(self, texts: Texts, first: Array) -> Array:
         """Which lines have a word, between white space, that is too long; `first` is each line's first chunk."""
@@ -132,23 +169,46 @@ class _Tally:
         self.dropped[reason] = self._texts.counts(self._lines, self.alive & chosen)
         self.alive &= ~chosen
 
-    def evidence(self) -> dict[int, str]:
-        total = self._texts.counts(self._lines, ~self.alive).astype(int)
-        return {int(index): f"{total[index]} lines dropped" for index in np.flatnonzero(total)}
+    def lost(self, chosen: Array) -> list[int]:
+        """For each text, how many of the `chosen` lines are no longer there."""
+        number: list[int] = self._texts.counts(self._lines, chosen & ~self.alive).astype(int).tolist()
+        return number
 
 
-def _first_of_each(lines: Spans, strings: list[str], chosen: Array) -> dict[int, str]:
+def _first_of_each(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:
     """For each text that has one, the first of the chosen lines, cut short."""
     rows = np.flatnonzero(chosen)
     owners, first = np.unique(lines.owners[rows], return_index=True)
-    cut = [strings[index][:_EVIDENCE_CHARACTERS] for index in rows[first].tolist()]
+    cut = [line.strip()[:_EVIDENCE_CHARACTERS] for line in strings_of(texts, lines.select(rows[first]))]
     return dict(zip(owners.tolist(), cut, strict=True))
 
 
-def _joined(texts: Texts, lines: Spans, strings: list[str], alive: Array) -> Texts | None:
-    """The texts made of the lines that are left, or None if no text differs from what it was."""
-    kept = np.flatnonzero(alive)
-    pieces = [strings[index] for index in kept.tolist()]
+def _left(texts: Texts, lines: Spans, alive: Array, blank: Array, changed: dict[int, str], ours: Array) -> Texts | None:
+    """The texts made of the lines that are left, or None if no text differs from what it was.
+
+    A text that loses no line and no citation stays as it is, and so does one that is not `ours`. Between two lines
+    that stay there are as many blank lines as stood side by side there, at most.
+    """
+    touched = texts.counts(lines, ~alive & ~blank) > 0
+    touched[lines.owners[list(changed)]] = True
+    touched &= ours
+    if not touched.any():
+        return None
+    emptied = [index for index, text in changed.items() if not text]
+    alive = alive & ~np.isin(np.arange(len(alive)), emptied)
+    kept = np.flatnonzero(alive & touched[lines.owners])
+    places = dict(zip(kept.tolist(), range(len(kept)), strict=True))
+    pieces = strings_of(texts, lines.select(kept))
+    for index in changed.keys() & places.keys():
+        pieces[places[index]] = changed[index]
+
+    numbers = np.arange(len(blank))
+    blank_in_a_row = numbers - np.maximum.accumulate(np.where(blank, -1, numbers))
+    gaps = np.maximum.reduceat(blank_in_a_row, kept).tolist() if len(kept) else []
     bounds = np.searchsorted(lines.owners[kept], np.arange(len(texts) + 1)).tolist()
-    left = ["\n".join(pieces[start:end]) for start, end in pairwise(bounds)]
-    return None if left == texts.strings else Texts(left)
+    left = list(texts.strings)
+    for owner in np.flatnonzero(touched).tolist():
+        start, end = bounds[owner], bounds[owner + 1]
+        ends = ["\n" * (gap + 1) for gap in gaps[start : end - 1]] + [""]
+        left[owner] = "".join(map(str.__add__, pieces[start:end], ends))
+    return Texts(left) if left != texts.strings else None

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import CHANGED, KEPT, REMOVED, ledger_table
-from bessemer.clean.rules import Rule
+from bessemer.clean.language import SAMPLE_CHARACTERS, identify, sample
+from bessemer.clean.rules import Findings, Rule
 from bessemer.clean.settings import CleanSettings
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts, batches
@@ -29,16 +30,21 @@ def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Ta
 
     Text, content hash and language may differ from the input's; everything else stays.
     """
+    rules = settings.chosen_rules
     lengths = pc.utf8_length(documents["text"]).to_numpy()
-    verdicts = _Verdicts(len(documents), signal_names(settings.rules), documents["language"].to_pylist())
+    verdicts = _Verdicts(len(documents), signal_names(rules), documents["language"].to_pylist())
     too_long = np.flatnonzero(lengths > settings.max_characters)
-    verdicts.remove(too_long, TOO_LONG, lengths[too_long], settings.max_characters)
+    verdicts.remove(too_long, TOO_LONG, lengths[too_long], np.full(len(too_long), settings.max_characters))
 
     rows = np.flatnonzero(lengths <= settings.max_characters)
     before = documents["text"].take(pa.array(rows)).to_pylist()
+    names = sorted({name for rule in rules for name in rule.reads_fields})
+    fields = {name: documents[name].to_pylist() for name in names}
     after: list[str] = []
     for part in batches(before):
-        after += _apply(settings.rules, before[part], rows[part], verdicts)
+        own = {name: [column[row] for row in rows[part].tolist()] for name, column in fields.items()}
+        languages = [verdicts.language[row] for row in rows[part].tolist()]
+        after += _apply(rules, Texts(before[part], languages, own), rows[part], verdicts)
     changed = np.array([new is not old and new != old for new, old in zip(after, before, strict=True)], bool)
 
     ledger = verdicts.table(documents["id"], documents["url"], rows[changed])
@@ -59,30 +65,69 @@ def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Ta
 
 @cache
 def signal_names(rules: tuple[Rule, ...]) -> list[str]:
-    """What the ledger records of every document, in order."""
+    """The signals that the ledger records of every document, in order."""
     return [f"{rule.label}/{name}" for rule in rules for name in rule.apply(Texts([])).signals]
 
 
-def _apply(rules: Sequence[Rule], strings: Sequence[str], rows: Array, verdicts: _Verdicts) -> list[str]:
+def _apply(rules: Sequence[Rule], texts: Texts, rows: Array, verdicts: _Verdicts) -> list[str]:
     """The texts of one batch after all rules; those of removed documents are worked on too, as if they had stayed."""
-    texts = Texts(strings)
+    identified = False
     for rule in rules:
-        findings = rule.apply(texts)
+        if rule.reads_language and not identified:
+            texts, identified = _with_languages(texts), True
+        removed = np.array([verdicts.rule[row] is not None for row in rows.tolist()], bool)
+        findings = _apply_to_rest(rule, texts, removed) if rule.skips_removed else rule.apply(texts)
         for name, values in findings.signals.items():
             verdicts.signals[f"{rule.label}/{name}"][rows] = values
-        for limit in rule.broken(findings.signals):
+        for limit in rule.broken(findings.signals, texts.languages):
             broken, values = np.flatnonzero(limit.texts), findings.signals[limit.signal]
             evidence = [findings.evidence.get(index) for index in broken.tolist()]
-            verdicts.remove(rows[broken], f"{rule.label}/{limit.signal}", values[broken], limit.threshold, evidence)
-        for index, language in findings.languages.items():
-            verdicts.language[rows[index]] = language
+            name = f"{rule.label}/{limit.signal}"
+            verdicts.remove(rows[broken], name, values[broken], limit.thresholds[broken], evidence)
+        if findings.languages:
+            languages = [findings.languages.get(index) for index in range(len(texts))]
+            texts, identified = Texts(texts.strings, languages, texts.fields), True
+            for index, language in findings.languages.items():
+                verdicts.language[rows[index]] = language
         if findings.texts is not None:
             for index, (old, new) in enumerate(zip(texts.strings, findings.texts.strings, strict=True)):
                 if old != new:
                     note = findings.evidence.get(index)
                     verdicts.changes[rows[index]].append((rule.label, f"{rule.label}: {note}" if note else rule.label))
+            findings.texts.languages, findings.texts.fields = texts.languages, texts.fields
             texts = findings.texts
     return list(texts.strings)
+
+
+def _apply_to_rest(rule: Rule, texts: Texts, removed: Array) -> Findings:
+    """What a rule finds in the texts that no rule above it removed; its signals are NaN for the others."""
+    rest = np.flatnonzero(~removed).tolist()
+    fields = {name: [column[index] for index in rest] for name, column in texts.fields.items()}
+    own = Texts([texts.strings[index] for index in rest], [texts.languages[index] for index in rest], fields)
+    findings = rule.apply(own)
+    signals = {name: np.full(len(texts), np.nan) for name in findings.signals}
+    for name, values in findings.signals.items():
+        signals[name][rest] = values
+    if findings.texts is None:
+        return Findings(signals)
+    strings = list(texts.strings)
+    for index, text in zip(rest, findings.texts.strings, strict=True):
+        strings[index] = text
+    return Findings(signals, Texts(strings))
+
+
+def _with_languages(texts: Texts) -> Texts:
+    """The same texts with the most probable language of those that have none yet.
+
+    A rule that depends on the language works without a rule `language` above it, and then pays for the identification.
+    """
+    if None not in texts.languages:
+        return texts
+    languages = [
+        known or identify(sample(text, SAMPLE_CHARACTERS))[0]
+        for text, known in zip(texts.strings, texts.languages, strict=True)
+    ]
+    return Texts(texts.strings, languages, texts.fields)
 
 
 class _Verdicts:
@@ -97,11 +142,11 @@ class _Verdicts:
         self.signals = {name: np.full(num_documents, np.nan) for name in signals}
 
     def remove(
-        self, rows: Array, rule: str, values: Array, threshold: float, evidence: Sequence[str | None] | None = None
+        self, rows: Array, rule: str, values: Array, thresholds: Array, evidence: Sequence[str | None] | None = None
     ) -> None:
         for index, row in enumerate(rows.tolist()):
             if self.rule[row] is None:
-                self.rule[row], self.value[row], self.threshold[row] = rule, values[index], threshold
+                self.rule[row], self.value[row], self.threshold[row] = rule, values[index], thresholds[index]
                 self.evidence[row] = evidence[index] if evidence else None
 
     def table(self, ids: pa.ChunkedArray, urls: pa.ChunkedArray, changed: Array) -> pa.Table:

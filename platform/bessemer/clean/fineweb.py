@@ -1,16 +1,18 @@
 """`fineweb_quality@datatrove`: lists, menus and boilerplate.
 
 The rules of FineWeb (Penedo et al., 2024) as datatrove's `fineweb_quality_filter.py` counts them, on the lines that
-are not blank.
+are not blank. In other languages than English the limits are FineWeb-2's (Penedo et al., 2025). It measured two of them
+for each language, raised the one on repeated lines, and gave up the one on short lines.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from bessemer.clean.characters import SPACE, TERMINAL
 from bessemer.clean.repetition import duplicates
-from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.rules import AUTO, UNLIMITED, Automatic, Findings, Limit, Rule
 from bessemer.clean.spans import any_in
 from bessemer.clean.texts import Texts, ratio
 
@@ -18,19 +20,27 @@ from bessemer.clean.texts import Texts, ratio
 class FineWebQuality(Rule):
     """Removes texts of short, unfinished or repeated lines (`fineweb_quality@datatrove`)."""
 
+    automatic: ClassVar[Mapping[str, Automatic]] = {
+        "min_terminal_line_ratio": Automatic(0.12, "terminal_line"),
+        "max_short_line_ratio": Automatic(0.67, UNLIMITED),
+        "max_duplicate_line_character_ratio": Automatic(0.01, 0.1),
+        "max_newlines_per_word": Automatic(0.3, "newlines_per_word"),
+    }
+    reads_language: ClassVar[bool] = True
+
     rule: Literal["fineweb_quality"] = "fineweb_quality"
     min_lines: int | None = 1
     """Fewest lines that are not blank; 1 removes empty texts."""
-    min_terminal_line_ratio: float | None = 0.12
-    """Smallest share of lines that end with a punctuation mark that ends sentences."""
-    max_short_line_ratio: float | None = 0.67
-    """Largest share of lines of at most `short_line_characters`."""
+    min_terminal_line_ratio: Limit = AUTO
+    """Smallest share of lines that end with a punctuation mark that ends sentences; 0.12 in English."""
+    max_short_line_ratio: Limit = AUTO
+    """Largest share of lines of at most `short_line_characters`; 0.67 in English, none in other languages."""
     short_line_characters: int = 30
     """Up to this length a line is short."""
-    max_duplicate_line_character_ratio: float | None = 0.01
-    """Largest share of characters in lines that are copies of an earlier one; FineWeb-2 takes 0.1."""
-    max_newlines_per_word: float | None = 0.3
-    """Most line feeds a word."""
+    max_duplicate_line_character_ratio: Limit = AUTO
+    """Largest share of characters in lines that are copies of an earlier one; 0.01 in English, 0.1 in others."""
+    max_newlines_per_word: Limit = AUTO
+    """Most line feeds per word; 0.3 in English."""
 
     def apply(self, texts: Texts) -> Findings:
         lines = texts.lines.select(texts.lines.lengths > 0)

@@ -1,31 +1,76 @@
-"""`function`: a rule of your own, as a plain Python function in a file.
+"""`function`: a custom rule, as a Python function in a file of yours.
 
-    # rules.py
-    def share_of_digits(text: str) -> float:
+    # rules.py, next to the recipe
+    def share_of_digits(text):
         return sum(map(str.isdigit, text)) / max(len(text), 1)
 
-    # recipe.yaml
-    rules: [normalise, {function: {file: rules.py, name: share_of_digits, max: 0.2}}]
+    def not_archived(url, metadata):
+        return "/archive/" not in url and metadata.get("type") != "index"
 
-It must depend on the text alone. The file's content is part of the stage's fingerprint, its place is not.
+    def without_footer(text, language):
+        return text.split("Impressum")[0] if language == "de" else text
+
+    # recipe.yaml
+    clean:
+      rules:
+        - normalise
+        - language
+        - function: {file: rules.py, name: share_of_digits, max: 0.2}
+        - function: {file: rules.py, name: not_archived}
+        - function: {file: rules.py, name: without_footer}
+
+The names of the parameters say what the function gets: `text`, `url`, `source`, `license`, `language` (as the rule
+`language` found it) and `metadata` (a dictionary). The return value says what happens to the document:
+
+| returns | effect |
+|---|---|
+| `True`, `False` | the document stays, or goes |
+| a number | the document goes if it is below `min` or above `max`; one of them must be set |
+| a text | the document's new text; an empty one removes the document |
+
+The function is called for the documents that the rules above it kept. Any other value is an error that ends the run. If
+the function raises, the first document ends the run too; a later one gets the verdict `crashed` with the error as
+evidence.
+
+The function must depend on its arguments alone. Of the file, the content is part of the stage's fingerprint, the place
+is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+import ast
+import inspect
+import json
+import math
+import numbers
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from bessemer.clean.rules import Broken, Findings, Rule
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
-from bessemer.recipe.functions import load_function
+from bessemer.errors import InputError
+from bessemer.recipe.functions import SCOPES, function_file, load_function
+from bessemer.recipe.problems import nearest
 from bessemer.recipe.settings import RecipeFile, execution
+
+PARAMETERS = ("text", "url", "source", "license", "language", "metadata")
+"""What a function may ask for."""
+RETURNS = "return `True` or `False`, a number with `min` or `max` set, or the new text"
+
+
+class FunctionFailed(Exception):
+    """A custom function raised; the message says what and where."""
 
 
 class Function(Rule):
-    """Measures texts by a function of your own: `(text) -> number`, or `(text) -> bool`, where false removes."""
+    """Measures, rewrites or removes documents by a Python function of yours."""
+
+    skips_removed: ClassVar[bool] = True
 
     rule: Literal["function"] = "function"
     file: RecipeFile = execution(...)
@@ -33,23 +78,172 @@ class Function(Rule):
     name: str
     """The function's name in the file."""
     min: float | None = None
-    """Smallest value of a text that stays."""
+    """Smallest number that keeps a document."""
     max: float | None = None
-    """Largest value of a text that stays; without `min` and `max`, 0 and false remove."""
+    """Largest number that keeps a document."""
 
     @property
     def label(self) -> str:
         return "function"
 
-    def apply(self, texts: Texts) -> Findings:
-        function = load_function(self.file, self.name)
-        values = np.fromiter((float(function(text)) for text in texts.strings), np.float64, len(texts))
-        return Findings({self.name: values})
+    @property
+    def reads_fields(self) -> Collection[str]:
+        return set(PARAMETERS) - {"text", "language"}
 
-    def broken(self, signals: Mapping[str, Array]) -> list[Broken]:
+    def apply(self, texts: Texts) -> Findings:
+        if not len(texts):
+            return Findings({self.name: np.zeros(0)})
+        function = self._loaded()
+        wanted = _parameters(function, self.name)
+        values, strings = np.ones(len(texts)), list(texts.strings)
+        for index in range(len(texts)):
+            arguments = {name: _argument(texts, name, index) for name in wanted}
+            returned = self._call(function, arguments)
+            if isinstance(returned, str):
+                strings[index] = returned
+            values[index] = self._value(returned, texts, index)
+        return Findings({self.name: values}, None if strings == texts.strings else Texts(strings))
+
+    def broken(self, signals: Mapping[str, Array], languages: Sequence[str | None]) -> list[Broken]:
         values = signals[self.name]
         if self.min is None and self.max is None:
-            return [Broken(self.name, 1, values == 0)]
-        lowest = [] if self.min is None else [Broken(self.name, self.min, values < self.min)]
-        highest = [] if self.max is None else [Broken(self.name, self.max, values > self.max)]
-        return lowest + highest
+            return [Broken(self.name, np.ones(len(values)), values < 1)]
+        found = []
+        if self.min is not None:
+            found.append(Broken(self.name, np.full(len(values), self.min), values < self.min))
+        if self.max is not None:
+            found.append(Broken(self.name, np.full(len(values), self.max), values > self.max))
+        return found
+
+    def checked_file(self) -> str:
+        """The SHA-256 of the file. Runs nothing, so that a plan may ask.
+
+        Raises InputError if there is no such function, if it has a parameter that is not a field of a document, or if
+        it never returns a value.
+        """
+        digest = function_file(self.file, self.name)
+        definitions = [node for node in ast.walk(ast.parse(Path(self.file).read_bytes())) if _defines(node, self.name)]
+        if len(definitions) == 1:
+            _check_definition(definitions[0], self.name)
+        return digest
+
+    def _loaded(self) -> Callable[..., Any]:
+        try:
+            return load_function(self.file, self.name)
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:  # the file is the user's and may raise anything
+            raise InputError(
+                f"`{self.file}` cannot be run: {_described(error, self.file)}", hint="try it with `python FILE`"
+            ) from error
+
+    def _call(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        try:
+            return function(**arguments)
+        except (Exception, SystemExit) as error:  # the function may raise anything
+            raise FunctionFailed(f"`{self.name}` raised {_described(error, self.file)}") from error
+
+    def _value(self, returned: Any, texts: Texts, index: int) -> float:
+        """The signal: the number, or 1 if the document stays. Raises InputError for any other value."""
+        problem = _problem(returned, limited=self.min is not None or self.max is not None)
+        if problem:
+            url = texts.fields.get("url", ())
+            place = f" for `{url[index]}`" if url else ""
+            raise InputError(f"the function `{self.name}` of `{self.file}` returned {problem}{place}", hint=RETURNS)
+        return float(bool(returned.strip())) if isinstance(returned, str) else float(returned)
+
+
+def _problem(returned: Any, *, limited: bool) -> str:
+    """What is wrong with a return value, for a function whose rule has limits or none; empty if nothing is."""
+    flag, text = isinstance(returned, bool | np.bool_), isinstance(returned, str)
+    if not (flag or text or isinstance(returned, numbers.Real)):
+        return f"{_short(returned)}, a `{type(returned).__name__}`"
+    if flag or text:
+        if limited:
+            return f"{_short(returned)}, but `min` and `max` need a number"
+        whole = not text or returned.isascii() or returned.encode("utf-8", "ignore").decode() == returned
+        return "" if whole else "a text with half a surrogate pair"
+    if not limited:
+        return f"the number {returned}, but neither `min` nor `max` is set"
+    return "" if math.isfinite(returned) else f"{returned}, which cannot be compared"
+
+
+def _argument(texts: Texts, name: str, index: int) -> Any:
+    if name == "text":
+        return texts.strings[index]
+    if name == "language":
+        return texts.languages[index]
+    value = texts.fields[name][index]
+    return json.loads(value) if name == "metadata" else value
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[str]:
+    """The fields that a function asks for. Raises InputError if it asks for another."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise InputError(f"`{name}` does not tell its parameters", hint="write it as a Python `def`") from None
+    if any(one.kind is one.VAR_KEYWORD for one in found):
+        return list(PARAMETERS)
+    for one in found:
+        if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL):
+            raise InputError(f"`{name}` takes `{one.name}` by position", hint="a rule's parameters are given by name")
+    needed = [one.name for one in found if one.default is one.empty]
+    _check_parameters([*needed], name)
+    return [one.name for one in found if one.name in PARAMETERS]
+
+
+def _check_parameters(found: Sequence[str], name: str) -> None:
+    for parameter in found:
+        if parameter not in PARAMETERS:
+            raise InputError(
+                f"`{name}` has the parameter `{parameter}`, which is not a field of a document",
+                hint=f"{nearest(parameter, PARAMETERS)}; a rule may ask for {', '.join(f'`{p}`' for p in PARAMETERS)}",
+            )
+
+
+def _defines(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+
+
+def _check_definition(definition: Any, name: str) -> None:
+    """Raises InputError for a function that no document can be given to, or that never returns a value."""
+    if isinstance(definition, ast.AsyncFunctionDef):
+        raise InputError(f"`{name}` is an `async def`", hint="a rule is a plain `def`")
+    if definition.decorator_list:
+        return  # a decorator may change the parameters and the return value
+    arguments = definition.args
+    optional = len(arguments.defaults)
+    needed = arguments.args[: len(arguments.args) - optional]
+    needed += [one for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    _check_parameters([one.arg for one in needed], name)
+    if not any(isinstance(node, ast.Return) and not _is_none(node.value) for node in _own_nodes(definition)):
+        raise InputError(f"`{name}` in line {definition.lineno} never returns a value", hint=RETURNS)
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
+def _own_nodes(definition: Any) -> list[ast.AST]:
+    """The nodes of a function's body without those of the functions and classes inside it."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = list(definition.body)
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, SCOPES):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def _described(error: BaseException, file: str) -> str:
+    """The error and the last line of the user's file that it passed."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    place = f" in line {lines[-1]} of `{file}`" if lines else ""
+    return f"{type(error).__name__}{place}: {error}" if str(error) else f"{type(error).__name__}{place}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

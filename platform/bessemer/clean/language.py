@@ -11,7 +11,7 @@ sentences in 75 languages both are right in 89.3 %.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -25,8 +25,9 @@ from bessemer.clean.texts import Texts
 from bessemer.recipe.problems import nearest
 
 _PLAIN_WORD = re.compile(r"(?<![\w./:$%@`\\])[A-Za-z'\x80-\U0010ffff]+(?![\w/:(=\\`]|\.\w)")
-"""A run of letters that is no part of an identifier, a path, an address or a call."""
+"""A run of letters outside identifiers, paths, addresses and calls."""
 _WINDOWS = 3
+SAMPLE_CHARACTERS = 600
 
 _CODES = """
 af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy da de
@@ -37,7 +38,7 @@ sco sd sh si sk sl so sq sr su sv sw ta te tg th tk tl tr tt tyv ug uk ur uz vec
 yi yo yue zh"""
 
 LANGUAGES = frozenset(_CODES.split())
-"""The codes that the identifier knows: ISO 639-1 where there is one, else ISO 639-3 or Wikipedia's."""
+"""The codes that the identifier knows: ISO 639-1, else ISO 639-3 or Wikipedia's."""
 
 
 class Language(Rule):
@@ -48,16 +49,13 @@ class Language(Rule):
     """Languages to keep, as ISO 639-1 codes; `null` keeps all and only fills the column `language`."""
     min_language_probability: float | None = Field(0.65, ge=0, le=1)
     """Smallest probability of the most probable language (FineWeb's 0.65)."""
-    sample_characters: int = Field(600, ge=30)
+    sample_characters: int = Field(SAMPLE_CHARACTERS, ge=30)
     """How much of a text is looked at: a third each at its beginning, middle and end."""
 
     @field_validator("languages")
     @classmethod
     def _known(cls, languages: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for language in languages or ():
-            if language not in LANGUAGES:
-                near = nearest(language, LANGUAGES) if len(language) < 4 else "write for example `en`"
-                raise ValueError(f"should be codes of languages that can be identified ({near})")
+        check_languages(languages or ())
         return languages
 
     def apply(self, texts: Texts) -> Findings:
@@ -72,9 +70,17 @@ class Language(Rule):
             languages={index: language for index, (language, _) in enumerate(found) if language},
         )
 
-    def broken(self, signals: Mapping[str, Array]) -> list[Broken]:
-        unwanted = Broken("wanted_language", 1, signals["wanted_language"] < 1)
-        return [unwanted, *super().broken(signals)]
+    def broken(self, signals: Mapping[str, Array], languages: Sequence[str | None]) -> list[Broken]:
+        wanted = signals["wanted_language"]
+        return [Broken("wanted_language", np.ones(len(wanted)), wanted < 1), *super().broken(signals, languages)]
+
+
+def check_languages(languages: Iterable[str]) -> None:
+    """Raises ValueError for a code that the identifier never gives."""
+    for language in languages:
+        if language not in LANGUAGES:
+            near = nearest(language, LANGUAGES) if len(language) < 4 else "write for example `en`"
+            raise ValueError(f"should be codes of languages that can be identified ({near})")
 
 
 def sample(text: str, characters: int) -> str:

@@ -1,4 +1,4 @@
-"""What can be asked of lines: how they end, which phrases they hold, how many sentences they have."""
+"""Properties of lines: their ends, the phrases in them, the number of their sentences."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bessemer.clean.characters import PUNCTUATION, SENTENCE_END
+from bessemer.clean.characters import PUNCTUATION, SENTENCE_END, TERMINAL
+from bessemer.clean.languages import ENGLISH, base
 from bessemer.clean.spans import Array, Spans, any_in
 from bessemer.clean.texts import Texts
+
+_CLOSING = "”’»“」』"
+"""Closing quotation marks (`“` closes in German)."""
 
 
 def stripped(texts: Texts, lines: Spans, first: Array, after: Array) -> Spans:
@@ -26,10 +30,17 @@ def strings_of(texts: Texts, spans: Spans) -> list[str]:
 
 
 def ends_a_sentence(texts: Texts, lines: Spans) -> Array:
-    """Which lines end with `.`, `?`, `!` or a straight quote, but not with three full stops."""
+    """Which lines end with `.`, `?`, `!` or a straight quote, but not with three full stops.
+
+    In other languages than English, every mark that ends a sentence and every closing quotation mark counts.
+    """
     codes, last = texts.codes, lines.ends - 1
     dots = np.all([codes[np.maximum(last - back, 0)] == ord(".") for back in range(3)], axis=0)
     found: Array = np.any([codes[last] == ord(mark) for mark in ".?!\"'"], axis=0)
+    foreign = np.array([language is not None and base(language) != ENGLISH for language in texts.languages], bool)
+    if foreign.any():
+        closing = (texts.flags[last] & TERMINAL != 0) | np.any([codes[last] == ord(mark) for mark in _CLOSING], axis=0)
+        found |= closing & foreign[lines.owners]
     found &= (lines.lengths > 0) & ~(dots & (lines.lengths > 2))
     return found
 
@@ -61,7 +72,7 @@ class PhraseSearch:
 
 def count_words_and_sentences(texts: Texts, lines: Spans) -> tuple[Array, Array]:
     """For each line its words, and its sentences as spaCy's sentencizer counts them: a new one begins at the first
-    word after `.`, `?` or `!` that is no punctuation."""
+    word after `.`, `?` or `!` that is not punctuation."""
     words = texts.words
     first, after = np.searchsorted(words.starts, lines.starts), np.searchsorted(words.starts, lines.ends)
     flags = texts.flags[words.starts]

@@ -1,48 +1,74 @@
 """`gopher_quality@datatrove`: texts that do not look like prose.
 
 The rules are those of Gopher (Rae et al., 2021, section A.1.1) as datatrove's `gopher_quality_filter.py` counts them:
-words are spaCy's (see `words`), punctuation is a word where words are a denominator, but not where they are counted or
-their length is averaged; stop words are counted once each, as written.
+words are spaCy's (see `words`), punctuation is a word in a denominator, but not in the number of words or in their mean
+length; stop words are counted once each, as written. In other languages than English the words, the
+stop words and the limits are that language's, as FineWeb-2 measured them (see `languages`).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import field_validator
 
 from bessemer.clean.characters import LETTER, SYMBOL
-from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.language import check_languages
+from bessemer.clean.languages import ENGLISH, base, facts, spoken
+from bessemer.clean.rules import AUTO, Automatic, Findings, Limit, Rule
 from bessemer.clean.spans import Array, Spans, any_in, hash_of
 from bessemer.clean.texts import Texts, ratio
+
+ENGLISH_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+"""Gopher's list."""
 
 
 class GopherQuality(Rule):
     """Removes texts with too few words, odd words, or too many symbols (`gopher_quality@datatrove`)."""
+
+    automatic: ClassVar[Mapping[str, Automatic]] = {
+        "min_mean_word_length": Automatic(3, "min_word_length"),
+        "max_mean_word_length": Automatic(10, "max_word_length"),
+        "min_alphabetic_word_ratio": Automatic(0.8, "alphabetic_words"),
+    }
+    reads_language: ClassVar[bool] = True
 
     rule: Literal["gopher_quality"] = "gopher_quality"
     min_words: int | None = 50
     """Fewest words that are not punctuation alone."""
     max_words: int | None = 100_000
     """Most words that are not punctuation alone."""
-    min_mean_word_length: float | None = 3
-    """Smallest mean length of those words, in characters."""
-    max_mean_word_length: float | None = 10
-    """Largest mean length of those words, in characters."""
+    min_mean_word_length: Limit = AUTO
+    """Smallest mean length of those words, in characters; 3 in English."""
+    max_mean_word_length: Limit = AUTO
+    """Largest mean length of those words, in characters; 10 in English."""
     max_hashes_per_word: float | None = 0.1
-    """Most `#` a word."""
+    """Most `#` per word."""
     max_ellipses_per_word: float | None = 0.1
-    """Most `...` and `…` a word."""
+    """Most `...` and `…` per word."""
     max_bullet_line_ratio: float | None = 0.9
     """Largest share of lines that begin with `•` or `-`."""
     max_ellipsis_line_ratio: float | None = 0.3
     """Largest share of lines that end with `...` or `…`."""
-    min_alphabetic_word_ratio: float | None = 0.8
-    """Smallest share of words, punctuation among them, that have a letter."""
+    min_alphabetic_word_ratio: Limit = AUTO
+    """Smallest share of words, punctuation among them, that have a letter; 0.8 in English."""
     min_stop_words: int | None = 2
-    """Fewest different words of `stop_words`."""
-    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
-    """The words that any prose has; case matters."""
+    """Fewest different stop words of the text's language; a language without a list has no limit."""
+    stop_words: Literal["auto"] | tuple[str, ...] | Mapping[str, tuple[str, ...]] = AUTO
+    """Words that any prose has; case matters. `auto` has lists for English and the languages of FineWeb-2; a mapping
+    such as `{gu: [છે, અને]}` gives or replaces the lists of some languages, and a list holds for all of them."""
+
+    @field_validator("stop_words")
+    @classmethod
+    def _lists(cls, words: str | tuple[str, ...] | Mapping[str, tuple[str, ...]]) -> object:
+        if isinstance(words, Mapping):
+            check_languages(words)
+        if not all(words.values() if isinstance(words, Mapping) else [words]):
+            raise ValueError("should have at least one word per list; `min_stop_words: null` turns the limit off")
+        return words
 
     def apply(self, texts: Texts) -> Findings:
         words = texts.words
@@ -69,12 +95,56 @@ class GopherQuality(Rule):
             }
         )
 
+    def abstentions(self, languages: Collection[str]) -> list[str]:
+        without = [language for language in languages if not self.list_of(language)]
+        found = super().abstentions(languages)
+        if without and self.min_stop_words is not None:
+            found.append(
+                f"`{self.label}` has no stop words for {spoken(without)}: there it leaves out `min_stop_words`; "
+                f"`stop_words: {{{min(without)}: [...]}}` gives a list"
+            )
+        return found
+
+    def list_of(self, language: str | None) -> tuple[str, ...]:
+        """The stop words of a language; empty for a language without one."""
+        if isinstance(self.stop_words, tuple):
+            return self.stop_words
+        code = ENGLISH if language is None else base(language)
+        if isinstance(self.stop_words, Mapping) and code in self.stop_words:
+            return self.stop_words[code]
+        known = facts(code)
+        return ENGLISH_STOP_WORDS if code == ENGLISH else known.stop_words if known else ()
+
     def _stop_words(self, texts: Texts) -> Array:
-        found = np.zeros((len(set(self.stop_words)), len(texts)), bool)
-        for row, word in zip(found, set(self.stop_words), strict=True):
-            row[texts.words.owners[texts.word_hashes == np.uint64(hash_of(word))]] = True
-        number: Array = found.sum(axis=0, dtype=np.float64)
-        return number
+        """Number of different stop words of each text; NaN for a text whose language has no list."""
+        found = np.full(len(texts), np.nan)
+        for language in dict.fromkeys(texts.languages):
+            own = np.array([other == language for other in texts.languages], bool)
+            words = self.list_of(language)
+            if words:
+                found[own] = _count_different(texts, own, words)[own]
+        return found
+
+
+def _count_different(texts: Texts, own: Array, words: tuple[str, ...]) -> Array:
+    """How many of `words` each text has, for the texts in the mask `own`."""
+    hashes, owners = texts.word_hashes, texts.words.owners
+    if not own.all():
+        chosen = own[owners]
+        hashes, owners = hashes[chosen], owners[chosen]
+    keys, names = _sorted_hashes(words)
+    places = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
+    hits = keys[places] == hashes
+    pairs = np.unique(owners[hits] * len(words) + names[places[hits]])
+    return np.bincount(pairs // len(words), minlength=len(texts))
+
+
+@cache
+def _sorted_hashes(words: tuple[str, ...]) -> tuple[Array, Array]:
+    """The hashes of words in order, and for each the number of its word, which counts with either apostrophe."""
+    named = {hash_of(form): name for name, word in enumerate(words) for form in (word, word.replace("'", "’"))}
+    keys = sorted(named)
+    return np.array(keys, np.uint64), np.array([named[key] for key in keys])
 
 
 def _bullets(texts: Texts, lines: Spans) -> tuple[Array, Array]:

@@ -9,17 +9,19 @@ Method: a line, paragraph or word is its hash. An n-gram that occurs twice consi
 twice, so only those are looked at again: after the 2-grams little is left, and one sort of the words is most of the
 cost. One difference: datatrove compares 5- to 10-grams with the blanks taken out (`ab c` equals `a bc`); here words
 are compared with words.
+
+The limits that are `auto` hold for English as they are, and for other languages as FineWeb-2 measured them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from bessemer.clean.rules import Findings, Rule
+from bessemer.clean.rules import AUTO, Automatic, Findings, Limit, Rule
 from bessemer.clean.spans import Array, Spans, mix
 from bessemer.clean.texts import Texts, ratio
 
@@ -29,6 +31,15 @@ _N_GRAMS = [f"top_{n}_gram" for n in (2, 3, 4)] + [f"duplicate_{n}_gram" for n i
 class GopherRepetition(Rule):
     """Removes texts that repeat lines, paragraphs or phrases (`gopher_repetition@datatrove`)."""
 
+    automatic: ClassVar[Mapping[str, Automatic]] = {
+        "max_duplicate_line_ratio": Automatic(0.30, "duplicate_line"),
+        **{
+            f"max_{name}_character_ratio": Automatic(english, name)
+            for name, english in zip(_N_GRAMS, (0.20, 0.18, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.10), strict=True)
+        },
+    }
+    reads_language: ClassVar[bool] = True
+
     rule: Literal["gopher_repetition"] = "gopher_repetition"
     min_characters: int | None = 1
     """Fewest characters of a text; 1 removes empty texts."""
@@ -36,28 +47,28 @@ class GopherRepetition(Rule):
     """Largest share of paragraphs that are copies of an earlier one."""
     max_duplicate_paragraph_character_ratio: float | None = 0.20
     """Largest share of characters in such paragraphs."""
-    max_duplicate_line_ratio: float | None = 0.30
-    """Largest share of lines that are copies of an earlier one."""
+    max_duplicate_line_ratio: Limit = AUTO
+    """Largest share of lines that are copies of an earlier one; 0.30 in English."""
     max_duplicate_line_character_ratio: float | None = 0.20
     """Largest share of characters in such lines."""
-    max_top_2_gram_character_ratio: float | None = 0.20
-    """Largest share of characters in the most frequent pair of words."""
-    max_top_3_gram_character_ratio: float | None = 0.18
-    """Largest share of characters in the most frequent run of 3 words."""
-    max_top_4_gram_character_ratio: float | None = 0.16
-    """Largest share of characters in the most frequent run of 4 words."""
-    max_duplicate_5_gram_character_ratio: float | None = 0.15
-    """Largest share of characters in copies of earlier runs of 5 words."""
-    max_duplicate_6_gram_character_ratio: float | None = 0.14
-    """Largest share of characters in copies of earlier runs of 6 words."""
-    max_duplicate_7_gram_character_ratio: float | None = 0.13
-    """Largest share of characters in copies of earlier runs of 7 words."""
-    max_duplicate_8_gram_character_ratio: float | None = 0.12
-    """Largest share of characters in copies of earlier runs of 8 words."""
-    max_duplicate_9_gram_character_ratio: float | None = 0.11
-    """Largest share of characters in copies of earlier runs of 9 words."""
-    max_duplicate_10_gram_character_ratio: float | None = 0.10
-    """Largest share of characters in copies of earlier runs of 10 words."""
+    max_top_2_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in the most frequent pair of words; 0.20 in English."""
+    max_top_3_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in the most frequent run of 3 words; 0.18 in English."""
+    max_top_4_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in the most frequent run of 4 words; 0.16 in English."""
+    max_duplicate_5_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 5 words; 0.15 in English."""
+    max_duplicate_6_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 6 words; 0.14 in English."""
+    max_duplicate_7_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 7 words; 0.13 in English."""
+    max_duplicate_8_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 8 words; 0.12 in English."""
+    max_duplicate_9_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 9 words; 0.11 in English."""
+    max_duplicate_10_gram_character_ratio: Limit = AUTO
+    """Largest share of characters in copies of earlier runs of 10 words; 0.10 in English."""
 
     def apply(self, texts: Texts) -> Findings:
         characters = texts.lengths.astype(np.float64)
@@ -96,7 +107,7 @@ def _salted(hashes: Array, owners: Array) -> Array:
 
 
 def _paragraphs(texts: Texts) -> Spans:
-    """What stands between two line feeds or more, in the text without the white space around it."""
+    """The pieces between runs of two or more line feeds, in the text without the white space around it."""
     head, tail = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
     num_chunks = texts.counts(texts.chunks).astype(np.int64)
     some = np.flatnonzero(num_chunks)
@@ -159,7 +170,7 @@ def _repeated_n_grams(texts: Texts) -> Iterator[tuple[int, _Repeated]]:
 
 
 def _run_lengths(values: Array) -> Array:
-    """How many equal values stand side by side, for each run of them."""
+    """The lengths of the runs of equal values."""
     edges = np.flatnonzero(values[1:] != values[:-1]) + 1
     return np.diff(np.concatenate([[0], edges, [len(values)]])) if len(values) else edges
 

@@ -1,27 +1,50 @@
-"""What a rule is.
+"""The base of all rules.
 
-A rule measures, and may change, the texts of a batch. Each measurement is a signal with a name; a field `min_<signal>`
-or `max_<signal>` of the rule's settings is its limit, and `null` turns the limit off. So every threshold is a setting,
-every signal is in the ledger as `<rule>/<signal>`, and other thresholds can be tried on the ledger alone. The first
-limit that a document breaks, in the order of the signals, decides.
+A rule measures the texts of a batch, and may change them. Each measurement is a signal with a name. A field
+`min_<signal>` or `max_<signal>` of the rule's settings is its limit, and `null` turns the limit off. So every threshold
+is a setting, every signal is in the ledger as `<rule>/<signal>`, and other thresholds can be tried on the ledger alone.
+The first limit that a document breaks, in the order of the signals, decides.
+
+A limit that depends on the language is `auto` by default: English texts have FineWeb's value, texts in the languages of
+`fineweb2.tsv` have FineWeb-2's, and texts in any other language have no limit. A number holds for all languages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+
+from bessemer.clean.languages import ENGLISH, base, facts, is_listed, spoken
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
 from bessemer.recipe.settings import Settings
 
+AUTO: Literal["auto"] = "auto"
+Limit = float | Literal["auto"] | None
+"""A limit: a number for all languages, `auto` for each language's own, or `null` for none."""
+
+UNLIMITED = float("nan")
+"""A threshold that no value breaks: comparisons with it are false."""
+
+
+class Automatic(NamedTuple):
+    """The values that `auto` becomes."""
+
+    english: float
+    elsewhere: str | float
+    """The column of `fineweb2.tsv`, or one number for all its languages."""
+
 
 @dataclass(frozen=True)
 class Findings:
-    """What one rule found in a batch; `evidence` and `languages` are by the index of the text."""
+    """The outcome of one rule for a batch; `evidence` and `languages` are by the index of the text."""
 
     signals: Mapping[str, Array] = field(default_factory=dict)
+    """One float64 per text; NaN if the rule abstained."""
     texts: Texts | None = None
     """The texts as the rule leaves them; None if it changes none."""
     evidence: Mapping[int, str] = field(default_factory=dict)
@@ -32,31 +55,73 @@ class Broken(NamedTuple):
     """One limit, and which texts break it."""
 
     signal: str
-    threshold: float
+    thresholds: Array
+    """float64: the limit of each text."""
     texts: Array
 
 
 class Rule(Settings):
     """Base of all rules. The name by which a recipe calls a rule is the default of its field `rule`."""
 
+    automatic: ClassVar[Mapping[str, Automatic]] = {}
+    """The fields that may be `auto`."""
+    reads_language: ClassVar[bool] = False
+    """Whether the outcome depends on the language of the text."""
+    skips_removed: ClassVar[bool] = False
+    """Whether the rule is spared the texts that a rule above it removed; the others measure them too."""
+
     rule: Any
 
     @property
+    def reads_fields(self) -> Collection[str]:
+        """Columns of the documents that the rule reads, other than text and language."""
+        return ()
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @property
     def label(self) -> str:
-        """What stands before the slash in the ledger."""
+        """The rule's name in the ledger, before the slash."""
         return str(self.rule)
 
     def apply(self, texts: Texts) -> Findings:
-        """Measures every text, on its own: what stands beside it in the batch makes no difference."""
+        """Measures every text on its own: its neighbours in the batch make no difference."""
         raise NotImplementedError
 
-    def broken(self, signals: Mapping[str, Array]) -> list[Broken]:
+    def broken(self, signals: Mapping[str, Array], languages: Sequence[str | None]) -> list[Broken]:
         """The limits in the order in which they decide."""
         found = []
         for name, values in signals.items():
-            lowest, highest = getattr(self, f"min_{name}", None), getattr(self, f"max_{name}", None)
-            if lowest is not None:
-                found.append(Broken(name, lowest, values < lowest))
-            if highest is not None:
-                found.append(Broken(name, highest, values > highest))
+            for bound, breaks in ((f"min_{name}", np.less), (f"max_{name}", np.greater)):
+                if getattr(self, bound, None) is not None:
+                    thresholds = self.thresholds(bound, languages)
+                    found.append(Broken(name, thresholds, breaks(values, thresholds)))
         return found
+
+    def thresholds(self, bound: str, languages: Sequence[str | None]) -> Array:
+        """float64: the limit `bound` for texts in these languages."""
+        value = getattr(self, bound)
+        if value != AUTO:
+            return np.full(len(languages), value, np.float64)
+        automatic = self.automatic[bound]
+        return np.array([_automatic(automatic, language) for language in languages], np.float64)
+
+    def abstentions(self, languages: Collection[str]) -> list[str]:
+        """Sentences for the plan about limits that do not hold in some of the wanted languages."""
+        unlisted = [language for language in languages if not is_listed(language)]
+        open_limits = [bound for bound in self.automatic if getattr(self, bound) == AUTO]
+        if not unlisted or not open_limits:
+            return []
+        limits = ", ".join(f"`{bound}`" for bound in open_limits)
+        return [f"`{self.label}` knows no limits for {spoken(unlisted)}: there it leaves out {limits}"]
+
+
+@cache
+def _automatic(automatic: Automatic, language: str | None) -> float:
+    if language is None or base(language) == ENGLISH:
+        return automatic.english
+    known = facts(language)
+    if known is None:
+        return UNLIMITED
+    return known.limits[automatic.elsewhere] if isinstance(automatic.elsewhere, str) else automatic.elsewhere

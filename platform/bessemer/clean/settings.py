@@ -1,28 +1,41 @@
-"""The list of rules, as a recipe writes it.
+"""The rules of a recipe: a preset by the kind of text, a preset with changes, or a list.
 
-    rules:
-      - normalise
-      - language: {languages: [en, de]}
-      - gopher_quality
-      - c4: {terminal_punctuation: false}
+    clean: {preset: markdown}
 
-A name alone means the rule with its defaults. Rules work in the order of the list, each on what the ones before it
-left; a document is removed by the first whose limit it breaks, and the others still measure it, so that the ledger
-tells what other thresholds would have done.
+    clean:
+      preset: web
+      override:
+        language: {languages: [en, de]}
+        gopher_quality: {min_words: 20}
+        c4: null                       # leaves the rule out
+
+    clean:
+      rules:
+        - normalise
+        - language: {languages: [en, de]}
+        - gopher_quality
+        - function: {file: rules.py, name: my_rule}
+
+In a list, a name alone means the rule with its defaults. Rules work in order, each on the text that the one
+before left. The first rule whose limit a document breaks removes it. The others still measure it, so that the ledger
+shows the effect of other thresholds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from bessemer.clean.c4 import C4
+from bessemer.clean.code_quality import CodeQuality
 from bessemer.clean.fineweb import FineWebQuality
 from bessemer.clean.function import Function
-from bessemer.clean.language import Language
+from bessemer.clean.language import LANGUAGES, Language
 from bessemer.clean.normalise import Normalise
 from bessemer.clean.pii import Pii
+from bessemer.clean.presets import PRESETS, Preset
 from bessemer.clean.quality import GopherQuality
 from bessemer.clean.repetition import GopherRepetition
 from bessemer.clean.rules import Rule
@@ -31,7 +44,7 @@ from bessemer.recipe.settings import Settings
 
 RULES: dict[str, type[Rule]] = {
     rule.model_fields["rule"].default: rule
-    for rule in (Normalise, Language, GopherRepetition, GopherQuality, C4, FineWebQuality, Pii, Function)
+    for rule in (Normalise, Language, GopherRepetition, GopherQuality, C4, FineWebQuality, CodeQuality, Pii, Function)
 }
 
 
@@ -50,45 +63,102 @@ def _tagged(value: Any) -> Any:
     rule = RULES.get(value["rule"])
     if rule is None:
         raise ValueError(f"should be the name of a rule ({nearest(value['rule'], RULES)})")
-    for field in value:
-        if field not in rule.model_fields:
-            raise ValueError(f"`{field}` is no setting of `{value['rule']}` ({nearest(field, rule.model_fields)})")
+    _check_fields(rule, value["rule"], value)
     return value
 
 
+def _check_fields(rule: type[Rule], name: str, fields: Mapping[str, Any]) -> None:
+    for field in fields:
+        if field not in rule.model_fields:
+            raise ValueError(f"`{field}` is not a setting of `{name}` ({nearest(field, rule.model_fields)})")
+
+
 AnyRule = Annotated[
-    Normalise | Language | GopherRepetition | GopherQuality | C4 | FineWebQuality | Pii | Function,
+    Normalise | Language | GopherRepetition | GopherQuality | C4 | FineWebQuality | CodeQuality | Pii | Function,
     Field(discriminator="rule"),
     BeforeValidator(_tagged),
 ]
 
-FINEWEB = (
-    Normalise(),
-    Language(),
-    GopherRepetition(),
-    GopherQuality(),
-    C4(terminal_punctuation=False),
-    FineWebQuality(),
-    Pii(),
-)
-"""The order and the settings of FineWeb (Penedo et al., 2024), after normalisation."""
-
 
 class CleanSettings(Settings):
-    """What happens to the documents, in order."""
+    """The rules that every document passes through, in order."""
 
-    rules: tuple[AnyRule, ...] = FINEWEB
-    """The rules in their order; FineWeb's if unset."""
+    preset: Preset | None = None
+    """The kind of text: `web` pages, `markdown` and other technical documents with markup, program `code`, or `books`;
+    `web` if neither this nor `rules` is set."""
+    override: Mapping[str, dict[str, Any] | None] = Field({})
+    """Settings that differ from the preset's, by the name of the rule; `null` leaves the rule out."""
+    rules: tuple[AnyRule, ...] | None = None
+    """The rules in their order, instead of a preset."""
     max_characters: int = Field(5_000_000, ge=1)
     """A longer document is removed unseen; memory grows by up to 200 bytes for each of its characters."""
 
+    @field_validator("override")
+    @classmethod
+    def _of_the_preset(
+        cls, override: Mapping[str, dict[str, Any] | None], info: ValidationInfo
+    ) -> Mapping[str, dict[str, Any] | None]:
+        if "preset" in info.data:
+            _overridden(info.data["preset"], override)
+        return override
+
     @field_validator("rules")
     @classmethod
-    def _each_once(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    def _each_once(cls, rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:
+        if rules is not None and (info.data.get("preset") or info.data.get("override")):
+            raise ValueError("should not be set together with `preset` or `override`, which it replaces")
         seen: set[str] = set()
-        for rule in rules:
+        for rule in rules or ():
             name = rule.name if isinstance(rule, Function) else rule.label
             if name in seen:
-                raise ValueError(f"should have each rule once, but `{name}` stands there twice")
+                raise ValueError(f"should have each rule once, but `{name}` is there twice")
             seen.add(name)
         return rules
+
+    @property
+    def chosen_rules(self) -> tuple[Rule, ...]:
+        """The rules that work, in order."""
+        return self.rules if self.rules is not None else _overridden(self.preset, self.override)
+
+    @property
+    def wanted_languages(self) -> frozenset[str] | None:
+        """The languages that the rule `language` keeps; None if it keeps all or is absent."""
+        chosen = [rule.languages for rule in self.chosen_rules if isinstance(rule, Language)]
+        return frozenset(chosen[0]) if chosen and chosen[0] is not None else None
+
+    def abstentions(self) -> list[str]:
+        """Sentences for the plan about rules that do not work on some of the wanted languages."""
+        wanted = self.wanted_languages
+        said = {rule.label: rule.abstentions(wanted or LANGUAGES) for rule in self.chosen_rules}
+        if wanted is not None:
+            return [sentence for sentences in said.values() for sentence in sentences]
+        partial = ", ".join(f"`{label}`" for label, sentences in said.items() if sentences)
+        if not partial:
+            return []
+        return [
+            f"documents in any language stay, but {partial} work on some only; "
+            "name the languages in `language: {languages: [...]}` to see on which"
+        ]
+
+
+def _overridden(preset: Preset | None, override: Mapping[str, dict[str, Any] | None]) -> tuple[Rule, ...]:
+    """The preset's rules with other settings. Raises ValueError for a rule or a setting that is not there."""
+    rules = PRESETS[preset or "web"]
+    names = [rule.label for rule in rules]
+    for name in override:
+        if name not in names:
+            raise ValueError(f"should name rules of the preset, not `{name}` ({nearest(name, names)})")
+    return tuple(_changed(rule, override.get(rule.label)) for rule in rules if override.get(rule.label, {}) is not None)
+
+
+def _changed(rule: Rule, changes: dict[str, Any] | None) -> Rule:
+    if not changes:
+        return rule
+    _check_fields(type(rule), rule.label, changes)
+    try:
+        return type(rule).model_validate(rule.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        place = ".".join(map(str, first["loc"][:1]))
+        raise ValueError(f"should be valid settings: `{place}` of `{rule.label}` {message}") from None

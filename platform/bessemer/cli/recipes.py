@@ -54,18 +54,19 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
     """Show what would run, what is reused, and why."""
     from bessemer.artifacts.store import Store
     from bessemer.runner.locations import storage_root
-    from bessemer.runner.plan import load_recipe, make_plan
+    from bessemer.runner.plan import load_recipe, make_plan, plan_warnings
 
     loaded = load_recipe(recipe, assignments)
     store = Store(storage_root(loaded))
     planned = make_plan(loaded, store, until=until, rerun=rerun)
+    warnings = plan_warnings(loaded, planned, store)
     sweep = None
     if loaded.settings.sweep and loaded.settings.sweep.param_space:
         from bessemer.runner.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded, store)
     if as_json:
-        print_json(planned.to_json())
+        print_json({**planned.to_json(), "warnings": warnings})
         return
     rows = [
         [
@@ -82,6 +83,11 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
         if stage.facts:
             click.echo()
             print_table([stage.name, "value", "by"], _facts(stage.facts))
+    if warnings:
+        say("")
+    for name, said in warnings.items():
+        for sentence in said:
+            say(f"warning: `{name}`: {sentence}")
     if sweep:
         click.echo(f"\nsweep: {sweep.describe()}")
     say(f"\nnext: bessemer {'sweep' if sweep else 'run'} {shlex.join([str(recipe), *assignments])}")

