@@ -35,6 +35,42 @@ def test_limits_have_their_verdicts() -> None:
     assert refusal(b"<?xml version='1.0'?>") == "empty_text"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<html><body><p>one</p></body></html><p>two</p>three",
+        "<html><body><p>one</p></body><p>two</p></html>three",
+        "<html><body><p>one</p></body></html><html><body><p>two</p>three</body></html>",
+        "<html><body><p>one</p></body><body class=x><p>two</p>three</body></html>",
+        "<html><body><p>one</body></html></body></html><p>two</html>three",
+        "<html><head></head></html><!doctype html><html><body><p>one</p><p>two</p>three</body></html>",
+        "<html><body /><p>one</p><p>two</p>three</html>",
+        "</html><p>one<p>two</p>three",
+    ],
+)
+def test_text_after_the_end_of_the_page_is_in_its_body(content: str) -> None:
+    """Browsers put it there; libxml2 makes more roots and bodies of it."""
+    tree = html.parse(content.encode(), max_nodes=100)
+    assert [child.tag for child in tree if child.tag != "head"] == ["body"]
+    body = tree.find("body")
+    assert "".join(body.itertext()) == "onetwothree"
+    assert len(body.findall("p")) == 2
+
+
+def test_two_documents_in_one_file_have_one_head_and_the_first_attributes() -> None:
+    first = "<html lang=de><head><title>one</title></head><body>1</body></html>"
+    second = "<html lang=en dir=ltr><head><meta name=author content=A></head><body>2</body></html>"
+    tree = html.parse((first + second).encode(), max_nodes=100)
+    assert dict(tree.attrib) == {"lang": "de", "dir": "ltr"}
+    assert [child.tag for child in tree.find("head")] == ["title", "meta"]
+    assert tree.find("body").text == "12"
+
+
+def test_a_page_of_frames_has_no_body() -> None:
+    tree = html.parse(b"<html><frameset><frame src=a></frameset><noframes>text</noframes></html>", max_nodes=100)
+    assert [child.tag for child in tree] == ["frameset", "noframes"]
+
+
 @given(st.binary(max_size=400), st.sampled_from([b"", b"<html><body>", b"<table><tr><td", b"<!--", b"<script>"]))
 @settings(max_examples=150, deadline=None)
 def test_whatever_the_bytes_the_outcome_is_a_tree_or_a_reason(content: bytes, beginning: bytes) -> None:

@@ -39,6 +39,11 @@ def pages(make_artifact: Callable[..., Any]) -> Artifact:
         ("https://b.test/words", 200, "text/html", b"only words"),
         ("https://b.test/notes.txt", 200, "text/plain", b"a note\r\n"),
     ]
+    return write(make_artifact, fetched)
+
+
+def write(make_artifact: Callable[..., Any], fetched: list[tuple[str, int, str, bytes]]) -> Artifact:
+    """Pages of (URL, status, media type, bytes) in two files with their index."""
     draft, seal = make_artifact("pages")
     rows = []
     for name, part in (("00000.warc.gz", fetched[:8]), ("00001.warc.gz", fetched[8:])):
@@ -49,7 +54,8 @@ def pages(make_artifact: Callable[..., Any]) -> Artifact:
                 values = (url, status, kind, digest, len(payload), TIME, 0, name, offset, length)
                 rows.append(dict(zip(INDEX.names, values, strict=True)))
     write_parquet(pa.Table.from_pylist(rows, schema=INDEX), draft.data / "index.parquet")
-    return seal()
+    sealed: Artifact = seal()
+    return sealed
 
 
 def run(pages: Artifact, make_artifact: Any, context: Any, name: str = "extract", **settings: Any) -> Any:
@@ -81,6 +87,25 @@ def test_every_page_has_a_verdict(pages: Artifact, make_artifact: Any, make_cont
     assert (document["source"], document["fetched_at"], document["language"]) == ("a.test", TIME, None)
     repeated = next(row for row in ledger.values() if row["rule"] == "duplicate_record")
     assert repeated["evidence"] == document["id"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "INDEX.HTM", "index.php", "default.aspx"])
+def test_a_folder_and_its_index_page_with_equal_bytes_are_one_page(
+    make_artifact: Any, make_context: Any, name: str
+) -> None:
+    equal = [f"https://a.test/x/{name}", "https://a.test/x/", "https://a.test/"]
+    other = [f"https://a.test/x/{name}?page=2", "https://a.test/x/other.html", "https://a.test/y/"]
+    fetched = [(url, 200, "text/html", page(1)) for url in (*equal, *other)]
+    fetched += [
+        ("https://a.test/z/", 200, "text/html", page(2)),
+        (f"https://a.test/z/{name}", 200, "text/html", page(3)),
+    ]
+    draft = run(write(make_artifact, fetched), make_artifact, make_context())
+    ledger = {row["url"]: row for row in rows(draft.ledger)}
+    removed = [url for url, row in ledger.items() if row["verdict"] == "removed"]
+    assert removed == ["https://a.test/x/"], "the same page under two names, and no other"
+    assert ledger["https://a.test/x/"]["rule"] == "duplicate_record"
+    assert ledger["https://a.test/x/"]["evidence"] == ledger[equal[0]]["id"]
 
 
 def test_the_result_is_golden(pages: Artifact, make_artifact: Any, make_context: Any) -> None:

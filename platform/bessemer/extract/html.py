@@ -4,6 +4,9 @@ libxml2's limits for untrusted input (256 nested elements, 10 MB a text) end the
 the page, so they are lifted, and our own are checked instead: bytes before the parse, nodes and depth after it. Each
 has its verdict. The work that follows is at worst proportional to nodes times depth, so a browser's limit of 512
 nested elements is ours too.
+
+Elements after `</html>` are further roots for libxml2, and a second `<body>` is a second element. A browser has one
+body for all of them (HTML standard, 13.2.6.4.19 to 22), and so has the tree here.
 """
 
 from __future__ import annotations
@@ -47,12 +50,71 @@ def parse(content: bytes, *, max_nodes: int) -> Any:
         raise Refused("empty_text", evidence="a page without elements") from error
     except (etree.LxmlError, ValueError) as error:
         raise Refused("parser_error", evidence=str(error)[:200]) from error
+    _gather(tree)
     nodes = count_nodes(tree)
     if nodes > max_nodes:
         raise Refused("too_many_nodes", value=nodes, threshold=max_nodes)
     if nodes > MAX_DEPTH and _DEEP(tree):
         raise Refused("too_deep", value=MAX_DEPTH + 1, threshold=MAX_DEPTH)
     return tree
+
+
+def _gather(root: Any) -> None:
+    """Moves every element and text outside of the first `<body>` to its end, and metadata to the first `<head>`."""
+    roots = [root, *root.itersiblings("html")]
+    children = [child for found in roots for child in found]
+    if (
+        len(roots) == 1
+        and [child.tag for child in children] in _WELL_FORMED
+        and not any(_has_tail(c) for c in children)
+    ):
+        return
+    body = next((child for child in children if child.tag == "body"), None)
+    if body is None:
+        if any(child.tag == "frameset" for child in children):
+            return  # a page of frames has no body
+        body = root.makeelement("body")
+    head = next((child for child in children if child.tag == "head"), None)
+    if head is None:
+        head = root.makeelement("head")
+    for found in roots:
+        for name, value in found.attrib.items():
+            if name not in root.attrib:
+                root.set(name, value)
+        _append_text(body, found.text)
+        for child in list(found):
+            tail, child.tail = child.tail, None
+            if child.tag in ("body", "head"):
+                if child is not body and child is not head:
+                    _append_content(body if child.tag == "body" else head, child)
+            elif child.tag in _METADATA:
+                head.append(child)
+            else:
+                body.append(child)
+            _append_text(body, tail)
+    root[:] = [head, body]
+
+
+_WELL_FORMED: tuple[list[str], ...] = ([], ["head"], ["body"], ["head", "body"])
+_METADATA = frozenset({"base", "link", "meta", "title"})
+
+
+def _has_tail(element: Any) -> bool:
+    return bool(element.tail) and not element.tail.isspace()
+
+
+def _append_content(target: Any, source: Any) -> None:
+    _append_text(target, source.text)
+    for child in list(source):
+        target.append(child)  # with its tail
+
+
+def _append_text(target: Any, text: str | None) -> None:
+    if text and not text.isspace():
+        if len(target):
+            target[-1].tail = (target[-1].tail or "") + text
+        else:
+            target.text = (target.text or "") + text
 
 
 def count_nodes(tree: Any) -> int:

@@ -1,19 +1,22 @@
-"""The main text of a page: trafilatura decides what it is, this module prepares the page and keeps the caches small.
+"""The main text of a page: trafilatura finds it; this module prepares the page and keeps the caches small.
 
-Before: code blocks are flattened to plain text without line numbers, so that highlighting markup does not break them
-apart; links that only point at their own heading are removed, because a heading that is all link looks like navigation.
+Before: elements that a browser does not show are removed; formulas become TeX in the sentence around them; code blocks
+become plain text without line numbers, so that highlighting markup does not split them; links that only point to their
+own heading are removed, because a heading that is all link looks like navigation.
 After: trafilatura's caches hold the last thousand strings it has looked at, whole pages among them. They are emptied
-after each page; they never change a result, and neither does anything else that was extracted before.
+after each page, so that the pages extracted before never change a result.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
 from typing import Any
 
 from lxml import etree
 
+from bessemer.extract.formulas import write_out
 from bessemer.extract.verdict import Refused
 
 # What a library may raise on hostile HTML; anything else is our own mistake and must not be hidden.
@@ -24,6 +27,9 @@ _LINE_NUMBERS = etree.XPath(
     "(//table//*|//pre//*)[contains(@class, 'lineno') or contains(@class, 'line-number') or "
     "contains(@class, 'linenumber') or contains(@class, 'gutter') or contains(@class, 'blob-num')]"
 )
+_NOT_SHOWN = etree.XPath("//body//*[self::template or self::title or self::noembed or @hidden]")
+"""Elements that the HTML standard's style sheet hides (section 15.3.1), beyond those that trafilatura removes."""
+_STREAMED = re.compile(r"S:[0-9a-f]+")  # React puts streamed text here, and a script shows it
 _SPANS = etree.XPath("//td[@colspan or @rowspan] | //th[@colspan or @rowspan]")
 MAX_SPANNED_CELLS = 10_000
 _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
@@ -32,7 +38,7 @@ _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
 def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include_comments: bool) -> Any:
     """The body of the main text of a prepared page, in trafilatura's elements (`p`, `head`, `list`, `code`, ...).
 
-    Raises Refused where there is no main text.
+    Raises Refused if nothing on the page is main text.
     """
     try:
         document = _extractor()(
@@ -55,7 +61,11 @@ def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include
 
 
 def prepare(tree: Any) -> None:
-    """Changes the page in place: plain code blocks, headings without links to themselves, tables of bounded size."""
+    """Changes the page in place: no hidden text, TeX for formulas, plain code blocks, tables of bounded size."""
+    for element in _NOT_SHOWN(tree):
+        _hide(element)
+    for formula in list(tree.iter("math")):
+        write_out(formula)
     spanning = _SPANS(tree)
     if sum(_span(cell, "colspan") * _span(cell, "rowspan") for cell in spanning) > MAX_SPANNED_CELLS:
         for cell in spanning:  # trafilatura writes out each cell that another one covers
@@ -67,6 +77,18 @@ def prepare(tree: Any) -> None:
         number.drop_tree()
     for block in _CODE_BLOCKS(tree):
         _flatten(block)
+
+
+def _hide(element: Any) -> None:
+    """Removes the element, unless a browser shows it after all."""
+    if element.tag == "template" and (element.get("shadowrootmode") or element.get("shadowroot")):
+        element.tag = "div"
+    elif element.tag in ("template", "title", "noembed"):
+        element.drop_tree()
+    elif element.get("hidden").strip().lower() == "until-found" or _STREAMED.fullmatch(element.get("id", "")):
+        del element.attrib["hidden"]
+    else:
+        element.drop_tree()
 
 
 def _flatten(block: Any) -> None:

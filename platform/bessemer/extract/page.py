@@ -19,6 +19,7 @@ _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MAYBE_HTML = frozenset({"", "application/xml", "text/xml", "application/octet-stream", "unknown", "no-type"})
 _TEXT_TYPES = frozenset({"text/plain", "text/markdown", "text/x-markdown", "text/x-rst", "text/prs.fallenstein.rst"})
 _LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|h1|div|p)\b", re.IGNORECASE)
+_SOFT_HYPHEN = "\u00ad"  # marks a place where a browser may break a word
 _MAGIC = (
     (b"%PDF-", "application/pdf"),
     (b"PK\x03\x04", "application/zip"),
@@ -63,7 +64,7 @@ def extract_page(content: bytes, media_type: str, charset: str | None, url: str,
         include_tables=settings.include_tables,
         include_comments=settings.include_comments,
     )
-    text = render(body, markdown=settings.output_format == "markdown")
+    text = render(body, markdown=settings.output_format == "markdown").replace(_SOFT_HYPHEN, "")
     if not text:
         raise Refused("empty_text", evidence="no main text found")
     return Extracted(plain.well_formed(text), metadata, nodes)

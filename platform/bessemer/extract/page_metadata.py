@@ -93,7 +93,7 @@ def page_metadata(tree: Any, url: str) -> dict[str, str]:
 
 
 def _clean(value: str | None) -> str:
-    return " ".join(html.unescape(value).split())[:MAX_LENGTH].strip() if value else ""
+    return " ".join(html.unescape(value).replace("\u00ad", "").split())[:MAX_LENGTH].strip() if value else ""
 
 
 def _first(meta: dict[str, str], names: tuple[str, ...]) -> str:

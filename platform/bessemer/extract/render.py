@@ -1,7 +1,7 @@
 """A tree of main text as plain text or Markdown, in the form a language model should learn to write.
 
 Paragraphs, headings, code blocks, lists and tables are separated by one empty line; white space inside a paragraph
-is one space, as a browser shows it, and no line is wrapped; code keeps every space. Markdown adds `#` before
+is one space, as a browser shows it, and no line is wrapped; code keeps every space and tab. Markdown adds `#` before
 headings, fences around code, back quotes around inline code, `>` before quotations and a rule under a table's first
 row; it escapes nothing in prose, because `snake_case` should stay `snake_case`. One pass, without recursion.
 """
@@ -17,6 +17,7 @@ from bessemer.extract.plain import CONTROL
 
 _CJK = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _BREAK_INSIDE_CJK = re.compile(rf"(?<=[{_CJK}])[ \t\r]*\n\s*(?=[{_CJK}])")
+_TRAILING_SPACES = re.compile(r"[^\S\t]+$")  # a tab at the end of a line may separate an empty cell
 _BREAK = "\x1e"  # a line break that was meant (<br>), until the white space around it is collapsed
 _BLOCKS = frozenset({"body", "div", "p", "quote", "table", "tbody", "tr", "td", "th", "section", "article"})
 _CODE_IS_A_BLOCK_IN = frozenset({"body", "div", "quote", "code"})
@@ -125,8 +126,10 @@ class _Writer:
             self._pieces.append(text)
             return
         self._flush()
-        lines = [line.rstrip() for line in text.expandtabs(4).strip("\n").rstrip().split("\n")]
-        if any(lines):
+        lines = [_TRAILING_SPACES.sub("", line) for line in text.strip("\n").split("\n")]
+        while lines and not lines[-1].strip():
+            lines.pop()
+        if lines:
             if self._markdown:
                 fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
                 lines = [fence, *lines, fence]
@@ -201,7 +204,7 @@ class _Writer:
 
     def _emit(self, kind: str, lines: list[str]) -> None:
         quote = "> " * self._quotes if self._markdown else ""
-        self._blocks.append((kind, "\n".join(f"{quote}{line}".rstrip() for line in lines)))
+        self._blocks.append((kind, "\n".join(f"{quote}{line}".rstrip(" ") for line in lines)))
 
 
 def _verbatim(code: Any) -> str:

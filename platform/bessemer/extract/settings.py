@@ -40,8 +40,8 @@ class TextSettings(Settings):
 
     output_format: Literal["txt", "markdown"] = "txt"
     """`txt` for plain text, `markdown` to keep headings, lists, tables and code blocks marked as such."""
-    favor_precision: bool = True
-    """Whether a doubtful part of a page is left out rather than taken in, as web corpora usually do."""
+    favor_precision: bool = False
+    """Whether doubtful parts of a page are left out: less boilerplate, but fewer leads and titles of news pages."""
     include_tables: bool = True
     """Whether tables are part of a page's text."""
     include_comments: bool = False

@@ -1,13 +1,14 @@
 """extract: the main text of crawled pages, and one verdict for every page.
 
 Units are ranges of the pages' index, about 16 MiB of stored pages each. A page's id is made of its source (the host,
-unless the recipe names one), its URL and the digest of its bytes. A page that the index holds twice is removed the
-second time (`duplicate_record`).
+unless the recipe names one), its URL and the digest of its bytes. A page that is in the index twice is removed the
+second time (`duplicate_record`); `/x/` and `/x/index.html` are one page if their bytes are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,11 +35,11 @@ class Config(StageConfig, TextSettings):
 
 @dataclass(frozen=True)
 class Span:
-    """A range of rows of the pages' index, and those in it that repeat an earlier page."""
+    """A range of rows of the pages' index. `repeats` has the URL of the earlier page for each row that repeats one."""
 
     start: int
     end: int
-    repeats: frozenset[int]
+    repeats: Mapping[int, str]
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -58,7 +59,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def spans(index: Path) -> list[Span]:
-    """Ranges of about `UNIT_BYTES` of stored pages each. Memory: 16 bytes a page."""
+    """Ranges of about `UNIT_BYTES` of stored pages each. Memory: 24 bytes per page, and the URLs of repeated pages."""
     import numpy as np
     import pyarrow.parquet as pq
     import xxhash
@@ -67,18 +68,43 @@ def spans(index: Path) -> list[Span]:
     for batch in pq.ParquetFile(index).iter_batches(columns=["url", "digest", "length"], use_threads=False):
         pairs = zip(batch["url"].to_pylist(), batch["digest"].to_pylist(), strict=True)
         keys.append(
-            np.array([xxhash.xxh3_64_intdigest(f"{url}\0{digest}".encode()) for url, digest in pairs], np.uint64)
+            np.array(
+                [xxhash.xxh3_64_intdigest(f"{_folder_of(url)}\0{digest}".encode()) for url, digest in pairs], np.uint64
+            )
         )
         lengths.append(batch["length"].to_numpy())
     if not keys:
         return []
-    key = np.concatenate(keys)
-    _, first_rows = np.unique(key, return_index=True)
-    repeats = np.setdiff1d(np.arange(len(key)), first_rows)
+    _, first_rows, numbers = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
+    originals = first_rows[numbers]
+    repeats = np.flatnonzero(originals != np.arange(len(originals)))
+    urls = _urls_of(index, set(originals[repeats].tolist()))
     return [
-        Span(start, end, frozenset(repeats[(repeats >= start) & (repeats < end)].tolist()))
+        Span(start, end, {row: urls[originals[row]] for row in repeats[(repeats >= start) & (repeats < end)].tolist()})
         for start, end in cut(np.concatenate(lengths).tolist())
     ]
+
+
+def _folder_of(url: str) -> str:
+    """The URL of the folder if `url` is that of its index page, else `url`."""
+    return _INDEX_PAGE.sub("/", url)
+
+
+_INDEX_PAGE = re.compile(r"(?<=[^/:])/(?:index|default)\.(?:html?|xhtml|php|aspx?|jsp)$", re.IGNORECASE)
+
+
+def _urls_of(index: Path, rows: set[int]) -> dict[int, str]:
+    """The URLs in the given rows of the index."""
+    import pyarrow.parquet as pq
+
+    found: dict[int, str] = {}
+    row = 0
+    for batch in pq.ParquetFile(index).iter_batches(columns=["url"], use_threads=False) if rows else ():
+        for url in batch["url"].to_pylist():
+            if row in rows:
+                found[row] = url
+            row += 1
+    return found
 
 
 def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
@@ -126,7 +152,7 @@ class ExtractWorker:
         for row, entry in enumerate(read_rows(self.pages / "index.parquet", span.start, span.end), span.start):
             page = read_page(self.pages / entry["file"], entry["offset"], entry["length"])
             values = page_values(page, self.config.source)
-            name = origin_id(values["source"], page.url, page.payload_digest)
+            name = origin_id(values["source"], span.repeats.get(row, page.url), page.payload_digest)
             if row in span.repeats:
                 copy = origin_id(values["source"], page.url, page.payload_digest, entry["file"], str(entry["offset"]))
                 yield Record(copy, values["url"], values["source"], rule="duplicate_record", evidence=name)
