@@ -1,8 +1,9 @@
 """Prompts and answers as tokens.
 
 Text is split as in lm-evaluation-harness: white space at the end of the context goes to the continuation, both are
-encoded together, and what is past the context's own tokens is the continuation. An empty context is an end-of-text
-token. In a conversation the chat template says where the answer begins, and the answer is encoded alone.
+encoded together, and the tokens past the context's own are the continuation. A context begins with the tokens that the
+tokenizer puts before a text (BOS of Llama 3). An empty context is the token `bos_token`, or else `eos_token`. In a
+conversation the chat template alone says how the text and the answer begin, and the answer is encoded by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def alone(preface: Preface, continuations: Sequence[str]) -> Asked:
 def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
     """Each query with its continuations. Tokens of a query that merge with a continuation are predicted with it."""
     encoded = iter(subject.encode_all([text for one in asked for text in _texts(one)]))
+    begin, prefix = list(subject.tokenizer.begin_ids), subject.tokenizer.prefix_id
     found = []
     for one in asked:
         answers = [next(encoded) for _ in one.continuations]
@@ -48,7 +50,8 @@ def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
             context = next(encoded)
             known = min(len(context), *(len(tokens) - 1 for tokens in answers))
             answers = [tokens[known:] for tokens in answers]
-            found.append(Tree(context[:known] or [subject.tokenizer.end_of_text_id], answers))
+            start = begin if one.preface.text(one.query) else []
+            found.append(Tree([*start, *context[:known]] or [prefix], answers))
     return found
 
 

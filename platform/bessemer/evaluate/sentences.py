@@ -1,7 +1,7 @@
 """Sentences compared as they stand: minimal pairs (BLiMP, CrowS-Pairs, WinoBias) and StereoSet's triples.
 
-A pair counts where log P(sentence) > log P(other), both after an end-of-text token, as lm-evaluation-harness has BLiMP
-(Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020) for models that read one way.
+A pair counts if log P(sentence) > log P(other), both after the token of an empty context. So lm-evaluation-harness has
+BLiMP (Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020) for models that read one way.
 
 StereoSet (Nadeem et al., 2021) compares mean log P a token. For each target, `lms` is the share of comparisons with
 the meaningless sentence that the other two win, `ss` the share of stereotypes likelier than their opposites, in

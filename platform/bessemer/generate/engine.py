@@ -111,8 +111,12 @@ class Generator:
         return [completions[i] for i in range(len(prompts))]
 
     def encode(self, prompt: str) -> list[int]:
-        """A prompt's tokens; an empty one is the end of another text, after which a new one begins."""
-        return self.tokenizer.encode(prompt) or [self.tokenizer.end_of_text_id]
+        """A prompt's tokens after those that the tokenizer puts before a text (BOS), as in `transformers`.
+
+        Without any of both it is the end of another text, after which a new one begins.
+        """
+        tokenizer = self.tokenizer
+        return [*tokenizer.begin_ids, *tokenizer.encode(prompt)] or [tokenizer.end_of_text_id]
 
     def complete(self, prompts: list[list[int]], settings: list[GenerationSettings]) -> list[Completion]:
         """The completions of prompts in tokens, all in one batch."""

@@ -426,7 +426,7 @@ class _Evaluate:
 
 STAGE = Stage(
     kind="evaluate",
-    version=5,
+    version=6,
     config=Config,
     consumes=("model",),
     many=("model",),

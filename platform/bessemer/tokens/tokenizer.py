@@ -27,6 +27,7 @@ TOKENIZER_FILE, CONFIG_FILE, SPECIAL_FILE = (
 )
 
 _BYTE_LEVEL_HINT = "bring a byte-level BPE tokenizer (as GPT-2, Llama 3, Qwen or OLMo have), or train one"
+_BEGIN_PROBE = "a"
 _PROBE = "Prices rose 12,345.67 % in São Paulo;\n\n\tif (x != y) {  return '日本語'; }  // 🙂 don't  \r\n नमस्ते"
 
 
@@ -125,6 +126,25 @@ class TokenizerFolder:
     def chat_template(self) -> str | None:
         """The Jinja template of a conversation, where the tokenizer has one."""
         return self.settings.get("chat_template")
+
+    @cached_property
+    def begin_ids(self) -> tuple[int, ...]:
+        """The special tokens that the tokenizer puts before a text, as BOS of Llama 3; often none."""
+        plain = self.encode(_BEGIN_PROBE)
+        whole = self.tokenizer.encode(_BEGIN_PROBE, add_special_tokens=True).ids
+        count = next(n for n in range(len(whole)) if whole[n : n + len(plain)] == plain)
+        return tuple(whole[:count])
+
+    @cached_property
+    def prefix_id(self) -> int:
+        """The token that stands before a text without a context: `bos_token`, or else `eos_token`.
+
+        That is `prefix_token_id` of lm-evaluation-harness. If neither exists, it is the end of a text.
+        """
+        names = (self.settings.get(key) for key in ("bos_token", "eos_token"))
+        texts = (name["content"] if isinstance(name, dict) else name for name in names)
+        found = (self.special_id(text) for text in texts if text)
+        return next((number for number in found if number is not None), self.end_of_text_id)
 
     def special_id(self, token: str) -> int | None:
         """The id of a special token by its name, or None where the tokenizer has no such token."""
