@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 import transformers
 
 from bessemer.errors import UsageError
-from bessemer.generate import GenerationSettings, load
+from bessemer.generate import GenerationSettings, engine, load
+from bessemer.generate.chat import Chat
 from bessemer.generate.engine import Batch, Generator
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
@@ -71,6 +73,23 @@ def test_an_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator
     together = generator.generate(prompts, settings)
     alone = [generator.generate([p], s)[0] for p, s in zip(prompts, settings, strict=True)]
     assert together == alone
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_is_loaded_on_the_device_there_is_in_its_stored_type(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """As `generate` and `chat` load it; `meta` stands for a GPU."""
+    shutil.copytree(folder, tmp_path / "model")
+    export_model(load(folder).model, tmp_path / "model", dtype=dtype)
+    monkeypatch.setattr(engine, "choose_device", lambda: torch.device("meta"))
+    for model in (
+        load(tmp_path / "model").model,
+        Chat.load(tmp_path / "model", GREEDY)._generator.model,
+    ):
+        assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+        assert {parameter.dtype for parameter in model.parameters()} == {model.compute_dtype} == {dtype}
+    assert Generator.load(folder, device="cpu").model.embed_tokens.device.type == "cpu"
 
 
 def test_one_setting_for_several_prompts_seeds_each_of_them(generator: Generator) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from bessemer.artifacts.documents import SCHEMA, read_parquet
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.errors import CountMismatch, InputError, Stopped
 from bessemer.fingerprint import content_hash
-from bessemer.stages.units import Unit, document_units, run_units
+from bessemer.stages.units import Unit, actor_resources, document_units, resolve_workers, run_units
 
 
 @pytest.fixture
@@ -175,10 +176,84 @@ def test_a_document_at_which_a_rule_raises_is_removed_and_the_rest_goes_on(
     assert rows[1]["evidence"] == "ZeroDivisionError: a rule's own mistake"
 
 
-def test_receipts_come_back_in_the_order_of_the_units(tmp_path: Path, make_context: Callable[..., Any]) -> None:
-    class Echo:
-        def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
-            return {"unit": unit.name}
+class Named:
+    """Answers with the unit's name."""
 
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+        return {"unit": unit.name}
+
+
+def test_receipts_come_back_in_the_order_of_the_units(tmp_path: Path, make_context: Callable[..., Any]) -> None:
     units = [Unit(name, None) for name in ("b", "a", "c")]
-    assert [r["unit"] for r in run_units(units, Echo, tmp_path, make_context())] == ["b", "a", "c"]
+    assert [r["unit"] for r in run_units(units, Named, tmp_path, make_context())] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("found", "workers", "has_model", "expected"),
+    [
+        ({"CPU": 9, "GPU": 4}, 4, True, {"num_cpus": 1.0, "num_gpus": 1.0}),
+        ({"CPU": 9, "GPU": 4}, 4, False, {"num_cpus": 1.0}),
+        ({"CPU": 9, "GPU": 4}, 2, True, {"num_cpus": 1.0, "num_gpus": 1.0}),
+        ({"CPU": 9, "GPU": 2}, 3, True, {"num_cpus": 1.0, "num_gpus": 0.5}),  # two of 2 / 3 do not fit on one GPU
+        ({"CPU": 3, "GPU": 1}, 4, True, {"num_cpus": 0.5, "num_gpus": 0.25}),
+        ({"CPU": 3}, 4, True, {"num_cpus": 0.5}),
+        ({"CPU": 1}, 1, True, {"num_cpus": 0.5}),
+    ],
+)
+def test_actors_with_a_model_share_the_gpus(
+    found: dict[str, float], workers: int, has_model: bool, expected: dict[str, float]
+) -> None:
+    assert actor_resources(found, workers, has_model=has_model) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "has_model", "expected"),
+    [
+        ({"CPU": 16, "GPU": 4}, "auto", True, 4),
+        ({"CPU": 16, "GPU": 4}, "auto", False, 16),
+        ({"CPU": 16, "GPU": 32}, "auto", True, 20),
+        ({"CPU": 16}, "auto", True, 16),
+        ({"CPU": 16, "GPU": 4}, 6, True, 6),
+        ({"CPU": 16, "GPU": 4}, 0, True, 0),
+    ],
+)
+def test_auto_is_one_worker_per_gpu_where_workers_have_a_model(
+    found: dict[str, float], wanted: Any, has_model: bool, expected: int, make_context: Callable[..., Any]
+) -> None:
+    cluster = SimpleNamespace(cluster_resources=lambda: found)
+    context = make_context(num_workers=wanted, start_ray=lambda: cluster)
+    assert resolve_workers(context, 20, has_model=has_model) == expected
+
+
+def test_units_with_a_model_ask_ray_for_gpus(
+    make_context: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster that says it has two; the actors run here."""
+    import ray
+
+    asked: list[dict[str, Any]] = []
+
+    class Rows(list[dict[str, Any]]):
+        def map_batches(self, actor: Any, *, fn_constructor_args: Any, **options: Any) -> Rows:
+            asked.append(options)
+            made = actor(*fn_constructor_args)
+            answers = [made({"unit": [row["unit"]]}) for row in self]
+            return Rows({key: value[0] for key, value in answer.items()} for answer in answers)
+
+        def iter_rows(self) -> Iterator[dict[str, Any]]:
+            return iter(self)
+
+    data = SimpleNamespace(
+        from_items=lambda rows, **_: Rows(rows), ActorPoolStrategy=lambda size: size, DataContext=object
+    )
+    monkeypatch.setitem(sys.modules, "ray.data", data)
+    monkeypatch.setattr(ray, "data", data)
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 8, "GPU": 2})
+    context = make_context(num_workers="auto", start_ray=lambda: cluster)
+    units = [Unit(name, name) for name in "abcde"]
+    for has_model in (True, False):
+        receipts = tmp_path / str(has_model)
+        assert [r["unit"] for r in run_units(units, Named, receipts, context, has_model=has_model)] == list("abcde")
+    assert (asked[0]["compute"], asked[0]["num_gpus"]) == (2, 1.0)
+    assert asked[1]["compute"] == 5
+    assert "num_gpus" not in asked[1]

@@ -22,7 +22,7 @@ __all__ = ["GenerationSettings", "fill_in", "load"]
 
 
 def load(folder: Path) -> Generator:
-    """The model in a Hugging Face folder, ready to generate in the number type it is stored in."""
+    """The model in a Hugging Face folder, ready to generate in its stored number type, on a GPU if there is one."""
     from bessemer.generate.engine import Generator
 
     return Generator.load(folder)

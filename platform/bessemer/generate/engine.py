@@ -25,6 +25,7 @@ from bessemer.generate.settings import GenerationSettings
 from bessemer.generate.text import TextStream
 from bessemer.model import hub
 from bessemer.model.cache import KeyValueCache
+from bessemer.model.hardware import choose_device
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -50,8 +51,10 @@ class Generator:
         self.stop_tokens = stop_tokens
 
     @classmethod
-    def load(cls, folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Generator:
-        """From a Hugging Face folder; in the type its weights are stored in if no `dtype` is given."""
+    def load(
+        cls, folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> Generator:
+        """From a Hugging Face folder; by default in the number type of its weights, on this process's GPU or CPU."""
         tokenizer = TokenizerFolder.open(folder)
         ends = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
@@ -65,7 +68,7 @@ class Generator:
                 f"the model in `{folder}` was trained to fill in masked tokens and cannot continue a text",
                 hint="fill in a blank: bessemer generate MODEL --fill 'The ___ is blue.'",
             )
-        model = hub.load_model(folder, dtype=dtype or hub.stored_dtype(folder), device=device)
+        model = hub.load_model(folder, dtype=dtype or hub.stored_dtype(folder), device=device or choose_device())
         return cls(model, tokenizer, frozenset(ends) or frozenset([tokenizer.end_of_text_id]))
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:

@@ -16,6 +16,7 @@ from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model import hub
 from bessemer.model.finite import check_finite
+from bessemer.model.hardware import choose_device
 from bessemer.model.transformer import Transformer
 from bessemer.tokens.infill import Sentinels, infill_prompt
 from bessemer.tokens.special import MASK
@@ -41,7 +42,7 @@ def fill(folder: Path, text: str, settings: GenerationSettings) -> str:
     if hub.load_config(folder).is_causal:
         return before + _middle(Generator.load(folder), before, after, settings) + after
     tokenizer = TokenizerFolder.open(folder)
-    model = hub.load_model(folder, dtype=hub.stored_dtype(folder)).eval()
+    model = hub.load_model(folder, dtype=hub.stored_dtype(folder), device=choose_device()).eval()
     return before + _masked(model, tokenizer, before, after) + after
 
 
@@ -67,14 +68,15 @@ def _masked(model: Transformer, tokenizer: TokenizerFolder, before: str, after: 
             f"the text has {len(left) + len(right)} tokens, and the model sees {model.config.max_position_embeddings}",
             hint="shorten it on both sides of the blank",
         )
-    special = torch.tensor([index for index, size in enumerate(tokenizer.token_bytes) if size == 0])
+    device = model.embed_tokens.device
+    special = torch.tensor([index for index, size in enumerate(tokenizer.token_bytes) if size == 0], device=device)
     best, answer = -torch.inf, ""
     for count in range(1, min(room, LONGEST_BLANK) + 1):
-        tokens = torch.tensor([*left, *[mask] * count, *right])
+        tokens = torch.tensor([*left, *[mask] * count, *right], device=device)
         open_places = list(range(len(left), len(left) + count))
         total = 0.0
         while open_places:
-            places = torch.tensor(open_places)
+            places = torch.tensor(open_places, device=device)
             logits = check_finite(model(tokens[None], at=(torch.zeros_like(places), places), causal=False).float())
             logits[:, special] = -torch.inf
             likelihoods, likeliest = logits.log_softmax(-1).max(-1)

@@ -12,6 +12,6 @@ def check_finite(values: Tensor) -> Tensor:
     if not bool(values.isfinite().all()):
         raise NotFinite(
             "the model's predictions are not finite: its weights hold NaN, or a product overflows",
-            hint="check the loss of the training that made it; if that is finite, compute in `float32`",
+            hint="check the loss of the training that made it; if it is finite, set its `export_dtype` to `float32`",
         )
     return values

@@ -54,7 +54,8 @@ MOST_HEADLINES = 40
 
 class Config(StageConfig):
     num_workers: int | Literal["auto"] | None = execution(0)
-    """Worker processes for tasks: 0 runs them in this process, with all its cores."""
+    """Worker processes for tasks: 0 runs them in this process, with all its cores or its GPU; `auto` is one per GPU of
+    the cluster, or per CPU if it has none."""
     datasets: RecipePath | None = execution(None)
     """The folder in which declared tasks find their files."""
     tasks: dict[str, AnyTask] = Field({})
@@ -278,7 +279,8 @@ def _carry_out(
     make_worker = partial(_Evaluate, dict(models), tokens, dict(made), text, classifier, dtype, draft.data)
     pairs = [(model, task) for model in models for task in tasks]
     units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
-    receipts = run_units(units, make_worker, draft.work / "receipts", context, unit_name="tasks")
+    work = draft.work / "receipts"
+    receipts = run_units(units, make_worker, work, context, unit_name="tasks", has_model=True)
     found = dict(zip(pairs, receipts, strict=True))
     results = {
         (model, task): Result(

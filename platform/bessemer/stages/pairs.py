@@ -88,6 +88,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         receipts=draft.work / "receipts",
         unit_name="parts",
         schema=PREFERENCES,
+        has_model=True,
     )
     for why, number in _without_reward(draft.ledger).items():
         context.log.warning("%d prompts gave no pair: %s", number, why)

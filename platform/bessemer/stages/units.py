@@ -15,9 +15,10 @@ process, and the one that kills it gets the verdict `crashed`. So does one at wh
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,9 +58,11 @@ def run_units(
     context: Context,
     *,
     unit_name: str = "units",
+    has_model: bool = False,
 ) -> list[dict[str, Any]]:
     """Does every unit that has no receipt below `receipts` yet; returns all receipts in the order of `units`.
 
+    `has_model` says that a worker computes with a model: on a cluster with GPUs it gets one, or its share of one.
     Raises the first BessemerError of a unit; anything else that a worker raises is raised as it is.
     """
     assert len({unit.name for unit in units}) == len(units), "two units with one name"
@@ -71,11 +74,11 @@ def run_units(
             done[unit.name] = receipt
     missing = [unit for unit in units if unit.name not in done]
     context.progress(len(done), len(units), unit_name)
-    workers = resolve_workers(context, len(missing))
+    workers = resolve_workers(context, len(missing), has_model=has_model)
     results = (
         _in_process(missing, make_worker, receipts)
         if workers == 0
-        else _on_ray(missing, make_worker, receipts, context, workers)
+        else _on_ray(missing, make_worker, receipts, context, workers, has_model=has_model)
     )
     with contextlib.closing(results):
         context.check_stop()
@@ -86,14 +89,31 @@ def run_units(
     return [done[unit.name] for unit in units]
 
 
-def resolve_workers(context: Context, num_units: int) -> int:
-    """How many worker processes: 0 for none, else at most one a CPU and one a unit."""
+def resolve_workers(context: Context, num_units: int, *, has_model: bool = False) -> int:
+    """The number of worker processes: 0 for none, else at most one per unit.
+
+    `auto` is one per GPU if workers compute with a model and the cluster has GPUs, else one per CPU.
+    """
     if context.num_workers == 0 or num_units == 0:
         return 0
     if context.num_workers != "auto":
         assert isinstance(context.num_workers, int), "a range is for training"
         return min(context.num_workers, num_units)
-    return min(num_units, max(1, int(context.start_ray().cluster_resources().get("CPU", 1))))
+    found = context.start_ray().cluster_resources()
+    gpus = int(found.get("GPU", 0)) if has_model else 0
+    return min(num_units, gpus or max(1, int(found.get("CPU", 1))))
+
+
+def actor_resources(found: Mapping[str, float], workers: int, *, has_model: bool) -> dict[str, float]:
+    """The CPUs and GPUs of each of `workers` actors on a cluster with the resources `found`.
+
+    More actors than GPUs share them evenly. An actor that asks for no GPU would see all of them and use the first.
+    """
+    cpus, gpus = max(1, int(found.get("CPU", 1))), int(found.get("GPU", 0))
+    each = {"num_cpus": min(1.0, max(cpus - 1, 0.5) / workers)}
+    if has_model and gpus:
+        each["num_gpus"] = 1 / math.ceil(workers / gpus)
+    return each
 
 
 @dataclass
@@ -141,9 +161,15 @@ class _Actor:
 
 
 def _on_ray(
-    units: Sequence[Unit], make_worker: Callable[[], Worker], receipts: Path, context: Context, workers: int
+    units: Sequence[Unit],
+    make_worker: Callable[[], Worker],
+    receipts: Path,
+    context: Context,
+    workers: int,
+    *,
+    has_model: bool,
 ) -> Generator[tuple[str, dict[str, Any]], None, None]:
-    cpus = max(1, int(context.start_ray().cluster_resources().get("CPU", 1)))
+    resources = actor_resources(context.start_ray().cluster_resources(), workers, has_model=has_model)
     import cloudpickle
     import ray.data
 
@@ -154,7 +180,7 @@ def _on_ray(
         batch_size=1,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=min(1.0, max(cpus - 1, 0.5) / workers),
+        **resources,
     )
     for row in results.iter_rows():
         outcome = cloudpickle.loads(row["outcome"])
@@ -190,14 +216,16 @@ def document_units(
     unit_name: str = "units",
     created: bool = False,
     schema: pa.Schema = SCHEMA,
+    has_model: bool = False,
 ) -> Counts:
     """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
 
-    `created` says that the documents begin here (a reader) and did not come in; `schema` is that of what is made, where
-    it is no documents. In + created = out + removed is checked in every unit (CountMismatch).
+    `created` says that the documents begin here (a reader) and did not come in. `schema` is that of the output, if it
+    is not documents. `has_model` is as in `run_units`. Raises CountMismatch unless in + created = out + removed in
+    every unit.
     """
     make = partial(_DocumentUnits, make_worker, data, ledger, created, schema)
-    found = run_units(units, make, receipts, context, unit_name=unit_name)
+    found = run_units(units, make, receipts, context, unit_name=unit_name, has_model=has_model)
     total = sum((Counts(**receipt) for receipt in found), Counts())
     total.check()
     return total
