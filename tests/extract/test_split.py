@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bessemer.artifacts.documents import SCHEMA, write_parquet
+from bessemer.artifacts.documents import SCHEMA, assign_split, write_parquet
 from bessemer.extract.settings import SplitFractions
-from bessemer.extract.split import empty_splits, group_of
+from bessemer.extract.split import empty_splits, group_of, splits_without_files
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,28 @@ def test_a_split_that_came_out_empty_is_noticed(tmp_path: Path) -> None:
     parts = [tmp_path / "a.parquet"]
     assert empty_splits(parts, SplitFractions(tune=0.1, validation=0.1, test=0.1)) == ["tune", "validation"]
     assert empty_splits(parts, SplitFractions(validation=0, test=0.1)) == []
+
+
+NAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=12, unique=True)
+SHARES = st.tuples(*[st.sampled_from([0.0, 0.01, 0.1, 0.3])] * 3)
+
+
+@given(NAMES, SHARES)
+def test_the_plan_knows_the_splits_that_no_file_falls_into(names: list[str], shares: tuple[float, ...]) -> None:
+    """Law: the splits named are exactly the empty ones, and the share that is advised holds a file."""
+    fractions = SplitFractions(**dict(zip(("tune", "validation", "test"), shares, strict=True)))
+
+    def held(by_share: dict[str, float]) -> set[str]:
+        return {assign_split(group_of(f"file:{name}", "page"), by_share) for name in names}
+
+    found = splits_without_files(names, "page", fractions)
+    assert found.keys() == {split for split, share in fractions.shares().items() if share} - held(fractions.shares())
+    for split, share in found.items():
+        if share is not None:
+            assert split in held({**fractions.shares(), split: share})
+
+
+def test_twelve_files_may_leave_a_split_without_any() -> None:
+    names = [f"chapter-{number}.txt" for number in range(12)]
+    found = splits_without_files(names, "page", SplitFractions(tune=0, validation=0.05, test=0.1))
+    assert found == {"validation": 0.07}

@@ -51,13 +51,17 @@ def replace_text(table: pa.Table, text: pa.Array) -> pa.Table:
     return table.set_column(SCHEMA.get_field_index("content_hash"), SCHEMA.field("content_hash"), hashes)
 
 
+SPLIT_ORDER = ("test", "validation", "tune")
+"""The splits that are cut from the interval [0, 1) first; the rest of it is `train`."""
+
+
 def assign_split(group: str, fractions: dict[str, float]) -> str:
     """The split of a page group: a pure function of its name, so one group never stands on two sides.
 
     `fractions` gives the share of `tune`, `validation` and `test`; the rest is `train`.
     """
     point = unit_interval("split", group)
-    for name in ("test", "validation", "tune"):
+    for name in SPLIT_ORDER:
         point -= fractions.get(name, 0.0)
         if point < 0:
             return name

@@ -8,13 +8,16 @@ small corpus of few directories may then leave a split empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 
+from bessemer.artifacts.documents import SPLIT_ORDER
 from bessemer.extract.settings import SplitBy, SplitFractions
+from bessemer.fingerprint import unit_interval
 
 
 def group_of(url: str, by: SplitBy) -> str:
@@ -43,6 +46,25 @@ def _file_group(url: str, by: SplitBy) -> str:
     if "#" in url or not slash:
         return path if by == "directory" or not slash else path.partition("/")[0]
     return folder + slash if by == "directory" else path.partition("/")[0]
+
+
+def splits_without_files(names: Sequence[str], by: SplitBy, fractions: SplitFractions) -> dict[str, float | None]:
+    """The splits with a share that hold no file, each with the smallest share that would hold one.
+
+    For a corpus of one document per file, by the files' names. The share is rounded up to two digits; it is None if no
+    share helps while the other splits keep theirs.
+    """
+    shares = fractions.shares()
+    points = sorted({unit_interval("split", group_of(f"file:{name}", by)) for name in names})
+    found: dict[str, float | None] = {}
+    start = 0.0
+    for split in SPLIT_ORDER:
+        share = shares.get(split, 0.0)
+        if share and not any(start <= point < start + share for point in points):
+            needed = next((math.floor((point - start) * 100 + 1) / 100 for point in points if point >= start), None)
+            found[split] = needed if needed is not None and start + needed < 1 else None
+        start += share
+    return found
 
 
 def empty_splits(parts: Iterable[Path], fractions: SplitFractions) -> list[str]:

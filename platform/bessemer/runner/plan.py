@@ -94,9 +94,13 @@ def make_plan(
 
 def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dict[str, list[str]]:
     """The warnings of each stage, by its name. Reads artifacts that are already made, for seconds at most."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for planned in plan.stages:
         stage = stages.load(planned.kind)
+        if stage.filters and (above := _setter_of_shares(plan, planned)):
+            found[planned.name] = [
+                f"removes documents after `{above}`, so the shares of `{above}` do not hold; move it up"
+            ]
         if stage.warnings:
             made = {kind: plan.stage(source) for kind, source in planned.inputs.items()}
             inputs = {
@@ -107,8 +111,17 @@ def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dic
             own = None if planned.runs else store.find(planned.kind, planned.fingerprint)
             said = stage.warnings(recipe.stage(planned.name).config, inputs, own)
             if said:
-                found[planned.name] = said
+                found.setdefault(planned.name, []).extend(said)
     return found
+
+
+def _setter_of_shares(plan: Plan, planned: PlannedStage) -> str | None:
+    """The nearest stage above that sets the shares of sources in the documents that `planned` reads."""
+    for source in (plan.stage(name) for kind, name in planned.inputs.items() if kind.startswith("documents")):
+        found = source.name if stages.load(source.kind).sets_shares else _setter_of_shares(plan, source)
+        if found:
+            return found
+    return None
 
 
 def _plan_stage(

