@@ -168,6 +168,58 @@ def test_a_copy_shares_the_fate_of_the_copy_that_stays(
         assert verdict["evidence"] == f"{origin_id('c')} c"
 
 
+@st.composite
+def split_corpora(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, str]]:
+    """Texts by URL, and the split of each."""
+    texts = draw(corpora())
+    splits = draw(st.lists(st.sampled_from(["train", "test"]), min_size=len(texts), max_size=len(texts)))
+    return texts, dict(zip(texts, splits, strict=True))
+
+
+@law
+@given(corpus=split_corpora(), num_parts=st.integers(1, 3))
+def test_frozen_documents_stay_and_their_duplicates_go(
+    corpus: tuple[dict[str, str], dict[str, str]],
+    num_parts: int,
+    make_documents: Callable[..., pa.Table],
+    deduplicate: Callable[..., Any],
+) -> None:
+    """All held-out documents stay, and no training document that stays resembles one of them."""
+    texts, splits = corpus
+    table = make_documents(texts)
+    column = pa.array([splits[url] for url in table["url"].to_pylist()])
+    table = table.set_column(table.schema.get_field_index("split"), table.schema.field("split"), column)
+    outcome = deduplicate(cut(table, num_parts), **CERTAIN, splits=("train",))
+    kept = set(outcome.urls)
+    held_out = [url for url in texts if splits[url] == "test"]
+    assert kept >= set(held_out)
+    left = [url for url in texts if splits[url] == "train" and url in kept]
+    for url in left:
+        for other in [*held_out, *left]:
+            if other != url and normal_form(texts[url]).strip():
+                assert jaccard(one_set(texts[url]), one_set(texts[other])) < CERTAIN["threshold"]
+    for url, verdict in outcome.verdicts.items():
+        if url not in kept:
+            witness = verdict["evidence"].split(" ")[1]
+            assert witness in kept
+            if verdict["rule"] == "near_duplicate":
+                assert verdict["value"] == jaccard(one_set(texts[url]), one_set(texts[witness]))
+
+
+def test_a_longer_training_document_goes_for_a_held_out_one(
+    make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
+) -> None:
+    words = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100))
+    texts = {"held/out": words, "a": words, "longer": words + " and more", "held/copy": words + "\n"}
+    table = make_documents(texts)
+    splits = pa.array(["test" if url.startswith("held") else "train" for url in texts])
+    table = table.set_column(table.schema.get_field_index("split"), table.schema.field("split"), splits)
+    outcome = deduplicate([table.slice(2), table.slice(0, 2)], splits=("train",))
+    assert sorted(outcome.urls) == ["held/copy", "held/out"]
+    assert outcome.verdicts["a"]["rule"] == "exact_duplicate"
+    assert outcome.verdicts["longer"]["rule"] == "near_duplicate"
+
+
 SUMS = [f"Question: what is {a} + {b}? Answer: {a + b}." for a in range(11, 31) for b in (7, 48)]
 TABLES = ["\n".join(f"{n * k}, {n + 7 * k}, {n * n + k}" for k in range(9)) for n in range(12, 24)]
 PROGRAMS = [f"def f(a, b):\n    return a {sign} b\n" for sign in ("+", "-", "*", "/", "%", "&", "<", "<=", "==", "!=")]

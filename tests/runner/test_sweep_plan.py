@@ -16,7 +16,7 @@ RECIPE = """
 name: toy
 stages:
   ingest: {paths: [documents]}
-  dedup:
+  dedup: {splits: [train]}
   tokenizer: {vocab_size: 512}
   tokenize:
   pretrain: {num_tokens: 4096}
@@ -56,7 +56,7 @@ def problems(plan: Any, *arguments: str) -> str:
     ],
 )
 def test_stages_that_no_searched_field_can_change_are_shared(plan: Any, space: str, shared: list[str]) -> None:
-    assert [stage.name for stage in plan(space).shared] == shared
+    assert [stage.name for stage in plan(space, "validation/bits_per_byte").shared] == shared
 
 
 def test_the_last_stage_that_records_the_metric_counts(plan: Any) -> None:
@@ -86,7 +86,17 @@ def test_a_path_in_a_search_space_is_relative_to_the_recipe(
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.txt").write_text("Here is another.")
     monkeypatch.chdir("/")
-    plan("{ingest.paths: {grid: [[documents], [documents, more]]}}")
+    plan("{ingest.paths: {grid: [[documents], [documents, more]]}}", "data/tokens")
+
+
+def test_trials_are_measured_on_the_same_text(plan: Any) -> None:
+    """Otherwise the trial with the easiest held-out documents would be the best."""
+    said = problems(plan, "{ingest.split.test: {choice: [0.1, 0.2]}}", "validation/bits_per_byte")
+    assert "trials that differ in `ingest` have different text in the split `validation`" in said
+    assert "recipe.yaml:" in said
+    said = problems(plan, "{dedup.threshold: {choice: [0.7, 0.9]}}", "validation/loss")
+    assert "different tokenizers" in said
+    assert "search by bits per byte: `validation/bits_per_byte`" in said
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ Parquet files are written with fixed settings, so that equal tables are equal by
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,8 @@ import pyarrow.parquet as pq
 from bessemer import storage
 from bessemer.fingerprint import content_hash, unit_interval
 
-SPLITS = ("train", "tune", "validation", "test")
+Split = Literal["train", "tune", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "tune", "validation", "test")
 
 SCHEMA = pa.schema(
     [

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bessemer.dedup.arrays import Keys
@@ -22,13 +23,16 @@ from bessemer.dedup.settings import DedupSettings
 from bessemer.dedup.shingles import shingle_sets
 from bessemer.dedup.signatures import band_keys, signatures
 
-HASHES = pa.schema([(name, pa.uint64()) for name in ("high", "low", "url_length", "rank", "location")])
-"""One row a text and part; `rank` orders documents as their ids do."""
+HASHES = pa.schema([(name, pa.uint64()) for name in ("high", "low", "preference", "rank", "location")])
+"""One row per text and part. The copy with the least `preference` stays; `rank` orders documents as their ids do."""
 
 COPIES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64())])
 """Documents that have a copy in another part, which stays."""
 
 BATCH_ROWS, BATCH_BYTES = 256, 16 << 20
+
+_NOT_FROZEN = 1 << 32
+"""Added to the length of a URL, so that a frozen copy stays."""
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -36,13 +40,14 @@ _T = TypeVar("_T", bound=np.generic)
 def documents_schema(settings: DedupSettings) -> pa.Schema:
     """All documents of a part, in order. `kept` is the row of the copy that stays, and it alone has a size and bands.
 
-    `size` counts distinct shingles.
+    `size` counts distinct shingles. A document is `frozen` if its split is none of `settings.splits`.
     """
     return pa.schema(
         [
             ("id", pa.string()),
             ("url", pa.string()),
             ("source", pa.string()),
+            ("frozen", pa.bool_()),
             ("rank", pa.uint64()),
             ("kept", pa.uint64()),
             ("size", pa.uint32()),
@@ -58,9 +63,11 @@ def index_documents(workspace: Workspace, number: int, of: int) -> dict[str, int
     named, hashes = [pa.schema(list(schema)[:3]).empty_table()], [np.empty((0, 2), np.uint64)]
     sizes, bands = [np.empty(0, np.uint32)], [np.empty((0, settings.num_bands), np.uint64)]
     seen: set[tuple[int, ...]] = set()
-    for batch in read_batches(workspace.parts[number], ["id", "url", "source", "text"]):
+    frozen = [np.empty(0, bool)]
+    for batch in read_batches(workspace.parts[number], ["id", "url", "source", "split", "text"]):
         texts = batch["text"].to_pylist()
-        named.append(batch.drop_columns("text").cast(named[0].schema))
+        named.append(batch.select(named[0].column_names).cast(named[0].schema))
+        frozen.append(pc.invert(pc.is_in(batch["split"], pa.array(settings.splits, pa.string()))).to_numpy())
         hashes.append(exact_hashes(texts))
         new = []
         for row, text_hash in enumerate(map(tuple, hashes[-1].tolist())):
@@ -75,18 +82,25 @@ def index_documents(workspace: Workspace, number: int, of: int) -> dict[str, int
     digest, size, band = np.concatenate(hashes), np.concatenate(sizes), np.concatenate(bands)
     rows = np.arange(len(digest), dtype=np.uint64)
     rank = _ranks(names["id"].to_pylist())
-    url_length = np.array([len(url) for url in names["url"].to_pylist()], np.uint64)
-    kept = first_copies(digest, (url_length, rank, rows))
+    is_frozen = np.concatenate(frozen)
+    preference = np.array([len(url) for url in names["url"].to_pylist()], np.uint64)
+    preference += np.where(is_frozen, 0, _NOT_FROZEN).astype(np.uint64)
+    kept = first_copies(digest, (preference, rank, rows))
     stays = np.unique(kept)
     signed = first_copies(digest, (rows,))[stays]  # the one that was seen first was signed
 
     order = stays[np.argsort(digest[stays, 0], kind="stable")]
-    columns = (digest[:, 0], digest[:, 1], url_length, rank, locations(number, rows))
+    columns = (digest[:, 0], digest[:, 1], preference, rank, locations(number, rows))
     run = {name: column[order] for name, column in zip(HASHES.names, columns, strict=True)}
     write_runs(workspace.file("hashes", number), HASHES, [run])
 
     arrays = [names[name].combine_chunks() for name in names.column_names]
-    arrays += [pa.array(rank), pa.array(kept.astype(np.uint64)), pa.array(_spread(size[signed], stays, len(rows)))]
+    arrays += [
+        pa.array(is_frozen),
+        pa.array(rank),
+        pa.array(kept.astype(np.uint64)),
+        pa.array(_spread(size[signed], stays, len(rows))),
+    ]
     flat = pa.array(_spread(band[signed], stays, len(rows)).ravel())
     arrays.append(pa.FixedSizeListArray.from_arrays(flat, settings.num_bands))
     write_batches(workspace.file("documents", number), schema, [pa.record_batch(arrays, schema=schema)])
@@ -98,7 +112,7 @@ def find_copies(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     rows = read_range(workspace.files("hashes"), HASHES, *hash_range(number, of))
     digests = np.stack((rows["high"], rows["low"]), axis=1)
     location = rows["location"]
-    kept = location[first_copies(digests, (rows["url_length"], rows["rank"], location))]
+    kept = location[first_copies(digests, (rows["preference"], rows["rank"], location))]
     gone = np.flatnonzero(kept != location)
     gone = gone[np.argsort(location[gone])]
     run = {"location": location[gone], "kept": kept[gone]}

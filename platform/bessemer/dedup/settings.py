@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bessemer.artifacts.documents import SPLITS, Split
 from bessemer.recipe.settings import Settings
 
 
@@ -33,7 +34,11 @@ class DedupSettings(Settings):
     """Seed of the MinHash functions; decides which pairs are proposed, never whether a pair is a duplicate."""
 
     max_candidates: int = Field(32, ge=2)
-    """In one bucket a document is compared with at most this many others; what is left out is counted and said."""
+    """In one bucket a document is compared with at most this many others; the pairs left out are counted and logged."""
+
+    splits: tuple[Split, ...] = Field(SPLITS, min_length=1)
+    """Splits from which documents are removed. With `[train]`, held-out documents all stay, and documents that are
+    duplicates of them go from the split `train`, so held-out text is the same for all settings."""
 
     alarm_removed_ratio: float = Field(0.5, gt=0, le=1)
     """A source that loses more than this share of its documents is reported, in the log and in the ledger."""

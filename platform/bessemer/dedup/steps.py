@@ -15,8 +15,9 @@ and from the files of earlier steps alone, so any number of processes may do the
 do them again after a crash. What is left at the end depends on the documents only: not on how they lie in parts, nor
 on the number of ranges.
 
-A document's split plays no part. Of duplicates in different splits one survives, in the split it came with, so no
-text is left both in what a model is trained on and in what it is tested with, and neither side is favoured.
+Of duplicates in different splits one survives, in the split it came with, so no text is left both in training and in
+held-out documents. Which side it is depends on `splits`: documents of the other splits are frozen. They all stay, and
+their duplicates in `splits` go. With all splits (the default) neither side is favoured.
 
 Memory of a process: a unit of a part holds a few batches of its texts and about 1 kB a document; a range holds four
 times PARTITION_BYTES, or its largest bucket (28 bytes a document); `verified` holds two documents' sets and at most

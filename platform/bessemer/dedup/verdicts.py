@@ -1,7 +1,7 @@
-"""What becomes of each document, over files: step `removed`, and then `decided` and `judge` for what is written.
+"""The fate of each document, over files: step `removed`, and then `decided` and `judge` for the output.
 
 An exact copy shares the fate of the copy that stays: if that one is a near duplicate of a third document, so is the
-copy. So the evidence in the ledger always names a document that was kept, the most similar one where there are
+copy. So the evidence in the ledger always names a document that was kept, the most similar one if there are
 several, and the value is the similarity to that document.
 """
 
@@ -24,6 +24,7 @@ from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.dedup.arrays import Keys, distinct, lookup, run_starts
 from bessemer.dedup.copies import COPIES, read_batches
 from bessemer.dedup.exchange import (
+    Columns,
     Workspace,
     locations,
     mapped,
@@ -46,35 +47,62 @@ DUPLICATES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64()), ("jacc
 
 
 def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """Which near duplicates go and for whose sake, and which sources lose most of what they have."""
+    """Which near duplicates go and for whose sake, and which sources lose most of their documents."""
     threshold = workspace.settings.threshold
-    files = workspace.files("verified")
-    removed = removed_documents(*_duplicate_pairs(files, threshold))
+    files, frozen = workspace.files("verified"), _frozen_documents(workspace)
+    removed = removed_documents(*_duplicate_pairs(files, threshold, frozen))
 
     columns = [[np.empty(0, field.type.to_pandas_dtype())] for field in DUPLICATES]
     for path in files:
-        pairs = read_range([path], VERIFIED)
-        good = (pairs["jaccard"] >= threshold) & lookup(removed, pairs["later"])[0]
-        good &= ~lookup(removed, pairs["earlier"])[0]
-        kept_ones = np.flatnonzero(good)
-        best = kept_ones[run_starts(pairs["later"][good])]  # the most similar comes first
+        pairs = _directed(read_range([path], VERIFIED), threshold, frozen)
+        good = lookup(removed, pairs["later"])[0] & ~lookup(removed, pairs["earlier"])[0]
+        order = np.flatnonzero(good)[np.argsort(pairs["later"][good], kind="stable")]
+        best = order[run_starts(pairs["later"][order])]  # the most similar comes first
         for column, name in zip(columns, VERIFIED.names, strict=True):
             column.append(pairs[name][best])
     run = {name: np.concatenate(column) for name, column in zip(DUPLICATES.names, columns, strict=True)}
+    order = np.lexsort((-run["jaccard"], run["location"]))
+    order = order[run_starts(run["location"][order])]  # a frozen document may be in the file of another part
+    run = {name: column[order] for name, column in run.items()}
     assert np.array_equal(run["location"], removed), "every near duplicate resembles a kept document"
     write_runs(workspace.file("removed", 0), DUPLICATES, [run])
     storage.write_json(_alarms_file(workspace), _count_losses(workspace))
     return {"num_near_duplicates": len(removed)}
 
 
-def _duplicate_pairs(files: Sequence[Path], threshold: float) -> tuple[Keys, Keys]:
+def _duplicate_pairs(files: Sequence[Path], threshold: float, frozen: Keys) -> tuple[Keys, Keys]:
     later, earlier = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for path in files:
-        pairs = read_range([path], VERIFIED)
-        duplicate = pairs["jaccard"] >= threshold
-        later.append(pairs["later"][duplicate])
-        earlier.append(pairs["earlier"][duplicate])
+        pairs = _directed(read_range([path], VERIFIED), threshold, frozen)
+        later.append(pairs["later"])
+        earlier.append(pairs["earlier"])
     return np.concatenate(later), np.concatenate(earlier)
+
+
+def _directed(pairs: Columns, threshold: float, frozen: Keys) -> Columns:
+    """The pairs at the threshold, of which `later` may be removed: a frozen document changes places with the other.
+
+    Pairs of two frozen documents are left out. Pairs of one `later` keep their order: the most similar first.
+    """
+    pairs = {name: column[pairs["jaccard"] >= threshold] for name, column in pairs.items()}
+    if not len(frozen):
+        return pairs
+    later, earlier = pairs["later"], pairs["earlier"]
+    later_frozen, earlier_frozen = lookup(frozen, later)[0], lookup(frozen, earlier)[0]
+    pairs["later"] = np.where(later_frozen, earlier, later)
+    pairs["earlier"] = np.where(later_frozen, later, earlier)
+    order = np.argsort(-pairs["jaccard"], kind="stable")
+    order = order[~(later_frozen & earlier_frozen)[order]]
+    return {name: column[order] for name, column in pairs.items()}
+
+
+def _frozen_documents(workspace: Workspace) -> Keys:
+    """The locations of documents in splits that the settings leave out; ascending."""
+    found = [np.empty(0, np.uint64)]
+    for part in range(len(workspace.parts)):
+        with mapped(workspace.file("documents", part)) as (batch,):
+            found.append(locations(part, np.flatnonzero(batch["frozen"].to_numpy(zero_copy_only=False))))
+    return np.concatenate(found)
 
 
 def _alarms_file(workspace: Workspace) -> Path:
@@ -106,7 +134,7 @@ def _count_losses(workspace: Workspace) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Fates:
-    """For every document of a part: is it removed, which kept document stands for it, and how similar is that.
+    """For every document of a part: is it removed, which kept document replaces it, and how similar is that.
 
     `copy` says that another copy of the text was compared in its place; `jaccard` is NaN unless the document goes as a
     near duplicate.
@@ -121,6 +149,7 @@ class Fates:
 def fates(workspace: Workspace, part: int) -> Fates:
     with mapped(workspace.file("documents", part)) as (batch,):
         in_part = locations(part, batch["kept"].to_numpy())
+        frozen = batch["frozen"].to_numpy(zero_copy_only=False)
     copies = read_range(workspace.files("copies"), COPIES, *part_range(part))
     order = np.argsort(copies["location"])
     elsewhere, place = lookup(copies["location"][order], in_part)
@@ -134,7 +163,7 @@ def fates(workspace: Workspace, part: int) -> Fates:
         stays[near] = kept[place[near]]
         jaccard = np.full(len(stays), np.nan)
         jaccard[near] = similarity[place[near]]
-    return Fates(stays != own, copy, stays, jaccard)
+    return Fates((stays != own) & ~frozen, copy, stays, jaccard)
 
 
 DECISION = pa.schema(
@@ -145,7 +174,7 @@ DECISION = pa.schema(
 
 
 def decided(workspace: Workspace, part: int) -> Iterator[pa.Table]:
-    """The documents of a part in bounded batches, each with what was decided about it."""
+    """The documents of a part in bounded batches, each with the decision about it."""
     fate = fates(workspace, part)
     named = _names(workspace, distinct(fate.kept[fate.removed]))
     alarming = alarms(workspace)

@@ -16,6 +16,7 @@ from bessemer.recipe import yaml
 from bessemer.recipe.problems import Problem, nearest, raise_problems
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.recipe.sweep import SweepSettings
+from bessemer.runner.comparability import incomparable
 from bessemer.runner.plan import Plan, PlannedStage, change_recipe, make_plan
 from bessemer.stages.metric_names import metric_names
 
@@ -71,6 +72,7 @@ def plan_sweep(recipe: LoadedRecipe, store: Store) -> SweepPlan:
     raise_problems(list(problems.values()))
     shared = _shared_stages(recipe, plan, settings)
     problem = _check_metric(changed, settings.metric, [stage.name for stage in shared])
+    problem = problem or incomparable(recipe, settings.metric, settings.param_space)
     if problem:
         raise_problems([_at_metric(recipe, *problem)])
     return SweepPlan(recipe, settings, plan, shared, measuring_stage(recipe, settings.metric))

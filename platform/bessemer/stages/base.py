@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationInfo
 
+from bessemer.artifacts.documents import SPLITS
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import Stopped
@@ -41,6 +42,11 @@ class StageConfig(Settings):
     def unused(self) -> tuple[str, ...]:
         """Kinds of artifact that the stage consumes, and with these settings does without."""
         return ()
+
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        """Splits whose documents or rows depend on these settings; a sweep over them cannot compare models there."""
+        return SPLITS
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:

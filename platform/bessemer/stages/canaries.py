@@ -28,6 +28,10 @@ class Config(StageConfig):
     num_digits: int = Field(9, ge=4, le=18)
     """Digits of a secret."""
 
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return ("train",)
+
     @field_validator("sentence")
     @classmethod
     def _has_a_name(cls, sentence: str) -> str:

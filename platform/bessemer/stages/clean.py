@@ -12,7 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from bessemer.artifacts.documents import SPLITS, Split
 from bessemer.artifacts.store import Artifact
+from bessemer.clean.frozen import process_splits
 from bessemer.clean.function import Function, FunctionFailed
 from bessemer.clean.settings import CleanSettings
 from bessemer.errors import InputError, NothingLeft
@@ -30,6 +34,14 @@ TRIAL_PARTS, TRIAL_PER_PART = 8, 1000
 
 class Config(StageConfig, CleanSettings):
     """Settings of the stage: those of `bessemer.clean`."""
+
+    splits: tuple[Split, ...] = Field(SPLITS, min_length=1)
+    """Splits that the rules apply to. With `[train]`, held-out text is the same for all rules, so models that were
+    trained on differently cleaned text can be compared."""
+
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return self.splits
 
 
 def outside(config: Config) -> Any:
@@ -107,7 +119,8 @@ class CleanWorker:
     def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         from bessemer.clean.documents import clean_documents
 
-        return clean_documents(batch, self._config)
+        clean = partial(clean_documents, settings=self._config)
+        return process_splits(batch, self._config.splits, self.signals, clean)
 
 
 def _try_functions(config: Config, parts: Sequence[Path]) -> None:

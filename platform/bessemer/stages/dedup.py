@@ -28,6 +28,10 @@ LOW_RECALL = 0.9
 class Config(StageConfig, DedupSettings):
     """Settings of the stage: those of `bessemer.dedup`."""
 
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return self.splits
+
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     parts = inputs["documents"].parts()

@@ -38,6 +38,10 @@ class Config(StageConfig):
     shares: dict[str, PositiveFloat] = Field(..., min_length=2)
     """How much of the bytes of training text each stage of `from` gives, by its name; of any sum."""
 
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return SAMPLED
+
 
 def check(config: Config, inputs: Collection[str]) -> None:
     """Raises UsageError unless every stage of `from` has a share, and no other."""

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class Config(StageConfig):
-    """Settings of the stage; what decides its result comes with the tokenizer."""
+    """Settings of the stage; the tokenizer decides its result."""
+
+    @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return ()
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

@@ -38,6 +38,10 @@ class Config(StageConfig):
         return self
 
     @property
+    def decided_splits(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def unused(self) -> tuple[str, ...]:
         return ("documents",) if self.path else ()
 
