@@ -31,6 +31,8 @@ def found(text: str) -> list[str]:
         ("", "ivan@почта.рф", ""),
         ("", "bob@example.com", "-ra írjon"),
         ("", "bob@example.com", ": hello"),
+        ("", "bob@example.com", ".it is here"),
+        ("", "bob@example.com.br", ""),
     ],
 )
 def test_ends_are_exact(before: str, address: str, after: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import phonenumbers
 import pytest
 
+from bessemer.clean.lookalikes import number_text
 from bessemer.clean.phone_numbers import REGIONS, find_phone_numbers
+from bessemer.clean.texts import Texts
 
 TYPES = (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE)
 
 
 def found(text: str) -> list[str]:
-    spans = find_phone_numbers(text, text, 0, len(text), 0)
+    numbers, _ = number_text(Texts([text]))
+    spans = find_phone_numbers(numbers, text, 0, len(text), 0)
     return [text[start:end] for start, end in sorted(spans)]
 
 
@@ -53,11 +56,28 @@ def test_forms_that_need_no_label(text: str) -> None:
         "01 02 03 04 05", "10 20 30 40 50", "612 345 678", "12345678", "y = x +61234567890", "+49.123456",
         "2 + 49 30 901820", "call on 2012-09-30", "phones sold: 300 000 000", "call in 2005-2010",
         "00 1 2 3 4 5 6 7 8 9",
+        "for i in 06 12 34 56 78 90 12", "2020-06-01T04:05:06.111111-04:00", "1970-01-01 02.12345678", "+35236450.6",
+        "016.016.016.016", "call 016.016.016.016", "tel. 0.123456789",
         "pages 212-345-6789", "#415-555-2671", "$415-555-2671", "3.14.15.92.65",
     ],
 )  # fmt: skip
 def test_other_numbers_stay(text: str) -> None:
     assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("电话13812345678-801", ["13812345678"]),
+        ("Cell# 415 555 2671, Ph: 98765 43210", ["415 555 2671", "98765 43210"]),
+        ("서울 02)312-3456", ["02)312-3456"]),
+        ("(11)961234567", ["(11)961234567"]),
+        ("Tel.: +49 4964 95816-120Fax: +49 4964 95816-29", ["+49 4964 95816-120", "+49 4964 95816-29"]),
+        ("<PHONE> 612 345 678", []),
+    ],
+)
+def test_context(text: str, expected: list[str]) -> None:
+    assert found(text) == expected
 
 
 def test_a_number_ends_where_the_next_begins() -> None:

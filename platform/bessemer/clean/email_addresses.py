@@ -46,6 +46,8 @@ _WORD_GOES_ON = re.compile(r"[a-z0-9\u00c0-\u024f]", re.I)
 
 _RESERVED = frozenset({"example", "invalid", "local", "test"})
 """Top-level names that are not delegated and appear in documentation and local networks."""
+_GENERIC = frozenset({"com", "edu", "gov", "net", "org"})
+"""Top-level domains below which few names are registered, so that `com.it` is not the end of a host."""
 _FILE_ENDINGS = frozenset({"mov", "zip"})
 """Top-level domains whose names are files nearly always."""
 _METHODS = frozenset({"cat", "data", "dot", "ge", "gt", "int", "lt", "map", "ne", "new", "select", "to"})
@@ -137,6 +139,8 @@ def _host_end(joined: str, start: int) -> int | None:
         if label[0].isupper() and label[1:].islower() and before.islower():
             break  # the first word of the next sentence
         length = _top_level(label)
+        if length and before.lower() in _GENERIC and not _is_top_level(f"{before}.{label[:length]}".lower()):
+            break  # a word after a missing blank, as in `bob@example.com.it is`
         if length:
             best = ends[number] + length
         if length and length < len(label) and not label.isascii():

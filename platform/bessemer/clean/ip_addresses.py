@@ -29,6 +29,7 @@ _RESOLVERS = frozenset({"8.8.8.8", "9.9.9.9"})
 _NETWORK_BEFORE = re.compile(
     r"(?:(?<![a-z])(?:ip|ipv4|addr|address|dns|nameserver|gateway|ping|traceroute)(?![a-z])|://)[^\n]*\Z", re.I
 )
+_MASK = re.compile(r"<[A-Z_]+>")
 _NETWORK_AFTER = re.compile(r":\d{2,5}\b|/\d{1,2}\b")
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?!\w)")
 
@@ -41,7 +42,7 @@ def find_ipv4(text: str, joined: str, start: int, end: int) -> Iterator[tuple[in
         small = all(int(part) < _SMALL for part in match[0].split(".")) and match[0] not in _RESOLVERS
         if small:
             heading = _LINE_START.search(line) and _TITLE.match(text, match.end())
-            network = _NETWORK_BEFORE.search(before[2]) or _NETWORK_AFTER.match(text, match.end())
+            network = _NETWORK_BEFORE.search(_MASK.sub("", before[2])) or _NETWORK_AFTER.match(text, match.end())
             if heading or not network:
                 continue
         if _is_public(match[0]) and not _VERSION.search(line):

@@ -15,7 +15,7 @@ REACH = 16
 
 _WORDS = """
     tel tél telefon telefono telefone teléfono telefonnummer telefonisch telephone téléphone phone phones mobile mob
-    cell cellphone fax faks telefax hotline whatsapp wa viber sms call calls calling dial ring contact
+    cell cellphone fax faks telefax ph hotline whatsapp wa viber sms call calls calling dial ring contact
     handy handynummer mobil mobilnummer mobiltelefon rufnummer anrufen durchwahl rufen appelez appeler portable
     joignable llame llamar llama móvil celular fono ligue ligar telemóvel contato contacto chiama chiamare
     chiamate cellulare
@@ -36,11 +36,12 @@ _UNSPACED_LABELS = tuple(_PIECES.split())
 """The same in scripts whose words are not set apart or take endings; they may be anywhere."""
 
 _LATIN = "a-zA-ZÀ-ÖØ-ɏ\u1e00-\u1eff"
-_WORD = re.compile(rf"(?<!<)\b[{_LATIN}]+|(?<![<\W\d_])[{_LATIN}]+|[^\W\d_{_LATIN}]+")
-"""Letters of one script; not a mask such as `<PHONE>`."""
+_WORD = re.compile(rf"[{_LATIN}]+|[^\W\d_{_LATIN}]+")
+"""Letters of one script."""
+_MASK = re.compile(r"<[A-Z_]+>")
 _BRACKET = re.compile(r"[ ]?[(（\[]\s*")
 _NOUN_RIGHT_BEFORE = re.compile(
-    r"(?:\b(?:tel|tél|telef\w*|t[eé]l[eé]phone|phone|mobile|cell|fax|mob|mobil|handy|gsm|тел|телефон|моб|τηλ|هاتف|جوال|טל)"
+    r"(?:\b(?:tel|ph|tél|telef\w*|t[eé]l[eé]phone|phone|mobile|cell|fax|mob|mobil|handy|gsm|тел|телефон|моб|τηλ|هاتف|جوال|טל)"
     r"|电话|電話|手机|手機|传真|전화|โทร)[.:：\s]*\Z",
     re.I,
 )
@@ -64,7 +65,7 @@ def is_labelled(joined: str, start: int, floor: int) -> bool:
     above, _, line = joined[max(floor, start - WINDOW) : start].rpartition("\n")
     if _WORD.search(line):
         return has_label(line)
-    words = _WORD.findall(above.rpartition("\n")[2].rstrip(" \t:.："))
+    words = _WORD.findall(_MASK.sub(" ", above.rpartition("\n")[2].rstrip(" \t:.：")))
     return bool(words) and has_label(words[-1])
 
 
@@ -77,7 +78,9 @@ def is_labelled_after(joined: str, end: int) -> bool:
 
 def has_label(text: str) -> bool:
     """Whether a label is anywhere in `text`."""
-    if any(word.lower() in _LABELS for word in _WORD.findall(text)):
+    if text.isascii() and text.upper() == text.lower():
+        return False  # a quick test: no letters
+    if any(word.lower() in _LABELS for word in _WORD.findall(_MASK.sub(" ", text))):
         return True
     return not text.isascii() and any(label in text for label in _UNSPACED_LABELS)
 
@@ -89,4 +92,4 @@ def follows_noun(before: str) -> bool:
 
 def names_other_number(before: str) -> bool:
     """Whether `before` ends in the name of another number, such as `order no.`."""
-    return bool(_OTHER_NUMBER.search(before))
+    return bool(_OTHER_NUMBER.search(before)) and not follows_noun(before.rstrip("#№: "))

@@ -44,7 +44,7 @@ REGIONS = (
 """Countries whose national numbers are known."""
 
 _NANP = re.compile(
-    r"""(?<![\w+/#-]) (?<!\d\.) (?<![$€£¥]) (?:
+    r"""(?<![\w+/#-]) (?<!\d[.:]) (?<![$€£¥]) (?:
         (?:1[ .-]?)? \([2-9]\d\d\)[ .-]?[2-9]\d\d[ .-]?\d{4}
         | (?:1[ .-])? [2-9]\d\d (?P<separator>[.-]) [2-9]\d\d (?P=separator) \d{4}
     ) (?! [^\W_x] | [.-]\d )""",
@@ -55,32 +55,35 @@ _INTERNATIONAL = re.compile(
     rf"(?<![\w+])(?<!\d[./-])\(?(?P<prefix>\+ ?|00[ -]?(?=[1-9])|011[ -])[1-9](?:{_SEPARATOR}\d){{6,16}}"
 )
 _TRUNK = re.compile(
-    r"""(?<![\w+/#-]) (?<!\d\.) (?<![$€£¥]) (?<!\d[ ,]) (?:
+    r"""(?<![\w+/#-]) (?<!\d[.:]) (?<![$€£¥]) (?<!\d[ ,]) (?<![A-Z]>[ ,]) (?:
         \(0\d{1,5}\)[ .-]?\d{2,9}
         | 0[1-9]\d{0,4}(?:[ ]?[/-][ ]?|[ .])\d{2,9}
         | 0\d{1,3}\)[ ]?\d{3,4}
         | 0\d{1,4}\(\d{1,4}\)\d{4}
+        | \([1-9]\d{1,2}\)[ ]?9\d{8}
         | \([1-9]\d{1,3}\)[ ]?\d{3,5}
         | 8[ -]?\(?\d{3,4}\)?[ -]\d{2,3}
     ) (?:[ .-]\d{2,8}){0,4}""",
     re.VERBOSE,
 )
 _CHINESE_MOBILE = re.compile(r"(?<![\w+/#-])(?<!\d\.)1[3-9]\d(?P<separator>[ -]?)\d{4}(?P=separator)\d{4}(?!\w|[.-]\d)")
-_ANY = re.compile(rf"(?<![\w+#-])(?<!\d\.)(?<![$€£¥])\(?\d(?:{_SEPARATOR}\d){{6,14}}")
+_ANY = re.compile(rf"(?<![\w+-])(?<!\d[ .:])(?<![A-Z]>[ .:])(?<![$€£¥])\(?\d(?:{_SEPARATOR}\d){{6,14}}")
 
 _OPERAND = re.compile(r"=\s*[\w.)\]]+ ?\Z|[\d)\]]\s?\Z")
 """Text that a `+` after it adds something to."""
 _KOREAN = re.compile(r"0\d{1,3}\)[^()]*\Z")
 """An area code as in `02)312-3456`."""
+_EXTENSION = re.compile(r"-\d{1,4}(?![\w-])")
 _GROUP = re.compile(r"\d+")
 _WRITTEN_AS_PHONE = re.compile(r"\d[ .)-]+\d+[ .-]\d{3,}[ .-]\d{3,}\Z")
 """Groups as in `+64 9 123 4567`, in which a number that is not assigned is still a phone number."""
 _NO_PHONE = re.compile(
     r"(?:19|20)\d\d([./-])\d\d?\1\d\d?|\d\d?([./-])\d\d?\2(?:19|20)\d\d"  # dates
     r"|(\d\d)\d\d[ ]?-[ ]?\3\d\d"  # ranges of years and pages
-    r"|\d{1,3}(?:[ .]000)+|\d+\.\d+[ ]-?\d+\.\d+"  # amounts, pairs of decimal fractions
+    r"|\d{1,3}(?:[ .]000)+"  # amounts
+    r"|\d+\.\d+|\d+\.\d+[ ]-?\d+\.\d+|\d{1,3}(?:\.\d{1,3}){3}"  # decimal fractions, IP addresses
 )
-_ONE_FULL_STOP = re.compile(r"\(?\+ ?\d{1,3}\.\d+")
+_ONE_FULL_STOP = re.compile(r"\(?\+ ?\d+\.\d+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 _NUM_DIGITS_WITHOUT_SEPARATOR = 9
@@ -168,7 +171,9 @@ def _end_with_trunk_prefix(text: str, joined: str, match: re.Match[str], floor: 
         num_digits = sum(map(len, groups))
         if num_digits < 9 or (num_digits < 10 and len(groups) < 3) or len(set(separators)) > 1:
             continue
-        if not _ascends(groups) and _is_written_like(groups, match[0][0] == "("):
+        if _continues_row(text, first, last) or _ascends(groups) or _NO_PHONE.fullmatch(text, first, last):
+            continue
+        if _is_written_like(groups, match[0][0] == "("):
             return last
     return None
 
@@ -192,7 +197,7 @@ def _end_labelled(text: str, joined: str, match: re.Match[str], floor: int) -> i
             continue
         if not labelled and not is_labelled_after(joined, last):
             continue
-        if _ends_row(text, written, last) and _is_valid_somewhere(digits):
+        if not _continues_row(text, first, last) and _is_valid_somewhere(digits):
             return last
     return None
 
@@ -226,14 +231,17 @@ def _ends(text: str, match: re.Match[str]) -> Iterator[int]:
         after = text[last : last + 2]
         word_goes_on = after[:1].isalnum() and after[:1] not in "xX" and not after.istitle()
         number_goes_on = after[:1] in (".", "-") and after[1:].isdigit()
+        if len(group[0]) >= 7 and _EXTENSION.match(text, last):
+            number_goes_on = False
         balanced = written.count("(") == written.count(")") or _KOREAN.match(written)
         if balanced and not word_goes_on and not number_goes_on:
             yield last
 
 
-def _ends_row(text: str, written: str, last: int) -> bool:
-    """Whether no further group follows behind the separator that `written` has inside."""
-    return not (text[last : last + 1] in written and re.match(r"[ ]\d", text[last : last + 2]))
+def _continues_row(text: str, first: int, last: int) -> bool:
+    """Whether a further group of the same length follows a blank, as in a row of a table."""
+    groups, after = _GROUP.findall(text, first, last), re.match(r" (\d+)", text[last : last + 12])
+    return bool(after and " " in text[first:last] and len(after[1]) == len(groups[-1]))
 
 
 def _ascends(groups: tuple[str, ...]) -> bool:
@@ -278,9 +286,8 @@ def _is_written_like(groups: tuple[str, ...], bracketed: bool) -> bool:
             expected = _national_groups(plan.region, digits)
             first = groups[0] if groups[0] != plan.trunk else groups[0] + groups[1]
             expected_first = expected[0] if expected[0] != plan.trunk else "".join(expected[:2])
-            if min(len(first), len(expected_first)) >= 2 and (
-                first.startswith(expected_first) or expected_first.startswith(first)
-            ):
+            mobile = first.startswith("01") and expected_first.startswith(first)  # 0151 2345678 is 01512 345678
+            if len(first) >= 2 and (first == expected_first or mobile):
                 return True
     return False
 

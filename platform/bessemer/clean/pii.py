@@ -99,20 +99,23 @@ _REACH = 8
 
 
 def _numbers(texts: Texts, text: str, digits: Array) -> Iterator[Found]:
-    """Looks around each cluster of digits."""
+    """Looks around each cluster of digits; a cluster ends with its line."""
     yield from (Found(*span, "iban") for start in _iban_starts(texts, digits) if (span := find_iban(text, start)))
-    edges = np.flatnonzero(np.diff(digits, prepend=-9, append=len(text) + 9) > _GAP)
+    line = np.searchsorted(np.flatnonzero(texts.codes == ord("\n")), digits)
+    far = np.diff(digits, prepend=-9, append=len(text) + 9) > _GAP
+    edges = np.flatnonzero(far | (np.diff(line, prepend=-1, append=-1) != 0))
     sizes = np.diff(edges)
     enough = sizes >= 4
     firsts, lasts = digits[edges[:-1][enough]], digits[edges[1:][enough] - 1]
-    for first, last, size in zip(firsts.tolist(), lasts.tolist(), sizes[enough].tolist(), strict=True):
+    floors = texts.starts[np.searchsorted(texts.ends, firsts)]
+    columns = (firsts, lasts, sizes[enough], floors)
+    for first, last, size, floor in zip(*(column.tolist() for column in columns), strict=True):
         start, end = max(0, first - _REACH), last + _REACH
         if text.count(".", start, end) >= 3:
             yield from (Found(*span, "ip_address") for span in find_ipv4(text, texts.joined, start, end))
         if size >= 14:
             yield from (Found(*span, "card_number") for span in find_cards(text, texts.joined, start, end))
         if size >= 7:
-            floor = int(texts.starts[np.searchsorted(texts.ends, first)])
             yield from (Found(*span, "phone") for span in find_phone_numbers(text, texts.joined, start, end, floor))
 
 

@@ -175,7 +175,7 @@ def _sample(parts: Sequence[Path]) -> pa.Table:
 
 STAGE = Stage(
     kind="clean",
-    version=3,
+    version=4,
     config=Config,
     consumes=("documents",),
     produces="documents",
