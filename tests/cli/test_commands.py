@@ -111,3 +111,18 @@ def test_a_plan_warns_of_what_the_rules_do_not_do(tmp_path: Path) -> None:
     assert "warning: `clean`: `gopher_quality` has no stop words for `gu`" in done.stdout + done.stderr
     printed = json.loads(bessemer("plan", "recipe.yaml", "--json", folder=tmp_path).stdout)
     assert len(printed["warnings"]["clean"]) == 5
+
+
+def test_gc_is_a_dry_run_until_it_is_confirmed(tmp_path: Path) -> None:
+    loose = tmp_path / "runs" / "artifacts" / "clean" / "abc"
+    loose.mkdir(parents=True)
+    (loose / "part").write_text("text")
+    listed = bessemer("gc", folder=tmp_path)
+    assert (listed.returncode, str(loose) in listed.stdout) == (0, True)
+    assert "nothing was deleted" in listed.stderr
+    assert "next: bessemer gc --yes" in listed.stderr
+    bessemer("gc", "--budget", "0", folder=tmp_path)
+    assert loose.exists(), "no terminal, no confirmation"
+    assert bessemer("gc", "--budget", "a lot", folder=tmp_path).returncode == 2
+    assert "freed 4 B" in bessemer("gc", "--yes", folder=tmp_path).stderr
+    assert not loose.exists()

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from toy import HOOKS
 
-from bessemer import storage
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest
 from bessemer.cli.common import advise
@@ -24,11 +23,9 @@ from bessemer.errors import (
     NothingLeft,
     Stopped,
     StorageError,
-    TrackingUnreachable,
     UsageError,
 )
-from bessemer.runner import garbage, runs
-from bessemer.runner.garbage import collect
+from bessemer.runner import runs
 
 
 def events(run: Any, kind: str) -> list[str]:
@@ -191,34 +188,6 @@ def test_the_log_of_a_failed_stage_holds_its_traceback(execute: Any) -> None:
     log = runs.find(execute.root, None).log_file("double").read_text()
     assert "Traceback" in log
     assert "the input is bad" in log
-
-
-def test_gc_keeps_what_the_newest_run_needs(execute: Any) -> None:
-    old, _ = execute()
-    new, _ = execute("double.letter=b")
-    removed, kept = collect(execute.root, 0)
-    assert {folder for folder, _ in removed} == {old.artifact_folder("double"), old.artifact_folder("join")}
-    assert kept > 0
-    assert not any(stage.runs for stage in execute.plan("double.letter=b")[1].stages)
-    assert new.artifact_folder("write").exists()
-
-
-def test_gc_keeps_registered_models_and_what_they_were_made_from(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, _ = execute()
-    execute("write.letter=b")
-    champion = next(stage.fingerprint for stage in execute.plan()[1].stages if stage.name == "double")
-    monkeypatch.setattr(garbage, "aliased_models", lambda root: {champion})
-    removed, _ = collect(execute.root, 0)
-    assert {folder for folder, _ in removed} == {old.artifact_folder("join")}
-
-
-def test_gc_deletes_nothing_while_the_registry_cannot_be_asked(execute: Any) -> None:
-    run, _ = execute()
-    execute("write.letter=b")
-    storage.write_json(run.folder / "tracking.json", {"uri": "http://127.0.0.1:9", "experiment": "toy"})
-    with pytest.raises(TrackingUnreachable, match="cannot be asked"):
-        collect(execute.root, 0)
-    assert run.artifact_folder("join").exists()
 
 
 def test_the_order_of_many_inputs_is_part_of_the_fingerprint(execute: Any, tmp_path: Path) -> None:

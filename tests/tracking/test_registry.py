@@ -31,6 +31,7 @@ def test_versions_and_aliases(recorded: Any, fake_run: Any) -> None:
     registry.promote(recorded.client, "toy-base", "d" * 32)
     registry.promote(recorded.client, "toy-base", "d" * 32)
     assert aliases(recorded) == {"candidate": "2", "champion": "2", "previous": "1"}
-    assert registry.aliased(recorded.client) == {"b" * 32, "d" * 32}
+    assert registry.fingerprints(recorded.client, only_aliased=True) == {"b" * 32, "d" * 32}
+    assert registry.fingerprints(recorded.client, only_aliased=False) >= {"b" * 32, "d" * 32}
     with pytest.raises(UsageError, match="no version"):
         registry.promote(recorded.client, "toy-base", "e" * 32)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bessemer.cli.common import JSON, LocalPath, print_json, print_table, say, storage_option
 from bessemer.units import format_bytes, format_seconds, parse_bytes
+
+if TYPE_CHECKING:
+    from bessemer.runner.garbage import Garbage
 
 ADDRESS = click.option("--address", help="Ask a Ray cluster for the job RUN instead: `http://host:8265`.")
 RUN = click.argument("run_name", metavar="[RUN]", required=False)
@@ -163,20 +167,48 @@ def report(run_name: str | None, output: Path | None, root: Path) -> None:
 
 
 @click.command()
-@click.option("--keep-bytes", default="0", show_default=True, help="The budget, for example `20GiB`; oldest go first.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.argument("run_names", metavar="[RUN]...", nargs=-1)
+@click.option("--budget", metavar="SIZE", help="Old finished runs give up artifacts until the rest fits, e.g. `20GiB`.")
+@click.option("--yes", is_flag=True, help="Delete what is listed, without a question.")
 @storage_option
-def gc(keep_bytes: str, dry_run: bool, root: Path) -> None:
-    """Delete artifacts that no run needs, the oldest first, until the rest fits the budget."""
+def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) -> None:
+    """List the artifacts that can be deleted; delete them with `--yes`.
+
+    With nothing said: the artifacts that no run and no registered model needs. With RUN: those that only these runs
+    need. With `--budget`: those of old finished runs too.
+    """
     from bessemer.errors import UsageError
-    from bessemer.runner.garbage import collect
+    from bessemer.runner.garbage import delete, find_garbage, own_sizes
 
     try:
-        budget = parse_bytes(keep_bytes)
+        size = parse_bytes(budget) if budget is not None else None
     except ValueError as error:
         raise UsageError(str(error)) from None
-    removed, kept = collect(root, budget, dry_run=dry_run)
-    for folder, size in removed:
-        click.echo(f"{format_bytes(size)}\t{folder}")
-    verb = "would free" if dry_run else "freed"
-    print(f"{verb} {format_bytes(sum(size for _, size in removed))}; kept {format_bytes(kept)}", file=sys.stderr)
+    garbage = find_garbage(root, budget_bytes=size, named=run_names)
+    for removal in garbage.removals:
+        click.echo(
+            f"{format_bytes(removal.size)}\t{removal.folder}\t{', '.join(removal.needed_by) or 'no run needs it'}"
+        )
+    asked = bool(run_names) or budget is not None
+    if not garbage.removals:
+        say(f"nothing to delete; {format_bytes(garbage.kept)} are needed")
+    elif yes or (asked and sys.stdin.isatty() and click.confirm(_question(garbage), err=True)):
+        delete(root, garbage)
+        say(f"freed {format_bytes(garbage.size)}; kept {format_bytes(garbage.kept)}")
+        return
+    else:
+        say(f"nothing was deleted: it would free {format_bytes(garbage.size)} and keep {format_bytes(garbage.kept)}")
+        say(f"next: bessemer gc {shlex.join([*run_names, *(['--budget', budget] if budget else []), '--yes'])}")
+    if not asked:
+        sizes = sorted(own_sizes(root).items(), key=lambda item: -item[1])
+        if any(size for _, size in sizes):
+            say("\nfinished runs, and the size of what only they need (`bessemer gc RUN` gives it up):")
+        for name, own in sizes:
+            if own:
+                say(f"{format_bytes(own)}\t{name}")
+
+
+def _question(garbage: Garbage) -> str:
+    losing = sorted({name for removal in garbage.removals for name in removal.needed_by})
+    lost = f"; the reports and `explain` of {', '.join(losing)} lose them" if losing else ""
+    return f"delete {len(garbage.removals)} artifacts, {format_bytes(garbage.size)}{lost}?"

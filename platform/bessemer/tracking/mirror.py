@@ -18,7 +18,7 @@ from bessemer.errors import TrackingUnreachable
 from bessemer.recipe.recipe import TrackingSettings
 from bessemer.tracking import registry
 from bessemer.tracking.records import read_run, version
-from bessemer.tracking.store import connect, locked, resolve_uri, unreachable, with_credentials
+from bessemer.tracking.store import DATABASE, connect, locked, resolve_uri, unreachable, with_credentials
 from bessemer.tracking.synchronise import MIRRORED_TAG, RUN_TAG, RunMirror
 
 if TYPE_CHECKING:
@@ -151,18 +151,20 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
     return caught
 
 
-def aliased_models(root: Path) -> set[str]:
-    """The fingerprints of the registered models with an alias, wherever the runs under `root` are recorded.
+def registered_models(root: Path, *, only_aliased: bool) -> set[str]:
+    """The fingerprints of the registered models, at every place where the runs under `root` are recorded.
 
-    Raises TrackingUnreachable where that cannot be asked.
+    Raises TrackingUnreachable if one of them cannot be asked.
     """
     found: set[str] = set()
-    for uri in sorted({wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}):
+    uris = {wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}
+    database = root.absolute() / DATABASE  # also if its runs' folders were deleted
+    for uri in sorted(uris | ({f"sqlite:///{database}"} if database.exists() else set())):
         try:
-            found |= registry.aliased(connect(with_credentials(uri)))
+            found |= registry.fingerprints(connect(with_credentials(uri)), only_aliased=only_aliased)
         except unreachable() as error:
             raise TrackingUnreachable(
-                f"which models are registered at `{uri}` cannot be asked: {_first_line(error)}",
+                f"the models that are registered at `{uri}` cannot be listed: {_first_line(error)}",
                 hint="start the tracking server",
             ) from error
     return found

@@ -8,7 +8,8 @@ would double the disk; a server gets the files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from bessemer.errors import UsageError
 from bessemer.tracking.records import StageRecord
@@ -60,18 +61,26 @@ def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
     return str(version.version)
 
 
-def aliased(client: MlflowClient) -> set[str]:
-    """The fingerprints of the artifacts that any alias points to."""
-    found, token = set(), None
+def fingerprints(client: MlflowClient, *, only_aliased: bool) -> set[str]:
+    """The fingerprints of the artifacts of all registered versions, or of those that an alias points to."""
+    if only_aliased:
+        models = _all_pages(lambda token: client.search_registered_models(page_token=token))
+        versions = [client.get_model_version_by_alias(model.name, alias) for model in models for alias in model.aliases]
+    else:
+        versions = _all_pages(lambda token: client.search_model_versions(page_token=token))
+    return {version.tags.get(FINGERPRINT_TAG, "") for version in versions} - {""}
+
+
+def _all_pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """The results of all pages of a search."""
+    found: list[Any] = []
+    token = None
     while True:
-        page = client.search_registered_models(page_token=token)
-        for model in page:
-            for alias in model.aliases:
-                version = client.get_model_version_by_alias(model.name, alias)
-                found.add(version.tags.get(FINGERPRINT_TAG, ""))
+        page = search(token)
+        found += page
         token = page.token
         if not token:
-            return found - {""}
+            return found
 
 
 def _find(client: MlflowClient, name: str, fingerprint: str) -> ModelVersion | None:

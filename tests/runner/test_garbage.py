@@ -1,0 +1,113 @@
+"""Nothing that a run or a registered model needs goes unless it is named or a budget asks for it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer import storage
+from bessemer.artifacts import lease
+from bessemer.errors import InputError, TrackingUnreachable, UsageError
+from bessemer.runner import garbage
+from bessemer.runner.garbage import delete, find_garbage, own_sizes
+
+
+def folders(found: garbage.Garbage) -> set[Path]:
+    return {removal.folder for removal in found.removals}
+
+
+def test_with_nothing_said_only_what_no_run_needs_can_go(execute: Any) -> None:
+    old, _ = execute()
+    new, _ = execute("double.letter=b")
+    assert folders(find_garbage(execute.root)) == set()
+    loose = {old.artifact_folder("double"), old.artifact_folder("join")}
+    shutil.rmtree(old.folder)
+    found = find_garbage(execute.root)
+    assert folders(found) == loose
+    assert found.size > 0
+    assert all(folder.exists() for folder in loose), "nothing is deleted yet"
+    delete(execute.root, found)
+    assert not any(folder.exists() for folder in loose)
+    assert new.artifact_folder("write").exists()
+    assert not any(stage.runs for stage in execute.plan("double.letter=b")[1].stages)
+
+
+def test_a_named_run_gives_up_what_only_it_needs(execute: Any) -> None:
+    old, _ = execute()
+    new, _ = execute("double.letter=b")
+    found = find_garbage(execute.root, named=[new.name])
+    assert folders(found) == {new.artifact_folder("double"), new.artifact_folder("join")}
+    assert {name for removal in found.removals for name in removal.needed_by} == {new.name}
+    both = find_garbage(execute.root, named=[old.name, new.name])
+    assert new.artifact_folder("write") in folders(both)
+    sizes = own_sizes(execute.root)
+    assert sizes[new.name] == found.size
+    with pytest.raises(UsageError, match="no run `nowhere`"):
+        find_garbage(execute.root, named=["nowhere"])
+
+
+def test_a_budget_keeps_the_newest_run_of_a_recipe_and_takes_the_oldest_first(execute: Any) -> None:
+    runs = [execute(f"double.letter={letter}")[0] for letter in "abc"]
+    everything = find_garbage(execute.root, budget_bytes=0)
+    assert folders(everything) == {run.artifact_folder(s) for run in runs[:2] for s in ("double", "join")}
+    assert [removal.needed_by for removal in everything.removals] == [(run.name,) for run in runs[:2] for _ in "12"]
+    total = everything.size + everything.kept
+    assert folders(find_garbage(execute.root, budget_bytes=total)) == set()
+    assert folders(find_garbage(execute.root, budget_bytes=total - 1)) == {runs[0].artifact_folder("double")}
+
+
+def test_a_run_that_can_be_resumed_or_works_now_keeps_its_artifacts(execute: Any) -> None:
+    with pytest.raises(InputError):
+        execute("double.fail=true", "write.letter=z")
+    execute()
+    assert folders(find_garbage(execute.root, budget_bytes=0)) == set()
+    run, _ = execute("write.letter=q")
+    with lease.hold(run.folder, run.name, waiting=lambda owner: None):
+        run.record("run_started")
+        with pytest.raises(UsageError, match="is running"):
+            find_garbage(execute.root, named=[run.name])
+
+
+def test_the_trials_of_a_sweep_keep_their_models(execute: Any) -> None:
+    """A trial's plan is in the folder of its sweep, which is not one of the runs itself."""
+    run, _ = execute("write.letter=s")
+    sweep, _ = execute()
+    trial = sweep.folder / "trials" / "t"
+    trial.mkdir(parents=True)
+    shutil.move(run.folder / "plan.json", trial / "plan.json")
+    shutil.rmtree(run.folder)
+    assert folders(find_garbage(execute.root)) == set()
+    (trial / "plan.json").unlink()
+    assert len(folders(find_garbage(execute.root))) == 3
+
+
+@pytest.mark.parametrize(("named", "aliased"), [(False, False), (True, True)])
+def test_registered_models_and_what_they_were_made_from_stay(
+    execute: Any, monkeypatch: pytest.MonkeyPatch, named: bool, aliased: bool
+) -> None:
+    old, _ = execute()
+    execute("write.letter=b")
+    model = next(stage.fingerprint for stage in execute.plan()[1].stages if stage.name == "double")
+    asked: list[bool] = []
+
+    def registered(root: Path, *, only_aliased: bool) -> set[str]:
+        asked.append(only_aliased)
+        return {model}
+
+    monkeypatch.setattr(garbage, "registered_models", registered)
+    join = old.artifact_folder("join")
+    if not named:
+        shutil.rmtree(old.folder)
+    found = find_garbage(execute.root, named=[old.name] if named else [])
+    assert folders(found) == {join}
+    assert asked == [aliased]
+
+
+def test_nothing_goes_while_the_registry_cannot_be_asked(execute: Any) -> None:
+    run, _ = execute()
+    storage.write_json(run.folder / "tracking.json", {"uri": "http://127.0.0.1:9", "experiment": "toy"})
+    with pytest.raises(TrackingUnreachable, match="cannot be listed"):
+        find_garbage(execute.root)
