@@ -84,14 +84,13 @@ def test_a_text_column_of_any_binary_type(tmp_path: Path, kind: pa.DataType) -> 
     assert found[0].url == "https://a.test/1"
 
 
-def test_a_text_in_a_legacy_charset_is_decoded_as_a_file_in_it_is(tmp_path: Path) -> None:
-    text = (
-        "Der Hafen der alten Stadt wurde von Fischern gebaut, die über das Meer kamen und für lange Zeit blieben. " * 3
-    )
-    for column in (pa.array([text.encode("cp1252")]), not_utf8(text.encode("cp1252"))):
-        found = records(tmp_path / "a.parquet", {"text": column})
-        documents, _ = documents_of(record_table(found), TextSettings(), created=True)
-        assert documents["text"].to_pylist() == [text]
+def test_a_text_that_is_not_utf8_is_removed_for_it_but_a_few_broken_bytes_are_not(tmp_path: Path) -> None:
+    broken = "für den Hafen über Jahre ".encode() * 20 + b"\xff"
+    for column in (pa.binary(), pa.string()):
+        texts = pa.array(["für".encode("cp1252"), broken, b"three"], pa.binary()).view(column)
+        found = records(tmp_path / "a.parquet", {"text": texts})
+        assert [record.rule for record in found] == ["undecodable", None, None]
+        assert found[1].content == broken.removesuffix(b"\xff") + "\ufffd".encode()
 
 
 def test_a_damaged_page_of_an_unused_column_costs_only_its_values(tmp_path: Path) -> None:

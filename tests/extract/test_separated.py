@@ -59,11 +59,13 @@ def test_delimiters_and_encodings_of_spreadsheets(tmp_path: Path, name: str, con
     assert texts(records(tmp_path / name, content)) == ["one", "two, 2"]
 
 
-def test_rows_in_a_legacy_charset_are_decoded_as_files_in_it_are(tmp_path: Path) -> None:
-    text = (
-        "Der Hafen der alten Stadt wurde von Fischern gebaut, die über das Meer kamen und für lange Zeit blieben. " * 3
-    )
-    assert texts(records(tmp_path / "a.csv", f'id,text\n1,"{text}"\n'.encode("cp1252"))) == [text]
+def test_a_row_in_a_legacy_charset_says_how_to_convert_the_file(tmp_path: Path) -> None:
+    """A field is too short to guess its charset from: a wrong guess would be a document of wrong letters."""
+    content = 'id,text,place\n1,"Der Hafen für alle, über Jahre.",x\n2,two,Köln\n'.encode("cp1252")
+    found = records(tmp_path / "a.csv", content)
+    assert texts(found) == ["(undecodable)", "two"]
+    assert "`iconv -f CHARSET -t UTF-8`" in str(found[0].evidence)
+    assert json.loads(found[1].metadata)["place"] == "K\ufffdln"
 
 
 @pytest.mark.parametrize(

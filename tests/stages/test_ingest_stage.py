@@ -170,7 +170,7 @@ def test_half_a_character_in_another_field_costs_nothing(
 ) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"text": "one", "title": "{title}", "{title}": 1}}\n')
     with (tmp_path / "a.jsonl").open("ab") as file:
-        file.write(b'{"text": "two", "title": "\xff"}\n')
+        file.write(b'{"text": "two", "title": "\xff"}\n{"text": "f\xfcr"}\n')
     (first, second) = rows(run(make_artifact, make_context(), paths=[str(tmp_path)]).data)
     assert (first["text"], second["text"]) == ("one", "two")
     assert "\ufffd" in json.loads(first["metadata"])["title"]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bessemer.artifacts.charset import decode
 from bessemer.errors import InputError
 from bessemer.extract.formats import Format
 from bessemer.extract.plain import well_formed
-from bessemer.extract.records import Kind, Record
+from bessemer.extract.records import Record
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
 from bessemer.extract.verdict import Refused
 from bessemer.fingerprint import origin_id
@@ -80,10 +81,13 @@ def record_of_fields(
 ) -> Record:
     """A record whose text is known; `values` are its other fields, `unconverted` those that became null.
 
-    Bytes that are UTF-8 are taken as such; of others, `documents_of` finds the encoding.
+    Bytes must be UTF-8, but for a few: one field is too short to guess another charset from.
     """
     fields = settings.fields
-    content, kind = _content_of(text)
+    try:
+        content = _utf8(text)
+    except Refused as refused:
+        return piece.record(settings, number, rule=refused.rule, evidence=refused.evidence)
     if len(content) > settings.max_document_bytes:
         threshold = settings.max_document_bytes
         return piece.record(settings, number, rule="too_large", value=len(content), threshold=threshold)
@@ -101,7 +105,7 @@ def record_of_fields(
         settings,
         number,
         content=content,
-        kind=kind,
+        kind="unicode",
         language=language[1].lower() if language else None,
         metadata=well_formed(json.dumps(rest, ensure_ascii=False, sort_keys=True)),
         unconverted=len(unconverted),
@@ -137,14 +141,19 @@ def lacks(name: str, fields: Sequence[str], kind: str) -> str:
     return f"no `{name}` among {listed or 'no fields'}; name the text with `fields: {{text: ...}}`"[:300]
 
 
-def _content_of(text: str | bytes) -> tuple[bytes, Kind]:
+def _utf8(text: str | bytes) -> bytes:
     if isinstance(text, str):
-        return text.encode("utf-8", "surrogatepass"), "unicode"
+        return text.encode("utf-8", "surrogatepass")
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:
-        return text, "text"
-    return text, "unicode"
+        decoded = decode(text)
+        if not decoded.readable or decoded.encoding != "utf-8":
+            likely = f", perhaps {decoded.encoding}" if decoded.readable else ""
+            evidence = f"not UTF-8{likely}: convert the file, for example with `iconv -f CHARSET -t UTF-8`"
+            raise Refused("undecodable", evidence=evidence) from None
+        return decoded.text.encode()
+    return text
 
 
 def _is_plain(value: Any) -> bool:
