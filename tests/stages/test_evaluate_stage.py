@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
 from bessemer.recipe.settings import result_settings
-from bessemer.stages import canaries, evaluate
+from bessemer.stages import base_model, canaries, evaluate
 from bessemer.tokens.rows import CONVERSATIONS, PREFERENCES
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
+from small_chat import tokenizer_of, write_model
 
 TEXTS = [f"line {number} says that the reader returns what the writer wrote" for number in range(12)]
 
@@ -347,7 +349,10 @@ def test_conversations_and_preferences_are_training_text_too(
     asked = {"messages": said("user", "A queue holds") + said("assistant", "what somebody will the")}
     chosen = {"prompt": said("user", "Who?"), "chosen": said("assistant", "A file is read by whoever opens the")}
     rows = {
-        "conversations": (CONVERSATIONS, names("asked") | asked | {"fields": "{}", "ids": [1], "learned": [True]}),
+        "conversations": (
+            CONVERSATIONS,
+            names("asked") | asked | {"fields": "{}", "ids": [1], "learned": [True], "prompt_length": 1},
+        ),
         "preferences": (PREFERENCES, names("chosen") | chosen | {"prompt_ids": [1]}),
     }
     for kind, (schema, row) in rows.items():
@@ -509,3 +514,22 @@ def test_personal_data_that_a_model_learnt_by_heart_is_found_with_its_document(
         assert (item["kinds"], item["found"]) == (["email"], ["jo@cats.example"])
         rates.append((item["personal_data_rate"], item["leak_rate"], item["documents"]))
     assert rates == [(1.0, 0.0, [""]), (1.0, 1.0, ["letter"])]
+
+
+def test_the_plan_finds_a_model_without_the_chat_template_that_a_task_needs(tmp_path: Path) -> None:
+    tokenizer = tokenizer_of(["What is asked, and what is answered."])
+    for name, template in (("base", None), ("chat", tokenizer.chat_templates["default"])):
+        changed = TokenizerFolder(tokenizer.tokenizer, tokenizer.settings | {"chat_template": template}, name)
+        changed.save(tmp_path / "tokenizer")
+        write_model(tmp_path / name, tmp_path / "tokenizer")
+    asked = {"kind": "generation", "dataset": "x.jsonl", "query": "{{q}}", "references": "a"}
+    spoken = {"apply_chat_template": True}
+    for settings, folder, refused in ((spoken, "base", True), (spoken, "chat", False), ({}, "base", False)):
+        model = base_model.Config(path=str(tmp_path / folder))
+        config = evaluate.Config.model_validate({"tasks": {"talk": asked | settings}})
+        further = evaluate.Config.model_validate(
+            {"tasks": {"talk": asked | settings}, "models": {"other": str(tmp_path / folder)}}
+        )
+        for one, inputs in ((config, {"model/base_model": model}), (further, {})):
+            with pytest.raises(InputError, match="has no chat template") if refused else nullcontext():
+                evaluate.check(one, inputs)

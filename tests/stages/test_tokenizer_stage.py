@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 from pydantic import ValidationError
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
@@ -72,10 +73,59 @@ def test_a_brought_tokenizer_is_taken_as_it_is_and_counts_by_content(
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(trained.data, elsewhere)
     assert tokenizer.outside(tokenizer.Config(path=str(elsewhere))) == tokenizer.outside(brought)
-    (elsewhere / "tokenizer.json").write_text("{}")
+    (elsewhere / "tokenizer.json").write_text((elsewhere / "tokenizer.json").read_text() + " ")
     assert tokenizer.outside(tokenizer.Config(path=str(elsewhere))) != tokenizer.outside(brought)
     with pytest.raises(InputError, match="holds no"):
         tokenizer.outside(tokenizer.Config(path=str(tmp_path / "absent")))
+
+    (elsewhere / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        tokenizer.outside(tokenizer.Config(path=str(elsewhere)))
+
+
+def test_a_sentencepiece_tokenizer_is_found_by_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"sentencepiece")
+    with pytest.raises(InputError, match="is a SentencePiece model"):
+        tokenizer.outside(tokenizer.Config(path=str(tmp_path)))
+    unigram = tokenizers.Tokenizer(tokenizers.models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0))
+    unigram.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="is not byte-level BPE: it is Unigram"):
+        tokenizer.outside(tokenizer.Config(path=str(tmp_path)))
+    merged = tokenizers.Tokenizer(tokenizers.models.BPE({"<0x00>": 0, "a": 1}, [], byte_fallback=True))
+    merged.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="as SentencePiece makes it"):
+        tokenizer.outside(tokenizer.Config(path=str(tmp_path)))
+
+
+def test_a_chat_template_of_the_recipe_replaces_the_tokenizer_s(
+    make_documents: Any, make_artifact: Any, make_context: Any, tmp_path: Path
+) -> None:
+    documents = make_documents(("train", "apple apple apple"))
+    file = tmp_path / "chat.jinja"
+    file.write_text(
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + ':' + m.content + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant:' }}{% endif %}"
+    )
+    _, plain = run(tokenizer.Config(vocab_size=512), documents, make_artifact, make_context(), "plain")
+    for number, config in enumerate(
+        (
+            tokenizer.Config(vocab_size=512, chat_template=str(file)),
+            tokenizer.Config(path=str(plain.data), chat_template=str(file)),
+        )
+    ):
+        _, changed = run(config, documents, make_artifact, make_context(), f"changed{number}")
+        opened = TokenizerFolder.open(changed.data)
+        assert opened.chat_templates == {"default": file.read_text()}
+        assert "chat_template" in tokenizer.outside(config)
+        assert opened.tokenizer.to_str() == TokenizerFolder.open(plain.data).tokenizer.to_str()
+    before = tokenizer.outside(config)
+    file.write_text(file.read_text().replace(":", "\n"))
+    assert tokenizer.outside(config) != before
+    file.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    with pytest.raises(InputError, match="ends an answer without a special token"):
+        tokenizer.outside(config)
+    with pytest.raises(InputError, match="cannot be read"):
+        tokenizer.outside(tokenizer.Config(path=str(plain.data), chat_template=str(tmp_path / "absent.jinja")))
 
 
 def test_a_vocabulary_size_for_a_brought_tokenizer_is_refused() -> None:

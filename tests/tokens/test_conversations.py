@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.tokens.conversations import FIELDS, ROLES, RULES, Unfit, messages_of
+from bessemer.tokens.conversations import FIELDS, ROLES, RULES, Unfit, dialogue_of
 from bessemer.tokens.preferences import preference_of
 
 ASKED, ANSWERED = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
@@ -40,10 +40,17 @@ KIND = {"role": "system", "content": "Be kind."}
         ({"prompt": "Hi?", "completion": "Hello."}, [ASKED, ANSWERED]),
         ({"prompt": [KIND, ASKED], "completion": [ANSWERED]}, [KIND, ASKED, ANSWERED]),
         ({"messages": [ASKED | {"content": [{"type": "text", "text": "Hi?"}]}, ANSWERED]}, [ASKED, ANSWERED]),
+        ({"question": "Hi?", "response": "Hello.", "system_prompt": "Be kind."}, [KIND, ASKED, ANSWERED]),
+        ({"query": "Hi?", "response": "Hello."}, [ASKED, ANSWERED]),
+        ({"instruction": "Hi?", "context": "", "response": "Hello.", "category": "chat"}, [ASKED, ANSWERED]),
+        ({"system": "Be kind.", "messages": [ASKED, ANSWERED]}, [KIND, ASKED, ANSWERED]),
+        ({"system": "Be kind.", "messages": [KIND, ASKED, ANSWERED]}, [KIND, ASKED, ANSWERED]),
+        ({"system": " ", "conversations": [ASKED, ANSWERED]}, [ASKED, ANSWERED]),
+        ({"system": "Be kind.", "prompt": "Hi?", "completion": "Hello."}, [KIND, ASKED, ANSWERED]),
     ],
 )
 def test_formats(row: dict[str, Any], messages: list[dict[str, str]]) -> None:
-    assert messages_of(row) == messages
+    assert dialogue_of(row).messages == messages
 
 
 @pytest.mark.parametrize(
@@ -64,19 +71,105 @@ def test_formats(row: dict[str, Any], messages: list[dict[str, str]]) -> None:
         ({"instruction": "Hi?", "output": "Hello.", "history": [1]}, "bad_message", "`history`"),
         ({"instruction": "Hi?", "output": "Hello.", "history": [["a", "b", "c"]]}, "bad_message", "`history`"),
         ({"messages": [ASKED, ANSWERED | {"tool_calls": 5}]}, "bad_message", "`tool_calls` is int"),
+        ({"system": "Be terse.", "messages": [KIND, ASKED, ANSWERED]}, "two_systems", "Be kind. / Be terse."),
+        ({"system": 5, "messages": [ASKED, ANSWERED]}, "bad_message", "a system message is int"),
+        ({"messages": [ASKED, ANSWERED | {"weight": 0.5}]}, "bad_message", "`weight` is 0.5"),
+        ({"messages": [ASKED | {"train": True}, ANSWERED]}, "bad_message", "only answers are learned"),
+        ({"messages": [ASKED, ANSWERED | {"train_detail": []}]}, "bad_message", "`train_detail` is not supported"),
+        ({"messages": [ASKED, ANSWERED], "tools": "[{"}, "bad_variables", "`tools` is a text that is not JSON"),
+        ({"messages": [ASKED, ANSWERED], "tools": [5]}, "bad_variables", "`tools` are not all objects"),
+        ({"messages": [ASKED, ANSWERED], "chat_template_kwargs": {"messages": []}}, "bad_variables", "`messages`"),
         ({"prompt": "\ud83d?", "completion": "Half a character."}, "bad_message", "surrogates not allowed"),
     ],
 )
 def test_what_is_no_conversation_says_why(row: Any, rule: str, evidence: str) -> None:
     with pytest.raises(Unfit) as caught:
-        messages_of(row)
+        dialogue_of(row)
     assert caught.value.rule == rule
     assert rule in RULES
     assert evidence in caught.value.evidence
 
 
+@pytest.mark.parametrize(
+    ("mark", "weights"),
+    [
+        ({"weight": 0}, [0]), ({"train": False}, [0]), ({"training": 0}, [0]), ({"loss": False}, [0]),
+        ({"loss_weight": 0.0}, [0]), ({"weight": 1}, [None]), ({"train": True, "weight": None}, [None]), ({}, [None]),
+        ({"weight": 1, "train": False}, [0]),
+    ],
+)  # fmt: skip
+def test_an_answer_may_be_kept_out_of_the_loss(mark: dict[str, Any], weights: list[int | None]) -> None:
+    found = dialogue_of({"messages": [ASKED | {"weight": 0}, ANSWERED | mark]}).messages
+    assert [message.get("weight") for message in found if message["role"] == "assistant"] == weights
+    assert found[0] == ASKED
+
+
+def test_tools_documents_and_settings_are_variables_of_the_template() -> None:
+    tools, documents = [{"type": "function", "function": {"name": "look"}}], [{"title": "a", "text": "b"}]
+    row = {"messages": [ASKED, ANSWERED], "documents": documents, "chat_template_kwargs": {"thinking": False}}
+    expected = {"tools": tools, "documents": documents, "thinking": False}
+    assert dialogue_of(row | {"tools": tools}).variables == expected
+    assert dialogue_of(row | {"tools": json.dumps(tools)}).variables == expected
+    assert dialogue_of(row | {"functions": [{"name": "look"}]}).variables == expected
+    for empty in (None, [], "", "[]", "null"):
+        assert dialogue_of({"messages": [ASKED, ANSWERED], "tools": empty}).variables == {}
+
+
+def test_calls_of_tools_have_one_form() -> None:
+    call = {"type": "function", "function": {"name": "look", "arguments": {"at": "it"}}}
+    written = json.dumps(call["function"])
+    for said in (
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "assistant", "content": None, "tool_calls": [call["function"]]},
+        {"role": "assistant", "content": None, "function_call": call["function"]},
+    ):
+        assert dialogue_of({"messages": [ASKED, said]}).messages[1] == {
+            "role": "assistant", "content": None, "tool_calls": [call],
+        }  # fmt: skip
+    for value in (written, f"[{written}]"):
+        row = {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "function_call", "value": value}]}
+        assert dialogue_of(row).messages[1] == {"role": "assistant", "content": "", "tool_calls": [call]}
+    silent = [ASKED, said, {"role": "tool", "content": "", "name": "look"}, ANSWERED]
+    assert dialogue_of({"messages": silent}).messages[2] == {"role": "tool", "content": "", "name": "look"}
+
+
+def test_columns_that_are_not_part_of_the_conversation_are_kept() -> None:
+    for row, fields in (
+        ({"prompt": "Hi?", "answer": "4", "level": 2}, {"answer": "4", "level": 2}),
+        ({"prompt": "Hi?", "completion": "So 4.", "response": "5", "answer": "4"}, {"response": "5", "answer": "4"}),
+        ({"messages": [ASKED, ANSWERED], "prompt": "p", "source": "s"}, {"prompt": "p", "source": "s"}),
+        ({"question": "Hi?", "answer": "4", "solution": "2 + 2"}, {"solution": "2 + 2"}),
+    ):
+        assert dialogue_of(row, answered=False).fields == fields
+
+
+def test_columns_of_other_names_are_read_as_fields() -> None:
+    names = {"prompt": "ask", "completion": "reply", "system": "persona"}
+    row = {"ask": "Hi?", "reply": "Hello.", "persona": "Be kind.", "messages": "ignored", "n": 1}
+    found = dialogue_of(row, columns=names)
+    assert found.messages == [KIND, ASKED, ANSWERED]
+    assert found.fields == {"messages": "ignored", "n": 1}
+    chats = dialogue_of({"dialogue": [ASKED, ANSWERED]}, columns={"messages": "dialogue"})
+    assert chats.messages == [ASKED, ANSWERED]
+
+
 NAMES = sorted(
-    {*FIELDS, "role", "from", "content", "value", "tool_calls", "function", "name", "arguments", "text", "chosen"}
+    {
+        *FIELDS,
+        "weight",
+        "train",
+        "reasoning_content",
+        "role",
+        "from",
+        "content",
+        "value",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "text",
+        "chosen",
+    }
     | {"rejected", "label", "output_1", "output_2", "preference"}
 )
 SCALARS = st.none() | st.booleans() | st.floats() | st.sampled_from(["Hi?", "", "\ud800", "\n\nHuman: a", *ROLES])
@@ -88,7 +181,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_is_a_conversation_or_a_preference_or_says_why_not(row: Any) -> None:
     """What a row may be is checked by the plan too, so nothing but Unfit may come of it."""
-    for read in (messages_of, preference_of):
+    for read in (dialogue_of, preference_of):
         with suppress(Unfit):
             assert read(row)
 
@@ -108,7 +201,7 @@ def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
         outcomes: Counter[str] = Counter()
         for row in rows:
             try:
-                messages_of(row)
+                dialogue_of(row)
                 outcomes["fit"] += 1
             except Unfit as unfit:
                 outcomes[f"{unfit.rule}: {unfit.evidence}"] += 1

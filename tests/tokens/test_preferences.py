@@ -15,6 +15,8 @@ from bessemer.tokens.preferences import Preference, preference_of
 
 ASKED = {"role": "user", "content": "Hi?"}
 GOOD, BAD = {"role": "assistant", "content": "Hello."}, {"role": "assistant", "content": "Go."}
+KIND = {"role": "system", "content": "Be kind."}
+KIND_PAIR = Preference([KIND, ASKED], [GOOD], [BAD])
 PAIR = Preference([ASKED], [GOOD], [BAD])
 
 
@@ -44,10 +46,29 @@ PAIR = Preference([ASKED], [GOOD], [BAD])
         ({"instruction": "Hi?", "output_1": "Hello.", "output_2": "Go.", "preference": 1.0}, PAIR),
         ({"prompt": "Hi?", "completion": "Hello.", "label": True}, Preference([ASKED], [GOOD], None)),
         ({"messages": [ASKED, BAD], "kto_tag": False}, Preference([ASKED], None, [BAD])),
+        ({"instruction": "Hi?", "chosen": "Hello.", "rejected": "Go."}, PAIR),
+        ({"question": "Hi?", "chosen": "Hello.", "rejected": "Go."}, PAIR),
+        ({"system": "Be kind.", "prompt": "Hi?", "chosen": "Hello.", "rejected": "Go."}, KIND_PAIR),
+        ({"system": "Be kind.", "prompt": "Hi?", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, KIND_PAIR),
+        ({"system": "Be kind.", "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}, KIND_PAIR),
+        ({"prompt": "Hi?", "chosen": [KIND, ASKED, GOOD], "rejected": [KIND, ASKED, BAD]}, KIND_PAIR),
+        (
+            {"system": "Be kind.", "prompt": "Hi?", "completion": "Go.", "label": False},
+            Preference([KIND, ASKED], None, [BAD]),
+        ),
+        (
+            {"instruction": "Hi?", "output_1": "Hello.", "output_2": "Go.", "preference": 1, "tools": [{"name": "f"}]},
+            Preference([ASKED], [GOOD], [BAD], {"tools": [{"name": "f"}]}),
+        ),
     ],
 )
 def test_formats(row: dict[str, Any], preference: Preference) -> None:
     assert preference_of(row) == preference
+
+
+def test_columns_of_other_names_are_read_as_fields() -> None:
+    names = {"prompt": "ask", "chosen": "better", "rejected": "worse"}
+    assert preference_of({"ask": "Hi?", "better": "Hello.", "worse": "Go."}, columns=names) == PAIR
 
 
 def test_answers_of_a_dialogue_begin_where_they_part() -> None:
@@ -72,6 +93,11 @@ def test_answers_of_a_dialogue_begin_where_they_part() -> None:
         ({"instruction": "Hi?", "output_1": "a", "output_2": "b", "preference": 3}, "no_preference"),
         ({"instruction": "Hi?", "output_1": "a", "output_2": "b", "preference": True}, "no_preference"),
         ({"prompt": "Hi?", "chosen": "\udc00", "rejected": "Go."}, "bad_message"),
+        (
+            {"system": "Be kind.", "prompt": [KIND | {"content": "Be terse."}, ASKED], "chosen": "a", "rejected": "b"},
+            "two_systems",
+        ),
+        ({"prompt": "Hi?", "chosen": [GOOD | {"weight": 0}], "rejected": "Go."}, "bad_message"),
         ({"prompt": 7, "chosen": "Hello.", "rejected": "Go."}, "bad_message"),
     ],
 )

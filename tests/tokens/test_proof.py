@@ -35,18 +35,29 @@ def verdicts(template: ChatTemplate, ends: list[int] | None = None) -> dict[str,
 
 
 def test_our_template_holds() -> None:
-    assert verdicts(template_of()) == {"bytes": True, "prefix": True, "stop token": True}
+    assert verdicts(template_of()) == {"bytes": True, "prompt": True, "history": True, "stop token": True}
 
 
-@pytest.mark.parametrize("text", [FORGETFUL, IMPATIENT])
-def test_a_prompt_that_changes_is_found(text: str) -> None:
-    assert verdicts(template_of(text)) == {"bytes": True, "prefix": False, "stop token": True}
+def test_a_turn_that_is_rewritten_later_is_found_and_is_no_error() -> None:
+    template = template_of(FORGETFUL)
+    claims = {claim.what: claim for claim in prove(template, template.stop_ids)}
+    assert not claims["history"].holds
+    assert not claims["history"].needed
+    assert all(claim.holds for claim in claims.values() if claim.needed)
+
+
+def test_a_prompt_that_changes_once_it_is_answered_is_found() -> None:
+    template = template_of(IMPATIENT)
+    [prompt, stop] = [claim for claim in prove(template, template.stop_ids) if not claim.holds]
+    assert prompt.what == "prompt"
+    assert "the prompt has ':" in prompt.found
+    assert stop.found == "no answer is learned"
 
 
 def test_a_model_that_would_not_stop_is_found() -> None:
     template = template_of()
     assert verdicts(template, ends=[template.tokenizer.end_of_text_id]) == {
-        "bytes": True, "prefix": True, "stop token": False,
+        "bytes": True, "prompt": True, "history": True, "stop token": False,
     }  # fmt: skip
     [claim] = [claim for claim in prove(template, ()) if not claim.holds]
     assert "does not stop at <|im_end|>" in claim.found

@@ -61,7 +61,7 @@ def test_transformers_loads_the_folder_with_equal_ids_and_template(folder: Path)
     whole = stock.apply_chat_template(turns, tokenize=False)
     prompt = stock.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
     assert whole.startswith(prompt)
-    assert ours.chat_template == CHAT_TEMPLATE
+    assert ours.chat_templates == {"default": CHAT_TEMPLATE}
 
 
 def test_saving_is_deterministic_and_survives_a_round(folder: Path, tmp_path: Path) -> None:

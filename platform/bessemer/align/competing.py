@@ -21,17 +21,6 @@ from bessemer.fingerprint import unit_interval
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.conversations import Messages, Unfit
-from bessemer.tokens.rows import conversation_columns
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is asked. `row` is what the rewards may know of it; `reference` the answer that is known."""
-
-    name: str
-    messages: Messages
-    reference: Messages | None
-    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,20 @@ class Answer:
     ids: npt.NDArray[np.int64]
     finished: bool
     reward: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, in messages and in the tokens that the chat template writes for them.
+
+    `reference` is the answer that its conversation brings; `row` has the columns that rewards read.
+    """
+
+    name: str
+    messages: Messages
+    tokens: tuple[int, ...]
+    reference: Answer | None
+    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Competition:
 
     def unfit(self, prompt: Prompt) -> Unfit | None:
         """Why a prompt cannot be asked, if so."""
-        size = len(self.template.prompt(prompt.messages))
+        size = len(prompt.tokens)
         if size > self.max_prompt_length:
             return Unfit("too_long", value=size, threshold=self.max_prompt_length)
         if found := self.scorer.lacks(prompt.row):
@@ -73,10 +76,9 @@ class Competition:
 
         The answers to a prompt depend only on its id and the seed.
         """
-        ids = [self.template.prompt(prompt.messages) for prompt in prompts]
         asked = [
-            rollouts.Prompt(place, tuple(tokens.tolist()), (int(unit_interval("pairs", prompt.name) * 2**53),))
-            for place, (prompt, tokens) in enumerate(zip(prompts, ids, strict=True))
+            rollouts.Prompt(place, prompt.tokens, (int(unit_interval("pairs", prompt.name) * 2**53),))
+            for place, prompt in enumerate(prompts)
         ]
         written = self.sampler.sample(
             asked, num_generations=self.num_generations, settings=self.settings, seed=self.seed
@@ -90,8 +92,7 @@ class Competition:
         if self.include_reference:
             for p, prompt in enumerate(prompts):
                 if prompt.reference is not None:
-                    whole = conversation_columns([*prompt.messages, *prompt.reference], self.template)["ids"]
-                    found[p].append(Answer(prompt.reference[-1]["content"], whole[len(ids[p]) :], True))
+                    found[p].append(prompt.reference)
         return self._scored(prompts, found)
 
     def _scored(self, prompts: Sequence[Prompt], found: list[list[Answer]]) -> tuple[list[list[Answer]], list[str]]:

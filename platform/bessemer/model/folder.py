@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bessemer import storage
 from bessemer.errors import InputError
+from bessemer.tokens.special import NAMED_TEMPLATES
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -16,6 +17,22 @@ TOKENIZER_FILES = (
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 
+def tokenizer_files(folder: Path) -> dict[str, Path]:
+    """The tokenizer's files in a folder, by their names relative to it."""
+    found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    return {str(file.relative_to(folder)): file for file in [*found, *sorted(folder.glob(NAMED_TEMPLATES))]}
+
+
+def vocabulary_size(folder: Path) -> int:
+    """The rows of a model's embedding. Raises InputError if its configuration does not say."""
+    try:
+        return int((storage.read_foreign_json(folder / CONFIG) or {})["vocab_size"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"`{folder / CONFIG}` has no `vocab_size`", hint="name a Hugging Face model folder, fetched whole"
+        ) from None
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder's weights; of shards, the index first. Raises InputError for an index that is none."""
     index = folder / INDEX
@@ -24,7 +41,7 @@ def weight_files(folder: Path) -> list[Path]:
     try:
         names = sorted(set(storage.read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"`{index}` is no index of weights", hint="fetch the model's folder again") from None
+        raise InputError(f"`{index}` is not an index of weights", hint="fetch the model's folder again") from None
     return [index, *(folder / name for name in names)]
 
 
@@ -37,5 +54,5 @@ def model_files(folder: Path) -> list[Path]:
                 f"`{folder}` is no whole model folder: it lacks `{file.name}`",
                 hint="name a Hugging Face model folder with safetensors and `tokenizer.json`, fetched whole",
             )
-    optional = (*TOKENIZER_FILES[1:], "generation_config.json")
-    return [*needed, *(folder / name for name in optional if (folder / name).is_file())]
+    optional = [*tokenizer_files(folder).values(), folder / "generation_config.json"]
+    return [*needed, *(file for file in optional if file not in needed and file.is_file())]

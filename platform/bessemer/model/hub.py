@@ -23,7 +23,7 @@ from torch import Tensor
 from bessemer import storage
 from bessemer.errors import ArtifactDamaged, InputError
 from bessemer.model.config import ModelConfig
-from bessemer.model.folder import TOKENIZER_FILES, weight_files
+from bessemer.model.folder import tokenizer_files, weight_files
 from bessemer.model.padding import set_padding_token
 from bessemer.model.transformer import Transformer
 
@@ -81,9 +81,9 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     """Copies the tokenizer's files. Raises InputError where `source` has none."""
     if not (source / "tokenizer.json").is_file():
         raise InputError(f"`{source}` has no `tokenizer.json`", hint="name a folder made by the stage `tokenizer`")
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+    for name, file in tokenizer_files(source).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / name)
 
 
 def load_config(folder: Path) -> ModelConfig:

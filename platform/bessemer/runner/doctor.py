@@ -106,6 +106,13 @@ def _tracking(root: Path) -> Iterator[Finding]:
     yield Finding("ok", "mlflow", redact(uri))
 
 
+_FIXES = {
+    True: "correct the chat template (`tokenizer: {chat_template: FILE}` in the recipe), or use one such as ChatML",
+    False: "an earlier answer whose prompt differs is context, not learned; put it into a row of its own to learn it",
+}
+"""Advice for a claim that does not hold, by whether training needs it."""
+
+
 def _chat(root: Path, model: str | None) -> Iterator[Finding]:
     """Whether conversations mean the same in training, serving and other tools."""
     from bessemer import storage
@@ -127,7 +134,7 @@ def _chat(root: Path, model: str | None) -> Iterator[Finding]:
         found = (storage.read_foreign_json(folder / "generation_config.json") or {}).get("eos_token_id")
         ends = found if isinstance(found, list) else [] if found is None else [found]
         tokenizer = TokenizerFolder.open(folder)
-        if not tokenizer.chat_template:
+        if not tokenizer.chat_templates:
             mark = "warn"  # a base model needs none
         template = ChatTemplate.of(tokenizer)
         claims = prove(template, ends)
@@ -138,6 +145,6 @@ def _chat(root: Path, model: str | None) -> Iterator[Finding]:
         yield Finding("ok", "chat template", f"`{folder}` was not tuned to answer: its texts end at documents' ends")
         claims = [claim for claim in claims if claim.what != "stop token"]
     for claim in claims:
-        mark = "ok" if claim.holds else "error"
-        fix = "" if claim.holds else "mend `chat_template` in `tokenizer_config.json`, or use a template such as ChatML"
+        mark = "ok" if claim.holds else "error" if claim.needed else "warn"
+        fix = "" if claim.holds else _FIXES[claim.needed]
         yield Finding(mark, f"chat: {claim.what}", claim.found, fix)

@@ -134,7 +134,8 @@ def _plan_stage(
     stage = stages.load(entry.kind)
     try:
         if stage.check:
-            stage.check(entry.config, entry.sources)
+            configs = {one.name: one.config for one in recipe.stages}
+            stage.check(entry.config, {kind: configs[source] for kind, source in entry.sources.items()})
         outside = stage.outside(entry.config) if stage.outside else None
     except BessemerError as error:
         error.message = f"stage `{entry.name}`: {error.message}"

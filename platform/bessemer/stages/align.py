@@ -17,7 +17,7 @@ from pydantic import PositiveInt, model_validator
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
@@ -131,4 +131,5 @@ STAGE = Stage(
     run=run,
     libraries=("torch",),
     seeded=True,
+    check=check_brought,
 )

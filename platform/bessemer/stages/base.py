@@ -153,8 +153,9 @@ class Stage:
     """Whether it removes documents by their content, which changes the shares that a stage above set."""
     outside: Callable[[Any], Any] | None = None
     """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
-    check: Callable[[Any, Collection[str]], None] | None = None
-    """Raises UsageError where the settings do not go with the kinds that `inputs` will have; every plan asks it."""
+    check: Callable[[Any, Mapping[str, StageConfig]], None] | None = None
+    """Raises BessemerError if the settings do not fit the inputs, given as the settings of the stage that makes each
+    kind; every plan calls it."""
     facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
     """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
     imports."""

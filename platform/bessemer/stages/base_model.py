@@ -13,7 +13,7 @@ from typing import Any
 from bessemer import storage
 from bessemer.errors import InputError
 from bessemer.hashes import sha256_of
-from bessemer.model.folder import model_files
+from bessemer.model.folder import model_files, vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 
@@ -24,14 +24,22 @@ class Config(StageConfig):
 
 
 def outside(config: Config) -> Any:
-    """The model's files, by content."""
-    files = model_files(Path(config.path))
-    return dict(zip([file.name for file in files], sha256_of(files), strict=True))
+    """The model's files, by content. Raises InputError if the model and its tokenizer do not fit."""
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    folder = Path(config.path)
+    files = model_files(folder)
+    tokenizer = TokenizerFolder.open(folder)
+    if (rows := vocabulary_size(folder)) < tokenizer.vocab_size:
+        raise InputError(
+            f"the model in `{folder}` has a vocabulary of {rows}, and its tokenizer one of {tokenizer.vocab_size}",
+            hint="bring the tokenizer that the model was trained with, or enlarge the model's embedding",
+        )
+    return dict(zip([str(file.relative_to(folder)) for file in files], sha256_of(files), strict=True))
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.model.hub import check_model
-    from bessemer.tokens.tokenizer import TokenizerFolder
 
     folder = Path(config.path)
     shape = check_model(folder)
@@ -39,10 +47,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         raise InputError(
             f"the model in `{folder}` gives texts a score and cannot write", hint="name the model it was made of"
         )
-    TokenizerFolder.open(folder)
     for file in model_files(folder):
         context.check_stop()
-        with storage.atomic_path(draft.data / file.name) as temporary:
+        target = draft.data / file.relative_to(folder)
+        target.parent.mkdir(exist_ok=True)
+        with storage.atomic_path(target) as temporary:
             shutil.copyfile(file, temporary)
     draft.resolved["model"] = shape.model_dump(mode="json")
     draft.metrics["model/parameters"] = shape.num_parameters()

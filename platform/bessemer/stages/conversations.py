@@ -6,12 +6,12 @@ Every row has a verdict; see `tokens.conversations` for the formats and `tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.rows import RowsConfig, described, run_rows
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.rows import RowsConfig, check_rendered, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -20,43 +20,56 @@ if TYPE_CHECKING:
 
 class Config(RowsConfig):
     require_answer: bool = True
-    """Whether a row without an answer is removed; a prompt alone is enough for `align` to learn from its rewards."""
+    """Whether a row without an answer is removed; a prompt alone is enough for `reinforce` and `pairs`."""
+
+    @classmethod
+    def fields(cls) -> Sequence[str]:
+        from bessemer.tokens.conversations import FIELDS
+
+        return FIELDS
 
 
 def outside(config: Config) -> Any:
     """The files, by content."""
-    from bessemer.tokens.conversations import messages_of
+    from bessemer.tokens.conversations import dialogue_of
 
-    return described(config, partial(messages_of, answered=config.require_answer))
+    return described(config, partial(dialogue_of, answered=config.require_answer, columns=config.columns))
+
+
+def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
+    """Raises InputError if the chat template of a brought tokenizer takes none of the rows."""
+    check_rendered(config, inputs, partial(_read, answered=config.require_answer, names=config.columns))
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.tokens.rows import CONVERSATIONS
 
-    read = partial(_read, answered=config.require_answer)
+    read = partial(_read, answered=config.require_answer, names=config.columns)
     run_rows(config, inputs, draft, context, schema=CONVERSATIONS, read=read)
 
 
-def _read(row: Any, template: ChatTemplate, *, answered: bool) -> tuple[Mapping[str, Any], Messages, int]:
+def _read(
+    row: Any, template: ChatTemplate, *, answered: bool, names: Mapping[str, str]
+) -> tuple[Mapping[str, Any], Messages, int]:
     from bessemer.extract.plain import well_formed
-    from bessemer.tokens.conversations import FIELDS, messages_of
+    from bessemer.tokens.conversations import dialogue_of
     from bessemer.tokens.rows import conversation_columns
 
-    messages = messages_of(row, answered=answered)
-    others = {name: value for name, value in row.items() if name not in FIELDS}
-    fields = well_formed(json.dumps(others, ensure_ascii=False))
-    columns = conversation_columns(messages, template) | {"fields": fields}
-    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    found = dialogue_of(row, answered=answered, columns=names)
+    columns = conversation_columns(found.messages, template, found.variables)
+    columns["fields"] = well_formed(json.dumps(found.fields, ensure_ascii=False))
+    prompt = found.messages[:-1] if found.messages[-1]["role"] == "assistant" else found.messages
     return columns, prompt, len(columns["ids"])
 
 
 STAGE = Stage(
     kind="conversations",
-    version=3,
+    version=4,
     config=Config,
     consumes=("tokenizer",),
     produces="conversations",
     run=run,
     libraries=("jinja2", "tokenizers"),
     outside=outside,
+    check=check,
 )

@@ -139,11 +139,16 @@ def outside(config: Config) -> Any:
     return found
 
 
-def check(config: Config, inputs: Collection[str]) -> None:
-    """Raises UsageError for two models of one name, a requirement of what is not evaluated, a task without material."""
+def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
+    """Raises UsageError for two models of one name, a requirement that no task measures, a task without material.
+
+    Raises InputError for a brought model without the chat template that a task needs.
+    """
     models = subjects.names(config.models, inputs)
     tasks = tasks_of(config, inputs)
     requirements.check_names(config.requirements, tasks, models)
+    if any(getattr(task, "apply_chat_template", False) for task in tasks.values()):
+        _check_chat_templates(config, inputs)
     for name, task in tasks.items():
         if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
             _check_asked(name, task, ASKED[task.kind] in inputs)
@@ -163,6 +168,17 @@ def check(config: Config, inputs: Collection[str]) -> None:
                     f"the task `{name}` reads {what}, and no stage above makes {kind}",
                     hint=f"put {MAKERS[kind]} before `evaluate`, or leave the task out",
                 )
+
+
+def _check_chat_templates(config: Config, inputs: Mapping[str, StageConfig]) -> None:
+    from bessemer.stages import base_model
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    brought = {name: subjects.find_model(path) for name, path in config.models.items()}
+    brought |= {kind: Path(stage.path) for kind, stage in inputs.items() if isinstance(stage, base_model.Config)}
+    for folder in brought.values():
+        ChatTemplate.of(TokenizerFolder.open(folder))
 
 
 def _check_asked(name: str, task: MultipleChoice | Generation, there: bool) -> None:
@@ -363,15 +379,15 @@ def _datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
     if "questions" in inputs:
         found["multiple_choice"] = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl"
     if "conversations" in inputs:
-        names = ["id", "messages", "fields"]
+        names = ["id", "messages", "variables", "fields"]
         rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", names)
         lines = [
             json.dumps(
                 json.loads(fields)
                 | {"id": name, "question": messages[-2]["content"], "answer": messages[-1]["content"]}
             )
-            for name, messages, fields in zip(*(rows[name].to_pylist() for name in names), strict=True)
-            if [message["role"] for message in messages] == ["user", "assistant"]
+            for name, messages, variables, fields in zip(*(rows[name].to_pylist() for name in names), strict=True)
+            if [message["role"] for message in messages] == ["user", "assistant"] and variables is None
         ]
         if lines:
             file = draft.work / "conversations.jsonl"

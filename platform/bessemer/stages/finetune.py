@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
@@ -100,4 +100,5 @@ STAGE = Stage(
     run=run,
     libraries=("torch",),
     seeded=True,
+    check=check_brought,
 )

@@ -26,6 +26,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.docsite.askable import askable
     from bessemer.docsite.instructions import instructions
     from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.conversations import Unfit
     from bessemer.tokens.rows import CONVERSATIONS, conversation_columns
     from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -44,8 +45,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         chosen = instructions(found, dropped)
         if config.num_conversations is not None:
             chosen = sorted(chosen, key=lambda instruction: instruction.id)[: config.num_conversations]
-        context.log.info("%s: %d questions", split, len(chosen))
-        draft.metrics[f"data/{split}_conversations"] = len(chosen)
+        written = len(rows)
         for instruction in chosen:
             messages = [
                 {"role": "user", "content": instruction.question},
@@ -53,8 +53,15 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             ]
             names = {"id": instruction.id, "url": instruction.url, "source": "documentation", "split": split}
             fields = {"fields": json.dumps({"name": instruction.name})}
-            rows.append(names | fields | conversation_columns(messages, template))
+            try:
+                rows.append(names | fields | conversation_columns(messages, template))
+            except Unfit as reason:
+                dropped[f"{reason.rule} ({reason.evidence})"] += 1
+        draft.metrics[f"data/{split}_conversations"] = len(rows) - written
+        context.log.info("%s: %d questions", split, len(rows) - written)
     if not draft.metrics["data/tune_conversations"]:
+        if dropped:
+            context.log.warning("left out: %s", ", ".join(f"{count} {reason}" for reason, count in dropped.items()))
         raise NothingLeft(
             "no question can be asked about the documents of the split `tune`",
             hint="give the split `tune` a larger share of the documents (`extract.split.tune=0.15`)",
@@ -65,7 +72,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 STAGE = Stage(
     kind="instructions",
-    version=1,
+    version=2,
     config=Config,
     consumes=("site", "documents", "tokenizer"),
     produces="conversations",

@@ -21,6 +21,7 @@ from bessemer.align.rewards import Rewards, code_of
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.rows import verdict_table
+from bessemer.stages.training import check_brought
 from bessemer.stages.units import Unit, document_units
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    columns = ["id", "url", "source", "split", "messages", "fields"]
+    columns = ["id", "url", "source", "split", "messages", "variables", "fields", "ids", "prompt_length"]
     for batch in pq.ParquetFile(part).iter_batches(rows, columns=columns, use_threads=False):
         table = pa.Table.from_batches([batch])
         if len(table := table.filter(pc.is_in(table["split"], pa.array(SPLITS)))):
@@ -148,16 +149,20 @@ def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:
-    from bessemer.align.competing import Prompt
+    import numpy as np
+
+    from bessemer.align.competing import Answer, Prompt
 
     messages = row["messages"]
     answered = messages[-1]["role"] == "assistant"
     known = {"answer": messages[-1]["content"]} if answered else {}
+    asked, answer = np.split(np.array(row["ids"], np.int64), [row["prompt_length"]])
     return Prompt(
         row["id"],
         messages[:-1] if answered else messages,
-        messages[-1:] if answered else None,
-        json.loads(row["fields"]) | known,
+        tuple(asked.tolist()),
+        Answer(messages[-1]["content"] or "", answer, finished=True) if answered else None,
+        known | json.loads(row["fields"]),
     )
 
 
@@ -241,7 +246,7 @@ class _Worker:
                 verdicts.append(reason)
                 continue
             verdicts.append(None)
-            names = {name: row[name] for name in ("id", "url", "source", "split")}
+            names = {name: row[name] for name in ("id", "url", "source", "split", "variables")}
             kept.append(names | self._columns(prompt, best, worst))
         ledger = verdict_table(batch, verdicts, signals)
         return pa.Table.from_pylist(kept, schema=PREFERENCES), ledger
@@ -249,7 +254,7 @@ class _Worker:
     def _columns(self, prompt: Prompt, best: Answer, worst: Answer) -> dict[str, Any]:
         return {
             "prompt": prompt.messages,
-            "prompt_ids": self.competition.template.prompt(prompt.messages),
+            "prompt_ids": prompt.tokens,
             "chosen": [{"role": "assistant", "content": best.text}],
             "rejected": [{"role": "assistant", "content": worst.text}],
             "chosen_ids": best.ids,
@@ -259,7 +264,7 @@ class _Worker:
 
 STAGE = Stage(
     kind="pairs",
-    version=2,
+    version=3,
     config=Config,
     consumes=("model", "conversations", "tokenizer"),
     produces="preferences",
@@ -267,4 +272,5 @@ STAGE = Stage(
     libraries=("jinja2", "tokenizers", "torch"),
     seeded=True,
     outside=outside,
+    check=check_brought,
 )

@@ -5,11 +5,12 @@ Every row has a verdict; see `tokens.preferences` for the formats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.rows import RowsConfig, described, run_rows
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.rows import RowsConfig, check_rendered, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -17,27 +18,36 @@ if TYPE_CHECKING:
 
 
 class Config(RowsConfig):
-    pass
+    @classmethod
+    def fields(cls) -> Sequence[str]:
+        from bessemer.tokens.preferences import FIELDS
+
+        return FIELDS
 
 
 def outside(config: Config) -> Any:
     """The files, by content."""
     from bessemer.tokens.preferences import preference_of
 
-    return described(config, preference_of)
+    return described(config, partial(preference_of, columns=config.columns))
+
+
+def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
+    """Raises InputError if the chat template of a brought tokenizer takes none of the rows."""
+    check_rendered(config, inputs, partial(_read, names=config.columns))
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.tokens.rows import PREFERENCES
 
-    run_rows(config, inputs, draft, context, schema=PREFERENCES, read=_read)
+    run_rows(config, inputs, draft, context, schema=PREFERENCES, read=partial(_read, names=config.columns))
 
 
-def _read(row: Any, template: ChatTemplate) -> tuple[Mapping[str, Any], Messages, int]:
+def _read(row: Any, template: ChatTemplate, *, names: Mapping[str, str]) -> tuple[Mapping[str, Any], Messages, int]:
     from bessemer.tokens.preferences import preference_of
     from bessemer.tokens.rows import preference_columns
 
-    preference = preference_of(row)
+    preference = preference_of(row, columns=names)
     columns = preference_columns(preference, template)
     answers = [columns[side] for side in ("chosen_ids", "rejected_ids") if columns[side] is not None]
     return columns, preference.prompt, len(columns["prompt_ids"]) + max(map(len, answers))
@@ -45,11 +55,12 @@ def _read(row: Any, template: ChatTemplate) -> tuple[Mapping[str, Any], Messages
 
 STAGE = Stage(
     kind="preferences",
-    version=3,
+    version=4,
     config=Config,
     consumes=("tokenizer",),
     produces="preferences",
     run=run,
     libraries=("jinja2", "tokenizers"),
     outside=outside,
+    check=check,
 )

@@ -10,7 +10,7 @@ is particular to a corpus of tokens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,12 @@ from pydantic import ValidationError, field_validator
 from bessemer.errors import UsageError
 from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
 from bessemer.recipe.settings import execution
-from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.training import (
     Job,
     TrainingConfig,
     TuningRates,
+    check_brought,
     check_lora,
     check_tokenizer,
     dtype_facts,
@@ -62,8 +63,9 @@ class Config(ObjectiveSettings, TrainingConfig):
         return url
 
 
-def check(config: Config, inputs: Collection[str]) -> None:
+def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
     """Raises UsageError for adapters of a new model, and for a new shape of one that is there."""
+    check_brought(config, inputs)
     if "model" not in inputs:
         if config.lora is not None:
             raise UsageError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
-from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import TuningConfig, TuningRates, check_chat, check_start, tune
+from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_chat, check_start, tune
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def outside(config: Config) -> Any:
     return code_of(config.rewards)
 
 
-def check(config: Config, inputs: Collection[str]) -> None:
-    """Raises UsageError where nothing says what an answer is worth, or a weight has nothing to weigh."""
+def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
+    """Raises UsageError if nothing says what an answer is worth, or a weight has nothing to weigh."""
+    check_brought(config, inputs)
     if "reward_model" in inputs:
         return
     if "reward_model_weight" in config.model_fields_set:
@@ -86,9 +87,9 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     reward_model = inputs["reward_model"].data if "reward_model" in inputs else None
     if reward_model is not None:
         check_chat(model=inputs["reward_model"], tokenizer=tokenizer, rows=conversations)
-    questions = _questions(conversations.parts(), tokenizer.data, "tune")
+    questions = _questions(conversations.parts(), "tune")
     _check_questions(questions, config, model)
-    _check_rewards(config, [*questions, *_questions(conversations.parts(), tokenizer.data, "validation")])
+    _check_rewards(config, [*questions, *_questions(conversations.parts(), "validation")])
     if config.rollout_workers:
         from bessemer.stages.rollouts import check_room
         from bessemer.stages.workers import resolve_training_workers
@@ -134,8 +135,8 @@ def _objective(
     watched = method.track_kl or isinstance(method, Ppo) or method.beta > 0
     return Reinforcing(
         method,
-        _questions(parts, tokenizer, "tune"),
-        _questions(parts, tokenizer, "validation"),
+        _questions(parts, "tune"),
+        _questions(parts, "validation"),
         model=model,
         reference=copy.deepcopy(model).requires_grad_(False) if watched else None,
         critic=_critic(method, reward_model or start, model) if isinstance(method, Ppo) else None,
@@ -180,22 +181,20 @@ def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score
     return Judge(scorer, judge, config.reward_model_weight)
 
 
-def _questions(parts: Sequence[Path], tokenizer: Path, split: str) -> list[Question]:
+def _questions(parts: Sequence[Path], split: str) -> list[Question]:
     """The prompts of a split: all before the last answer of each conversation."""
     from bessemer.align.reinforcing import Question
-    from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.rows import CONVERSATIONS, read_split
-    from bessemer.tokens.tokenizer import TokenizerFolder
 
-    template = ChatTemplate.of(TokenizerFolder.open(tokenizer))
-    found = read_split(parts, CONVERSATIONS, split, ["id", "messages", "fields"])
+    found = read_split(parts, CONVERSATIONS, split, ["id", "messages", "fields", "ids", "prompt_length"])
+    plain = (found[key].to_pylist() for key in ("id", "messages", "fields", "prompt_length"))
     questions = []
-    for name, messages, fields in zip(*(found[key].to_pylist() for key in ("id", "messages", "fields")), strict=True):
+    for number, (name, messages, fields, length) in enumerate(zip(*plain, strict=True)):
         answered = messages[-1]["role"] == "assistant"
         prompt = messages[:-1] if answered else messages
         known = {"answer": messages[-1]["content"]} if answered else {}
-        tokens = tuple(template.prompt(prompt).tolist())
-        questions.append(Question(name, prompt[-1]["content"], tokens, json.loads(fields) | known))
+        tokens = tuple(found["ids"][number][:length].tolist())
+        questions.append(Question(name, prompt[-1]["content"], tokens, known | json.loads(fields)))
     return questions
 
 

@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.training import TuningConfig, TuningRates, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
@@ -72,4 +72,5 @@ STAGE = Stage(
     run=run,
     libraries=("torch",),
     seeded=True,
+    check=check_brought,
 )

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from bessemer.errors import InputError, NothingLeft
 from bessemer.extract.settings import FileSettings
@@ -51,31 +51,67 @@ class RowsConfig(StageConfig, FileSettings):
     """The format of all files. `auto` decides by each file's name, and by its content if the name does not say."""
     split: HeldOut = HeldOut()
     """The shares held back; rows with the same prompt stay together."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns of your files by the field that they are: `{prompt: query, completion: reply, system: persona}`."""
     max_seq_length: PositiveInt | None = None
     """Rows of more tokens are removed (`too_long`); the stage that learns from them sees no more at once."""
 
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := [field for field in columns if field not in cls.fields()]:
+            raise ValueError(f"names the field `{unknown[0]}`; the fields are {', '.join(cls.fields())}")
+        return columns
+
+    @classmethod
+    def fields(cls) -> Sequence[str]:
+        """The fields of a row that the stage reads."""
+        raise NotImplementedError
+
 
 ROWS_TRIED = 10_000
-"""Rows that the plan reads to find one that can be used; it should take a moment."""
+"""Rows that the plan reads to find one that is fit; a moment's work."""
+RENDERED_ROWS_TRIED = 500
+"""Rows that the plan renders to find one that the chat template takes."""
 
 
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
-    """The names, sizes and hashes of the files. Raises InputError if `meaning` accepts no row, before anything runs.
-
-    Reads up to the first row that is accepted, or `ROWS_TRIED` rows; of more rows, `run` finds whether any is.
-    """
+    """The names, sizes and hashes of the files. Raises InputError if none of the first `ROWS_TRIED` rows is fit."""
     from bessemer.extract.inputs import describe, find_files
+
+    files = find_files(config.paths)
+    _find_fit(config, meaning, ROWS_TRIED)
+    return describe(files)
+
+
+def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: Read) -> None:
+    """For `plan`: raises InputError if a brought tokenizer has no chat template, or one that takes no row of the files.
+
+    It renders rows up to the first that is fit; a tokenizer that the recipe trains has a template that takes any.
+    """
+    from bessemer.stages import tokenizer
+    from bessemer.tokens.chat import ChatTemplate
+
+    brought = inputs.get("tokenizer")
+    if isinstance(brought, tokenizer.Config) and brought.path is not None:
+        template = ChatTemplate.of(tokenizer.brought(brought))
+        _find_fit(config, lambda row: read(row, template), RENDERED_ROWS_TRIED)
+
+
+def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) -> None:
+    """Reads rows up to the first that is fit. Raises InputError if there is none in the first `limit`, or no row."""
     from bessemer.extract.readers.rows import SUFFIXES, read_rows
     from bessemer.extract.verdict import FILE_RULES
     from bessemer.tokens.conversations import Unfit
 
-    files = find_files(config.paths)
     unfit: Counter[str] = Counter()
     first = failed = ""
     records = (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
     for number, record in enumerate(records):
-        if number == ROWS_TRIED:
-            return describe(files)
+        if number == limit and limit == ROWS_TRIED:
+            return
+        if number == limit:
+            break
         if record.rule in FILE_RULES:
             failed = failed or f"`{record.url.removeprefix('file:')}` cannot be read: {record.evidence}"
             continue
@@ -85,11 +121,31 @@ def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
             first = first or f" (`{record.url}`: {reason.evidence or reason.rule})"
             unfit[reason.rule] += 1
         else:
-            return describe(files)
+            return
     raise InputError(
         failed if failed and not unfit else _none_fit(unfit) + first,
-        hint=f"rows are read from {SUFFIXES}; the README names the formats that a row may have",
+        hint=_template_hint(unfit)
+        or f"rows are read from {SUFFIXES}, by the fields {', '.join(config.fields())}; name columns that are called "
+        "otherwise in `columns`, such as `columns: {prompt: question}`",
     )
+
+
+_TEMPLATE_HINTS = {
+    "prompt_changes": "a model would be asked in another way than it learned; let `chat_template` of the stage "
+    "`tokenizer` name a file whose generation prompt is the text that it writes before an answer (a copy of the "
+    "template that begins with `{%- set enable_thinking = false %}`, for many)",
+    "not_in_template": "let `chat_template` of the stage `tokenizer` name a file that writes it, or remove it from the "
+    "rows",
+    "refused_by_template": "correct the rows, or let `chat_template` of the stage `tokenizer` name a file that takes "
+    "them",
+    "no_end": "let `chat_template` of the stage `tokenizer` name a file that ends every answer with a special token",
+}
+"""Advice for the rules of the chat template."""
+
+
+def _template_hint(removed: Mapping[str, int]) -> str:
+    """The advice for the most frequent rule, if it is one of the chat template."""
+    return _TEMPLATE_HINTS.get(max(removed, key=lambda rule: removed[rule]), "") if removed else ""
 
 
 def _units(config: RowsConfig) -> list[list[Piece]]:
@@ -150,12 +206,45 @@ def run_rows(
     if not counts.documents_out:
         raise NothingLeft(
             _none_fit(counts.removed_by_rule),
-            hint=f"see each row's reason in the ledger, `{draft.ledger}`; the README names the formats that are read",
+            hint=_template_hint(counts.removed_by_rule)
+            or f"see each row's reason in the ledger, `{draft.ledger}`; the fields are {', '.join(config.fields())}",
+        )
+    if unlearned := _sum_of_signal(draft.ledger, "unlearned_answers"):
+        context.log.warning(
+            "%d earlier answers are context and not learned: the chat template writes them in another way once the "
+            "conversation continues; put each into a row of its own to learn it",
+            unlearned,
         )
     draft.counts = counts
     draft.metrics["data/rows_out"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.created)
     report_losses(draft, context)
+
+
+def _sum_of_signal(ledger: Path, name: str) -> int:
+    import pyarrow.compute as pc
+
+    from bessemer.artifacts.documents import read_parquet
+
+    tables = (read_parquet(part, ["signals"]) for part in sorted(ledger.glob("*.parquet")))
+    return round(sum(pc.sum(pc.struct_field(table["signals"], name)).as_py() or 0 for table in tables))
+
+
+def _unlearned_answers(columns: Mapping[str, Any]) -> int | None:
+    """The answers of a conversation that should be learned and are not; None for a preference."""
+    import numpy as np
+
+    if "learned" not in columns or not len(columns["learned"]):
+        return None
+    messages = columns["messages"]
+    if messages[-1]["role"] != "assistant":
+        return None
+    wanted: int = sum(
+        message["role"] == "assistant" and json.loads(message["fields"] or "{}").get("weight", 1) != 0
+        for message in messages
+    )
+    learned = np.concatenate([[False], columns["learned"]])
+    return max(0, wanted - int(np.count_nonzero(learned[1:] & ~learned[:-1])))
 
 
 @dataclass
@@ -166,7 +255,7 @@ class _Worker:
     tokenizer: Path
     schema: pa.Schema
     read_row: Read
-    signals: Sequence[str] = ("tokens", "unconverted_values")
+    signals: Sequence[str] = ("tokens", "unconverted_values", "unlearned_answers")
     template: ChatTemplate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,8 +278,9 @@ class _Worker:
         kept: list[dict[str, Any]] = []
         verdicts: list[Unfit | None] = []
         sizes: list[float | None] = []
+        unlearned: list[float | None] = []
         for record in batch.to_pylist():
-            size = None
+            size = answers = None
             try:
                 columns, prompt, size = self._read(record)
             except Unfit as reason:
@@ -199,9 +289,12 @@ class _Worker:
                 verdicts.append(None)
                 names = {name: record[name] for name in ("id", "url", "source")}
                 kept.append({**names, "split": self._split(prompt), **columns})
+                answers = _unlearned_answers(columns)
             sizes.append(size)
+            unlearned.append(answers)
         lost = [count or None for count in batch["unconverted"].to_pylist()]
-        ledger = verdict_table(batch, verdicts, {"tokens": sizes, "unconverted_values": lost}, created=True)
+        signals = {"tokens": sizes, "unconverted_values": lost, "unlearned_answers": unlearned}
+        ledger = verdict_table(batch, verdicts, signals, created=True)
         return pa.Table.from_pylist(kept, schema=self.schema), ledger
 
     def _read(self, record: dict[str, Any]) -> tuple[Mapping[str, Any], Messages, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 
 from bessemer.errors import InputError, NothingLeft
 from bessemer.fingerprint import file_sha256
-from bessemer.model.folder import TOKENIZER_FILES
+from bessemer.model.folder import tokenizer_files
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 
@@ -28,6 +29,8 @@ class Config(StageConfig):
     """Bytes of training text to learn from at most; training takes about ten times as much memory."""
     path: RecipePath | None = execution(None)
     """A Hugging Face folder whose tokenizer is taken as it is, instead of training one."""
+    chat_template: RecipePath | None = execution(None)
+    """A file with the Jinja template of conversations, instead of the template that `path` has or ChatML."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -47,21 +50,67 @@ class Config(StageConfig):
 
 
 def outside(config: Config) -> Any:
-    """The brought tokenizer, by content."""
+    """The brought tokenizer and chat template, by content. Raises InputError if they cannot be used."""
+    if config.path is not None:
+        brought(config)
+    elif config.chat_template is not None:
+        _check_template(config)
+    template = {"chat_template": _template(config)} if config.chat_template is not None else {}
     if config.path is None:
-        return None
-    found = {name: Path(config.path, name) for name in TOKENIZER_FILES}
-    if not found["tokenizer.json"].is_file():
+        return template or None
+    return {name: file_sha256(file) for name, file in tokenizer_files(Path(config.path)).items()} | template
+
+
+def brought(config: Config) -> TokenizerFolder:
+    """The tokenizer that `path` names, with the recipe's chat template. Raises InputError if it cannot be used."""
+    assert config.path is not None
+    files = tokenizer_files(Path(config.path)).values()
+    found = _opened(config.path, tuple(file.stat().st_mtime_ns for file in files))
+    return _with_template(found, config)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: str, changed: tuple[int, ...]) -> TokenizerFolder:
+    """Opened once per plan: several stages look at it, and 128 000 tokens take a second to read."""
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    return TokenizerFolder.open(Path(path))
+
+
+def _with_template(tokenizer: TokenizerFolder, config: Config) -> TokenizerFolder:
+    """The tokenizer with the recipe's chat template, if the recipe has one. Raises InputError if it cannot be used."""
+    from bessemer.tokens.chat import ChatTemplate
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+    if config.chat_template is None:
+        return tokenizer
+    settings = tokenizer.settings | {"chat_template": _template(config)}
+    found = TokenizerFolder(tokenizer.tokenizer, settings, tokenizer.name)
+    ChatTemplate.of(found)
+    return found
+
+
+def _check_template(config: Config) -> None:
+    """Raises InputError if a tokenizer that is yet to be trained could not use the recipe's chat template."""
+    from bessemer.tokens.tokenizer import TokenizerFolder
+    from bessemer.tokens.training import SMALLEST_VOCABULARY, train_tokenizer
+
+    _with_template(TokenizerFolder.trained(train_tokenizer([], SMALLEST_VOCABULARY)), config)
+
+
+def _template(config: Config) -> str:
+    assert config.chat_template is not None
+    try:
+        return Path(config.chat_template).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"`{config.path}` holds no `tokenizer.json`", hint="set `path` to a Hugging Face tokenizer or model folder"
-        )
-    return {name: file_sha256(path) for name, path in found.items() if path.is_file()}
+            f"the chat template `{config.chat_template}` cannot be read: {error}",
+            hint="let `chat_template` name a file with a Jinja template, relative to the recipe",
+        ) from None
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.tokens.tokenizer import TokenizerFolder
-
-    tokenizer = TokenizerFolder.open(Path(config.path)) if config.path else _train(config, inputs, context)
+    tokenizer = brought(config) if config.path else _with_template(_train(config, inputs, context), config)
     tokenizer.save(draft.data)
     draft.resolved["vocab_size"] = tokenizer.vocab_size
     draft.metrics["tokenizer/vocab_size"] = tokenizer.vocab_size
@@ -99,7 +148,7 @@ def _stoppable(tables: Iterable[pa.Table], context: Context) -> Iterator[pa.Tabl
 
 STAGE = Stage(
     kind="tokenizer",
-    version=1,
+    version=2,
     config=Config,
     consumes=("documents",),
     produces="tokenizer",

@@ -23,6 +23,7 @@ from bessemer.artifacts.store import Artifact
 from bessemer.errors import BessemerError, UsageError
 from bessemer.model import speed
 from bessemer.model.config import LoraSettings, ModelConfig
+from bessemer.model.folder import vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
 from bessemer.train.settings import (
@@ -387,11 +388,18 @@ def check_chat(model: Artifact, tokenizer: Artifact, rows: Artifact) -> tuple[Mo
     return found, ChatTemplate.of(opened).stop_ids
 
 
-def check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
-    """Raises UsageError where a model to continue from was made with another tokenizer than the tokens."""
-    from bessemer.model.hub import load_config
+def check_brought(config: Any, inputs: Mapping[str, StageConfig]) -> None:
+    """For `plan`: raises UsageError if a checkpoint and a tokenizer that the recipe brings do not belong together."""
+    from bessemer.stages import base_model, tokenizer
 
-    found = load_config(start).vocab_size
+    model, tokens = inputs.get("model"), inputs.get("tokenizer")
+    if isinstance(model, base_model.Config) and isinstance(tokens, tokenizer.Config) and tokens.path is not None:
+        check_tokenizer(Path(model.path), tokenizer.brought(tokens).vocab_size, Path(tokens.path))
+
+
+def check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
+    """Raises UsageError if a model to continue from was made with another tokenizer than the tokens."""
+    found = vocabulary_size(start)
     if found < vocab_size:  # more rows than tokens are common: tables are padded
         raise UsageError(
             f"the model to continue from has a vocabulary of {found}, the tokens one of {vocab_size}",

@@ -50,7 +50,8 @@ def training_parts(inputs: Inputs) -> list[TrainingPart]:
 def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> Iterator[pa.Table]:
     """`id`, `url`, `split` and `text` of what stands in the splits, in bounded batches.
 
-    The text of a conversation is its messages, that of a preference its prompt and both answers.
+    The text of a conversation is its messages, that of a preference its prompt and both answers; calls of tools and
+    thoughts are part of it, as JSON.
     """
     for part in parts:
         columns = _MESSAGES.get(part.kind, ("text",))
@@ -65,8 +66,9 @@ def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> 
             yield chosen
 
 
-def _spoken(*conversations: Sequence[Mapping[str, str]] | None) -> str:
-    return "\n".join(message["content"] for messages in conversations for message in messages or ())
+def _spoken(*conversations: Sequence[Mapping[str, str | None]] | None) -> str:
+    said = (message[part] for messages in conversations for message in messages or () for part in ("content", "fields"))
+    return "\n".join(text for text in said if text)
 
 
 def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:

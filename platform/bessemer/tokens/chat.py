@@ -1,41 +1,60 @@
 """Conversations as tokens. One object renders them for training, alignment, serving and generation.
 
     template = ChatTemplate.of(tokenizer)
-    conversation = template.encode(messages)      # .ids, and .learned: which of them are in the loss
+    conversation = template.encode(messages)      # .ids, .learned (the mask of the loss), .start
     ids = template.prompt(messages)               # ends where the assistant begins to write
     template.stop_ids                             # the tokens that end an answer
 
-The template is the tokenizer's own Jinja template, in the environment that `transformers` gives it, so what is rendered
-is what every other tool renders from the exported folder. Contents go through it as placeholders: special tokens come
-from the template alone, and a user who writes `<|im_end|>` has written nine characters. Between special tokens text is
-encoded in one piece, template and content together, as `transformers` would.
+The tokenizer's own Jinja template renders the whole conversation, as `transformers.apply_chat_template` does, and the
+text is encoded in one piece, so the ids are those of every other tool. The learned tokens are found in the rendering:
 
-In the loss are an assistant's contents with the special token that ends each of them; without that token in it a model
-learns to answer and never to stop.
+- A template with `{% generation %}` blocks marks them itself.
+- Otherwise an answer begins where the prompt before it ends: the text that the template writes for the messages before
+  the answer, with a generation prompt. It ends with the special token that ends the turn; without that token in the
+  loss a model learns to answer and never to stop. A thought or an empty think block that the template writes after the
+  prompt is part of the answer, because a model has to write it.
+- An answer is learned only if the tokens before it are those of the prompt. A template may write a turn in another way
+  once the conversation continues (it drops thoughts, for example); such a turn is context.
+
+Special tokens come from the template alone: a user who writes `<|im_end|>` has written ten characters. This is the one
+difference to `apply_chat_template`, which lets a message end a turn.
+
+The cost is one rendering per conversation and one or two per answer; the text is encoded once.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from bessemer.errors import InputError
+from bessemer.tokens import chat_jinja
+from bessemer.tokens.chat_placeholders import placeholders, replaced, swapped, swapped_with_places
 from bessemer.tokens.tokenizer import TokenizerFolder
 
 Message = Mapping[str, Any]
-"""`role` and `content`, as in OpenAI's and Hugging Face's formats."""
+"""`role` and `content`, as in OpenAI's and Hugging Face's formats; also `tool_calls`, `reasoning_content`, ..."""
+Variables = Mapping[str, Any]
+"""Variables of a template other than the messages: `tools`, `documents` and others."""
 
 ASSISTANT = "assistant"
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_PLACEHOLDER = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+WEIGHT = "weight"
+"""A message's key; 0 keeps an answer out of the loss. The template does not see it."""
+_SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+_MARK = "\ue000"
+KEPT_CHARACTERS, KEPT_TEXTS = 100, 1000
+"""Ends of prompts whose ids are kept: their length at most, and their number."""
+
+
+class TemplateRefusal(InputError):
+    """A chat template does not take a conversation."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +63,24 @@ class Conversation:
 
     ids: npt.NDArray[np.int64]
     learned: npt.NDArray[np.bool_]
+    start: int | None
+    """Number of tokens before the last answer; None if these are not the tokens of its prompt."""
+    last_end: int
+    """Number of tokens up to the one that ends the last answer, inclusive."""
+    problem: str = ""
+    """The reason why `start` is None."""
+    endless: bool = False
+    """Whether the reason is that the last answer has no special token that ends it."""
 
 
-class _Piece(NamedTuple):
-    """A part of what the template wrote: a special token, or text from the template or from a message."""
+class _Text(NamedTuple):
+    """An encoded text: ids [tokens], where each begins and ends in characters, and whether it is a special token."""
 
     text: str
-    special: int | None
-    learned: bool
+    ids: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    special: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -60,141 +89,299 @@ class ChatTemplate:
 
     @classmethod
     def of(cls, tokenizer: TokenizerFolder) -> ChatTemplate:
-        """The tokenizer's template. Raises InputError where it has none, or one that cannot be used."""
+        """The tokenizer's template. Raises InputError if it has none, or one that cannot be used."""
         found = cls(tokenizer)
-        if not tokenizer.chat_template:
+        if not tokenizer.chat_templates:
             raise InputError(
                 f"the tokenizer `{tokenizer.name}` has no chat template",
-                hint="train one with the stage `tokenizer`, or add `chat_template` to its `tokenizer_config.json`",
+                hint="name a file with one in the recipe, `tokenizer: {chat_template: FILE}`, or add it to the "
+                "tokenizer as `chat_template` of `tokenizer_config.json`",
             )
         assert found.stop_ids
         return found
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
-        """The text, as `apply_chat_template(tokenize=False)` gives it. Raises InputError if the template refuses."""
-        try:
-            text: str = self._compiled.render(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=add_generation_prompt,
-                **self._special_names,
-            )
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # it computes in Python
-            raise InputError(
-                f"the chat template of `{self.tokenizer.name}` does not take the conversation: {error}",
-                hint="look at the order of its roles, and at `chat_template` in `tokenizer_config.json`",
-            ) from None
-        return text
+    def render(
+        self, messages: Sequence[Message], variables: Variables | None = None, *, add_generation_prompt: bool = False
+    ) -> str:
+        """The text, as `apply_chat_template(tokenize=False)` gives it. Raises TemplateRefusal."""
+        return self._render(messages, variables or {}, add_generation_prompt=add_generation_prompt).text
 
-    def encode(self, messages: Sequence[Message]) -> Conversation:
-        """The whole conversation. Raises InputError where an answer of the assistant has no token that ends it."""
-        return self._encoded(list(self._pieces(messages, add_generation_prompt=False)))
+    def encode(self, messages: Sequence[Message], variables: Variables | None = None) -> Conversation:
+        """The whole conversation. Raises TemplateRefusal."""
+        return _Encoding(self, messages, variables or {}).conversation()
 
-    def prompt(self, messages: Sequence[Message]) -> npt.NDArray[np.int64]:
-        """The ids up to where the assistant writes its next answer."""
-        return self._encoded(list(self._pieces(messages, add_generation_prompt=True))).ids
+    def prompt(self, messages: Sequence[Message], variables: Variables | None = None) -> npt.NDArray[np.int64]:
+        """The ids up to where the assistant writes its next answer. Raises TemplateRefusal."""
+        return _Encoding(self, messages, variables or {}).prompt(len(messages)).ids
+
+    def writes(self, name: str, variables: Variables | None = None) -> bool:
+        """Whether the template mentions a variable, or a key of messages."""
+        return chat_jinja.reads(self._source(variables or {}), name)
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """The ids that end an answer: the template's own first, then the end of a text."""
-        probe = self.encode([{"role": "user", "content": "?"}, {"role": ASSISTANT, "content": "!"}])
-        if not probe.learned.any():
+        """The ids that end an answer: the template's own, that of a call of a tool, then the end of a text."""
+        asked, calls = {"role": "user", "content": "?"}, [{"type": "function", "function": dict(_CALL)}]
+        plain = _Encoding(self, [asked, {"role": ASSISTANT, "content": "!"}], {})
+        place = plain.written(1) if plain.whole.text else None
+        if place is None:
             raise InputError(
                 f"the chat template of `{self.tokenizer.name}` does not write what the assistant says",
                 hint="nothing could be learned with it; use a template such as ChatML",
             )
-        last = int(probe.ids[np.flatnonzero(probe.learned)[-1]])
-        return tuple(dict.fromkeys((last, self.tokenizer.end_of_text_id)))
-
-    def _pieces(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> Iterator[_Piece]:
-        hidden = [
-            {**message, "content": f"{_OPEN}{number}{_CLOSE}"} if message.get("content") else message
-            for number, message in enumerate(messages)
-        ]
-        rendered = self.render(hidden, add_generation_prompt=add_generation_prompt)
-        open_answer = False
-        for number, part in enumerate(_PLACEHOLDER.split(rendered)):
-            if number % 2:
-                message = messages[int(part)]
-                open_answer = message["role"] == ASSISTANT
-                yield _Piece(str(message["content"]), None, open_answer)
-                continue
-            for text, token in self._cut(part):
-                if token is None:
-                    yield _Piece(text, None, False)
-                else:
-                    yield _Piece(text, token, open_answer)  # the first special token after an answer ends it
-                    open_answer = False
-        if open_answer:
+        found = plain.first_special_after(place)
+        if found is None:
             raise InputError(
                 f"the chat template of `{self.tokenizer.name}` ends an answer without a special token",
                 hint="without one in the loss a model never stops; use a template such as ChatML",
             )
+        ends = [int(plain.whole.ids[found])]
+        if self.writes("tool_calls"):
+            try:
+                call = _Encoding(self, [asked, {"role": ASSISTANT, "content": "", "tool_calls": calls}], {})
+                ends += [int(call.whole.ids[last])] if (last := call.end(1)) is not None else []
+            except InputError:
+                pass  # a template that takes other calls
+        return tuple(dict.fromkeys((*ends, self.tokenizer.end_of_text_id)))
 
-    def _cut(self, text: str) -> Iterator[tuple[str, int | None]]:
-        """The template's own text, cut at its special tokens."""
-        for part in self._specials.split(text):
-            if part:
-                yield part, self._special_ids.get(part)
+    def _render(
+        self, messages: Sequence[Message], variables: Variables, *, add_generation_prompt: bool
+    ) -> chat_jinja.Rendering:
+        given = [{key: value for key, value in message.items() if key != WEIGHT} for message in messages]
+        try:
+            return chat_jinja.render(
+                self._source(variables),
+                given,
+                self._special_names | dict(variables),
+                add_generation_prompt=add_generation_prompt,
+            )
+        except chat_jinja.REFUSALS as error:
+            raise TemplateRefusal(
+                f"the chat template of `{self.tokenizer.name}` does not take the conversation: {error}",
+                hint="look at the order of its roles, and at `chat_template` in `tokenizer_config.json`",
+            ) from None
 
-    def _encoded(self, pieces: list[_Piece]) -> Conversation:
-        ids: list[int] = []
-        learned: list[bool] = []
-        run: list[_Piece] = []
-
-        def close() -> None:
-            """Encodes the text since the last special token in one piece."""
-            text, spans = "", []
-            for piece in run:
-                spans.append((len(text), len(text) + len(piece.text), piece.learned))
-                text += piece.text
-            tokens = self.tokenizer.encode_with_offsets(text)
-            for token, start, _ in tokens:
-                ids.append(token)
-                learned.append(any(first <= start < end and wanted for first, end, wanted in spans))
-            run.clear()
-
-        for piece in pieces:
-            if piece.special is None:
-                run.append(piece)
-            else:
-                close()
-                ids.append(piece.special)
-                learned.append(piece.learned)
-        close()
-        return Conversation(np.array(ids, np.int64), np.array(learned, np.bool_))
+    def _source(self, variables: Variables) -> str:
+        """The template for a row: `tool_use` if there are tools, as `transformers` chooses among named templates."""
+        templates = self.tokenizer.chat_templates
+        name = "tool_use" if variables.get("tools") is not None and "tool_use" in templates else "default"
+        if name not in templates:
+            raise InputError(
+                f"the tokenizer `{self.tokenizer.name}` has several chat templates and none called `default`",
+                hint="name one of them `default`, or set `chat_template` of the stage `tokenizer`",
+            )
+        try:
+            chat_jinja.compiled(templates[name])
+        except TemplateError as error:
+            raise InputError(
+                f"the chat template of `{self.tokenizer.name}` is not a Jinja template: {error}",
+                hint="correct `chat_template` in `tokenizer_config.json`",
+            ) from None
+        return templates[name]
 
     @cached_property
-    def _special_ids(self) -> dict[str, int]:
+    def special_ids(self) -> dict[str, int]:
+        """The special tokens by their text; `eos_token` is one, even if `tokenizer.json` does not mark it."""
         added = self.tokenizer.tokenizer.get_added_tokens_decoder()
-        return {token.content: number for number, token in added.items() if token.special}
+        end = self._special_names.get("eos_token")
+        return {
+            token.content: number
+            for number, token in added.items()
+            if token.content and (token.special or token.content == end)
+        }
 
     @cached_property
-    def _specials(self) -> re.Pattern[str]:
-        longest_first = sorted(self._special_ids, key=len, reverse=True)
-        return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+    def is_special(self) -> npt.NDArray[np.bool_]:
+        """By id, whether it is a special token."""
+        found = np.zeros(self.tokenizer.vocab_size, np.bool_)
+        found[list(self.special_ids.values())] = True
+        return found
+
+    def ids_of(self, text: str) -> npt.NDArray[np.int64]:
+        """The ids of a part of a rendering; those of short parts, which most prompts end with, are kept."""
+        if (known := self._known.get(text)) is not None:
+            return known
+        ids = np.array(self.tokenizer.encode(text, recognise_special=True), np.int64)
+        if len(text) <= KEPT_CHARACTERS and len(self._known) < KEPT_TEXTS:
+            self._known[text] = ids
+        return ids
+
+    @cached_property
+    def _known(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
 
     @cached_property
     def _special_names(self) -> dict[str, str]:
         """`eos_token` and the like, which templates may use."""
         named = {}
-        for key, value in self.tokenizer.settings.items():
-            if key.endswith("_token") and value:
+        for key in (f"{name}_token" for name in _SPECIAL_NAMES):
+            if value := self.tokenizer.settings.get(key):
                 named[key] = value["content"] if isinstance(value, dict) else value
         return named
 
-    @cached_property
-    def _compiled(self) -> Template:
-        def raise_exception(message: str) -> None:
-            raise TemplateError(message)
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = raise_exception
-        try:
-            return environment.from_string(self.tokenizer.chat_template or "")
-        except TemplateError as error:
-            raise InputError(
-                f"the chat template of `{self.tokenizer.name}` is no Jinja template: {error}",
-                hint="mend `chat_template` in `tokenizer_config.json`",
-            ) from None
+_CALL = {"name": "look", "arguments": {"at": "it"}}
+
+
+class _Encoding:
+    """One conversation: its rendering, its tokens, and the place of each answer in them."""
+
+    def __init__(self, template: ChatTemplate, messages: Sequence[Message], variables: Variables) -> None:
+        self._template = template
+        self._messages, self._variables = messages, variables
+        self._placeholders = placeholders(template.special_ids, [messages, variables])
+        if self._placeholders:
+            literal = {placeholder: text for text, placeholder in self._placeholders.items()}
+            plain = template.render(messages, variables)
+            self._messages = [replaced(message, self._placeholders) for message in messages]
+            self._variables = replaced(variables, self._placeholders)
+            if swapped(self._rendering.text, literal) != plain:
+                raise TemplateRefusal(
+                    f"the chat template of `{template.tokenizer.name}` looks for special tokens in a message",
+                    hint="leave special tokens out of messages",
+                )
+
+    def conversation(self) -> Conversation:
+        answers = [number for number, message in enumerate(self._messages) if message["role"] == ASSISTANT]
+        learned = np.zeros(len(self.whole.ids), np.bool_)
+        start, end, problem = None, None, "nothing is answered"
+        for number in answers:
+            if self._marked and number != answers[-1]:
+                continue
+            start, problem = self._start(number)
+            end = self.end(number)
+            if start is not None and end is not None and not self._marked and self._messages[number].get(WEIGHT, 1):
+                learned[start : end + 1] = True
+        if self._marked:
+            for first, last in self._generated(answers):
+                learned |= (self.whole.starts < last) & (self.whole.ends > first)
+            if start is not None and self._messages[answers[-1]].get(WEIGHT, 1):
+                if not learned[start]:
+                    start, problem = None, "`{% generation %}` does not cover the begin of the answer"
+                elif end is not None and not learned[end]:
+                    end = None
+        endless = start is not None and end is None
+        if endless:
+            start, problem = None, "the chat template ends the answer without a special token that is learned"
+        last = len(self.whole.ids) if end is None else end + 1
+        return Conversation(self.whole.ids, learned, start, last, problem, endless)
+
+    def _generated(self, answers: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The spans of `{% generation %}` blocks, without those of answers whose weight is 0."""
+        weights = [self._messages[number].get(WEIGHT, 1) for number in answers]
+        places = [self.written(number) or 0 for number in answers] if not all(weights) else []
+        for first, last in self._rendering.generated:
+            owner = next((n for n, place in enumerate(places) if first < place), len(places) - 1)
+            if last > first and (not places or weights[owner]):
+                yield first, last
+
+    def prompt(self, number: int) -> _Text:
+        """The prompt before message `number`."""
+        return self._encode(self._render(self._messages[:number], add_generation_prompt=True).text)
+
+    def end(self, number: int) -> int | None:
+        """The token that ends answer `number`; None if the template ends it without a special token."""
+        whole, last = self.whole, len(self._messages) - 1
+        until = len(whole.text)
+        if number < last:
+            try:
+                alone = self._render(self._messages[: number + 1]).text
+            except TemplateRefusal:
+                alone = None
+            if alone is None or not whole.text.startswith(alone):
+                return self.first_special_after(self.written(number))
+            until = len(alone)
+        before = np.flatnonzero(whole.special & (whole.starts < until))
+        if not len(before) or whole.text[whole.ends[before[-1]] : until].strip():
+            return None
+        return int(before[-1])
+
+    def written(self, number: int) -> int | None:
+        """Where the last text that message `number` brings ends in the rendering; None if it is not there."""
+        for marked in _marked(self._messages[number]):
+            try:
+                changed = [*self._messages[:number], marked, *self._messages[number + 1 :]]
+                _, found, after = self._render(changed).text.rpartition(_MARK)
+            except TemplateRefusal:
+                continue
+            if found and self.whole.text.endswith(after):
+                return len(self.whole.text) - len(after)
+        return None
+
+    def first_special_after(self, place: int | None) -> int | None:
+        """The first special token that begins at this character or after it."""
+        if place is None:
+            return None
+        found = np.flatnonzero(self.whole.special & (self.whole.starts >= place))
+        return int(found[0]) if len(found) else None
+
+    @cached_property
+    def whole(self) -> _Text:
+        return self._encode(self._rendering.text)
+
+    @cached_property
+    def _rendering(self) -> chat_jinja.Rendering:
+        return self._render(self._messages)
+
+    @cached_property
+    def _marked(self) -> bool:
+        return chat_jinja.marks_answers(self._template._source(self._variables))
+
+    def _start(self, number: int) -> tuple[int | None, str]:
+        """The token with which answer `number` begins; None and a reason if the text before it is not its prompt."""
+        whole, prompt = self.whole, self._render(self._messages[:number], add_generation_prompt=True).text
+        if not whole.text.startswith(prompt):
+            same = next(n for n, (a, b) in enumerate(zip(prompt, f"{whole.text}\0", strict=False)) if a != b)
+            written, asked = whole.text[same : same + 30], prompt[same : same + 30]
+            return None, f"the prompt has {asked!r} where the answered conversation has {written!r}"
+        # Special tokens cut a text into parts that are encoded alone, so only the part after the last one can differ.
+        inside = np.flatnonzero(whole.special & (whole.starts < len(prompt)))
+        first = int(inside[-1]) if len(inside) else 0
+        rest = prompt[whole.starts[first] if len(inside) else 0 :]
+        ids = self._encode(rest).ids if self._placeholders else self._template.ids_of(rest)
+        if not np.array_equal(whole.ids[first : first + len(ids)], ids):
+            joined = whole.text[max(0, len(prompt) - 10) : len(prompt) + 10]
+            return None, f"a token joins the end of the prompt with the answer's first characters: {joined!r}"
+        return first + len(ids), ""
+
+    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> chat_jinja.Rendering:
+        return self._template._render(messages, self._variables, add_generation_prompt=add_generation_prompt)
+
+    def _encode(self, text: str) -> _Text:
+        """Encodes a rendering, with the special token in place of each placeholder as plain characters."""
+        found = self._template.tokenizer.encode_with_offsets(text, recognise_special=True)
+        tokens = list(self._written_out(text, found)) if self._placeholders else found
+        table = np.fromiter(chain.from_iterable(tokens), np.int64, 3 * len(tokens)).reshape(len(tokens), 3)
+        ids, starts, ends = table.transpose()
+        special = self._template.is_special[ids]
+        if self._placeholders:
+            special &= np.array([text[start:end] not in self._placeholders.values() for _, start, end in tokens], bool)
+        return _Text(text, ids, starts, ends, special)
+
+    def _written_out(self, text: str, tokens: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+        """The tokens of a text with placeholders: its special tokens, and between them the text that was meant."""
+        done = 0
+        literal = {placeholder: written for written, placeholder in self._placeholders.items()}
+        for token, start, end in [*tokens, (-1, len(text), len(text))]:
+            if token != -1 and not self._template.is_special[token]:
+                continue
+            between, places = swapped_with_places(text[done:start], literal)
+            for inner, first, last in self._template.tokenizer.encode_with_offsets(between):
+                yield inner, done + places[first], done + places[max(first, last - 1)] + 1
+            if token != -1:
+                yield token, start, end
+            done = end
+
+
+def _marked(message: Message) -> Iterator[dict[str, Any]]:
+    """The message with a mark at the end of its last call of a tool, then of its content."""
+    if calls := message.get("tool_calls"):
+        function = dict(calls[-1]["function"])
+        arguments = function.get("arguments")
+        if isinstance(arguments, Mapping):
+            last = [*arguments][-1] if arguments else _MARK
+            function["arguments"] = {**arguments, last: f"{arguments.get(last, '')}{_MARK}"}
+        else:
+            function["arguments"] = f"{arguments or ''}{_MARK}"
+        yield {**message, "tool_calls": [*calls[:-1], {**calls[-1], "function": function}]}
+    yield {**message, "content": f"{message.get('content') or ''}{_MARK}"}

@@ -1,20 +1,27 @@
-"""Rows of the common conversation formats, as messages; a row that is none has a rule that says why.
+"""Rows of the common conversation formats, as messages; a row that is not a conversation has a rule that says why.
 
     {"messages": [{"role": "user", "content": "..."}, ...]}                  OpenAI, TRL, Hugging Face
     {"conversations": [{"from": "human", "value": "..."}, ...]}              ShareGPT
-    {"instruction": "...", "input": "...", "output": "..."}                  Alpaca; also `system` and `history`
+    {"instruction": "...", "input": "...", "output": "..."}                  Alpaca, with `history`; Dolly's names too
     {"prompt": "...", "completion": "..."}                                   TRL; also `response`, and lists of messages
-    {"question": "...", "answer": "..."}                                     GSM8K and other sets of questions
+    {"question": "...", "answer": "..."}                                     GSM8K, OpenOrca (`response`)
+    {"query": "...", "response": "..."}
 
-What comes out has the roles `system`, `user`, `assistant` and `tool`, begins with a user (after a system message, if
-there is one), lets the assistant speak only after a user or a tool, and ends with the assistant: what stands after its
-last answer has nothing to teach and is cut off.
+Next to each of them a row may have `system` (or `system_prompt`), and the other variables of a chat template:
+`tools` (or `functions`), `documents` and `chat_template_kwargs`, each as JSON or as a text of JSON. The other columns
+are kept in `fields`, for rewards.
+
+The messages have the roles `system`, `user`, `assistant` and `tool`, begin with a user (after a system message, if
+there is one), let the assistant speak only after a user or a tool, and end with the assistant: messages after its last
+answer have nothing to teach and are cut off. A message keeps its other keys (`tool_calls`, `reasoning_content`, ...)
+for the chat template. `weight: 0`, `train: false`, `training: false` or `loss: false` keep an answer out of the loss.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 ROLES = {
@@ -34,15 +41,23 @@ ROLES = {
 }
 """The role behind each name in use."""
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 
 RULES = (
-    "not_an_object", "no_conversation", "bad_message", "unknown_role", "empty_message", "wrong_order", "no_answer",
+    "not_an_object", "no_conversation", "bad_message", "bad_variables", "unknown_role", "empty_message", "wrong_order",
+    "no_answer", "two_systems",
 )  # fmt: skip
+
+SYSTEM_FIELDS = ("system", "system_prompt")
+WEIGHT_KEYS = ("weight", "train", "training", "loss", "loss_weight")
+"""Keys of a message that say whether it is learned: 0 and false, or 1 and true."""
+_PARTLY = ("train_detail", "training_detail", "loss_scale")
+"""Keys that ask for parts of a message to be learned."""
+_OWN_KEYS = frozenset(("role", "from", "content", "value", "function_call", "tool_calls", *WEIGHT_KEYS))
 
 
 class Unfit(Exception):
-    """A row that is no conversation: the rule that it breaks, and what was found."""
+    """A row that is not a conversation: the rule that it breaks, and the evidence."""
 
     def __init__(
         self, rule: str, evidence: str = "", *, value: float | None = None, threshold: float | None = None
@@ -53,14 +68,38 @@ class Unfit(Exception):
         self.value, self.threshold = value, threshold
 
 
-def messages_of(row: Any, *, answered: bool = True) -> Messages:
-    """The messages of a row, up to the last answer; or, if they need not be `answered`, all of them. Raises Unfit."""
+@dataclass(frozen=True)
+class Dialogue:
+    """The conversation in a row."""
+
+    messages: Messages
+    variables: dict[str, Any]
+    """Variables of a chat template: `tools`, `documents` and the row's `chat_template_kwargs`."""
+    fields: dict[str, Any]
+    """The row's other columns."""
+
+
+def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] | None = None) -> Dialogue:
+    """The conversation of a row, up to the last answer; or, if it need not be `answered`, all of it.
+
+    `columns` names the row's column for a field that is called otherwise. Raises Unfit.
+    """
+    row = renamed(row, columns or {})
+    for lead in sorted(FORMATS, key=lambda lead: lead not in (columns or {})):
+        fields, read = FORMATS[lead]
+        if row.get(lead) is not None:
+            messages = _checked(with_system(read(row), row), answered)
+            used = {_first(row, *names)[0] for names in fields} | {*SYSTEM_FIELDS, *VARIABLES}
+            return Dialogue(messages, variables_of(row), {key: row[key] for key in row if key not in used})
+    raise Unfit("no_conversation", f"a row of {', '.join(map(str, row)) or 'no columns'}")
+
+
+def renamed(row: Any, columns: Mapping[str, str]) -> Mapping[str, Any]:
+    """The row with each field of `columns` taken from the column of that name. Raises Unfit if it is not an object."""
     if not isinstance(row, Mapping):
         raise Unfit("not_an_object", type(row).__name__)
-    for field, read in _FORMATS.items():
-        if row.get(field) is not None:
-            return _checked(read(row), answered)
-    raise Unfit("no_conversation", ", ".join(map(str, row)))
+    taken = {field: row[column] for field, column in columns.items() if column in row}
+    return {key: value for key, value in row.items() if key not in columns.values()} | taken
 
 
 def chat(messages: Any) -> Messages:
@@ -70,68 +109,62 @@ def chat(messages: Any) -> Messages:
     return [message(given) for given in messages]
 
 
-def message(given: Any) -> dict[str, str]:
+def message(given: Any) -> dict[str, Any]:
     """One message in any of the spellings. Raises Unfit."""
     if not isinstance(given, Mapping):
         raise Unfit("bad_message", repr(given))
-    name = given.get("role", given.get("from"))
-    role = ROLES.get(str(name).lower())
+    name = str(given.get("role", given.get("from")))
+    role = ROLES.get(name.lower())
     if role is None:
-        raise Unfit("unknown_role", str(name))
+        raise Unfit("unknown_role", name)
     content = given.get("content", given.get("value"))
-    if calls := given.get("tool_calls"):
+    calls = given.get("tool_calls")
+    if not calls and given.get("function_call"):
+        calls = [given["function_call"]]
+    elif not calls and name.lower() == "function_call" and (written := _written_calls(content)):
+        calls, content = written, ""
+    if calls:
         if not isinstance(calls, list):
             raise Unfit("bad_message", f"`tool_calls` is {type(calls).__name__}")
-        return {"role": role, "content": "\n".join([*([_text(content)] if content else []), *map(_tool_call, calls)])}
-    return {"role": role, "content": _text(content)}
+        calls = [_tool_call(call) for call in calls]
+    found = {"role": role, "content": _text(content) if content is not None or not calls else None}
+    others = {str(key): value for key, value in given.items() if key not in _OWN_KEYS and value is not None}
+    return found | others | ({"tool_calls": calls} if calls else {}) | _weight(given, role)
 
 
-def _tool_call(call: Any) -> str:
-    """A call of a function as text, in the way of Hermes and Qwen."""
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise Unfit("bad_message", f"a tool call is {call!r}")
-    arguments = function.get("arguments", {})
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except ValueError:
-            raise Unfit("bad_message", f"the arguments of `{function['name']}` are no JSON") from None
-    text = json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
-    return f"<tool_call>\n{text}\n</tool_call>"
+def with_system(messages: Messages, row: Mapping[str, Any]) -> Messages:
+    """The messages after the system message of the row's column, if it has one. Raises Unfit if there are two."""
+    said = {row[name] for name in SYSTEM_FIELDS if isinstance(row.get(name), str) and row[name].strip()}
+    if odd := [row[name] for name in SYSTEM_FIELDS if not isinstance(row.get(name), str | None)]:
+        raise Unfit("bad_message", f"a system message is {type(odd[0]).__name__}")
+    if messages and messages[0]["role"] == "system":
+        said.discard(messages[0]["content"])
+        if said:
+            raise Unfit("two_systems", " / ".join(sorted((*said, messages[0]["content"]))))
+    if len(said) > 1:
+        raise Unfit("two_systems", " / ".join(sorted(said)))
+    return [*({"role": "system", "content": text} for text in said), *messages]
 
 
-def _text(content: Any) -> str:
-    """A message's text; of a list of parts, those that are text."""
-    if isinstance(content, list):
-        parts = [part.get("text", part.get("value")) for part in content if isinstance(part, Mapping)]
-        if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
-            content = "".join(parts)
-    if not isinstance(content, str):
-        raise Unfit("bad_message", f"content is {type(content).__name__}")
-    return content
-
-
-def _alpaca(row: Mapping[str, Any]) -> Messages:
-    asked = [row["instruction"], row.get("input") or ""]
-    if not all(isinstance(text, str) for text in (*asked, row.get("output"))):
-        raise Unfit("bad_message", "`instruction`, `input` and `output` should be texts")
-    system = (
-        [{"role": "system", "content": row["system"]}] if isinstance(row.get("system"), str) and row["system"] else []
-    )
-    turns = row.get("history") or []
-    if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
-        raise Unfit("bad_message", "`history` should be pairs of a question and its answer")
-    history = [
-        {"role": role, "content": text}
-        for turn in turns
-        for role, text in zip(("user", "assistant"), turn, strict=True)
-    ]
-    now = [
-        {"role": "user", "content": "\n\n".join(text for text in asked if text.strip())},
-        {"role": "assistant", "content": row["output"]},
-    ]
-    return chat([*system, *history, *now])
+def variables_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a chat template that a row brings. Raises Unfit."""
+    tools = _json(row, "tools", list)
+    functions = _json(row, "functions", list)
+    if not tools and functions:
+        tools = [{"type": "function", "function": function} for function in functions]
+    documents = _json(row, "documents", list)
+    for name, values in (("tools", tools), ("documents", documents)):
+        if not all(isinstance(value, Mapping) for value in values or ()):
+            raise Unfit("bad_variables", f"`{name}` are not all objects")
+    others = _json(row, "chat_template_kwargs", Mapping) or {}
+    if taken := {"messages", "add_generation_prompt", "tools", "documents"} & others.keys():
+        raise Unfit("bad_variables", f"`chat_template_kwargs` sets `{min(taken)}`")
+    given = {"tools": tools, "documents": documents, **others}
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Unfit("bad_variables", error.reason) from None
+    return {str(name): value for name, value in given.items() if value or name in others}
 
 
 def completion(asked: Any, answer: Any) -> Messages:
@@ -144,41 +177,15 @@ def completion(asked: Any, answer: Any) -> Messages:
     ]
 
 
-_FORMATS: dict[str, Callable[[Mapping[str, Any]], Messages]] = {
-    "messages": lambda row: chat(row["messages"]),
-    "conversations": lambda row: chat(row["conversations"]),
-    "instruction": _alpaca,
-    "prompt": lambda row: completion(row["prompt"], row.get("completion", row.get("response"))),
-    "question": lambda row: completion(row["question"], row.get("answer")),
-}
-
-
-FIELDS = frozenset(
-    ("messages", "conversations", "instruction", "input", "output", "system", "history", "prompt", "completion")
-) | {"response", "question", "answer"}
-"""The fields in which a conversation may stand; a row's others are kept beside it."""
-
-
-def _checked(messages: Messages, answered: bool) -> Messages:
-    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
-    if last < 0 and answered:
-        raise Unfit("no_answer", f"{len(messages)} messages")
-    if not messages:
-        raise Unfit("no_conversation", "no messages")
-    kept = messages[: last + 1] if answered else messages
-    check_order(kept)
-    return kept
-
-
 def check_order(messages: Messages) -> None:
-    """Raises Unfit where a message is empty, no text, or speaks out of turn."""
+    """Raises Unfit if a message is empty, not text, or out of turn."""
     before = "start"
     for number, said in enumerate(messages, start=1):
         role = said["role"]
-        if not said["content"].strip():
+        if not (said["content"] or "").strip() and not said.get("tool_calls") and role != "tool":
             raise Unfit("empty_message", f"message {number}, of the {role}")
         try:
-            said["content"].encode()
+            json.dumps(said, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
             raise Unfit("bad_message", f"message {number}: {error.reason}") from None
         if role not in _AFTER[before]:
@@ -194,3 +201,120 @@ _AFTER = {
     "tool": ("assistant", "tool"),
 }
 """The roles that may follow each."""
+
+
+def _checked(messages: Messages, answered: bool) -> Messages:
+    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    if last < 0 and answered:
+        raise Unfit("no_answer", f"{len(messages)} messages")
+    if not messages:
+        raise Unfit("no_conversation", "no messages")
+    kept = messages[: last + 1] if answered else messages
+    check_order(kept)
+    return kept
+
+
+def _alpaca(row: Mapping[str, Any]) -> Messages:
+    asked = [row["instruction"], _first(row, "input", "context")[1] or ""]
+    answer = _first(row, "output", "response")[1]
+    if not all(isinstance(text, str) for text in asked) or not isinstance(answer, str | None):
+        raise Unfit("bad_message", "`instruction`, `input` and `output` should be texts")
+    turns = row.get("history") or []
+    if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
+        raise Unfit("bad_message", "`history` should be pairs of a question and its answer")
+    history = [said for question, reply in turns for said in completion(question, reply)]
+    return [*history, *completion("\n\n".join(text for text in asked if text.strip()), answer)]
+
+
+def _first(row: Mapping[str, Any], *names: str) -> tuple[str, Any]:
+    """The first of the fields that the row has, and its value."""
+    name = next((name for name in names if row.get(name) is not None), names[0])
+    return name, row.get(name)
+
+
+Read = Callable[[Mapping[str, Any]], Messages]
+FORMATS: dict[str, tuple[tuple[tuple[str, ...], ...], Read]] = {
+    "messages": ((("messages",),), lambda row: chat(row["messages"])),
+    "conversations": ((("conversations",),), lambda row: chat(row["conversations"])),
+    "instruction": ((("instruction",), ("input", "context"), ("output", "response"), ("history",)), _alpaca),
+    "prompt": (
+        (("prompt",), ("completion", "response")),
+        lambda row: completion(row["prompt"], _first(row, "completion", "response")[1]),
+    ),
+    "question": (
+        (("question",), ("answer", "response")),
+        lambda row: completion(row["question"], _first(row, "answer", "response")[1]),
+    ),
+    "query": ((("query",), ("response",)), lambda row: completion(row["query"], row.get("response"))),
+}
+"""By the field that a format is known by: its fields, alternatives together, and the function that reads them."""
+
+VARIABLES = ("tools", "functions", "documents", "chat_template_kwargs")
+FIELDS = (
+    *dict.fromkeys(field for fields, _ in FORMATS.values() for names in fields for field in names),
+    *SYSTEM_FIELDS,
+    *VARIABLES,
+)
+"""The fields that are read."""
+
+
+def _tool_call(call: Any) -> dict[str, Any]:
+    """A call of a function in OpenAI's form; one without the envelope gets it."""
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise Unfit("bad_message", f"a tool call is {call!r}")
+    arguments = function.get("arguments", {})
+    if isinstance(arguments, str) and _parsed(arguments) is None:
+        raise Unfit("bad_message", f"the arguments of `{function['name']}` are not JSON")
+    return dict(call) if "function" in call else {"type": "function", "function": dict(function)}
+
+
+def _written_calls(content: Any) -> list[Any] | None:
+    """The calls in ShareGPT's `function_call`, which is JSON of one or of several."""
+    found = _parsed(content) if isinstance(content, str) else content
+    calls = found if isinstance(found, list) else [found]
+    return calls if all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls) else None
+
+
+def _weight(given: Mapping[str, Any], role: str) -> dict[str, int]:
+    """`weight: 0` if the message is not to be learned."""
+    if partly := next((key for key in _PARTLY if given.get(key) is not None), None):
+        raise Unfit("bad_message", f"`{partly}` is not supported: a message is learned whole or not at all")
+    weights = {key: given[key] for key in WEIGHT_KEYS if given.get(key) is not None}
+    for key, value in weights.items():
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            raise Unfit("bad_message", f"`{key}` is {value!r}; an answer is learned (1) or not (0)")
+        if value and role != "assistant":
+            raise Unfit("bad_message", f"`{key}` asks to learn a message of the {role}; only answers are learned")
+    return {"weight": 0} if weights and role == "assistant" and not all(weights.values()) else {}
+
+
+def _text(content: Any) -> str:
+    """A message's text; the texts of a list of parts, joined."""
+    if isinstance(content, list):
+        parts = [part.get("text", part.get("value")) for part in content if isinstance(part, Mapping)]
+        if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
+            content = "".join(parts)
+    if not isinstance(content, str):
+        raise Unfit("bad_message", f"content is {type(content).__name__}")
+    return content
+
+
+def _json(row: Mapping[str, Any], name: str, kind: type | Any) -> Any:
+    """A column with JSON, or with a text of JSON."""
+    value = row.get(name)
+    if isinstance(value, str):
+        value = _parsed(value) if value.strip() else None
+        if value is None and row[name].strip() not in ("", "null"):
+            raise Unfit("bad_variables", f"`{name}` is a text that is not JSON")
+    if value is not None and not isinstance(value, kind):
+        raise Unfit("bad_variables", f"`{name}` is {type(value).__name__}")
+    return value
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text; None if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -7,21 +7,42 @@
     {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
     {"prompt": ..., "completion": ..., "label": true}           a single thumb, up or down; also `kto_tag`
 
-A single thumb has one side only: the answer is `chosen` where it was liked, else `rejected`.
+A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a
+row `system`, `tools` and the other variables of a chat template. A single thumb has one side only: the answer is
+`chosen` if it was liked, else `rejected`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bessemer.tokens.conversations import Messages, Unfit, chat, check_order, completion, message, messages_of
+from bessemer.tokens.conversations import FIELDS as CONVERSATION_FIELDS
+from bessemer.tokens.conversations import (
+    FORMATS,
+    SYSTEM_FIELDS,
+    Messages,
+    Unfit,
+    chat,
+    check_order,
+    completion,
+    dialogue_of,
+    message,
+    renamed,
+    variables_of,
+    with_system,
+)
 
 RULES = ("no_preference", "identical_answers", "empty_answer", "different_prompts")
-"""Beside those of conversations."""
+"""In addition to those of conversations."""
 
+FIELDS = (
+    *("chosen", "rejected", "output_1", "output_2", "preference", "label", "kto_tag"),
+    *CONVERSATION_FIELDS,
+)
+"""The fields that are read."""
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
@@ -32,12 +53,13 @@ class Preference:
     prompt: Messages
     chosen: Messages | None
     rejected: Messages | None
+    variables: dict[str, Any] = field(default_factory=dict)
+    """Variables of a chat template that the row brings, as in `Dialogue`."""
 
 
-def preference_of(row: Any) -> Preference:
-    """The preference in a row. Raises Unfit."""
-    if not isinstance(row, Mapping):
-        raise Unfit("not_an_object", type(row).__name__)
+def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Preference:
+    """The preference in a row; `columns` names the row's column for a field that is called otherwise. Raises Unfit."""
+    row = renamed(row, columns or {})
     if row.get("chosen") is not None and row.get("rejected") is not None:
         found = _pair(row)
     elif isinstance(liked := row.get("label", row.get("kto_tag")), bool):
@@ -45,17 +67,20 @@ def preference_of(row: Any) -> Preference:
     elif "output_1" in row and "output_2" in row:
         found = _judged(row)
     else:
-        raise Unfit("no_preference", ", ".join(map(str, row)))
-    return _checked(found)
+        raise Unfit("no_preference", f"a row of {', '.join(map(str, row)) or 'no columns'}")
+    return _checked(replace(found, prompt=with_system(found.prompt, row), variables=variables_of(row)))
 
 
 def _pair(row: Mapping[str, Any]) -> Preference:
     chosen, rejected = row["chosen"], row["rejected"]
     if row.get("conversations") is not None:
         return Preference(chat(row["conversations"]), [message(chosen)], [message(rejected)])
-    if row.get("prompt") is not None:
-        prompt = completion(row["prompt"], None)
-        return Preference(prompt, _answer(chosen, prompt), _answer(rejected, prompt))
+    if (prompt := _prompt(row)) is not None:
+        sides = [chat(side) if isinstance(side, list) else side for side in (chosen, rejected)]
+        systems = [side[0] if isinstance(side, list) and side else None for side in sides]
+        if systems[0] == systems[1] and (first := systems[0]) and first["role"] == "system" != prompt[0]["role"]:
+            prompt = [first, *prompt]
+        return Preference(prompt, _answer(sides[0], prompt), _answer(sides[1], prompt))
     both = [_transcript(side) if isinstance(side, str) else chat(side) for side in (chosen, rejected)]
     common = next((n for n, (a, b) in enumerate(zip(*both, strict=False)) if a != b), min(map(len, both)))
     common = max((n for n in range(common + 1) if n and both[0][n - 1]["role"] != "assistant"), default=0)
@@ -64,8 +89,19 @@ def _pair(row: Mapping[str, Any]) -> Preference:
     return Preference(both[0][:common], both[0][common:], both[1][common:])
 
 
+def _prompt(row: Mapping[str, Any]) -> Messages | None:
+    """The prompt of a pair, if the row has it as a column."""
+    fields = {
+        name: row[name] for name in ("prompt", "instruction", "input", "context", "question", "query") if name in row
+    }
+    lead = next((lead for lead in ("prompt", "instruction", "question", "query") if fields.get(lead) is not None), None)
+    return FORMATS[lead][1](fields) if lead else None
+
+
 def _thumb(row: Mapping[str, Any], liked: bool) -> Preference:
-    messages = messages_of({name: value for name, value in row.items() if name != "label"})
+    messages = dialogue_of(
+        {name: value for name, value in row.items() if name not in ("label", *SYSTEM_FIELDS)}
+    ).messages
     prompt, answer = messages[:-1], messages[-1:]
     return Preference(prompt, answer if liked else None, None if liked else answer)
 
@@ -79,7 +115,7 @@ def _judged(row: Mapping[str, Any]) -> Preference:
         or preferred == 1.5
     ):
         raise Unfit("no_preference", f"`preference` is {preferred!r}")
-    prompt = completion(row.get("instruction"), None)
+    prompt = _prompt(row) or completion(None, None)
     first, second = _answer(row["output_1"], prompt), _answer(row["output_2"], prompt)
     return Preference(prompt, *((first, second) if preferred < 1.5 else (second, first)))
 
@@ -89,6 +125,8 @@ def _answer(side: Any, prompt: Messages) -> Messages:
     if isinstance(side, str):
         return [{"role": "assistant", "content": side}]
     messages = chat(side if isinstance(side, list) else [side])
+    if prompt and prompt[0]["role"] == "system" and messages[: len(prompt) - 1] == prompt[1:]:
+        return messages[len(prompt) - 1 :]
     return messages[len(prompt) :] if messages[: len(prompt)] == prompt else messages
 
 
@@ -104,10 +142,12 @@ def _transcript(text: str) -> Messages:
 def _checked(found: Preference) -> Preference:
     sides = [side for side in (found.chosen, found.rejected) if side is not None]
     for side in sides:
-        if not side or not side[-1]["content"].strip():
+        if not side or not ((side[-1]["content"] or "").strip() or side[-1].get("tool_calls")):
             raise Unfit("empty_answer", f"after {found.prompt[-1]['content'] if found.prompt else 'nothing'}")
         if side[-1]["role"] != "assistant":
             raise Unfit("wrong_order", f"an answer ends with the {side[-1]['role']}")
+        if any("weight" in said for said in side):
+            raise Unfit("bad_message", "an answer of a preference cannot be kept out of the loss")
         check_order([*found.prompt, *side])
     if found.chosen == found.rejected:
         raise Unfit("identical_answers", sides[0][-1]["content"])

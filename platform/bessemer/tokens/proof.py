@@ -1,6 +1,6 @@
-"""Does a chat template do what training, serving and every other tool rely on? Proved on conversations, not believed.
+"""Proves on conversations that a chat template has the properties that training, serving and other tools rely on.
 
-for claim in prove(template, ends): claim.what, claim.holds, claim.found
+for claim in prove(template, ends): claim.what, claim.holds, claim.found, claim.needed
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ CONVERSATIONS: tuple[Messages, ...] = (
         {"role": ASSISTANT, "content": "Nothing."},
     ],
 )
-"""What a template is tried on; one with a system message is tried too, where the template takes it."""
+"""A template is tried on these, and on one with a system message if it takes system messages."""
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that must hold, whether it does, and what was found."""
+    """A property of a template, whether it holds, and the finding."""
 
     what: str
     holds: bool
     found: str
+    needed: bool = True
+    """Whether training goes wrong without it."""
 
 
 def prove(template: ChatTemplate, ends: Collection[int]) -> list[Claim]:
@@ -42,19 +44,21 @@ def prove(template: ChatTemplate, ends: Collection[int]) -> list[Claim]:
     tried = [*CONVERSATIONS, *([[SYSTEM, *CONVERSATIONS[1]]] if _takes_system(template) else [])]
     return [
         _all("bytes", tried, lambda messages: _equal_bytes(template, messages)),
-        _all("prefix", tried, lambda messages: _prefix_kept(template, messages)),
+        _all("prompt", tried, lambda messages: _prompt_kept(template, messages)),
+        _all("history", tried, lambda messages: _history_kept(template, messages), needed=False),
         _all("stop token", tried, lambda messages: _end_learned(template.encode(messages), template, ends)),
     ]
 
 
-def _all(what: str, tried: list[Messages], problem: Callable[[Messages], str | None]) -> Claim:
+def _all(what: str, tried: list[Messages], problem: Callable[[Messages], str | None], *, needed: bool = True) -> Claim:
     problems = [found for messages in tried if (found := problem(messages))]
     good = {
         "bytes": "tokens spell what the template writes, and nothing else",
-        "prefix": "what was said is a prefix of what is said next",
+        "prompt": "an answer is learned after the same tokens that generation begins with",
+        "history": "an answered turn is written the same once the conversation continues",
         "stop token": "the end of every answer is learned, and generation stops at it",
     }
-    return Claim(what, not problems, problems[0] if problems else good[what])
+    return Claim(what, not problems, problems[0] if problems else good[what], needed)
 
 
 def _equal_bytes(template: ChatTemplate, messages: Messages) -> str | None:
@@ -68,22 +72,37 @@ def _equal_bytes(template: ChatTemplate, messages: Messages) -> str | None:
     return None
 
 
-def _prefix_kept(template: ChatTemplate, messages: Messages) -> str | None:
+def _answered(messages: Messages) -> list[Messages]:
+    """The conversation up to each answer."""
+    return [messages[: number + 1] for number, message in enumerate(messages) if message["role"] == ASSISTANT]
+
+
+def _prompt_kept(template: ChatTemplate, messages: Messages) -> str | None:
+    for answered in _answered(messages):
+        encoded, prompt = template.encode(answered), template.prompt(answered[:-1])
+        if encoded.start is None:
+            return f"message {len(answered)}: {encoded.problem}"
+        if not np.array_equal(encoded.ids[: encoded.start], prompt):
+            return f"the prompt before message {len(answered)} is written otherwise once it is answered"
+    return None
+
+
+def _history_kept(template: ChatTemplate, messages: Messages) -> str | None:
     whole = template.encode(messages).ids
-    for number, message in enumerate(messages):
-        if message["role"] == ASSISTANT:
-            prompt, answered = template.prompt(messages[:number]), template.encode(messages[: number + 1]).ids
-            if not np.array_equal(whole[: len(prompt)], prompt):
-                return f"the prompt before message {number + 1} is written otherwise once it is answered"
-            if not np.array_equal(whole[: len(answered)], answered):
-                return f"message {number + 1} is written otherwise once the conversation goes on"
+    for answered in _answered(messages):
+        ids = template.encode(answered).ids
+        if not np.array_equal(whole[: len(ids)], ids):
+            return f"message {len(answered)} is written otherwise once the conversation continues"
     return None
 
 
 def _end_learned(conversation: Conversation, template: ChatTemplate, ends: Collection[int]) -> str | None:
-    last = np.flatnonzero(conversation.learned & ~np.append(conversation.learned[1:], False))
-    found = set(conversation.ids[last].tolist())
-    if found != {template.stop_ids[0]}:
+    special = np.isin(conversation.ids, [*template.special_ids.values()])
+    runs = np.flatnonzero(conversation.learned & ~np.append(conversation.learned[1:], False))
+    found = {int(conversation.ids[: run + 1][special[: run + 1]][-1]) for run in runs}
+    if not found:
+        return "no answer is learned"
+    if template.stop_ids[0] not in found or not found <= set(template.stop_ids):
         return f"answers end in {[template.tokenizer.decode([token]) for token in sorted(found)]}"
     if template.stop_ids[0] not in ends:
         name = template.tokenizer.decode([template.stop_ids[0]])

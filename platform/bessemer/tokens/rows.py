@@ -1,14 +1,18 @@
-"""Conversations and preferences as tables: what stands in the artifacts of those kinds, and how it is read again.
+"""Conversations and preferences as tables: the columns of the artifacts of those kinds, and how they are read again.
 
-Both have `id`, `url`, `source`, `split` (`tune`, `validation`, `test`), the messages, and their tokens as the chat
-template of the tokenizer gives them, so that training renders nothing.
+Both have `id`, `url`, `source`, `split` (`tune`, `validation`, `test`), the messages, the template's variables (`tools`
+and others, as JSON), and the tokens as the chat template of the tokenizer gives them, so training renders nothing.
 
-    conversations   messages, fields (the row's other columns, as JSON), ids, learned (whether a token is in the loss)
+    conversations   messages, fields (the row's other columns, as JSON), ids, learned (whether a token is in the loss),
+                    prompt_length (tokens before the last answer)
     preferences     prompt, chosen, rejected (messages; a single thumb has one side), and the ids of each
+
+A message has `role`, `content` and `fields`, its other keys as JSON.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +23,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer.artifacts.documents import read_parquet
-from bessemer.tokens.chat import ChatTemplate
+from bessemer.tokens.chat import ASSISTANT, ChatTemplate, Message, TemplateRefusal, Variables
+from bessemer.tokens.chat_jinja import REASONING_KEYS
 from bessemer.tokens.conversations import Messages, Unfit
 from bessemer.tokens.preferences import Preference
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("fields", pa.string())]))
 _IDS = pa.list_(pa.int32())
 _NAMES = [pa.field(name, pa.string(), nullable=False) for name in ("id", "url", "source", "split")]
 
@@ -31,14 +36,17 @@ CONVERSATIONS = pa.schema(
     [
         *_NAMES,
         pa.field("messages", _MESSAGES, nullable=False),
+        pa.field("variables", pa.string()),
         pa.field("fields", pa.string(), nullable=False),
         pa.field("ids", _IDS, nullable=False),
         pa.field("learned", pa.list_(pa.bool_()), nullable=False),
+        pa.field("prompt_length", pa.int32(), nullable=False),
     ]
 )
 PREFERENCES = pa.schema(
     [
         *_NAMES,
+        pa.field("variables", pa.string()),
         pa.field("prompt", _MESSAGES, nullable=False),
         pa.field("chosen", _MESSAGES),
         pa.field("rejected", _MESSAGES),
@@ -49,39 +57,119 @@ PREFERENCES = pa.schema(
 )
 
 
-def conversation_columns(messages: Messages, template: ChatTemplate) -> dict[str, Any]:
-    """The columns of a conversation; one that waits for an answer has its prompt's tokens, and learns nothing."""
-    if messages[-1]["role"] != "assistant":
-        ids = template.prompt(messages)
-        return {"messages": messages, "ids": ids, "learned": np.zeros(len(ids), np.bool_)}
-    encoded = template.encode(messages)
-    end = int(np.flatnonzero(encoded.learned)[-1]) + 1  # what a template writes after the last answer teaches nothing
-    return {"messages": messages, "ids": encoded.ids[:end], "learned": encoded.learned[:end]}
+RULES = ("not_in_template", "refused_by_template", "prompt_changes", "no_end")
+"""Rules that the chat template has for a row, next to those of the formats."""
 
 
-def preference_columns(preference: Preference, template: ChatTemplate) -> dict[str, Any]:
-    """The columns of a preference. Raises Unfit where the template writes the prompt otherwise before an answer."""
-    prompt = template.prompt(preference.prompt)
+def conversation_columns(
+    messages: Messages, template: ChatTemplate, variables: Variables | None = None
+) -> dict[str, Any]:
+    """The columns of a conversation; one that waits for an answer has its prompt's tokens, and learns nothing.
+
+    Raises Unfit if the template refuses the conversation, leaves out a part of it, or writes its prompt in another way
+    once it is answered.
+    """
+    variables = variables or {}
+    given = written_calls(messages, template, variables)
+    try:
+        _check_written(given, template, variables)
+        if given[-1]["role"] != ASSISTANT:
+            ids = template.prompt(given, variables)
+            learned, start = np.zeros(len(ids), np.bool_), len(ids)
+        else:
+            encoded = template.encode(given, variables)
+            if encoded.start is None:
+                raise Unfit("no_end" if encoded.endless else "prompt_changes", encoded.problem)
+            end = encoded.last_end
+            ids, learned, start = encoded.ids[:end], encoded.learned[:end], encoded.start
+    except TemplateRefusal as refusal:
+        raise Unfit("refused_by_template", refusal.message) from None
     return {
-        "prompt": preference.prompt,
-        "chosen": preference.chosen,
-        "rejected": preference.rejected,
-        "prompt_ids": prompt,
-        "chosen_ids": _answer_ids(prompt, preference.prompt, preference.chosen, template),
-        "rejected_ids": _answer_ids(prompt, preference.prompt, preference.rejected, template),
+        "messages": [stored_message(message) for message in given],
+        "variables": json.dumps(variables, ensure_ascii=False) if variables else None,
+        "ids": ids,
+        "learned": learned,
+        "prompt_length": start,
     }
 
 
-def _answer_ids(
-    prompt: npt.NDArray[np.int64], before: Messages, answer: Messages | None, template: ChatTemplate
-) -> npt.NDArray[np.int64] | None:
-    if answer is None:
-        return None
-    ids = conversation_columns([*before, *answer], template)["ids"]
-    if not np.array_equal(ids[: len(prompt)], prompt):
-        raise Unfit("prompt_changes", "the chat template writes the prompt otherwise once it is answered")
-    found: npt.NDArray[np.int64] = ids[len(prompt) :]
+def preference_columns(preference: Preference, template: ChatTemplate) -> dict[str, Any]:
+    """The columns of a preference. Raises Unfit as `conversation_columns` does."""
+    asked = conversation_columns(preference.prompt, template, preference.variables)
+    found: dict[str, Any] = {
+        "prompt": asked["messages"],
+        "variables": asked["variables"],
+        "prompt_ids": asked["ids"],
+    }
+    for side, answer in (("chosen", preference.chosen), ("rejected", preference.rejected)):
+        found |= {side: None, f"{side}_ids": None}
+        if answer is not None:
+            whole = conversation_columns([*preference.prompt, *answer], template, preference.variables)
+            if not np.array_equal(whole["ids"][: len(asked["ids"])], asked["ids"]):
+                raise Unfit("prompt_changes", "the chat template writes the prompt otherwise once it is answered")
+            found[side] = whole["messages"][len(preference.prompt) :]
+            found[f"{side}_ids"] = whole["ids"][len(asked["ids"]) :]
     return found
+
+
+def stored_message(message: Message) -> dict[str, Any]:
+    """A message as a row of the tables: its other keys as JSON."""
+    others = {key: value for key, value in message.items() if key not in ("role", "content")}
+    fields = json.dumps(others, ensure_ascii=False) if others else None
+    return {"role": message["role"], "content": message["content"], "fields": fields}
+
+
+def written_calls(messages: Sequence[Message], template: ChatTemplate, variables: Variables) -> Messages:
+    """The messages, with calls of tools as text in the way of Hermes if the template does not know them."""
+    if template.writes("tool_calls", variables):
+        return [dict(message) for message in messages]
+    found = []
+    for message in messages:
+        given = dict(message)
+        calls = given.pop("tool_calls", [])
+        given["content"] = "\n".join(
+            [*([given["content"]] if given["content"] or not calls else []), *map(_call, calls)]
+        )
+        found.append(given)
+    return found
+
+
+def _call(call: Mapping[str, Any]) -> str:
+    function = call["function"]
+    arguments = function.get("arguments", {})
+    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    text = json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
+    return f"<tool_call>\n{text}\n</tool_call>"
+
+
+def _check_written(messages: Messages, template: ChatTemplate, variables: Variables) -> None:
+    """Raises Unfit if the template leaves out something that changes the meaning: tools, calls, thoughts."""
+    for name in variables:
+        if not template.writes(name, variables):
+            raise Unfit("not_in_template", f"the chat template does not write `{name}`")
+    thoughtful = [number for number, message in enumerate(messages) if any(message.get(key) for key in REASONING_KEYS)]
+    if thoughtful and not any(template.writes(key, variables) for key in REASONING_KEYS):
+        raise Unfit("not_in_template", "the chat template does not write `reasoning_content`")
+    without: list[tuple[str, Messages, Variables]] = [
+        (name, messages, {key: value for key, value in variables.items() if key != name})
+        for name in ("tools", "documents")
+        if name in variables
+    ]
+    parts: list[tuple[int, tuple[str, ...]]] = [
+        (number, ("tool_calls",)) for number, message in enumerate(messages) if message.get("tool_calls")
+    ]
+    parts += [(number, REASONING_KEYS) for number in thoughtful if number == len(messages) - 1]
+    for number, keys in parts:
+        bare = {key: value for key, value in messages[number].items() if key not in keys}
+        without.append((keys[0], [*messages[:number], bare, *messages[number + 1 :]], variables))
+    text = template.render(messages, variables) if without else ""
+    for name, others, rest in without:
+        try:
+            same = template.render(others, rest) == text
+        except TemplateRefusal:
+            continue
+        if same:
+            raise Unfit("not_in_template", f"the chat template leaves out `{name}` of this conversation")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,36 @@ MASK = "<|mask|>"
 
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, MASK)
 
-# ChatML. The text of a conversation's first turns is a prefix of the text of the whole conversation.
+NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
+"""Where `transformers` keeps the chat templates of a tokenizer that has several, next to `chat_template.jinja`."""
+
 CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% if tools %}"
+    "{{ '<|im_start|>system\\n' }}"
+    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\\n\\n' }}{% endif %}"
+    "{{ 'These functions can be called:\\n<tools>\\n' }}"
+    "{% for tool in tools %}{{ tool | tojson + '\\n' }}{% endfor %}"
+    "{{ '</tools>\\nA call is written as JSON:\\n' }}"
+    '{{ \'<tool_call>\\n{"name": "...", "arguments": {...}}\\n</tool_call><|im_end|>\\n\' }}'
+    "{% endif %}"
+    "{% for message in messages %}{% if not (tools and loop.first and message['role'] == 'system') %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['reasoning_content'] %}"
+    "{{ '<think>\\n' + message['reasoning_content'] + '\\n</think>\\n\\n' }}"
+    "{% endif %}"
+    "{{ message['content'] or '' }}"
+    "{% for call in message['tool_calls'] or [] %}"
+    "{% set function = call['function'] or call %}{% set arguments = function['arguments'] %}"
+    "{{ '\\n' if message['content'] or not loop.first else '' }}"
+    "{{ '<tool_call>\\n{\"name\": ' + (function['name'] | tojson) + ', \"arguments\": ' }}"
+    "{{ arguments if arguments is string else (arguments or {}) | tojson }}"
+    "{{ '}\\n</tool_call>' }}"
     "{% endfor %}"
+    "{{ '<|im_end|>\\n' }}"
+    "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+"""ChatML, with calls of tools in the way of Hermes and thoughts in `<think>`.
+
+The text of a conversation's first turns is a prefix of the text of the whole conversation.
+"""

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 from bessemer import storage
 from bessemer.errors import InputError
-from bessemer.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS
+from bessemer.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, NAMED_TEMPLATES, SPECIAL_TOKENS
 
 TOKENIZER_FILE, CONFIG_FILE, SPECIAL_FILE = (
     "tokenizer.json",
@@ -38,7 +38,7 @@ class TokenizerFolder:
     ids = tokenizer.encode("text")                       # special tokens in the text are text
     ids = tokenizer.encode(prompt, recognise_special=True)
     tokenizer.decode(ids) == "text"
-    tokenizer.end_of_text_id, tokenizer.vocab_size, tokenizer.special_id("<|im_end|>"), tokenizer.chat_template
+    tokenizer.end_of_text_id, tokenizer.vocab_size, tokenizer.special_id("<|im_end|>"), tokenizer.chat_templates
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: dict[str, Any], name: str) -> None:
@@ -50,8 +50,12 @@ class TokenizerFolder:
     def open(cls, path: Path) -> TokenizerFolder:
         """Opens a tokenizer or model folder, or the artifact around it. Raises InputError if it cannot be used."""
         path = Path(path)
-        folder = path if (path / TOKENIZER_FILE).exists() else path / "data"
+        folder = path / "data" if (path / "data" / TOKENIZER_FILE).exists() else path
         if not (folder / TOKENIZER_FILE).exists():
+            if (folder / "tokenizer.model").exists():
+                raise InputError(
+                    f"the tokenizer in `{folder}` is a SentencePiece model, `tokenizer.model`", hint=_BYTE_LEVEL_HINT
+                )
             raise InputError(
                 f"`{path}` holds no `{TOKENIZER_FILE}`",
                 hint="name a Hugging Face tokenizer or model folder; older ones are converted by "
@@ -66,12 +70,13 @@ class TokenizerFolder:
         settings = storage.read_foreign_json(folder / SPECIAL_FILE) or {}
         settings |= storage.read_foreign_json(folder / CONFIG_FILE) or {}
         if (template := folder / "chat_template.jinja").exists():
-            settings["chat_template"] = template.read_text()
-        if not isinstance(settings.get("chat_template"), str | None):
-            raise InputError(
-                f"`chat_template` in `{folder / CONFIG_FILE}` is no text",
-                hint="of several templates keep one, as a Jinja template",
-            )
+            settings["chat_template"] = template.read_text(encoding="utf-8")
+        named = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob(NAMED_TEMPLATES))}
+        if named:
+            default = {} if settings.get("chat_template") is None else {"default": settings["chat_template"]}
+            settings["chat_template"] = [
+                {"name": name, "template": template} for name, template in (default | named).items()
+            ]
         opened = cls(tokenizer, settings, str(path))
         opened._check()
         return opened
@@ -123,9 +128,21 @@ class TokenizerFolder:
         return found
 
     @property
-    def chat_template(self) -> str | None:
-        """The Jinja template of a conversation, where the tokenizer has one."""
-        return self.settings.get("chat_template")
+    def chat_templates(self) -> dict[str, str]:
+        """The Jinja templates of conversations by name; the one without a name is `default`. Raises InputError."""
+        found = self.settings.get("chat_template")
+        try:
+            templates = {one["name"]: one["template"] for one in found} if isinstance(found, list) else found or {}
+        except (TypeError, LookupError):
+            templates = None
+        if isinstance(templates, str):
+            templates = {"default": templates}
+        if not isinstance(templates, dict) or not all(isinstance(text, str) for text in templates.values()):
+            raise InputError(
+                f"`chat_template` of the tokenizer `{self.name}` is neither a text nor a list of named templates",
+                hint=f"give `{CONFIG_FILE}` one Jinja template, or a list of `name` and `template`",
+            )
+        return templates
 
     @cached_property
     def begin_ids(self) -> tuple[int, ...]:
@@ -156,10 +173,10 @@ class TokenizerFolder:
             self.tokenizer.encode_special_tokens = not recognise_special
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def encode_with_offsets(self, text: str) -> list[tuple[int, int, int]]:
-        """(id, start, end) of a text's tokens, in characters; special tokens written in it are text."""
-        if self.tokenizer.encode_special_tokens is False:
-            self.tokenizer.encode_special_tokens = True
+    def encode_with_offsets(self, text: str, *, recognise_special: bool = False) -> list[tuple[int, int, int]]:
+        """(id, start, end) of a text's tokens, in characters; as `encode`."""
+        if self.tokenizer.encode_special_tokens == recognise_special:
+            self.tokenizer.encode_special_tokens = not recognise_special
         found = self.tokenizer.encode(text, add_special_tokens=False)
         return [(number, start, end) for number, (start, end) in zip(found.ids, found.offsets, strict=True)]
 
@@ -180,8 +197,10 @@ class TokenizerFolder:
     def _check(self) -> None:
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=False)
         missing = [c for c in pre_tokenizers.ByteLevel.alphabet() if c not in vocabulary]
-        if missing or json.loads(self.tokenizer.to_str())["model"]["type"] != "BPE":
-            raise InputError(f"the tokenizer `{self.name}` is not byte-level BPE", hint=_BYTE_LEVEL_HINT)
+        kind = json.loads(self.tokenizer.to_str())["model"]["type"]
+        if missing or kind != "BPE":
+            kind = "BPE without a token for every byte, as SentencePiece makes it" if kind == "BPE" else kind
+            raise InputError(f"the tokenizer `{self.name}` is not byte-level BPE: it is {kind}", hint=_BYTE_LEVEL_HINT)
         if (back := self.decode(self.encode(_PROBE))) != _PROBE:
             raise InputError(
                 f"the tokenizer `{self.name}` does not give back what it encodes: {_PROBE!r} becomes {back!r}",

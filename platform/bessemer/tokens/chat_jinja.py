@@ -1,0 +1,172 @@
+"""Chat templates in Jinja, rendered as `transformers` renders them: same environment, same variables, same text.
+
+The environment is that of `transformers.utils.chat_template_utils` 5.23: immutable sandbox, `{% generation %}` blocks,
+`raise_exception`, `strftime_now`, and a `tojson` that escapes neither HTML nor Unicode. Messages lose the keys whose
+value is null, and reasoning is passed under each name that templates read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from jinja2 import Template, TemplateError, meta, nodes, pass_context
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.runtime import Context, Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+REFUSALS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""Exceptions of a template that refuses a conversation, on purpose or because it reads a value that is missing."""
+REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+"""Keys of a message that hold its reasoning; templates read the first or the second."""
+_SPANS = "_generation_spans"
+
+
+class Rendering(NamedTuple):
+    """The text of a conversation, and the spans of `{% generation %}` blocks in it, in characters."""
+
+    text: str
+    generated: list[tuple[int, int]]
+
+
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    variables: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool = False,
+) -> Rendering:
+    """Renders a conversation; `variables` are those of the row (`tools`, ...) and the names of special tokens.
+
+    Raises one of `REFUSALS`.
+    """
+    blocks: list[str] = []
+    spans: list[tuple[int, int]] = []
+    length = 0
+
+    def so_far() -> int:
+        return length
+
+    blanks = {"tools": None, "documents": None}
+    for block in compiled(template).generate(
+        messages=[_message(message) for message in messages],
+        add_generation_prompt=add_generation_prompt,
+        **blanks | dict(variables),
+        **{_SPANS: (so_far, spans)},
+    ):
+        blocks.append(block)
+        length += len(block)
+    return Rendering("".join(blocks), spans)
+
+
+@lru_cache(maxsize=32)
+def compiled(template: str) -> Template:
+    """Raises jinja2.TemplateError for a text that is not a template."""
+    return _environment().from_string(template)
+
+
+@lru_cache(maxsize=32)
+def reads(template: str, name: str) -> bool:
+    """Whether the template mentions a variable or a message's key."""
+    return re.search(rf"\b{name}\b", template) is not None
+
+
+@lru_cache(maxsize=32)
+def marks_answers(template: str) -> bool:
+    """Whether `{% generation %}` blocks say what the assistant writes."""
+    return re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", template) is not None
+
+
+@lru_cache(maxsize=32)
+def variables_of(template: str) -> frozenset[str]:
+    """The variables that the template takes from outside."""
+    return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in message.items() if value is not None}
+    reasoning = next((given[key] for key in REASONING_KEYS if key in given), None)
+    return given if reasoning is None else {"thinking": reasoning, **given, "reasoning_content": reasoning}
+
+
+class _Generation(Extension):
+    """`{% generation %}...{% endgeneration %}`: records the block's place in the text and changes nothing."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_record"), [], [], body).set_lineno(line)
+
+    @pass_context
+    def _record(self, context: Context, caller: Macro) -> str:
+        text: str = caller()
+        so_far, spans = context[_SPANS]
+        spans.append((so_far(), so_far() + len(text)))
+        return text
+
+
+class _Namespace(Namespace):
+    """A namespace without underscore names, which would reach the interpreter's internals."""
+
+    def __init__(*args: Any, **values: Any) -> None:
+        self, given = args[0], dict(*args[1:], **values)
+        for name in given:
+            _check_name(name)
+        Namespace.__init__(self, given)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+def _check_name(name: str) -> None:
+    if name.startswith("_"):
+        raise SecurityError(f"a chat template may not store `{name}` in a namespace")
+
+
+class _Dict:
+    """`dict` without its attributes."""
+
+    def __call__(self, *args: Any, **values: Any) -> dict[Any, Any]:
+        return dict(*args, **values)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals |= {
+        "raise_exception": _raise,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "dict": _Dict(),
+        "namespace": _Namespace,
+    }
+    return environment
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
