@@ -61,7 +61,7 @@ def test_texts_in_other_languages_stay_unless_they_are_named() -> None:
 
 def test_words_and_ends_of_lines_are_those_of_the_language() -> None:
     text = "我们在学校学习中文。\n菜单\n他说：「今天很好。」\n没有结尾的行在这里"
-    found = C4(languages=("zh",), min_sentences=None).apply(Texts([text], ["zh"]))
+    found = C4(languages=("zh",), min_sentences=None).apply(Texts([text], ["zh-Hans"]))
     assert found.texts is not None
     assert found.texts.strings == ["我们在学校学习中文。\n他说：「今天很好。」"]
 

@@ -54,6 +54,7 @@ def test_a_preset_is_chosen_and_overridden_rule_by_rule() -> None:
         ({"override": {"c4": {"min_sentences": "x"}}}, "override", "`min_sentences` of `c4` should be a valid integer"),
         ({"override": {"language": {"languages": ["xx"]}}}, "override", "languages that can be identified"),
         ({"override": {"c4": 3}}, "override", "valid dictionary"),
+        ({"rules": {"c4": {"min_sentences": 3}}}, "rules", "`override` changes settings of a preset's rules"),
         ({"rules": ["pii"], "preset": "web"}, "rules", "together with `preset`"),
         ({"rules": ["pii"], "override": {"c4": None}}, "rules", "together with `preset`"),
     ],

@@ -86,7 +86,9 @@ class C4(Rule):
         if self.terminal_punctuation:
             tally.drop("unfinished_lines", ~facts["finished"])
         if self.min_words_per_line is not None:
-            unspaced = np.array([language in UNSPACED for language in texts.languages], bool)[lines.owners]
+            unspaced = np.array([base(language or ENGLISH) in UNSPACED for language in texts.languages], bool)[
+                lines.owners
+            ]
             num_words = np.where(unspaced, facts["num_words"], after - first)
             tally.drop("short_lines", num_words < self.min_words_per_line)
         lorem = tally.alive & facts["lorem_ipsum"]

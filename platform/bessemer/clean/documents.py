@@ -1,6 +1,6 @@
 """Cleans a table of documents: the rules one after the other on batches of texts, and a verdict for every document.
 
-Pure and deterministic; a document's outcome does not depend on what stands beside it, nor on the order.
+Pure and deterministic; a document's outcome depends neither on its neighbours nor on the order.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _apply(rules: Sequence[Rule], texts: Texts, rows: Array, verdicts: _Verdicts
 
 
 def _apply_to_rest(rule: Rule, texts: Texts, removed: Array) -> Findings:
-    """What a rule finds in the texts that no rule above it removed; its signals are NaN for the others."""
+    """The findings of a rule in the texts that no rule above it removed; its signals are NaN for the others."""
     rest = np.flatnonzero(~removed).tolist()
     fields = {name: [column[index] for index in rest] for name, column in texts.fields.items()}
     own = Texts([texts.strings[index] for index in rest], [texts.languages[index] for index in rest], fields)
@@ -131,7 +131,7 @@ def _with_languages(texts: Texts) -> Texts:
 
 
 class _Verdicts:
-    """What was decided so far about each document of a table; the first rule that removes one decides."""
+    """The decisions so far about each document of a table; the first rule that removes one decides."""
 
     def __init__(self, num_documents: int, signals: Sequence[str], languages: list[str | None]) -> None:
         self.rule: list[str | None] = [None] * num_documents

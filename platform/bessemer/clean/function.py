@@ -59,7 +59,7 @@ from bessemer.recipe.problems import nearest
 from bessemer.recipe.settings import RecipeFile, execution
 
 PARAMETERS = ("text", "url", "source", "license", "language", "metadata")
-"""What a function may ask for."""
+"""The parameters that a function may have."""
 RETURNS = "return `True` or `False`, a number with `min` or `max` set, or the new text"
 
 
@@ -154,7 +154,7 @@ class Function(Rule):
 
 
 def _problem(returned: Any, *, limited: bool) -> str:
-    """What is wrong with a return value, for a function whose rule has limits or none; empty if nothing is."""
+    """The fault of a return value, for a rule with limits or without; empty if there is none."""
     flag, text = isinstance(returned, bool | np.bool_), isinstance(returned, str)
     if not (flag or text or isinstance(returned, numbers.Real)):
         return f"{_short(returned)}, a `{type(returned).__name__}`"

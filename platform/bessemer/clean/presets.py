@@ -62,7 +62,7 @@ MARKDOWN: tuple[Rule, ...] = (
         max_duplicate_9_gram_character_ratio=0.36,
         max_duplicate_10_gram_character_ratio=0.35,
     ),
-    GopherQuality(max_mean_word_length=10, min_alphabetic_word_ratio=0.38),
+    GopherQuality(max_mean_word_length=70, min_alphabetic_word_ratio=0.38),  # above every language's; base64 has 76
     FineWebQuality(
         min_terminal_line_ratio=0.01,
         max_short_line_ratio=0.95,

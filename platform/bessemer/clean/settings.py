@@ -102,6 +102,13 @@ class CleanSettings(Settings):
             _overridden(info.data["preset"], override)
         return override
 
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _is_list(cls, rules: Any) -> Any:
+        if isinstance(rules, dict):
+            raise ValueError("should be a list of rules; `override` changes settings of a preset's rules")
+        return rules
+
     @field_validator("rules")
     @classmethod
     def _each_once(cls, rules: tuple[Rule, ...] | None, info: ValidationInfo) -> tuple[Rule, ...] | None:

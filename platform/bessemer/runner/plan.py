@@ -1,4 +1,4 @@
-"""What a run would do, and why: the fingerprint of every stage and whether its artifact is there already.
+"""The plan of a run and its reasons: the fingerprint of every stage and whether its artifact is there already.
 
 A fingerprint follows from settings and inputs' fingerprints alone, so a plan is made without running anything.
 """
@@ -78,7 +78,7 @@ def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> r
 def make_plan(
     recipe: recipes.LoadedRecipe, store: Store, *, until: str | None = None, rerun: Collection[str] = ()
 ) -> Plan:
-    """The plan for `recipe`: stages after `until` are left out, those in `rerun` run whatever is there."""
+    """The plan for `recipe`: stages after `until` are left out, those in `rerun` run in any case."""
     names = [entry.name for entry in recipe.stages]
     for name in (*([until] if until else []), *rerun):
         if name not in names:
