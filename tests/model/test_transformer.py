@@ -137,6 +137,27 @@ def test_compiled_blocks_give_the_same_loss_and_gradients() -> None:
         torch.testing.assert_close(plainly[name], parameter.grad, atol=1e-4, rtol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_activation_checkpointing_keeps_one_activation_per_block(again: bool) -> None:
+    """Each block is computed again on the way back, and keeps its input alone until then."""
+    model, tokens = small(num_hidden_layers=3), some_tokens(2, 20)
+    model.activation_checkpointing = again
+    calls, kept = [], []
+    for block in model.blocks():
+        block.register_forward_pre_hook(lambda *_: calls.append(1))
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        total = model(tokens, targets=tokens)
+    assert len(calls) == 3
+    total.backward()
+    assert len(calls) == (6 if again else 3)
+    width = 2 * 20 * 32
+    held = sum(numbers for numbers in kept if numbers >= width)
+    assert (held < 10 * width) == again, "the inputs of three blocks and what the head keeps"
+    with torch.no_grad():
+        model(tokens)
+    assert len(calls) == (9 if again else 6), "no pass is computed again without gradients"
+
+
 def graphs(model: Transformer, shapes: list[tuple[int, int]]) -> int:
     """Graphs of the blocks after passes of `shapes`, with gradients and without. Fails if one runs without a graph."""
     torch.compiler.reset()

@@ -25,6 +25,7 @@ from bessemer.model.hub import copy_tokenizer, export_model, load_config, load_m
 from bessemer.model.transformer import Transformer
 from bessemer.stages import base_model, pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
+from bessemer.train.loop import Trainer
 from object_store import KEYS, serve
 
 MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -172,6 +173,25 @@ def test_tokens_read_from_object_storage_train_the_same_model(
         Config.model_validate({"tokens_url": "s3://key:secret@bucket/tokens"})
     weights = [(draft.data / "model.safetensors").read_bytes() for draft in (here, there)]
     assert weights[0] == weights[1]
+
+
+def test_settings_reach_the_model_the_objective_and_the_loop(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainers: list[Trainer] = []
+    run = Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda trainer: (trainers.append(trainer), run(trainer))[1])
+    train("usual", max_steps=1)
+    changes = {"activation_checkpointing": True, "z_loss": 0.25, "gradient_clip": 0.5, "weight_decay": 0.125}
+    train("changed", max_steps=1, micro_batch_size=3, spike_sigmas=4.0, **changes)
+    usual, changed = trainers
+    assert [trainer.model.activation_checkpointing for trainer in trainers] == [False, True]
+    assert [trainer.objective.z_loss for trainer in trainers] == [0.0, 0.25]
+    assert (usual.plan.gradient_clip, changed.plan.gradient_clip) == (1.0, 0.5)
+    assert changed.spikes is not None
+    assert (changed.pace.micro_batch_size, changed.pace.num_threads, changed.spikes.sigmas) == (3, 1, 4.0)
+    decays = {group["weight_decay"] for optimizer in changed.optimizers for group in optimizer.param_groups}
+    assert decays == {0.0, 0.125}
 
 
 def test_blocks_are_compiled_where_asked(train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,6 +293,52 @@ def test_a_spike_is_skipped_and_its_documents_are_noted(trainer, store, caplog):
     assert trainer("run", attempt=2).run().skipped_steps == [4]
 
 
+def test_a_continued_run_judges_steps_by_those_before_it_was_stopped(trainer, store):
+    """The window is filled before the stop, and the spike comes after it."""
+    asked = iter([False, False, True])
+    stopped = trainer("run", should_stop=asked.__next__)
+    stopped.spikes.load_state_dict({"losses": [4.0, 4.4] * 40, "norms": [0.5, 1.5] * 40})
+    with pytest.raises(Stopped):
+        stopped.run()
+    again = trainer("run", attempt=2, objective=Bad(store, {5: 50.0}))
+    seen = []
+    again.on_step = lambda step: seen.append(again.spikes.state_dict())
+    assert again.run().skipped_steps == [5]
+    assert [len(state["losses"]) for state in seen[:2]] == [84, 85]
+    assert seen[0]["losses"][:-1] == stopped.spikes.state_dict()["losses"]
+    assert seen[0]["norms"][:-1] == stopped.spikes.state_dict()["norms"]
+
+
+def mean_gradients(run, step: int) -> dict[str, torch.Tensor]:
+    """The gradients of the mean loss over the whole batch of a step, in one pass."""
+    model = make_model()
+    batch = run.objective.batch(step, run.sampler.rows(step))
+    (model(batch["tokens"], targets=batch["targets"]) / batch["targets"].numel()).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize(("clip", "shrinks"), [(None, False), (1e9, False), (0.01, True), (1e-6, True)])
+def test_the_gradient_is_that_of_the_mean_loss_and_its_norm_is_clipped(trainer, tmp_path, clip, shrinks, lanes):
+    run = trainer("run", gradient_clip=clip, num_lanes=lanes, micro_batch_size=2, num_steps=1)
+    taken = {}
+
+    def keep(*_) -> None:
+        taken.update({name: p.grad.clone() for name, p in run.model.named_parameters() if p.grad is not None})
+
+    for optimizer in run.optimizers:
+        optimizer.register_step_pre_hook(keep)
+    run.run()
+    expected = mean_gradients(run, 1)
+    norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm().item()
+    assert norm > 0.02, "the larger clip shrinks too"
+    assert recorded(tmp_path / "run")[1, "train/grad_norm"] == pytest.approx(norm, rel=1e-4), "before clipping"
+    assert taken.keys() == expected.keys()
+    factor = clip / norm if shrinks else 1.0
+    for name, gradient in taken.items():
+        assert torch.allclose(gradient, factor * expected[name], rtol=1e-3, atol=1e-5 * factor), name
+
+
 def test_a_damaged_checkpoint_is_passed_over(trainer, tmp_path, caplog):
     whole = trainer("whole")
     whole.run()

@@ -224,3 +224,27 @@ def test_objectives_are_built_by_name_and_need_their_special_tokens(stories):
     for name in ("masked", "fill_in_the_middle"):
         with pytest.raises(UsageError, match="no special token"):
             build_objective(plan_for({name: 1.0}), store, Plain(), validation_tokens=1000)
+
+
+@pytest.mark.parametrize("name", ["causal", "masked", "fill_in_the_middle"])
+def test_the_plans_z_loss_is_part_of_the_loss_and_of_no_measure(stories, name):
+    store, tokenizer = stories
+    shape = ModelShape(hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
+    model.initialise(seed=0)
+    settings = {"shares": {name: 1.0}, "masking_ratio": 0.3, "document_mask": False}
+
+    def objective(z_loss):
+        plan = replace(PLAN, max_seq_length=64, objective=settings | {"z_loss": z_loss})
+        return build_objective(plan, store, tokenizer, validation_tokens=1000)
+
+    plain, weighed = objective(0.0), objective(0.5)
+    batch = plain.batch(1, rows_of(plain))
+    one, other = plain.loss(model, batch), weighed.loss(model, batch)
+    hidden = model(batch["tokens"], logits=False, causal=name != "masked")
+    log_sums = (hidden @ model.head().T).logsumexp(-1)[batch["targets"] != IGNORED]
+    assert log_sums.abs().min() > 1
+    assert (other.sum - one.sum).item() == pytest.approx(0.5 * log_sums.square().sum().item(), rel=1e-4)
+    assert other.weight == one.weight
+    held_out = plain.validation_batch(0, 1)
+    assert weighed.measure(model, held_out) == plain.measure(model, held_out)

@@ -1,9 +1,14 @@
 """The optimizers against torch's own."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+import torch.distributed as dist
 from small_language import PLAN, make_model
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from bessemer.model.transformer import ParameterRole
 from bessemer.train.optimizers import AdamW, Muon, build_optimizers, orthogonalise, set_learning_rates
@@ -122,3 +127,41 @@ def test_muon_reads_tensors_by_their_strides(layout):
         ours.step()
         theirs.step()
     assert torch.allclose(other, plain, atol=1e-6)
+
+
+@pytest.fixture
+def mesh(tmp_path) -> Iterator[DeviceMesh]:
+    """One process that shards with itself: `test_workers` has two."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((12, 16), (4, 8)), ((16, 12), ()), ((24, 8), (8, 16))])
+def test_muon_updates_sharded_matrices_as_whole_ones(mesh, shape, rows):
+    """With a decay and a momentum that show: both are large."""
+    random = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=random) for _ in range(2)]
+    wholes = [nn.Parameter(value.clone()) for value in start]
+    pieces = [nn.Parameter(distribute_tensor(value.clone(), mesh, [Shard(0)])) for value in start]
+    settings = {"lr": 0.1, "weight_decay": 0.5, "momentum": 0.8, "dtype": torch.float32}
+    ours = Muon([{"params": pieces, "rows": rows}], **settings)
+    theirs = Muon([{"params": wholes, "rows": rows}], **settings)
+    for _ in range(4):
+        for piece, plain in zip(pieces, wholes, strict=True):
+            plain.grad = torch.randn(shape, generator=random)
+            piece.grad = distribute_tensor(plain.grad, mesh, [Shard(0)])
+        ours.step()
+        theirs.step()
+    for piece, plain in zip(pieces, wholes, strict=True):
+        assert torch.allclose(piece.full_tensor(), plain, atol=1e-5)
+
+
+def test_muon_decays_weights_by_their_rate():
+    """A gradient of zero leaves the decay alone: (1 - 0.1 * 0.5) per step."""
+    weight = nn.Parameter(torch.ones(4, 4))
+    optimizer = Muon([{"params": [weight]}], lr=0.1, weight_decay=0.5)
+    for _ in range(2):
+        weight.grad = torch.zeros(4, 4)
+        optimizer.step()
+    assert torch.allclose(weight, torch.full((4, 4), 0.95**2))

@@ -66,6 +66,12 @@ def test_the_order_never_changes():
     assert Sampler(10, 8, seed=7).rows(2).epoch.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
+def test_every_epoch_and_seed_of_a_run_has_another_order():
+    """One step per epoch, so its rows are the epoch's order."""
+    orders = {tuple(Sampler(40, 40, seed).rows(step).index) for seed in (0, 1, 2) for step in (1, 2, 3)}
+    assert len(orders) == 9
+
+
 def test_orders_of_epochs_and_seeds_are_unlike():
     orders = [Permutation(10_000, (seed, epoch)).forward(np.arange(10_000)) for seed in (0, 1) for epoch in (0, 1)]
     for number, one in enumerate(orders):
