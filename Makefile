@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test lint check format drill bench bench-train bench-align clean
+.PHONY: help setup quickstart test lint check format drill bench bench-train bench-align mutate clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +52,10 @@ bench-align: $(READY)  ## alignment: steps, sums, generation, evaluation (TRL=PY
 	$(BIN)/python -m tests.benchmarks.bench_align $(if $(TRL),--peer $(TRL))
 	$(BIN)/python -m tests.benchmarks.bench_generate
 	$(BIN)/python -m tests.benchmarks.bench_evaluate $(if $(LM_EVAL),--peer $(LM_EVAL))
+
+MUTATE ?= $(addprefix platform/bessemer/,train align model/loss.py dedup clean)
+mutate: $(READY)  ## changes to the code that no test notices: hours (MUTATE=FILES, MOST=changes per file)
+	$(BIN)/python -m tests.mutate $(MUTATE) $(if $(MOST),--most $(MOST))
 
 clean:  ## remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
