@@ -286,6 +286,11 @@ def _carry_out(
 
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
+    predicted = sorted({task.split for task in tasks.values() if isinstance(task, BitsPerByte)})
+    if predicted and "documents" in inputs:
+        draft.resolved["held_out_text"] = training_text.digests(inputs["documents"].parts(), predicted)
+        for split, digest in draft.resolved["held_out_text"].items():
+            context.log.info("text of the split `%s`: %s; compare bits per byte of equal text only", split, digest)
     tokens = inputs["tokens"].data if "tokens" in inputs else None
     documents = inputs["documents"].parts() if "documents" in inputs else []
     splits = (config.contamination or ContaminationSettings()).splits

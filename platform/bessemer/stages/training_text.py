@@ -22,6 +22,7 @@ from bessemer.clean.texts import Texts, batches
 from bessemer.dedup.words import hash_words
 from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
 from bessemer.evaluate.personal_data import Piece
+from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
 from bessemer.stages.units import Unit, run_units
 
@@ -69,6 +70,18 @@ def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> 
 def _spoken(*conversations: Sequence[Mapping[str, str | None]] | None) -> str:
     said = (message[part] for messages in conversations for message in messages or () for part in ("content", "fields"))
     return "\n".join(text for text in said if text)
+
+
+def digests(parts: Iterable[Path], splits: Sequence[str]) -> dict[str, str]:
+    """Split -> digest of the ids and texts of its documents in any order: equal for two runs on the same text."""
+    found: dict[str, list[str]] = {split: [] for split in splits}
+    for part in parts:
+        for batch in document_parts(part, ["id", "content_hash", "split"]):
+            columns = (batch[name].to_pylist() for name in ("id", "content_hash", "split"))
+            for name, text, split in zip(*columns, strict=True):
+                if split in found:
+                    found[split].append(f"{name} {text}")
+    return {split: content_hash("\n".join(sorted(names)))[:16] for split, names in found.items()}
 
 
 def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:

@@ -1,0 +1,53 @@
+"""Searches in training text: the personal data of each text, and digests that tell held-out texts apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from bessemer.artifacts.documents import SCHEMA, write_parquet
+from bessemer.fingerprint import content_hash, origin_id
+from bessemer.stages.training_text import digests, personal_data_in
+
+
+def test_personal_data_is_that_of_its_own_text() -> None:
+    """Also if the texts fill several batches."""
+    texts = [
+        "write to a@b.example",
+        "nothing " * 20_000,
+        "",
+        "Tel. 030 2345678 or +49 30 2345678",
+        "c@d.example" + " x" * 90_000,
+    ]
+    found = [[(piece.kind, piece.characters) for piece in pieces] for pieces in personal_data_in(texts)]
+    assert found == [
+        [("email", "a@b.example")],
+        [],
+        [],
+        [("phone", "030 2345678"), ("phone", "+49 30 2345678")],
+        [("email", "c@d.example")],
+    ]
+
+
+def write(path: Path, texts: dict[str, str], split: str = "test") -> Path:
+    rows = [
+        {"id": origin_id(url), "text": text, "content_hash": content_hash(text), "url": url, "source": "a"}
+        | {"split": split, "metadata": "{}"}
+        for url, text in texts.items()
+    ]
+    write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    return path
+
+
+def test_digests_are_equal_for_equal_text_only(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.parquet", {"a": "first", "b": "second"})
+    turned = [write(tmp_path / "x.parquet", {"b": "second"}), write(tmp_path / "y.parquet", {"a": "first"})]
+    other = write(tmp_path / "other.parquet", {"a": "first", "b": "changed"})
+    fewer = write(tmp_path / "fewer.parquet", {"a": "first"})
+    train = write(tmp_path / "train.parquet", {"c": "third"}, "train")
+    expected = digests([one], ["test"])
+    assert digests([*turned, train], ["test"]) == expected
+    assert digests([other], ["test"]) != expected
+    assert digests([fewer], ["test"]) != expected
+    assert digests([one, train], ["train", "test"])["train"] != expected["test"]
