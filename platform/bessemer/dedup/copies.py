@@ -40,7 +40,7 @@ _T = TypeVar("_T", bound=np.generic)
 def documents_schema(settings: DedupSettings) -> pa.Schema:
     """All documents of a part, in order. `kept` is the row of the copy that stays, and it alone has a size and bands.
 
-    `size` counts distinct shingles. A document is `frozen` if its split is none of `settings.splits`.
+    `size` counts distinct shingles with numbers. A document is `frozen` if its split is none of `settings.splits`.
     """
     return pa.schema(
         [
@@ -138,7 +138,7 @@ def read_batches(part: Path, columns: list[str]) -> Iterator[pa.Table]:
 def _sign(texts: list[str], settings: DedupSettings) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
     if not settings.fuzzy or not texts:
         return np.zeros(len(texts), np.uint32), np.zeros((len(texts), settings.num_bands), np.uint64)
-    sets = shingle_sets(texts, settings.ngram_size)
+    sets = shingle_sets(texts, settings.ngram_size, keep_numbers=True)
     signed = signatures(sets, settings.num_bands * settings.rows_per_band, settings.seed)
     return sets.sizes.astype(np.uint32), band_keys(signed, settings.num_bands)
 

@@ -11,7 +11,8 @@ from bessemer.recipe.settings import Settings
 class DedupSettings(Settings):
     """The defaults propose 99.8 % of the pairs at Jaccard 0.8 (1 - (1 - 0.8^6)^20) and verify each of them.
 
-    Pairs are proposed on text with all numbers equal, and verified with the numbers.
+    Pairs are proposed on text with its numbers. With all numbers equal, sums or tables of one form would crowd the same
+    buckets, and `max_candidates` would hide the duplicates among them.
     """
 
     fuzzy: bool = True

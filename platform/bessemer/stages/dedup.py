@@ -112,7 +112,7 @@ class _Judge:
 
 STAGE = Stage(
     kind="dedup",
-    version=2,
+    version=3,
     config=Config,
     consumes=("documents",),
     produces="documents",
