@@ -83,3 +83,21 @@ def test_a_line_that_is_written_in_part_is_a_full_disk(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:3]))
     with pytest.raises(StorageError, match="no space left"):
         storage.append_line(tmp_path / "events.jsonl", {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10190.0, "10.2k"), (10190.4, "10.2k"), (9999.7, "10000"), (1234.56, "1235"), (999.96, "1000"), (950, "950"),
+        (0.56612, "0.5661"), (12.3456, "12.35"), (-20000, "-20k"), (1.5e-05, "1.5e-05"), (2.499e6, "2.5M"),
+        (float("nan"), "nan"), (float("inf"), "inf"), (0.0, "0"),
+    ],
+)  # fmt: skip
+def test_a_number_for_people_never_has_a_positive_exponent(value: float, text: str) -> None:
+    assert units.format_number(value) == text
+
+
+@given(st.floats(min_value=1, max_value=1e15))
+def test_no_count_has_an_exponent(value: float) -> None:
+    assert "e" not in units.format_count(value)
+    assert "e" not in units.format_number(value)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from toy import HOOKS
 
 from bessemer import cli, storage
+from bessemer.report.build import build
+from bessemer.report.facts import Facts
 from bessemer.runner import runs
 from bessemer.runner.runs import Run
 
@@ -56,3 +60,29 @@ def test_the_list_shows_commit_score_and_command(tmp_path: Path) -> None:
     facts = json.loads(CliRunner().invoke(cli.bessemer, ["runs", "--json", "--storage-path", str(tmp_path)]).output)
     assert facts[0]["git_commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert facts[0]["headline"] == {"metric": "validation/loss", "value": 3.25}
+
+
+def test_a_running_run_shows_the_elapsed_time(execute: Any) -> None:
+    """In `status`, in its JSON, and in the report."""
+    seen: dict[str, Any] = {}
+
+    def look(draft: Any, context: Any) -> None:
+        run = runs.find(execute.root, "@last")
+        file = run.folder / runs.EVENTS
+        early = re.sub(r'"time": "[^"]+"', '"time": "2026-01-01T00:00:00.000Z"', file.read_text())
+        file.write_text(early)
+        text = CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(execute.root)]).output
+        seen.update(
+            text=text, elapsed=run.elapsed(), stage=run.stages()["double"]["seconds"], facts=Facts.of(run.folder)
+        )
+        seen["report"] = build(run.folder)
+
+    HOOKS["look"] = look
+    run, _ = execute("double.hook=look")
+    assert min(seen["elapsed"], seen["stage"]) > 86_400
+    assert re.search(r": running for \d+d \d\dh\n", seen["text"])
+    assert re.search(r"double +started +\d+d \d\dh", seen["text"])
+    assert "running for" in seen["report"]
+    assert seen["facts"].seconds > 86_400
+    assert run.elapsed() is not None
+    assert "running" not in CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(execute.root)]).output

@@ -26,6 +26,28 @@ def run(execute: Any) -> Any:
     return execute("write.hook=keep", "double.hook=drop")[0]
 
 
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("library.test/os/", "http://library.test/os/"),
+        ("library.test/os", "http://library.test/os/"),
+        ("library.test", "https://library.test/"),
+        ("LIBRARY.test/os/", "http://library.test/os/"),
+        ("http://library.test/os", "http://library.test/os/"),
+        ("empty.txt", "file:empty.txt"),
+        ("http://library.test/a?b=1", "http://library.test/a?b=1"),
+    ],
+)
+def test_a_url_is_found_as_people_type_it(execute: Any, typed: str, url: str) -> None:
+    def keep(draft: Any, context: Any) -> None:
+        write_parquet(ledger_table(["a", "b"], [url, "http://other.test/"], [KEPT, KEPT]), draft.ledger / "0.parquet")
+
+    HOOKS["keep"] = keep
+    run, _ = execute("write.hook=keep")
+    assert [chapter.id for chapter in stories.tell(run, typed)] == ["a"]
+    assert stories.tell(run, "nowhere.test") == []
+
+
 def test_a_stage_that_dropped_nothing_has_no_examples(run: Any) -> None:
     assert list(stories.dropped(run, "write", None, 5)) == []
     assert list(stories.dropped(run, "write", "c4", 5)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from bessemer.credentials import redact
 if TYPE_CHECKING:
     from bessemer.errors import BessemerError
 
+DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Characters that turn the direction of the text after them."""
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")
@@ -64,6 +67,19 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def printable(text: str) -> str:
+    """A text from outside with its control characters written out, so that it cannot command the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() or not _commands(c) else _written_out(c) for c in text)
+
+
+def _commands(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or character in DIRECTIONS
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def say(text: str) -> None:

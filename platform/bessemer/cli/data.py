@@ -8,7 +8,11 @@ from typing import Any
 
 import click
 
-from bessemer.cli.common import JSON, print_json, print_table, say, storage_option
+from bessemer.cli.common import JSON, print_json, print_table, printable, say, storage_option
+from bessemer.units import format_number
+
+EXCERPT = 600
+"""Characters of a text that are shown without `--full`."""
 
 
 @click.command()
@@ -18,22 +22,28 @@ from bessemer.cli.common import JSON, print_json, print_table, say, storage_opti
 @click.option(
     "--dropped", is_flag=False, flag_value="", metavar="[RULE]", help="Show what was removed, by RULE if given."
 )
+@click.option("--full", is_flag=True, help="Print texts whole.")
 @storage_option
 @JSON
-def show(run_name: str, stage: str, sample: int, dropped: str | None, root: Path, as_json: bool) -> None:
-    """Look at the documents that STAGE kept, or dropped. RUN may be `@last`."""
+def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool, root: Path, as_json: bool) -> None:
+    """Look at what STAGE made: documents, dialogues, scores, ..., or the documents it dropped. RUN may be `@last`."""
     from bessemer.runner import stories
     from bessemer.runner.runs import find
+    from bessemer.runner.views import view
 
     run = find(root, run_name)
+    limit = None if full else EXCERPT
     if dropped is None:
-        rows = list(stories.kept(run, stage, sample))
+        found = view(run, stage, sample)
         if as_json:
-            print_json([{key: str(value) for key, value in row.items()} for row in rows])
-        for row in [] if as_json else rows:
-            text = row.pop("text", None)
-            click.secho("  ".join(f"{k}={_cell(v)}" for k, v in row.items() if v is not None), bold=True)
-            click.echo(f"{_excerpt(text)}\n" if text else "")
+            print_json(found.raw)
+            return
+        for item in found.items:
+            facts = "  ".join(f"{name}={_cell(value, full)}" for name, value in item.facts.items())
+            click.secho(printable(facts), bold=True)
+            click.echo(f"{printable(_excerpt(item.text, limit))}\n" if item.text else "")
+        if found.rows:
+            print_table(found.header, [[printable(cell) for cell in row] for row in found.rows])
         return
     examples = list(stories.dropped(run, stage, dropped or None, sample))
     if as_json:
@@ -46,8 +56,8 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, root: Path
         )
         click.echo()
     for chapter, text in examples:
-        click.secho(f"{chapter.url}  {_reason(chapter)}", bold=True)
-        click.echo(f"{_excerpt(text)}\n")
+        click.secho(printable(f"{chapter.url}  {_reason(chapter)}"), bold=True)
+        click.echo(f"{printable(_excerpt(text, limit))}\n")
     say(f"next: bessemer explain {examples[0][0].id}" if examples else f"`{stage}` dropped nothing")
 
 
@@ -70,13 +80,13 @@ def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> 
         if as_json:
             print_json({"run": run.name, "chapters": [asdict(chapter) for chapter in chapters]})
             return
-        click.echo(f"{url_or_id} in {run.name}")
+        click.echo(f"{chapters[0].url if '://' in chapters[0].url else url_or_id} in {run.name}")
         for chapter in chapters:
             click.echo(
                 f"  {chapter.stage:<12} {_reason(chapter)}" + (f"  [{chapter.id}]" if chapter.id != url_or_id else "")
             )
             for name, value in chapter.signals.items():
-                click.echo(f"  {'':<14} {name} = {value:.4g}")
+                click.echo(f"  {'':<14} {name} = {format_number(value)}")
         return
     raise UsageError(f"no run knows `{url_or_id}`", hint="give a URL as it was crawled, or an id from `bessemer show`")
 
@@ -126,17 +136,19 @@ def _reason(chapter: Any) -> str:
     if chapter.rule:
         parts.append(f"by {chapter.rule}")
     if chapter.value is not None:
-        limit = f", threshold {chapter.threshold:.4g}" if chapter.threshold is not None else ""
-        parts.append(f"(measured {chapter.value:.4g}{limit})")
+        limit = f", threshold {format_number(chapter.threshold)}" if chapter.threshold is not None else ""
+        parts.append(f"(measured {format_number(chapter.value)}{limit})")
     if chapter.evidence:
         parts.append(f"- {chapter.evidence}")
     return " ".join(parts)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, full: bool) -> str:
     text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if full or len(text) <= 80 else text[:77] + "..."
 
 
-def _excerpt(text: str, limit: int = 600) -> str:
-    return text if len(text) <= limit else text[:limit] + f" ... ({len(text)} characters)"
+def _excerpt(text: str, limit: int | None) -> str:
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]} ... ({len(text)} characters; `--full` prints them all)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bessemer.cli.common import JSON, LocalPath, print_json, print_table, say, storage_option
-from bessemer.units import format_bytes, format_seconds, parse_bytes
+from bessemer.units import format_bytes, format_number, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
     from bessemer.runner.garbage import Garbage
@@ -60,7 +60,7 @@ def _facts(run: Any) -> dict[str, Any]:
 def _row(facts: dict[str, Any]) -> list[str]:
     """The cells of one run; `+` after the commit means that tracked files differed from it."""
     commit = (facts["git_commit"] or "")[:10] + ("+" if facts["git_dirty"] else "")
-    score = f"{facts['headline']['metric']} {facts['headline']['value']:.4g}" if facts["headline"] else ""
+    score = f"{facts['headline']['metric']} {format_number(facts['headline']['value'])}" if facts["headline"] else ""
     return [facts["run"], facts["status"], facts["stages"], facts["begun"], commit, score, facts["command"]]
 
 
@@ -86,9 +86,11 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
     run = find(root, run_name)
     stages = run.stages()
     if as_json:
-        print_json({"run": run.name, "status": run.status(), "stages": stages})
+        print_json({"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages})
         return
-    click.echo(f"{run.name}: {run.status()}")
+    elapsed = run.elapsed()
+    took = "" if elapsed is None else f" {'for' if run.status() == 'running' else 'in'} {format_seconds(elapsed)}"
+    click.echo(f"{run.name}: {run.status()}{took}")
     rows = []
     for name, stage in stages.items():
         manifest = Manifest.read(run.artifact_folder(name))

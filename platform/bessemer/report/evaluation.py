@@ -13,6 +13,7 @@ from bessemer.report.page import fold, section
 from bessemer.report.privacy import masked
 from bessemer.report.risks import risk_charts
 from bessemer.report.scores import CLEAN, CONTAMINATED, LONGEST, Evaluation, Sample, Score
+from bessemer.units import format_number
 
 MOST_SAMPLES = 8
 MOST_CONTAMINATED = 20
@@ -97,7 +98,7 @@ def _newest(of_models: dict[str, Score]) -> Score:
 def _value(score: Score | None) -> str:
     if score is None:
         return ""
-    return f"{score.value:.4g}" + (f" ± {score.standard_error:.2g}" if score.standard_error is not None else "")
+    return format_number(score.value) + (f" ± {score.standard_error:.2g}" if score.standard_error is not None else "")
 
 
 def _contaminated(evaluation: Evaluation) -> Html | None:

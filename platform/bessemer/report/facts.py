@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from bessemer import storage
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
 from bessemer.report.scores import Evaluation
-from bessemer.tracking.records import FAILED, RunRecord, StageRecord, read_run
+from bessemer.tracking.records import FAILED, RUNNING, RunRecord, StageRecord, read_run
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,19 @@ class Facts:
 
     @property
     def seconds(self) -> float:
-        """Time spent in this run's stages, attempts that failed included."""
-        return float(sum(event.get("seconds", 0.0) for event in self.events))
+        """Time spent in this run's stages, attempts that failed and the stage that runs now included."""
+        running = sum(self.elapsed(stage.started, None) for stage in self.stages if stage.state == RUNNING)
+        return float(sum(event.get("seconds", 0.0) for event in self.events)) + running
+
+    def elapsed(self, started: int, ended: int | None) -> float:
+        """Seconds between two times in milliseconds; until now if the run is still running."""
+        now = self.now if self.run.status == RUNNING else started
+        return max(0, (ended or now) - started) / 1000
+
+    @cached_property
+    def now(self) -> int:
+        """The time at which the report is made, in milliseconds."""
+        return time.time_ns() // 10**6
 
     @property
     def price_per_hour(self) -> float | None:

@@ -18,7 +18,7 @@ from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import fold, section, tile
 from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
-from bessemer.units import format_bytes, format_count, format_seconds
+from bessemer.units import format_bytes, format_count, format_number, format_seconds
 
 STATUS = {FINISHED: "✓ finished", FAILED: "✗ failed", KILLED: "‖ stopped", RUNNING: "▸ running"}
 STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}
@@ -72,7 +72,7 @@ def header(facts: Facts) -> Html:
     known = [
         ("run", run.name),
         ("started", _time(run.started)),
-        ("took", format_seconds(((run.ended or run.started) - run.started) / 1000)),
+        ("running for" if run.status == RUNNING else "took", format_seconds(facts.elapsed(run.started, run.ended))),
         ("on", facts.host),
         ("seed", str(facts.settings.get("seed", ""))),
         ("Bessemer", facts.versions.get("bessemer", "")),
@@ -127,7 +127,8 @@ def stages(facts: Facts) -> Html | None:
     rows, spans, clock = [], [], 0.0
     for stage in facts.stages:
         manifest = stage.manifest
-        took = (stage.ended - stage.started) / 1000 if stage.started and stage.ended else None
+        going_on = stage.state == RUNNING
+        took = facts.elapsed(stage.started, stage.ended) if stage.started and (stage.ended or going_on) else None
         rows.append(
             [
                 element("b", stage.name),
@@ -141,7 +142,7 @@ def stages(facts: Facts) -> Html | None:
         first = (stage.started - began) / 1000 if stage.started else clock
         clock = first + (took or 0.0)
         spans.append((stage.name, first, clock, note))
-    total = ((facts.run.ended or began) - began) / 1000
+    total = facts.elapsed(began, facts.run.ended)
     chart = charts.timeline_chart(spans, max(total, clock)) if clock else None
     return section(
         "stages", "Stages", table(["stage", "", "took", "size", "what came out"], rows, numeric=[2, 3]), chart
@@ -207,9 +208,9 @@ def _removed(facts: Facts, stage: StageRecord) -> Html:
 def _example(example: Example) -> Html:
     measured = []
     if example.value is not None:
-        measured.append(f"measured {example.value:.4g}")
+        measured.append(f"measured {format_number(example.value)}")
     if example.threshold is not None:
-        measured.append(f"limit {example.threshold:.4g}")
+        measured.append(f"limit {format_number(example.threshold)}")
     if example.evidence:
         measured.append(example.evidence)
     return element(
@@ -370,7 +371,7 @@ def _outcome(manifest: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
+    return format_number(value)
 
 
 def _value(value: Any) -> str:

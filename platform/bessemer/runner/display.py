@@ -10,15 +10,20 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bessemer.credentials import redact
-from bessemer.units import format_count, format_seconds
+from bessemer.units import format_count, format_number, format_seconds
 
 LINE_SECONDS = 30.0
+WINDOW_SECONDS, FEWEST_SAMPLES = 30.0, 4
+"""A rate is measured over this time, and over at least this many reports if they are rare."""
+SHORTEST_SECONDS = 0.5
+"""A rate over less time is noise."""
 
 
 @dataclass
@@ -32,7 +37,8 @@ class StageProgress:
     total: float = 0
     unit: str = ""
     started: float = 0.0
-    first_done: float | None = None
+    samples: deque[tuple[float, float]] = field(default_factory=deque)
+    """Recent (time, done), the oldest first: the rate is that of the last 30 seconds."""
     seconds: float = 0.0
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -40,20 +46,36 @@ class StageProgress:
         """`120 of 900 pages, 41 pages/s, 19s left`."""
         if self.state != "running" or not self.unit:
             return self.note
-        elapsed = time.monotonic() - self.started
         parts = [
             f"{format_count(self.done)} of {format_count(self.total)} {self.unit}"
             if self.total
             else f"{format_count(self.done)} {self.unit}"
         ]
-        fresh = self.done - (self.first_done or 0)
-        if fresh > 0 and elapsed > 1:
-            rate = fresh / elapsed
-            parts.append(f"{format_count(round(rate, 1))} {self.unit}/s")
+        rate = self.rate
+        if rate:
+            parts.append(f"{format_number(round(rate, 1) or rate)} {self.unit}/s")
             if self.total > self.done:
                 parts.append(f"{format_seconds((self.total - self.done) / rate)} left")
         parts += [f"{key} {value}" for key, value in self.facts.items()]
         return ", ".join(parts)
+
+    @property
+    def rate(self) -> float:
+        """Units per second, without the time before the first one; 0 while it is not known."""
+        if len(self.samples) < 2:
+            return 0.0
+        (begin, first), (end, last) = self.samples[0], self.samples[-1]
+        return (last - first) / (end - begin) if end - begin >= SHORTEST_SECONDS else 0.0
+
+    def advance(self, done: float, total: float, unit: str) -> None:
+        """Takes in a report. One that goes back, or counts something else, starts a new rate."""
+        now = time.monotonic()
+        if unit != self.unit or total != self.total or done < self.done:
+            self.samples.clear()
+        self.done, self.total, self.unit = done, total, unit
+        self.samples.append((now, done))
+        while len(self.samples) > FEWEST_SAMPLES and now - self.samples[1][0] >= WINDOW_SECONDS:
+            self.samples.popleft()
 
 
 class Display:
@@ -80,10 +102,10 @@ class Display:
 
     def progress(self, name: str, done: float, total: float, unit: str, facts: dict[str, Any]) -> None:
         stage = self.stages[name]
-        if stage.first_done is None:
-            stage.first_done = done
-        stage.done, stage.total, stage.unit = done, total, unit
-        stage.facts = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in facts.items()}
+        stage.advance(done, total, unit)
+        stage.facts = {
+            k: format_number(value) if isinstance(value, float) else str(value) for k, value in facts.items()
+        }
         with self._lock:
             if time.monotonic() - self._last_line >= LINE_SECONDS:
                 self._last_line = time.monotonic()

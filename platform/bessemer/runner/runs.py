@@ -79,12 +79,30 @@ class Run:
                 last = event["event"].removeprefix("run_")
         return "running" if last == "interrupted" and lease.holder(self.folder) else last
 
+    def elapsed(self) -> float | None:
+        """Seconds since the last start, until now or until the end; None for a run that was killed."""
+        started: datetime | None = None
+        ended: datetime | None = None
+        for event in self.events():
+            if event["event"] == "run_started":
+                started, ended = datetime.fromisoformat(event["time"]), None
+            elif event["event"].startswith("run_"):
+                ended = datetime.fromisoformat(event["time"])
+        if ended is None and self.status() == "running":
+            ended = datetime.now(UTC)
+        return (ended - started).total_seconds() if started and ended else None
+
     def stages(self) -> dict[str, dict[str, Any]]:
         """The newest event of each stage, in the plan's order; `waiting` for those that have none."""
         latest = {s["name"]: {"event": "waiting", "fingerprint": s["fingerprint"], **s} for s in self.plan()["stages"]}
         for event in self.events():
             if event["event"].startswith("stage_") and event["stage"] in latest:
                 latest[event["stage"]] = {**latest[event["stage"]], **event}
+        running = [stage for stage in latest.values() if stage["event"] == "stage_started"]
+        if running and self.status() == "running":
+            for stage in running:
+                begun = datetime.fromisoformat(stage["time"])
+                stage["seconds"] = round((datetime.now(UTC) - begun).total_seconds(), 3)
         return latest
 
     def headline(self) -> tuple[str, float] | None:

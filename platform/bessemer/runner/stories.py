@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
+from bessemer.crawl.urls import canonical_url
 from bessemer.errors import UsageError
 from bessemer.fingerprint import unit_interval
 from bessemer.recipe.problems import nearest
@@ -37,9 +38,23 @@ class Chapter:
 def tell(run: Run, url_or_id: str) -> list[Chapter]:
     """Every verdict of a run on the documents with this URL or id, in the order of the stages.
 
-    A document that was split from a page, or whose id is known only further down, is found by its URL and its id.
+    A URL may lack its scheme, as browsers show it. A document that was split from a page, or whose id is known only
+    further down, is found by its URL and its id.
     """
-    keys = {url_or_id}
+    return _tell(run, {url_or_id}) or _tell(run, set(possible_urls(url_or_id)))
+
+
+def possible_urls(text: str) -> Iterator[str]:
+    """The URLs that a person can mean by `library.test/os`: with a scheme, with a final slash, in canonical form."""
+    for prefix in ("",) if "://" in text else ("https://", "http://", "file:"):
+        for ending in ("", "/"):
+            url = f"{prefix}{text}{ending}"
+            yield url
+            if "://" in url and (canonical := canonical_url(url)):
+                yield canonical
+
+
+def _tell(run: Run, keys: set[str]) -> list[Chapter]:
     chapters: list[Chapter] = []
     for name in run.stages():
         for ledger in _ledgers(run, name):
