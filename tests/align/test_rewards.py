@@ -210,6 +210,15 @@ def test_weights_add_up() -> None:
     assert scores.by_reward == {"exact_match": [1, 0, 1], "regular_expression": [1, 1, 0]}
 
 
+def test_a_reward_that_is_not_finite_is_none() -> None:
+    class Overflowing(RegularExpression):
+        def score(self, sample: Sample) -> float:
+            return float("inf") if sample.completion == "x" else 1.0
+
+    with Scorer([Overflowing(pattern=".")]) as scorer:
+        assert scorer([sample("x"), sample("y")]).rewards == [pytest.approx(math.nan, nan_ok=True), 1.0]
+
+
 def test_a_missing_column_is_an_error_before_training() -> None:
     with Scorer([ExactMatch(column="anser")]) as scorer, pytest.raises(UsageError) as caught:
         scorer.check(sample("x", answer="y"))

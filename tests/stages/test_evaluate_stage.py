@@ -110,7 +110,7 @@ def test_the_dtype_is_resolved_and_can_be_set(
     for dtype in ("float32", "bfloat16"):
         config = evaluate.Config(tasks={"t": {"kind": "bits_per_byte"}}, dtype=dtype)
         draft, _ = evaluated(config, inputs, make_artifact, make_context(), dtype)
-        assert draft.resolved == {"dtype": dtype}
+        assert draft.resolved["dtype"] == dtype
         scores[dtype] = draft.metrics["evaluate/t/bits_per_byte"]
     assert scores["bfloat16"] == pytest.approx(scores["float32"], rel=1e-2)
 
@@ -220,7 +220,7 @@ def test_every_mistake_in_tasks_is_named_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         evaluate.Config(datasets="x", tasks=tasks)
     assert "did you mean `arc_easy`" in str(caught.value)
-    assert "absent.yaml` is no file" in str(caught.value)
+    assert "absent.yaml` is not a file" in str(caught.value)
 
 
 def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> None:
@@ -438,7 +438,7 @@ def test_further_models_come_by_path_and_count_by_content(
     with pytest.raises(UsageError, match="two models are called `pretrain`"):
         evaluated(clash, two, make_artifact, make_context(), "clash")
     with pytest.raises(InputError, match="holds no model"):
-        evaluate.outside(evaluate.Config(models={"before": str(tmp_path)}))
+        evaluate.outside(evaluate.Config(models={"before": str(tmp_path / "runs")}))
 
 
 def test_what_a_model_should_not_do_is_measured_with_the_training_documents(

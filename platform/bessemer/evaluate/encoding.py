@@ -17,7 +17,7 @@ from bessemer.evaluate.subject import Subject
 
 
 def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:
-    """What the model reads before it writes."""
+    """The tokens of a prompt that the model continues."""
     if preface.is_conversation:
         return [int(token) for token in subject.chat.prompt(preface.messages(query))]
     return subject.generator.encode(preface.text(query))
@@ -25,7 +25,7 @@ def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, and what may follow it."""
+    """A query and its possible continuations."""
 
     preface: Preface
     query: str
@@ -56,7 +56,7 @@ def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
 
 
 def _texts(asked: Asked) -> list[str]:
-    """What is encoded: the answers of a conversation; otherwise context and answer together, then the context."""
+    """The texts to encode: the answers of a conversation; otherwise context and answer together, then the context."""
     preface = asked.preface
     if preface.is_conversation:
         return [continuation.lstrip() for continuation in asked.continuations]

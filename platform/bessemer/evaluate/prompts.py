@@ -1,4 +1,4 @@
-"""What stands before an item: a description and solved items; as plain text, or as a conversation.
+"""The prompt before an item: a description and solved items; as plain text, or as a conversation.
 
 Solved items are drawn as lm-evaluation-harness draws them: one generator, seeded once per task, samples for item after
 item. If the pool is the task's own data set, one more is drawn, and the asked item is left out. Unlike there, an asked
@@ -16,7 +16,7 @@ from bessemer.errors import InputError
 
 @dataclass(frozen=True)
 class Preface:
-    """A description and solved items: pairs of what was asked and its answer."""
+    """A description and solved items, each a query and its answer."""
 
     description: str = ""
     solved: tuple[tuple[str, str], ...] = ()
@@ -26,7 +26,7 @@ class Preface:
     """Whether the model gets messages, not a text."""
 
     def text(self, query: str) -> str:
-        """All that stands before the answer, without the delimiter before it."""
+        """The whole text before the answer, without the delimiter next to it."""
         solved = (f"{asked}{self.target_delimiter}{answer}{self.fewshot_delimiter}" for asked, answer in self.solved)
         return f"{self.description}{''.join(solved)}{query}"
 

@@ -149,12 +149,12 @@ class TokenizerFolder:
         """The special tokens that the tokenizer puts before a text, as BOS of Llama 3; often none."""
         plain = self.encode(_BEGIN_PROBE)
         whole = self.tokenizer.encode(_BEGIN_PROBE, add_special_tokens=True).ids
-        count = next(n for n in range(len(whole)) if whole[n : n + len(plain)] == plain)
+        count = next((n for n in range(len(whole)) if whole[n : n + len(plain)] == plain), 0)
         return tuple(whole[:count])
 
     @cached_property
     def prefix_id(self) -> int:
-        """The token that stands before a text without a context: `bos_token`, or else `eos_token`.
+        """The token in place of an empty context: `bos_token`, or else `eos_token`.
 
         That is `prefix_token_id` of lm-evaluation-harness. If neither exists, it is the end of a text.
         """
