@@ -8,6 +8,7 @@ values become text if they are UTF-8, because some writers store text in unannot
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -70,6 +71,9 @@ def is_text(kind: pa.DataType) -> bool:
 def _decoded(array: pa.Array) -> tuple[list[Any], Lost]:
     """Texts; of a binary column, bytes that are not UTF-8 as they are."""
     is_binary = "binary" in str(array.type)
+    if not is_binary:
+        with contextlib.suppress(UnicodeDecodeError):
+            return array.to_pylist(), []
     values: list[Any] = []
     lost: Lost = []
     for row, value in enumerate(binary_values(array)):

@@ -6,7 +6,9 @@ converted is null, and the record says so (`unconverted`). Of two columns with o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -92,7 +94,7 @@ def rows_of(
         for cells in zip(*columns, strict=True):
             row += 1
             lost = [name for name, (_, count) in zip(converts, cells, strict=True) for _ in range(count)]
-            yield row, {name: value for name, (value, _) in zip(converts, cells, strict=True)}, lost
+            yield row, dict(zip(converts, (value for value, _ in cells), strict=True)), lost
 
 
 def _cells(
@@ -104,12 +106,12 @@ def _cells(
     try:
         for batch in file.iter_batches(at_once, row_groups=[group], columns=[name], use_threads=False):
             values, lost = convert(batch.column(batch.schema.get_all_field_indices(name)[0]))
-            counts = dict.fromkeys(lost, 0)
-            for index in lost:
-                counts[index] += 1
-            for index, value in enumerate(values):
-                done += 1
-                yield value, counts.get(index, 0)
+            done += len(values)
+            if lost:
+                counts = Counter(lost)
+                yield from ((value, counts[index]) for index, value in enumerate(values))
+            else:
+                yield from zip(values, repeat(0))
     except UNREADABLE:
         if is_required:
             raise
