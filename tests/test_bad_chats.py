@@ -81,6 +81,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     tokenizer_of(" ".join(chat.values()) for chat in CHATS).save(folder / "tokenizer")
     write_model(folder / "model", folder / "tokenizer")
+    template = "{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
+    with_template(folder / "tokenizer", folder / "foreign", template)
+    with_template(folder / "tokenizer", folder / "untalkative", None)
     found = Home(folder)
     found("run", "recipe.yaml", "--until", "preferences")
     return found
@@ -123,10 +126,14 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
     "a pattern of nothing": ("preferences.paths=['*.json']", 1, "matches no file", "check `paths`"),
     "an empty file": ("conversations.paths=[empty.jsonl]", 1, "hold no rows", "rows are read from .jsonl"),
     "another format": ("conversations.paths=[chats.xlsx]", 1, "`chats.xlsx` cannot be read: rows are read", ".parquet"),
-    "lines that are arrays": ("conversations.paths=[lists.jsonl]", 1, "2 removed by `not_an_object`", "README"),
-    "no conversation": ("conversations.paths=[orders.jsonl]", 1, "none of 8 rows can be used: 4 removed by", "README"),
-    "equal answers": ("preferences.paths=[same.jsonl]", 1, "3 removed by `identical_answers`", "README"),
-    "no preferences": ("preferences.paths=[chats.jsonl]", 1, "12 removed by `no_preference`", "README"),
+    "lines that are arrays": ("conversations.paths=[lists.jsonl]", 1, "2 removed by `not_an_object`", "by the fields"),
+    "no conversation": ("conversations.paths=[orders.jsonl]", 1, "none of 8 rows can be used: 4 removed", "`columns`"),
+    "a template without ends": ("tokenizer.path=foreign", 1, "ends an answer without a special token", "ChatML"),
+    "no template": ("tokenizer.path=untalkative", 1, "has no chat template", "tokenizer: {chat_template: FILE}"),
+    "no such template": ("tokenizer.chat_template=chat.jinja", 1, "chat.jinja` cannot be read", "`chat_template`"),
+    "a column of no field": ("conversations.columns={ask: prompt}", 2, "names the field `ask`", "fix the recipe"),
+    "equal answers": ("preferences.paths=[same.jsonl]", 1, "3 removed by `identical_answers`", "by the fields"),
+    "no preferences": ("preferences.paths=[chats.jsonl]", 1, "12 removed by `no_preference`", "chosen, rejected"),
     "a reward in no file": (
         "reinforce.rewards=[{kind: function, file: reward.py, name: polite}]", 1, "no file `", "beside the recipe",
     ),
@@ -168,16 +175,13 @@ def test_the_plan_finds_what_is_wrong_before_anything_runs(home: Home, name: str
 STARTED: dict[str, tuple[list[str], int, str, str]] = {
     "align": (["preferences.paths=[thumbs.jsonl]"], 2, "12 of 12 preferences are single thumbs", "`align` with `kto`"),
     "reinforce": (["reinforce.grpo={max_completion_length: 60}"], 2, "an answer up to 60", "at most"),
-    "conversations": (["tokenizer.path=foreign"], 1, "ends an answer without a special token", "ChatML"),
 }
 
 
 @pytest.mark.parametrize("stage", STARTED)
 def test_a_stage_finds_what_is_wrong_before_it_trains(home: Home, stage: str) -> None:
-    """Preferences of the wrong sort, answers longer than the context, a chat template of another tokenizer."""
+    """Preferences of the wrong sort, answers longer than the context."""
     assignments, code, words, hint = STARTED[stage]
-    template = "{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
-    with_template(home.folder / "tokenizer", home.folder / "foreign", template)
     artifacts = home.folder / "runs" / "artifacts" / stage
     steps = sorted(artifacts.rglob("metrics/*"))
     said = home("run", "recipe.yaml", *assignments, "--until", stage, code=code).stderr
@@ -199,6 +203,6 @@ def test_who_talks_to_a_model_without_a_usable_template_hears_why(home: Home, tm
     with_template(home.folder / "model", tmp_path / "none", None)
     said = home("chat", str(tmp_path / "none"), code=1).stderr
     assert "has no chat template" in said
-    assert "hint: train one with the stage `tokenizer`, or add `chat_template`" in said
+    assert "hint: name a file with one in the recipe, `tokenizer: {chat_template: FILE}`" in said
     with_template(home.folder / "model", tmp_path / "deaf", "{{ messages[0]['content'] }}")
     assert "does not write what the assistant says" in home("doctor", str(tmp_path / "deaf"), code=1).stdout

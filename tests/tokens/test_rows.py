@@ -138,3 +138,10 @@ def test_tools_of_a_preference_are_in_its_prompt() -> None:
     assert found["prompt_ids"].tolist() == chat.prompt([user("Hi?")], {"tools": TOOLS}).tolist()
     with pytest.raises(Unfit, match="not_in_template"):
         preference_columns(preference_of(row), chat_of(PLAIN))
+
+
+def test_answers_that_the_template_makes_equal_are_no_preference() -> None:
+    row = {"prompt": "Hi?", "chosen": "Hello. ", "rejected": "Hello."}
+    assert preference_columns(preference_of(row), chat_of(CHAT_TEMPLATE))["chosen"]
+    with pytest.raises(Unfit, match="identical_answers"):
+        preference_columns(preference_of(row), chat_of(unmarked(TRIMMING)))

@@ -55,7 +55,7 @@ def _read(row: Any, template: ChatTemplate, *, names: Mapping[str, str]) -> tupl
 
 STAGE = Stage(
     kind="preferences",
-    version=4,
+    version=5,
     config=Config,
     consumes=("tokenizer",),
     produces="preferences",

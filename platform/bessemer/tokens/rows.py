@@ -109,6 +109,8 @@ def preference_columns(preference: Preference, template: ChatTemplate) -> dict[s
                 raise Unfit("prompt_changes", "the chat template writes the prompt otherwise once it is answered")
             found[side] = whole["messages"][len(preference.prompt) :]
             found[f"{side}_ids"] = whole["ids"][len(asked["ids"]) :]
+    if np.array_equal(found["chosen_ids"], found["rejected_ids"]):
+        raise Unfit("identical_answers", "the chat template writes both answers in the same way")
     return found
 
 
