@@ -24,6 +24,18 @@ def inputs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     return hidden, head, targets
 
 
+@pytest.mark.parametrize(("device", "limit"), [("cpu", "CHUNK_NUMBERS"), ("meta", "ACCELERATOR_CHUNK_NUMBERS")])
+def test_no_chunk_holds_more_logits_than_the_device_is_given(
+    monkeypatch: pytest.MonkeyPatch, device: str, limit: str
+) -> None:
+    monkeypatch.setattr(loss, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(loss, "ACCELERATOR_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(loss, limit, 4 * 13 + 5)
+    x, head = torch.zeros(10, 6, device=device), torch.zeros(13, 6, device=device)
+    shapes = [(rows, *logits.shape, *scratch.shape) for rows, logits, scratch in loss._chunks(x, head, x.dtype)]
+    assert shapes == [(slice(a, b), b - a, 13, b - a, 13) for a, b in ((0, 4), (4, 8), (8, 10))]
+
+
 def test_sum(inputs: tuple[torch.Tensor, ...]) -> None:
     hidden, head, targets = inputs
     ours = cross_entropy(hidden, head, targets)
