@@ -111,6 +111,15 @@ def test_nothing_left_names_the_rules(
     assert "`preset`" in caught.value.hint
 
 
+def test_nothing_left_of_another_language_names_the_setting(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    """The presets keep English, so this is the first thing that a user with other documents meets."""
+    with pytest.raises(NothingLeft, match="by `language/wanted_language`") as caught:
+        run(corpus, make_artifact, make_context(), "none", ["normalise", {"language": {"languages": ["ja"]}}])
+    assert "override: {language: {languages: [" in caught.value.hint
+
+
 def test_the_content_of_a_users_file_counts_and_its_place_does_not(tmp_path: Path) -> None:
     rule = {"function": {"name": "f", "max": 1}}
     outsides, configs = [], []

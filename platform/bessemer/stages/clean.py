@@ -91,7 +91,9 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         raise NothingLeft(
             f"the rules removed all {counts.documents_in} documents: "
             + ", ".join(f"{number} by `{rule}`" for rule, number in reasons),
-            hint="choose the `preset` for the kind of text (web, markdown, code, books), loosen these limits (`null` "
+            hint="name the wanted languages, for example `override: {language: {languages: [de, fr]}}`"
+            if reasons[0][0].startswith("language/")
+            else "choose the `preset` for the kind of text (web, markdown, code, books), loosen these limits (`null` "
             "turns one off), or leave the rule out",
         )
     for sentence in sentences(heavy_removals(draft.ledger, inputs["documents"].data)):
