@@ -109,6 +109,7 @@ def test_a_label_without_sense_is_passed_over() -> None:
     assert decode(cyrillic, "windows-1251").text == "Привет, мир"
     assert decode(b"<meta charset=windows-1251><p>" + cyrillic, "utf-8", markup=True).text.endswith("Привет, мир")
     assert decode("naïve café über".encode("latin-1"), "no-such-charset").readable
+    assert decode("п".encode("cp1251"), "windows-1251").text == "п"  # and not the beginning of a UTF-8 sequence
 
 
 def test_a_few_broken_bytes_do_not_turn_utf8_into_another_charset() -> None:

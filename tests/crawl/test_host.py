@@ -16,6 +16,7 @@ import pytest
 
 from bessemer import storage
 from bessemer.artifacts.pages import Page, read_pages
+from bessemer.crawl import limits
 from bessemer.crawl.findings import Findings, Target
 from bessemer.crawl.host import Manners
 from bessemer.crawl.links import Links, find_links
@@ -47,7 +48,7 @@ def unit(tmp_path: Path) -> Callable[..., tuple[Web, Findings]]:
                 include=(),
                 exclude=(),
                 content_types=("text/html", "text/plain"),
-                max_page_bytes=100_000,
+                max_page_bytes=changes.pop("max_page_bytes", 100_000),
                 timeout_seconds=5.0,
                 max_connections=8,
                 allow_private_addresses=False,
@@ -289,12 +290,51 @@ def test_sitemaps_are_read_for_new_origins_only(unit: Any) -> None:
         "/from-sitemap": (1, 0, ""),
         "/from-default": (1, 0, ""),
         "http://other.test/": (1, 0, "out_of_scope"),
+        "http://other.test/s.xml": (1, 0, "out_of_scope"),
     }
     assert "other.test" not in {request.host for request in web.requests}
     web, findings = unit(site, "/")
     assert discovered(findings) == {}
     manners = replace(MANNERS, read_sitemaps=False)
     assert discovered(unit(site, "/", new_origins=["http://a.test"], manners=manners)[1]) == {}
+
+
+def test_sitemaps_that_are_not_read_have_their_reasons(unit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(limits.MAXIMUM, "sitemaps_per_site", 2)
+    names = ["gone", "endless", "one", "two", "three"]
+    site = {
+        "/robots.txt": Answer("".join(f"Sitemap: /{name}.xml\n" for name in names)),
+        "/endless.xml": redirect("/endless.xml"),
+        "/one.xml": Answer("<urlset><url><loc>/a</loc></url></urlset>"),
+        "/": page(),
+    }
+    _, findings = unit(site, "/", new_origins=["http://a.test"])
+    assert discovered(findings) == {
+        "/gone.xml": (1, 0, "http_404"),
+        "/endless.xml": (1, 0, "too_many_redirects"),
+        "/one.xml": (1, 0, "sitemaps_per_site"),
+        "/two.xml": (1, 0, "sitemaps_per_site"),
+        "/three.xml": (1, 0, "sitemaps_per_site"),
+    }
+    (three,) = [row for row in findings.discoveries_table().to_pylist() if row["url"].endswith("three.xml")]
+    assert (three["via"], three["threshold"]) == ("http://a.test/robots.txt", 2.0)
+
+
+def test_links_beyond_the_limit_and_a_long_robots_file_are_in_the_findings(unit: Any) -> None:
+    site = {
+        "/robots.txt": Answer("User-agent: *\n" + "# long\n" * 100_000),
+        "/": page(*(f"/p{n}" for n in range(10_002)), "/z.zip"),
+    }
+    _, findings = unit(site, "/", max_page_bytes=1_000_000)
+    rows = {row["url"].removeprefix("http://a.test"): row for row in findings.discoveries_table().to_pylist()}
+    for path in ("/p10000", "/p10001"):
+        row = rows[path]
+        assert (row["refusal"], row["via"]) == ("links_per_page", "http://a.test/")
+        assert (row["value"], row["threshold"], row["depth"]) == (10_003.0, 10_000.0, 1)
+    assert rows["/z.zip"]["refusal"] == "file_type"
+    assert rows["/p9999"]["refusal"] == ""
+    assert findings.outcomes[0].links_left_out == 3
+    assert (rows["/robots.txt"]["refusal"], rows["/robots.txt"]["threshold"]) == ("robots_bytes", 512_000.0)
 
 
 def test_pages_are_stored_where_their_outcomes_say(unit: Any, tmp_path: Path) -> None:

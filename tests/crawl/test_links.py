@@ -183,6 +183,13 @@ def test_any_bytes_are_survived(payload: bytes, charset: str | None) -> None:
     find_links(b"<html><a href='" + payload, URL, charset=charset, token="x")
 
 
-def test_deep_nesting_and_many_links_are_bounded() -> None:
-    assert links("<div>" * 100_000 + '<a href="x">').noindex is False
-    assert len(links(page(*(f"p{n}" for n in range(20_000)))).followed) == 10_000
+def test_links_beyond_the_limit_of_a_page_are_named_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = links(page(*(f"p{n}" for n in range(10_500)), "p3"))
+    assert len(found.followed) == 10_000
+    assert found.left_out == tuple(f"http://docs.test/a/p{n}" for n in range(10_000, 10_500))
+    assert found.num_left_out == 500
+    repeated = links(page(*["p1"] * 20_000, "p2", *["#top"] * 20_000))
+    assert (len(repeated.followed), repeated.num_left_out) == (2, 0)
+    monkeypatch.setattr("bessemer.crawl.links.RECORDED", 100)
+    bounded = links(page(*(f"p{n}" for n in range(10_500))))
+    assert (len(bounded.left_out), bounded.num_left_out) == (100, 500)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bessemer.crawl.fetch import Failure, Response
-from bessemer.crawl.robots import MAX_BYTES, Robots, fetch_robots, parse_robots
+from bessemer.crawl.limits import MAXIMUM, ROBOTS_BYTES
+from bessemer.crawl.robots import Robots, fetch_robots, parse_robots
 
 
 def response(body: bytes = b"", location: str = "") -> Response:
@@ -74,9 +75,9 @@ def test_five_redirects_are_followed_across_hosts_and_more_forbid() -> None:
 
 
 def test_half_a_mebibyte_is_read_and_half_a_rule_is_none() -> None:
-    filler = b"# filler\n" * (MAX_BYTES // 9 - 4)
+    filler = b"# filler\n" * (MAXIMUM[ROBOTS_BYTES] // 9 - 4)
     early = b"User-agent: *\nDisallow: /early\n" + filler
-    late = early + b"x" * (MAX_BYTES - len(early) - 12) + b"\nDisallow: /late-and-cut-in-the-middle\n"
+    late = early + b"x" * (MAXIMUM[ROBOTS_BYTES] - len(early) - 12) + b"\nDisallow: /late-and-cut-in-the-middle\n"
     rules = parse_robots(late, "Bessemer")
     assert not rules.allows("http://a.test/early")
     assert rules.allows("http://a.test/late-and-cut-in-the-middle")

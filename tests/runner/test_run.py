@@ -190,6 +190,18 @@ def test_the_log_of_a_failed_stage_holds_its_traceback(execute: Any) -> None:
     assert "the input is bad" in log
 
 
+def test_the_warnings_of_a_stage_are_shown_and_in_its_log(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(draft: Any, context: Any) -> None:
+        context.log.info("a detail")
+        context.log.warning("%d links are left out\x1b[2J", 500)
+
+    monkeypatch.setitem(HOOKS, "warn", warn)
+    run, display = execute("double.hook=warn")
+    assert [line for line in display.said if "warning" in line] == ["warning: double: 500 links are left out [2J"]
+    assert not any("a detail" in line for line in display.said)
+    assert "WARNING 500 links are left out" in run.log_file("double").read_text()
+
+
 def test_the_order_of_many_inputs_is_part_of_the_fingerprint(execute: Any, tmp_path: Path) -> None:
     """The last of several models is the one that counts, so the other way round is another evaluation."""
     prints, recipe = [], tmp_path / "recipe.yaml"

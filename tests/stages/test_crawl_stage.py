@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from bessemer import storage
 from bessemer.artifacts.pages import Page, read_page, read_pages
+from bessemer.crawl import limits
 from bessemer.errors import InputError, Stopped
 from bessemer.stages import crawl
 from bessemer.stages.base import Context, Draft
@@ -135,12 +136,45 @@ def test_every_url_has_its_verdict_and_every_page_its_place(make_draft: Any, mak
     assert evidence["http://library.test/a"] is None
 
 
+def test_limits_are_warnings_and_rows_of_the_ledger(
+    make_draft: Any, make_context: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rule, limit in {"links_per_page": 2, "sitemaps_per_site": 1, "urls_per_sitemap": 1, "robots_bytes": 60}.items():
+        monkeypatch.setitem(limits.MAXIMUM, rule, limit)
+    urls = "<urlset><url><loc>/one</loc></url><url><loc>/two</loc></url></urlset>"
+    site: Site = {
+        "/robots.txt": Answer("Sitemap: /1.xml\nSitemap: /2.xml\n" + "# a long comment\n" * 9),
+        "/1.xml": Answer(urls, content_type="text/xml"),
+        "/": page("/a", "/b", "/c", "/d"),
+        "/a": page("/b", "/e", "/d"),
+    } | {path: page() for path in ("/b", "/d", "/e", "/one")}
+    with Web(site) as web:
+        draft = run(web, make_draft(), make_context(), seeds=["http://a.test/"], max_pages=4)
+    rows = {row["url"].removeprefix("http://a.test"): row for row in pq.read_table(draft.ledger).to_pylist()}
+    found = {path: (row["rule"], row["value"], row["threshold"], row["evidence"]) for path, row in rows.items()}
+    assert found["/c"] == ("links_per_page", 4.0, 2.0, "found on http://a.test/")
+    assert found["/two"] == ("urls_per_sitemap", 2.0, 1.0, "found on http://a.test/1.xml")
+    assert found["/1.xml"] == ("urls_per_sitemap", 2.0, 1.0, "found on http://a.test/robots.txt")
+    assert found["/2.xml"] == ("sitemaps_per_site", None, 1.0, "found on http://a.test/robots.txt")
+    assert found["/robots.txt"][0] == "robots_bytes"
+    assert rows["/"]["signals"]["links_left_out"] == 2
+    assert rows["/b"]["verdict"] == "kept"
+    assert found["/d"][0] == "links_per_page"
+    assert found["/e"][0] == "page_limit"
+    assert draft.counts is not None
+    assert draft.counts.removed_by_rule["links_per_page"] == 2
+    warnings = "\n".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    for rule in ("links_per_page", "sitemaps_per_site", "urls_per_sitemap", "robots_bytes", "page_limit"):
+        assert f"left out by `{rule}`" in warnings
+    assert "3 URLs left out by `links_per_page`" in warnings
+
+
 def test_golden_output(make_draft: Any, make_context: Any) -> None:
     """If this fails and the change is meant, raise the version of the stage and put in the new hash."""
     with Web(LIBRARY) as web:
         draft = run(web, make_draft(), make_context())
     rows = [pages(draft), pq.read_table(draft.ledger / "00000.parquet").to_pylist()]
-    assert (crawl.STAGE.version, hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]) == (3, "78af74d87fdbe735")
+    assert (crawl.STAGE.version, hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]) == (4, "bb8821c010b16e58")
 
 
 def many(count: int) -> Site:

@@ -35,6 +35,7 @@ _BYTE_ORDER_MARKS = (
 )
 _ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(", "iso2022_jp_ext"))
 _CJK = frozenset({"gbk", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "hz", "johab"})
+_SEQUENCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 _LONG_SEQUENCE = re.compile(rb"[\xe0-\xf4]")
 _TAG = re.compile(rb"<(?:(?P<comment>!--)|(?P<other>[!?]|/(?![a-z]))|(?P<name>/?[a-z][^\s>/]*))", re.IGNORECASE)
 _ATTRIBUTE = re.compile(rb"""[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)?))?""")
@@ -112,6 +113,8 @@ def _candidates(content: bytes, stated: list[str]) -> Iterator[str]:
     if cjk and (not _is_utf8(content) or not _LONG_SEQUENCE.search(content)):
         # The text of these scripts takes 3 bytes per character in UTF-8; two bytes may be valid in both by chance.
         yield from cjk
+    if not _SEQUENCE.search(content):
+        yield from stated
     yield "utf-8"
     yield from stated
 

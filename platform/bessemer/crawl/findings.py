@@ -25,6 +25,7 @@ OUTCOMES = pa.schema(
         pa.field("file", pa.string()),
         pa.field("offset", pa.int64()),
         pa.field("length", pa.int64()),
+        pa.field("links_left_out", pa.int64()),
     ]
 )
 """`state` is `fetched` or the rule that decided otherwise; the columns from `status` on are those of a stored page."""
@@ -36,9 +37,12 @@ DISCOVERIES = pa.schema(
         pa.field("hops", pa.int32(), nullable=False),
         pa.field("via", pa.string(), nullable=False),
         pa.field("refusal", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("threshold", pa.float64()),
     ]
 )
-"""`depth` counts links from a seed, `hops` redirects since the last link; `refusal` is empty for a URL to fetch."""
+"""`depth` counts links from a seed, `hops` redirects since the last link; `refusal` is empty for a URL to fetch, and
+`value` and `threshold` are the measurement and the limit of a refusal that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Outcome:
     file: str | None = None
     offset: int | None = None
     length: int | None = None
+    links_left_out: int | None = None
 
 
 @dataclass
@@ -74,17 +79,29 @@ class Findings:
     """Collects what the hosts of one unit bring back. Each discovered URL is kept once, at its best."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    _discovered: dict[str, tuple[bool, int, int, str, str]] = field(default_factory=dict)
+    _discovered: dict[str, tuple[tuple[bool, int, int, str, str], float | None, float | None]] = field(
+        default_factory=dict
+    )
 
     def add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
-    def discover(self, url: str, *, depth: int, hops: int, via: str, refusal: str) -> None:
-        """The best is what may be fetched, then the nearest to a seed, then the first by name: order of arrival
-        plays no part."""
+    def discover(
+        self,
+        url: str,
+        *,
+        depth: int,
+        hops: int,
+        via: str,
+        refusal: str,
+        value: float | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        """The best is a URL that may be fetched, then the nearest to a seed, then the first by name: the order of
+        arrival has no influence."""
         found = (bool(refusal), depth, hops, via, refusal)
-        if url not in self._discovered or found < self._discovered[url]:
-            self._discovered[url] = found
+        if url not in self._discovered or found < self._discovered[url][0]:
+            self._discovered[url] = (found, value, threshold)
 
     def outcomes_table(self) -> pa.Table:
         """Sorted by URL."""
@@ -99,7 +116,9 @@ class Findings:
 
     def discoveries_table(self) -> pa.Table:
         """Sorted by URL."""
-        rows = [(url, *found[1:]) for url, found in sorted(self._discovered.items())]
+        rows = [
+            (url, *found[1:], value, threshold) for url, (found, value, threshold) in sorted(self._discovered.items())
+        ]
         columns = list(zip(*rows, strict=True)) or [()] * len(DISCOVERIES)
         arrays = [pa.array(column, kind.type) for column, kind in zip(columns, DISCOVERIES, strict=True)]
         return pa.Table.from_arrays(arrays, schema=DISCOVERIES)

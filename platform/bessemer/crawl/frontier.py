@@ -25,13 +25,14 @@ from bessemer.artifacts.documents import read_parquet, write_parquet
 from bessemer.artifacts.ledger import CRASHED, KEPT, REMOVED, Counts, ledger_table
 from bessemer.artifacts.pages import INDEX
 from bessemer.crawl.findings import FETCHED, NOFOLLOW, OUTCOMES, Target
+from bessemer.crawl.limits import MAXIMUM
 from bessemer.crawl.scope import EXCLUDED, FILE_TYPE, OUT_OF_SCOPE, TRAP
 from bessemer.crawl.urls import authority_of
 from bessemer.fingerprint import origin_id
 
 WAITING = ""
 TOO_DEEP, PAGE_LIMIT, HOST_PAGE_LIMIT = "too_deep", "page_limit", "host_page_limit"
-_PREFERENCE = {WAITING: 0, TOO_DEEP: 1, NOFOLLOW: 2}
+_PREFERENCE = {state: rank for rank, state in enumerate((WAITING, TOO_DEEP, NOFOLLOW, *MAXIMUM))}
 """States that a better discovery of the same URL replaces, the best first; any other refusal is final."""
 _UNTRIED = [*_PREFERENCE, PAGE_LIMIT, HOST_PAGE_LIMIT, OUT_OF_SCOPE, EXCLUDED, FILE_TYPE, TRAP]
 
@@ -88,6 +89,11 @@ class Frontier:
 
     def pages(self) -> pa.Table:
         return self.table.filter(pc.equal(self.table["state"], FETCHED))
+
+    @property
+    def num_links_left_out(self) -> int:
+        """The links beyond the limit of their pages, also those without a row."""
+        return int(pc.sum(self.table["links_left_out"]).as_py() or 0)
 
     def starts(self) -> pa.Table:
         """The seeds and where they redirect to."""
@@ -152,7 +158,9 @@ class Frontier:
             values=table["value"].to_numpy(),
             thresholds=table["threshold"].to_numpy(),
             evidence=pc.if_else(fetched, nothing, evidence),
-            signals={name: table[name].cast(pa.float64()).to_numpy() for name in ("depth", "num_bytes")},
+            signals={
+                name: table[name].cast(pa.float64()).to_numpy() for name in ("depth", "num_bytes", "links_left_out")
+            },
         )
         return ledger.set_column(
             ledger.schema.get_field_index("created"), ledger.schema.field("created"), table["created"]
@@ -184,7 +192,14 @@ class Frontier:
         )
         state = pc.if_else(too_deep, TOO_DEEP, discoveries["refusal"])
         rows = _rows(
-            discoveries["url"], discoveries["depth"], discoveries["hops"], discoveries["via"], state, created=True
+            discoveries["url"],
+            discoveries["depth"],
+            discoveries["hops"],
+            discoveries["via"],
+            state,
+            created=True,
+            value=discoveries["value"],
+            threshold=discoveries["threshold"],
         )
         return _with_limit(rows, too_deep, pc.cast(discoveries["depth"], pa.float64()), self.limits.max_depth)
 
@@ -203,10 +218,18 @@ class Frontier:
 
 
 def _rows(
-    urls: pa.Array, depth: pa.Array, hops: pa.Array, via: pa.Array, state: pa.Array, *, created: bool
+    urls: pa.Array,
+    depth: pa.Array,
+    hops: pa.Array,
+    via: pa.Array,
+    state: pa.Array,
+    *,
+    created: bool,
+    **more: pa.ChunkedArray,
 ) -> pa.Table:
     texts = urls.to_pylist()
     columns = {
+        **more,
         "url": urls,
         "host": pa.array([authority_of(url) for url in texts], pa.string()),
         "depth": depth,

@@ -24,10 +24,11 @@ from bessemer.crawl import robots, sitemaps
 from bessemer.crawl.apart import Caller, call_here
 from bessemer.crawl.fetch import Failure, Fetcher, Response
 from bessemer.crawl.findings import NOFOLLOW, Findings, Outcome, Target
+from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, ROBOTS_BYTES, SITEMAP_BYTES
 from bessemer.crawl.links import Links, find_links, robots_directives
 from bessemer.crawl.robots import Robots
-from bessemer.crawl.scope import Scope
-from bessemer.crawl.sitemaps import Sitemap
+from bessemer.crawl.scope import OUT_OF_SCOPE, Scope
+from bessemer.crawl.sitemaps import Sitemap, Unread
 from bessemer.crawl.urls import canonical_url, origin_of
 from bessemer.fingerprint import origin_id
 
@@ -96,6 +97,9 @@ class HostCrawl:
         for origin, its_targets in by_origin.items():
             rules = await self._robots(origin)
             allowed = self._judge(its_targets, rules)
+            if rules.num_bytes > MAXIMUM[ROBOTS_BYTES]:
+                limit = float(MAXIMUM[ROBOTS_BYTES])
+                self._leave_out(f"{origin}/robots.txt", "", ROBOTS_BYTES, rules.num_bytes, limit)
             if origin in new_origins and self._manners.read_sitemaps and rules.state != robots.UNAVAILABLE:
                 await self._read_sitemaps(origin, rules)
             queue.extend(allowed)
@@ -145,25 +149,34 @@ class HostCrawl:
         return rules
 
     async def _read_sitemaps(self, origin: str, rules: Robots) -> None:
-        default = f"{origin}/sitemap.xml"
-        named = [canonical_url(url, f"{origin}/robots.txt") for url in rules.sitemaps]
-        roots = [url for url in named if url] or ([default] if rules.allows(default) else [])
+        robots_url, default = f"{origin}/robots.txt", f"{origin}/sitemap.xml"
+        named = [canonical_url(url, robots_url) for url in rules.sitemaps]
+        roots = {url: robots_url for url in named if url} or ({default: ""} if rules.allows(default) else {})
+        for found in await sitemaps.collect_urls(roots, self._read_sitemap):
+            if not found.rule:
+                self._discover(found.url, Target(found.via, 0, 0))
+            elif found.via or found.rule in MAXIMUM:  # most sites have no sitemap at the default address
+                self._leave_out(found.url, found.via, found.rule, found.value, found.threshold)
 
-        async def get(url: str) -> Sitemap | None:
-            for _ in range(robots.MAX_REDIRECTS + 1):
-                if not self._scope.has_host(url):
-                    return None
-                answer = await self._get(url, max_bytes=sitemaps.MAX_BYTES, any_type=True)
-                if isinstance(answer, Failure):
-                    return None
-                if not answer.location:
-                    return self._call(sitemaps.parse_sitemap, answer.payload, url)
-                url = canonical_url(answer.location, url) or ""
-            return None
+    async def _read_sitemap(self, url: str) -> Sitemap | Unread:
+        for _ in range(robots.MAX_REDIRECTS + 1):
+            if not self._scope.has_host(url):
+                return Unread(OUT_OF_SCOPE)
+            answer = await self._get(url, max_bytes=MAXIMUM[SITEMAP_BYTES], any_type=True)
+            if isinstance(answer, Failure):
+                rule = SITEMAP_BYTES if answer.verdict == "too_large" else answer.verdict
+                return Unread(rule, answer.value, answer.threshold)
+            if not answer.location:
+                read = self._call(sitemaps.parse_sitemap, answer.payload, url, answer.charset)
+                return read or Unread(CRASHED)
+            url = canonical_url(answer.location, url) or ""
+        return Unread("too_many_redirects", robots.MAX_REDIRECTS + 1.0, float(robots.MAX_REDIRECTS))
 
-        pages, read = await sitemaps.collect_urls(roots, get)
-        for url in pages:
-            self._discover(url, Target(read[0], 0, 0))
+    def _leave_out(
+        self, url: str, via: str, rule: str, value: float | None, threshold: float | None, depth: int = 0
+    ) -> None:
+        """A row of the ledger for a URL that a limit leaves out."""
+        self._findings.discover(url, depth=depth + 1, hops=0, via=via, refusal=rule, value=value, threshold=threshold)
 
     async def _visit(self, target: Target) -> None:
         if self._failures >= MAX_FAILURES_IN_A_ROW:
@@ -187,11 +200,20 @@ class HostCrawl:
             self._discover(url, target)
         for url in links.not_followed:
             self._discover(url, target, otherwise=NOFOLLOW)
+        most = MAXIMUM[LINKS_PER_PAGE]
+        for url in links.left_out:
+            rule = self._scope.refusal(url) or LINKS_PER_PAGE
+            value, threshold = (
+                (float(most + links.num_left_out), float(most)) if rule == LINKS_PER_PAGE else (None, None)
+            )
+            self._leave_out(url, target.url, rule, value, threshold, target.depth)
         if links.refresh:
-            return self._redirect(target, links.refresh)
-        if links.noindex:
-            return Outcome(target.url, "noindex")
-        return self._keep(target, page)
+            outcome = self._redirect(target, links.refresh)
+        elif links.noindex:
+            outcome = Outcome(target.url, "noindex")
+        else:
+            outcome = self._keep(target, page)
+        return replace(outcome, links_left_out=links.num_left_out or None)
 
     def _links(self, target: Target, page: Response) -> Links | None:
         token = self._manners.token

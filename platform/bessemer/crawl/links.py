@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from lxml import etree
 
 from bessemer.artifacts.charset import decode
+from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, RECORDED
 from bessemer.crawl.urls import canonical_url
 
-MAX_LINKS = 10_000
 REDIRECT_SECONDS = 5.0
 
 _FOLLOWED_RELATIONS = {"canonical", "next", "prev", "previous", "alternate"}
@@ -35,6 +35,9 @@ class Links:
 
     followed: list[str]
     not_followed: list[str]
+    left_out: tuple[str, ...] = ()
+    """Links beyond the limit of a page, at most `RECORDED`."""
+    num_left_out: int = 0
     refresh: str | None = None
     """Where a `meta` refresh sends the reader at once."""
     noindex: bool = False
@@ -75,16 +78,28 @@ def find_links(
             hrefs.append((refresh[2], False))
     nofollow = "nofollow" in directives
     found: dict[str, bool] = {}
-    for href, refused in hrefs[:MAX_LINKS]:
+    left_out: dict[str, None] = {}
+    num_left_out = 0
+    for href, refused in hrefs:
         href = _SPACES.sub("", href.strip())
         if not href or href[:11].lower().startswith(_SKIPPED_SCHEMES):
             continue
+        if len(left_out) >= RECORDED:
+            num_left_out += 1
+            continue
         absolute = canonical_url(href, base, decoded.encoding)
-        if absolute is not None and absolute != url:
+        if absolute is None or absolute == url:
+            continue
+        if absolute in found or len(found) < MAXIMUM[LINKS_PER_PAGE]:
             found[absolute] = found.get(absolute, True) and (refused or nofollow)
+        elif absolute not in left_out:
+            left_out[absolute] = None
+            num_left_out += 1
     return Links(
         followed=[link for link, refused in found.items() if not refused],
         not_followed=[link for link, refused in found.items() if refused],
+        left_out=tuple(left_out),
+        num_left_out=num_left_out,
         refresh=target if target != url else None,
         noindex="noindex" in directives,
     )

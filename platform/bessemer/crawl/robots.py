@@ -22,9 +22,9 @@ from typing import Any
 from protego import Protego
 
 from bessemer.crawl.fetch import Failure, Response
+from bessemer.crawl.limits import MAXIMUM, ROBOTS_BYTES
 from bessemer.crawl.urls import canonical_url
 
-MAX_BYTES = 500 * 1024
 MAX_FETCHED_BYTES = 8 << 20
 MAX_REDIRECTS = 5
 MAX_AGE_SECONDS = 24 * 3600
@@ -46,7 +46,9 @@ class Robots:
     text: str = ""
     reason: str = ""
     failure: str = ""
-    """The verdict of the failed fetch (`private_address`, `timeout`, ...) where the file is unavailable."""
+    """The verdict of the failed fetch (`private_address`, `timeout`, ...) if the file is unavailable."""
+    num_bytes: int = 0
+    """The size of the file; rules beyond the limit of `robots_bytes` are not read."""
     fetched_at: float = field(default_factory=time.time)
 
     def allows(self, url: str) -> bool:
@@ -77,7 +79,9 @@ class Robots:
 
 def parse_robots(content: bytes, token: str) -> Robots:
     """The rules in a robots.txt file that concern `token`."""
-    return Robots(RULES, token, _relevant(_decode(content[:MAX_BYTES], cut=len(content) > MAX_BYTES), token))
+    most = MAXIMUM[ROBOTS_BYTES]
+    text = _decode(content[:most], cut=len(content) > most)
+    return Robots(RULES, token, _relevant(text, token), num_bytes=len(content))
 
 
 async def fetch_robots(origin: str, token: str, get: Callable[[str], Awaitable[Response | Failure]]) -> Robots:

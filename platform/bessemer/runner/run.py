@@ -184,7 +184,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
     execution.display.started(planned.name, planned.why)
     started = time.monotonic()
     try:
-        with _log(execution.run.log_file(planned.name), planned.name) as log:
+        with _log(execution.run.log_file(planned.name), planned.name, execution.display.say) as log:
             context = _context(execution, planned.name, config, log)
             for artifact in inputs.values():
                 artifact.verify(hashes=True)
@@ -306,8 +306,11 @@ def _waiting(execution: Execution, name: str) -> Any:
 
 
 @contextmanager
-def _log(path: Path, name: str) -> Iterator[logging.Logger]:
-    """A logger that writes to the run's `logs/<stage>.txt`; what ends the stage is in it with its traceback."""
+def _log(path: Path, name: str, say: Callable[[str], None]) -> Iterator[logging.Logger]:
+    """A logger that writes to the run's `logs/<stage>.txt`, and passes warnings to `say` too.
+
+    An error that ends the stage is logged with its traceback.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"bessemer.stage.{name}")
     log.setLevel(logging.INFO)
@@ -315,14 +318,31 @@ def _log(path: Path, name: str) -> Iterator[logging.Logger]:
     handler = storage.LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
+    shown = _Warnings(name, say)
+    log.addHandler(shown)
     try:
         yield log
     except BaseException as error:
         log.error("%s", redact("".join(traceback.format_exception(error))))
         raise
     finally:
+        log.removeHandler(shown)
         log.removeHandler(handler)
         handler.close()
+
+
+class _Warnings(logging.Handler):
+    """Shows the warnings of a stage while it runs; errors are shown by the command."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._name = name
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            message = "".join(letter if letter.isprintable() else " " for letter in record.getMessage())
+            self._say(f"warning: {self._name}: {message}")
 
 
 def summary(manifest: Manifest) -> str:

@@ -1,8 +1,8 @@
 """crawl: web sites to pages, in waves of work units, politely.
 
-The driver keeps the frontier (every URL known and what came of it). A wave is fetched in rounds: each round gives each
+The driver keeps the frontier (every known URL and its outcome). A wave is fetched in rounds: each round gives each
 host at most `UNIT_URLS` URLs and `UNIT_SECONDS`, packs hosts into units, and a unit leaves one WARC file, its outcomes
-and what it discovered. A killed crawl loses the units under way, at most two minutes of work; a stopped one loses
+and its discoveries. A killed crawl loses the units under way, at most two minutes of work; a stopped one loses
 nothing. A round that fits into one unit is done in this process, where an event loop keeps hundreds of hosts busy;
 starting workers for it would take longer than the work.
 """
@@ -50,13 +50,13 @@ class Config(StageConfig):
     include: list[str] = Field([])
     """Regular expressions; if there are any, a URL must contain a match of one of them."""
     exclude: list[str] = Field([])
-    """Regular expressions; a URL that contains a match of one of them is left out."""
+    """Regular expressions; a URL that matches one of them is left out."""
     max_pages: int = Field(1000, ge=1)
     """Pages to keep at most."""
     max_pages_per_host: int | None = Field(None, ge=1)
     """Pages to keep of one host at most."""
     max_depth: int = Field(16, ge=0)
-    """Links to follow from a seed at most; what a sitemap lists is one link away."""
+    """Links to follow from a seed at most; the pages in a sitemap are one link away."""
     max_page_bytes: Annotated[int, BeforeValidator(parse_bytes)] = Field(4 << 20, ge=1024)
     """A longer page is left out."""
     content_types: list[str] = Field(["text/html", "application/xhtml+xml", "text/plain"], min_length=1)
@@ -78,7 +78,7 @@ class Config(StageConfig):
     timeout_seconds: float = Field(30.0, gt=0)
     """Time for one request, from connecting to the last byte."""
     max_retries: int = Field(2, ge=0)
-    """Further attempts after a timeout, a broken connection, or a status 429, 502, 503 or 504."""
+    """Further attempts after a timeout, a broken connection or body, or a status 429, 502, 503 or 504."""
     allow_private_addresses: bool = False
     """Whether hosts with private, loopback and link-local addresses may be crawled."""
     connect_to: dict[str, str] = execution({})
@@ -135,6 +135,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     with _connections(config, inputs) as (connect_to, on_this_machine):
         frontier = _Crawl(config, draft, context, connect_to, on_this_machine).run()
     _report_seeds(frontier, draft, context)
+    _report_limits(frontier, context)
     write_parquet(frontier.index(), draft.data / "index.parquet")
     write_parquet(frontier.ledger(), draft.ledger / "00000.parquet")
     draft.counts = frontier.counts()
@@ -286,7 +287,7 @@ def _say_nothing(done: int, total: int, unit: str, **facts: Any) -> None:
 
 @dataclass
 class _Worker:
-    """Does units in one process. A unit is (targets, origins whose sitemaps are to be read)."""
+    """Does units in one process. A unit is (targets, origins with sitemaps to read)."""
 
     policy: Policy
     data: Path
@@ -330,8 +331,22 @@ def _report_seeds(frontier: Frontier, draft: Draft, context: Context) -> None:
     raise InputError(
         f"no page could be crawled: `{first['url']}` gave {_reason(first)}"
         + (f", and {len(failed) - 1} more seeds gave none either" if len(failed) > 1 else ""),
-        hint=_HINTS.get(first["state"], "check the `seeds`, and what the settings of `crawl` leave out"),
+        hint=_HINTS.get(first["state"], "check the `seeds`, `include`, `exclude` and `allowed_hosts` of `crawl`"),
     )
+
+
+def _report_limits(frontier: Frontier, context: Context) -> None:
+    """Warns of every limit that left URLs out, with their number."""
+    from bessemer.crawl.limits import EXPLANATION, LINKS_PER_PAGE
+
+    removed = frontier.counts().removed_by_rule
+    for rule, explanation in EXPLANATION.items():
+        count = removed.get(rule, 0)
+        if rule == LINKS_PER_PAGE:
+            count = max(count, frontier.num_links_left_out)
+        if count:
+            urls = "1 URL" if count == 1 else f"{format_count(count)} URLs"
+            context.log.warning("%s left out by `%s`: %s", urls, rule, explanation)
 
 
 def _reason(start: dict[str, str]) -> str:
@@ -353,7 +368,7 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=3,
+    version=4,
     config=Config,
     optional=("site",),
     produces="pages",
