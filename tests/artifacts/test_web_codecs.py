@@ -57,6 +57,7 @@ def test_bytes_that_python_decodes_otherwise(content: bytes, charset: str, text:
 @pytest.mark.parametrize(
     ("query", "charset", "encoded"),
     [
+        ("q=\u9ad9\u7e8a", "shift_jis", "q=%FB%FC%FA%5C"),
         ("q=\u6e2f\u53e3&x=1", "gbk", "q=%B8%DB%BF%DA&x=1"),
         ("q=\u8868", "shift_jis", "q=%95%5C"),
         ("q=\u043f\u043e\u0440\u0442", "windows-1251", "q=%EF%EE%F0%F2"),

@@ -82,6 +82,7 @@ PAGE = "<p>Zählung</p></html>".encode()
         (b"\r\n\r\nHTTP/1.1  200 OK\nContent-Length : 2\n\nhi", b"hi", True),
         (b"http/1.0 200\r\n\r\nhello", b"hello", True),
         (CLOSE + b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1) + PAGE, PAGE, True),  # a length of characters
+        (OK + b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1) + PAGE, PAGE, True),
         (CLOSE + b"Content-Length: %d\r\n\r\n" % len(PAGE) + PAGE + b"junk", PAGE, True),
         (OK + b"Content-Length: 2\r\n\r\nhi, junk", b"hi", True),
     ],
@@ -144,4 +145,40 @@ def test_a_kept_connection_that_the_server_closes_is_replaced(farewell: bytes) -
 
     bodies, connections = ask(serve, "/1", "/2")
     assert [body.content for body in bodies] == [b"1", b"2"]
+    assert connections == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 100\r\n\r\n",
+        b"\r\n",
+        b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(PAGE),
+    ],
+)
+def test_a_whole_page_is_not_waited_for_on_a_connection_that_stays_open(headers: bytes) -> None:
+    """The time limit of a request is 20 seconds here; the connection stays open for longer."""
+
+    async def serve(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + headers + PAGE)
+        await reader.read()
+
+    (body,), _ = ask(serve)
+    assert body.content == PAGE
+
+
+def test_bytes_that_come_after_a_response_do_not_spoil_the_next_one() -> None:
+    async def serve(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"Content-Length: 2\r\n\r\nhi")
+        await writer.drain()
+        if number == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"late bytes\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi")
+            await writer.drain()
+
+    bodies, connections = ask(serve, "/1", "/2")
+    assert [body.content for body in bodies] == [b"hi", b"hi"]
     assert connections == 2

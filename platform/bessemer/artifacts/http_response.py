@@ -150,7 +150,7 @@ class IncompleteBody(ValueError):
     """A body that ends before it should."""
 
 
-def is_whole_page(content: bytes) -> bool:
+def is_whole_page(content: bytes | bytearray) -> bool:
     """Whether the last bytes close an HTML page."""
     return _END_OF_PAGE.search(content, max(0, len(content) - _END_BYTES)) is not None
 

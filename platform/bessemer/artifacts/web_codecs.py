@@ -103,6 +103,8 @@ def _encoded_character(character: str, codec: str, *, gbk: bool) -> bytes:
             encoded = b"" if byte.decode(codec, "ignore") else byte
     if codec == "euc_jp" and len(encoded) in (0, 3):  # browsers do not write the characters of JIS X 0212
         encoded = _euc_from_windows(character)
+    if codec == "cp932" and encoded[:1] in (b"\xed", b"\xee"):
+        encoded = _of_ibm().get(character, encoded)
     beyond = (
         (gbk and len(encoded) == 4)  # GBK has no characters of four bytes
         or (codec == "big5hkscs" and encoded[:1] < b"\xa1")  # browsers read the Hong Kong rows, and do not write them
@@ -163,7 +165,19 @@ def _euc_from_windows(character: str) -> bytes:
 
 @cache
 def _nec_selected() -> dict[str, bytes]:
-    pairs = (bytes((lead, trail)) for lead in (0xED, 0xEE) for trail in (*range(0x40, 0x7F), *range(0x80, 0xFD)))
+    return _shift_jis(0xED, 0xEE)
+
+
+@cache
+def _of_ibm() -> dict[str, bytes]:
+    """The characters of IBM, which Windows has twice; browsers write them in these rows, Python in those of NEC."""
+    return _shift_jis(0xFA, 0xFC)
+
+
+def _shift_jis(first: int, last: int) -> dict[str, bytes]:
+    """The bytes of each character whose first byte is in the range."""
+    trails = (*range(0x40, 0x7F), *range(0x80, 0xFD))
+    pairs = (bytes((lead, trail)) for lead in range(first, last + 1) for trail in trails)
     return {text: pair for pair in pairs if (text := pair.decode("cp932", "ignore"))}
 
 

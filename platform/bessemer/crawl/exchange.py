@@ -7,15 +7,17 @@ itself; `artifacts.http_response` has the rules. The memory of a response is bou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from bessemer.artifacts.http_response import Head, chunk_size, is_whole_page, parse_head, split_head
+from bessemer.artifacts.http_response import Head, chunk_size, is_whole_page, parse_head, sniff_media_type, split_head
 from bessemer.crawl.connect import Connection, Connections
 from bessemer.crawl.urls import authority_of, host_of
 
 MAX_HEAD_BYTES = 256 << 10
+GRACE_SECONDS = 1.0
 _MAX_CHUNK_LINE = 4096
 _PIECE = 1 << 16
 _PORTS = {"http": 80, "https": 443}
@@ -59,10 +61,10 @@ async def exchange(connections: Connections, url: str, headers: Mapping[str, str
         try:
             answer = await _ask(connection, f"{request}\r\n".encode())
             is_stale = connection.is_reused and answer.head.status == 408  # sent before the request was
-        except (NoResponse, OSError):
+        except (NoResponse, MalformedResponse, OSError):
             if not connection.is_reused:
                 raise
-            is_stale = True
+            is_stale = True  # closed meanwhile, or with bytes beyond the length of the response before
         if is_stale:
             connection.close()
             connection = await connections.open(host, port, tls=scheme == "https", fresh=True)
@@ -106,11 +108,10 @@ class Answer:
             return await self._rest(limit)
         if length > limit:
             raise BodyTooLarge(length)
-        while len(self._received) < length and await self._more():
+        while len(self._received) < length and await self._more(self._received):
             pass
         content = bytes(self._received[:length])
-        closes = "close" in self.head.get("connection").lower()
-        if len(self._received) > length and closes and not is_whole_page(content):
+        if len(self._received) > length and not is_whole_page(content) and sniff_media_type(content) == "text/html":
             # More bytes came than announced, and the page is not at its end: a length that counts characters.
             return await self._rest(limit)
         del self._received[:length]
@@ -119,7 +120,7 @@ class Answer:
 
     async def _rest(self, limit: int) -> Body:
         """Everything until the server closes the connection."""
-        while len(self._received) <= limit and await self._more():
+        while len(self._received) <= limit and await self._more(self._received):
             pass
         if len(self._received) > limit:
             raise BodyTooLarge(len(self._received))
@@ -127,7 +128,7 @@ class Answer:
 
     async def _chunks(self, limit: int) -> Body:
         content = bytearray()
-        while (line := await self._line()) is not None:
+        while (line := await self._line(content)) is not None:
             size = chunk_size(line)
             if size is None:
                 if not content:  # labelled as chunked, and not in chunks
@@ -135,36 +136,43 @@ class Answer:
                     content += (await self._rest(limit)).content
                 return Body(bytes(content), complete=False)
             if size == 0:
-                while (line := await self._line()) and line.strip():
+                while (line := await self._line(content)) and line.strip():
                     pass  # trailers
                 self._is_read = line is not None
                 return Body(bytes(content), complete=True)
             if len(content) + size > limit:
                 raise BodyTooLarge(len(content) + size)
-            while len(self._received) < size and await self._more():
+            while len(self._received) < size and await self._more(self._received):
                 pass
             content += self._received[:size]
             is_whole = len(self._received) >= size
             del self._received[:size]
             if not is_whole:
                 break
-            await self._line()  # the line end after a chunk
+            await self._line(content)  # the line end after a chunk
         return Body(bytes(content), complete=False)
 
-    async def _line(self) -> bytes | None:
-        """The next line with its end; None if there is none of a sensible length."""
+    async def _line(self, content: bytearray) -> bytes | None:
+        """The next line with its end; None if no line of a sensible length comes. `content` is the body so far."""
         while (end := self._received.find(b"\n")) < 0:
-            if len(self._received) > _MAX_CHUNK_LINE or not await self._more():
+            if len(self._received) > _MAX_CHUNK_LINE or not await self._more(content):
                 return None
         line = bytes(self._received[: end + 1])
         del self._received[: end + 1]
         return line
 
-    async def _more(self) -> bool:
-        """Receives the next piece; False at the end of the connection, also of one that breaks."""
+    async def _more(self, content: bytearray) -> bool:
+        """Receives the next piece; False at the end of the connection, also of one that breaks.
+
+        If the page is whole, the rest that a wrong length announces is awaited for `GRACE_SECONDS` only.
+        """
         try:
-            piece = await self._connection.reader.read(_PIECE)
-        except OSError:
+            if is_whole_page(content):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    piece = await self._connection.reader.read(_PIECE)
+            else:
+                piece = await self._connection.reader.read(_PIECE)
+        except OSError:  # of the connection, or of the grace
             self._is_broken = True
             return False
         self._received += piece
