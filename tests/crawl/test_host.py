@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -200,15 +201,16 @@ def test_failures_that_stay_are_asked_for_once_and_make_no_pauses(unit: Any) -> 
     assert time.monotonic() - began < 30, "a pause of 3 seconds after each failure takes 90"
 
 
-def test_a_body_that_breaks_off_is_tried_again_without_longer_pauses(unit: Any) -> None:
+def test_a_kind_of_failure_that_stays_is_no_longer_retried(unit: Any) -> None:
+    """After three URLs whose retries all failed with it, until a retry helps."""
     short = Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nx")
-    site: dict[str, Answer | str] = {f"/{n}": short for n in range(10)}
-    manners = replace(MANNERS, max_delay_seconds=10.0)
-    began = time.monotonic()
-    web, findings = unit(site, *site, manners=manners)
-    assert set(states(findings).values()) == {"incomplete_response"}
-    assert len(web.paths()) == 2 * len(site)
-    assert time.monotonic() - began < 10
+    site: dict[str, Answer | str] = {f"/{n}": short for n in range(10)} | {"/busy": Answer("", status=502)}
+    web, findings = unit(site, *site, manners=replace(MANNERS, max_retries=2, max_delay_seconds=10.0))
+    assert Counter(states(findings).values()) == {"incomplete_response": 10, "http_502": 1}
+    assert [web.paths().count(path) for path in site] == [3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3]
+    helped = {f"/{n}": iter([short, Answer(page())]).__next__ for n in range(10)}
+    web, findings = unit(helped, *helped, manners=replace(MANNERS, max_retries=2))
+    assert set(states(findings).values()) == {"fetched"}
 
 
 def test_retry_after_is_obeyed_or_the_url_given_up(unit: Any) -> None:
@@ -366,7 +368,7 @@ def test_out_of_time_it_leaves_the_rest_but_always_gets_on(unit: Any) -> None:
 
 
 def killing_parser(payload: bytes, url: str, **settings: Any) -> Links:
-    """Stands for a parser with a fatal defect; at the top of the module, so that a child process finds it."""
+    """A parser with a fatal defect; at the top of the module, so that a child process finds it."""
     if b"deadly" in payload:
         os.kill(os.getpid(), signal.SIGKILL)
     return find_links(payload, url, **settings)

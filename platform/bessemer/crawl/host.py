@@ -2,9 +2,11 @@
 
 The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time that its
 last answer took (a busy server is asked less often). Timeouts and the statuses 429, 503 and 504 double it until other
-answers come. With `delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and these make a pause. A
-failure that may pass is tried again, after the time of `Retry-After` if the server sends one; a permanent one is not.
-A host that does not answer `MAX_FAILURES_IN_A_ROW` times is left alone.
+answers come. With `delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and these make a pause.
+
+A failure that may pass is tried again, after the time of `Retry-After` if the server sends one. Permanent failures are
+not retried, and no longer a kind of failure that stayed on `MAX_RETRIED_IN_VAIN` URLs of the host in a row. A host that
+does not answer `MAX_FAILURES_IN_A_ROW` times is left alone.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from bessemer.fingerprint import origin_id
 
 MAX_REDIRECTS = 10
 MAX_FAILURES_IN_A_ROW = 8
+MAX_RETRIED_IN_VAIN = 3
 HTML = ("text/html", "application/xhtml+xml")
+_NO_ANSWER = ("timeout", "connection_failed")
 _HOST_TROUBLE = ("private_address", "unknown_host", "connection_failed", "tls", "timeout")
 
 
@@ -84,6 +88,7 @@ class HostCrawl:
         self._delay = manners.delay_seconds
         self._free_at = 0.0
         self._failures = 0
+        self._in_vain: dict[str, int] = {}  # URLs in a row whose retries all failed, for each verdict
 
     async def run(self, targets: Iterable[Target], new_origins: Collection[str], is_over: Callable[[], bool]) -> None:
         """Adds an outcome for each target to the findings, except for those not reached before `is_over()`.
@@ -244,13 +249,21 @@ class HostCrawl:
 
     async def _get(self, url: str, *, max_bytes: int | None = None, any_type: bool = False) -> Response | Failure:
         """One request in its turn, tried again while that may help."""
+        tried: set[str] = set()
         for attempt in range(self._manners.max_retries + 1):
             await self._turn()
             began = time.monotonic()
             answer = await self._fetcher.get(url, max_bytes=max_bytes, any_type=any_type)
             self._adapt(answer, time.monotonic() - began)
-            if isinstance(answer, Response) or not answer.is_passing or attempt == self._manners.max_retries:
+            if isinstance(answer, Response) or not answer.is_passing:
+                self._in_vain.update(dict.fromkeys(tried, 0))
                 return answer
+            if attempt == self._manners.max_retries:
+                self._in_vain[answer.verdict] = self._in_vain.get(answer.verdict, 0) + 1
+                return answer
+            if answer.verdict not in _NO_ANSWER and self._in_vain.get(answer.verdict, 0) >= MAX_RETRIED_IN_VAIN:
+                return answer
+            tried.add(answer.verdict)
             pause = _seconds(answer.retry_after)
             if pause is None:
                 pause = self._manners.retry_seconds * 2**attempt
@@ -268,7 +281,7 @@ class HostCrawl:
     def _adapt(self, answer: Response | Failure, seconds: float) -> None:
         limit = self._manners.max_delay_seconds
         if isinstance(answer, Failure) and answer.is_passing:
-            self._failures += answer.verdict in ("timeout", "connection_failed")
+            self._failures += answer.verdict in _NO_ANSWER
             if answer.is_overload:
                 self._delay = min(limit, max(2 * self._delay, self._manners.retry_seconds))
         else:
