@@ -182,3 +182,36 @@ def test_bytes_that_come_after_a_response_do_not_spoil_the_next_one() -> None:
     bodies, connections = ask(serve, "/1", "/2")
     assert [body.content for body in bodies] == [b"hi", b"hi"]
     assert connections == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "number"),
+    [
+        (b"Content-Length: 0\r\n\r\n", 1),
+        (b"Content-Length: 5\r\n\r\nmoved", 1),
+        (b"Content-Length: 5\r\n\r\nmoved, and junk", 2),
+        (b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nmoved", 2),
+    ],
+)
+def test_a_connection_is_kept_after_a_short_body_that_is_not_wanted(headers: bytes, number: int) -> None:
+    async def main() -> int:
+        count = 0
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal count
+            count += 1
+            while await reader.readline():
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 301 Moved\r\nLocation: /x\r\n" + headers)
+            writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Connections({"a.test": place}, allow_private=False, limit=4) as connections:
+            for _ in range(2):
+                async with asyncio.timeout(20), exchange(connections, "http://a.test/", {}) as answer:
+                    assert answer.head.status == 301
+        server.close()
+        return count
+
+    assert asyncio.run(main()) == number

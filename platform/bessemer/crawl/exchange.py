@@ -70,6 +70,7 @@ async def exchange(connections: Connections, url: str, headers: Mapping[str, str
             connection = await connections.open(host, port, tls=scheme == "https", fresh=True)
             answer = await _ask(connection, f"{request}\r\n".encode())
         yield answer
+        answer.skip()
         if answer.may_be_followed:
             connections.keep(connection)
         else:
@@ -117,6 +118,16 @@ class Answer:
         del self._received[:length]
         self._is_read = len(content) == length
         return Body(content, complete=self._is_read)
+
+    def skip(self) -> None:
+        """Passes over a short body that has arrived with the head, such as that of a redirect."""
+        try:
+            length = self.head.content_length()
+        except ValueError:
+            return
+        if not self._is_read and length is not None and len(self._received) >= length:
+            del self._received[:length]
+            self._is_read = True
 
     async def _rest(self, limit: int) -> Body:
         """Everything until the server closes the connection."""
