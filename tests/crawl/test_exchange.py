@@ -98,6 +98,7 @@ def test_bodies(response: bytes, content: bytes, complete: bool) -> None:
         (b"", NoResponse),
         (b"HTTP/1.1 200 OK\r\nContent-", NoResponse),
         (b"\x00\x01 garbage\r\n\r\n", MalformedResponse),
+        (b"<p>a page without a head</p>", MalformedResponse),
         (OK + b"X: " + b"x" * 400_000 + b"\r\n\r\n", MalformedResponse),
         (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", MalformedResponse),
         (OK + b"Content-Length: 1001\r\n\r\n", BodyTooLarge),

@@ -202,12 +202,18 @@ async def _ask(connection: Connection, request: bytes) -> Answer:
             start = max(0, len(received) - 2)
             piece = await connection.reader.read(_PIECE)
             if not piece:
+                if received:
+                    _parse(bytes(received))  # bytes that are not HTTP, not a response that breaks off
                 raise NoResponse("the server closed the connection")
             received += piece if received else piece.lstrip(b"\r\n")
-        try:
-            head = parse_head(parts[0])
-        except ValueError as error:
-            raise MalformedResponse(str(error)) from None
+        head = _parse(parts[0])
         if head.status >= 200:
             return Answer(head, parts[1], connection)
         received, start = bytearray(parts[1]), 0  # an interim response, such as 100
+
+
+def _parse(head: bytes) -> Head:
+    try:
+        return parse_head(head)
+    except ValueError as error:
+        raise MalformedResponse(str(error)) from None
