@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bessemer.clean.c4 import C4
+from bessemer.clean.fineweb import FineWebQuality
 from bessemer.clean.texts import Texts
 
 ONE, TWO, THREE = "This is one line.", "    This line is indented.", "Here is a third line."
@@ -49,6 +50,16 @@ def test_a_text_that_loses_nothing_stays_as_it_is_next_to_one_that_does() -> Non
     assert found.texts is not None
     assert found.texts.strings == [untouched, ONE, untouched]
     assert found.evidence == {1: "1 lines dropped"}
+
+
+def test_later_rules_count_line_feeds_as_if_blank_lines_were_dropped() -> None:
+    texts = Texts([f"{ONE}\n\n\n{TWO}", f"{ONE}\n\nmenu\n\n{TWO}", GERMAN, "menu"], ["en", "en", "de", "en"])
+    found = C4(terminal_punctuation=False).apply(texts).texts
+    assert found is not None
+    assert found.num_newlines.tolist() == [1, 1, 4, 0]
+    ratios = FineWebQuality().apply(found).signals["newlines_per_word"]
+    assert ratios[:2].tolist() == [1 / 10, 1 / 10]
+    assert texts.num_newlines.tolist() == [3, 4, 4, 0]
 
 
 def test_texts_in_other_languages_stay_unless_they_are_named() -> None:

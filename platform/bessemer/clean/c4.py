@@ -5,7 +5,8 @@ The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3
 `terminal_punctuation: false`. Sentences are counted as spaCy's sentencizer does.
 
 A line goes or stays as it is, with its indentation. Blank lines between two lines that stay are kept, so paragraphs
-stay apart; datatrove drops blank lines and the white space around lines. A page is dropped for too few sentences, for
+stay apart; datatrove drops blank lines and the white space around lines. Rules below count line feeds as if blank lines
+were dropped, because FineWeb's limits were set on such texts. A page is dropped for too few sentences, for
 `lorem ipsum`, and for a `{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them).
 
 The phrases and the end marks are English, and FineWeb-2 gave C4's rules up for other languages because models got
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from copy import copy
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -106,8 +108,10 @@ class C4(Rule):
         evidence = {int(i): f"{n} lines dropped" for i, n in enumerate(tally.lost(~blank)) if n}
         evidence |= _first_of_each(texts, lines, curly) | _first_of_each(texts, lines, lorem)
         left = _left(texts, lines, tally.alive & ~blank, blank, changed, ours)
-        if left is not None:
-            left.num_words = np.where(ours, texts.totals(lines, facts["num_words"] * tally.alive), texts.num_words)
+        left = left or copy(texts)
+        left.num_words = np.where(ours, texts.totals(lines, facts["num_words"] * tally.alive), texts.num_words)
+        num_lines = np.maximum(texts.counts(lines, tally.alive), 1)
+        left.num_newlines = np.where(ours, num_lines - 1, texts.num_newlines)
         return Findings({name: np.where(ours, values, np.nan) for name, values in signals.items()}, left, evidence)
 
     def abstentions(self, languages: Collection[str]) -> list[str]:

@@ -55,6 +55,6 @@ class FineWebQuality(Rule):
                 ),
                 "short_line_ratio": ratio(texts.counts(lines, lines.lengths <= self.short_line_characters), num_lines),
                 "duplicate_line_character_ratio": ratio(duplicates(texts, lines)[1], texts.lengths - newlines),
-                "newlines_per_word": ratio(newlines, texts.num_words),
+                "newlines_per_word": ratio(texts.num_newlines, texts.num_words),
             }
         )

@@ -102,6 +102,11 @@ class Texts:
         return self.counts(self.words)
 
     @cached_property
+    def num_newlines(self) -> Array:
+        """float64: line feeds of each text."""
+        return self.counts(self.lines) - 1
+
+    @cached_property
     def word_hashes(self) -> Array:
         return self.hashes(self.words.starts, self.words.ends)
 
