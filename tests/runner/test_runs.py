@@ -86,3 +86,14 @@ def test_a_running_run_shows_the_elapsed_time(execute: Any) -> None:
     assert seen["facts"].seconds > 86_400
     assert run.elapsed() is not None
     assert "running" not in CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(execute.root)]).output
+
+
+def test_a_trial_is_found_by_its_folder_under_any_storage_path(execute: Any, tmp_path: Path) -> None:
+    run, _ = execute()
+    trial = run.folder / "trials" / "t"
+    trial.mkdir(parents=True)
+    for name in ("plan.json", runs.EVENTS):
+        (trial / name).write_bytes((run.folder / name).read_bytes())
+    nowhere = tmp_path / "other"
+    assert runs.find(nowhere, str(trial)).artifact_folder("join") == run.artifact_folder("join")
+    assert runs.find(nowhere, str(run.folder)).artifact_folder("join") == run.artifact_folder("join")

@@ -7,9 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bessemer.errors import InputError
 from bessemer.runner.runs import Run
+from bessemer.runner.sweep import _collect
 from bessemer.runner.tune import ENDED, Progress, allot
 
 
@@ -71,6 +74,49 @@ def test_every_end_of_a_trial_has_a_line(sweep: Run) -> None:
     assert said[4].endswith("loss nan")
     assert "failed" in said[5]
     assert "the disk is full" in said[5]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InputError("none of 3 rows can be used"), "failed in 0.0s: none of 3 rows can be used"),
+        (SimpleNamespace(cause=InputError("no file")), "failed in 0.0s: no file"),
+        (None, "failed in 0.0s: its process died"),
+    ],
+)
+def test_a_trial_that_fails_before_its_run_begins_says_why(tmp_path: Path, error: Any, said: str) -> None:
+    lines: list[str] = []
+    progress = Progress(Run(tmp_path), 1, "loss", "min", lines.append, lambda: False)
+    one = SimpleNamespace(trial_id="a", config={"seed": 3}, get_pickled_error=lambda: error)
+    progress.on_trial_start(0, [one], one)
+    progress.on_trial_error(0, [one], one)
+    assert lines[-1] == f"trial 1 of 1: {said}"
+    assert progress.configs == {"a": {"seed": 3}}
+
+
+def test_the_results_of_trials_that_failed_early_have_their_values(tmp_path: Path) -> None:
+    """Tune has neither values nor metrics for a trial that failed before its first result."""
+    for name, end in (("done", "run_finished"), ("cut", "run_stopped")):
+        Run(tmp_path / "trials" / name).record(end)
+    results = [
+        SimpleNamespace(path="x/done", error=None, metrics={"loss": 2.0}),
+        SimpleNamespace(path="x/cut", error=None, metrics={"loss": 3.0}),
+        SimpleNamespace(path="x/failed", error=ValueError(), metrics=None),
+        SimpleNamespace(path="x/never", error=None, metrics=None),
+    ]
+    settings = SimpleNamespace(metric="loss", mode="min", param_space={"seed": {}})
+    recipe = SimpleNamespace(resolved=lambda: {"seed": 0, "stages": {}})
+    planned: Any = SimpleNamespace(settings=settings, recipe=recipe)
+    configs = {name: {"seed": np.int64(3)} for name in ("done", "cut", "failed")}
+    found = _collect(planned, Run(tmp_path), results, configs)
+    assert [(t.name, t.status, t.metric, t.assignments) for t in found.trials] == [
+        ("done", "finished", 2.0, {"seed": 3}),
+        ("cut", "stopped early", 3.0, {"seed": 3}),
+        ("failed", "failed", None, {"seed": 3}),
+    ]
+    assert type(found.trials[0].assignments["seed"]) is int
+    (tmp_path / "stop").touch()
+    assert _collect(planned, Run(tmp_path), results, configs).trials[1].status == "stopped"
 
 
 def test_a_stop_request_is_recorded_at_once_and_reaches_the_trials(sweep: Run) -> None:

@@ -186,16 +186,18 @@ def _begun(folder: Path) -> str:
 
 
 def find(root: Path, name: str | None) -> Run:
-    """The run called `name` (a prefix or a folder will do), or the newest for None and `@last`. Raises UsageError."""
+    """The run called `name`, or the newest for None and `@last`. Raises UsageError if there is none.
+
+    `name` can be a prefix, or the folder of a run or of a trial under any storage path.
+    """
+    if name and name != "@last" and (Path(name) / EVENTS).exists():
+        folder = Path(name).absolute()
+        return Run(folder, folder.parents[2] if folder.parent.name == "trials" else folder.parent)
     found = list(all_runs(root))
     if not found:
         raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
-    if name in (None, "@last"):
+    if name is None or name == "@last":
         return found[0]
-    assert name is not None
-    folder = Path(name).absolute()
-    if (folder / EVENTS).exists():
-        return Run(folder, root)
     matches = [run for run in found if run.name.startswith(name)]
     if not matches:
         raise UsageError(f"there is no run `{name}`", hint=nearest(name, [run.name for run in found[:20]]))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,7 @@ def _tune(planned: SweepPlan, sweep_run: Run, cluster: Cluster, say: Callable[[s
         metric=settings.metric,
         mode=settings.mode,
     )
+    progress = Progress(sweep_run, settings.num_trials, settings.metric, settings.mode, say, asked)
     tuner = tune.Tuner(
         tune.with_resources(actor, resources),
         param_space={field: _space(tune, space) for field, space in settings.param_space.items()},
@@ -208,10 +209,11 @@ def _tune(planned: SweepPlan, sweep_run: Run, cluster: Cluster, say: Callable[[s
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial saves its own checkpoints
             stop=StopRequest(asked),
-            callbacks=[Progress(sweep_run, settings.num_trials, settings.metric, settings.mode, say, asked)],
+            callbacks=[progress],
         ),
     )
-    return _collect(planned, sweep_run, tuner.fit())
+    results = tuner.fit()
+    return _collect(planned, sweep_run, results, progress.configs)
 
 
 def _space(tune: Any, space: dict[str, Any]) -> Any:
@@ -221,17 +223,20 @@ def _space(tune: Any, space: dict[str, Any]) -> Any:
     return tune.choice(arguments) if name == "choice" else getattr(tune, name)(*arguments)
 
 
-def _collect(planned: SweepPlan, sweep_run: Run, results: Any) -> SweepResult:
+def _collect(planned: SweepPlan, sweep_run: Run, results: Any, configs: Mapping[str, Mapping[str, Any]]) -> SweepResult:
+    """The result of every trial that was started."""
     from bessemer.runner.tune import plain
 
     stopped = sweep_run.stop_file.exists()
     trials = []
     for result in results:
         name = Path(result.path).name
+        if name not in configs:
+            continue  # the sweep was stopped before it
         folder = sweep_run.folder / "trials" / name
         finished = (folder / runs.EVENTS).exists() and Run(folder, sweep_run.root).status() == "finished"
         status = "finished" if finished else "failed" if result.error else "stopped" if stopped else "stopped early"
-        values = {field: plain(value) for field, value in (result.config or {}).items()}
+        values = {field: plain(value) for field, value in configs[name].items()}
         trials.append(TrialResult(name, values, status, (result.metrics or {}).get(planned.settings.metric)))
     resolved = planned.recipe.resolved()
     before = {field: overrides.value_at(resolved, field) for field in planned.settings.param_space}

@@ -75,6 +75,8 @@ class Progress(Callback):  # type: ignore[misc]
         self._sign = 1.0 if mode == "min" else -1.0
         self._best = math.inf
         self._started: dict[str, float] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        """The values of each trial that was started, by its id; Tune forgets them if it fails before a result."""
         self._last_line = time.monotonic()
         self._stopping = False
 
@@ -94,6 +96,7 @@ class Progress(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         self._started[trial.trial_id] = time.monotonic()
+        self.configs[trial.trial_id] = dict(trial.config)
         self._tell(trials, trial, f"started with {described(trial.config)}")
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
@@ -112,8 +115,8 @@ class Progress(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         folder = self._folder(trial)
         errors = [event["error"] for event in Run(folder).events() if event["event"] == "run_failed"]
-        why = errors[-1] if errors else "its process died"
-        self._tell(trials, trial, f"failed{self._took(trial)}: {why}; its log: bessemer logs {folder}")
+        log = f"; its log: bessemer logs {folder}" if errors else ""
+        self._tell(trials, trial, f"failed{self._took(trial)}: {errors[-1] if errors else _reason(trial)}{log}")
 
     def _tell(self, trials: Sequence[Any], trial: Any, text: str) -> None:
         self._say(f"trial {trials.index(trial) + 1} of {self._total}: {text}")
@@ -124,6 +127,15 @@ class Progress(Callback):  # type: ignore[misc]
 
     def _folder(self, trial: Any) -> Path:
         return self._sweep.folder / "trials" / str(trial.trial_id)
+
+
+def _reason(trial: Any) -> str:
+    """The error of a trial that ended before its run began."""
+    error = trial.get_pickled_error()
+    cause = getattr(error, "cause", None) or error  # Ray keeps an actor's exception there
+    if isinstance(cause, BessemerError):
+        return cause.message
+    return f"its process died ({type(cause).__name__})" if cause else "its process died"
 
 
 def described(config: Mapping[str, Any]) -> str:
