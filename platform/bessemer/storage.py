@@ -30,7 +30,7 @@ def local_path(path: str, start: Path | None = None) -> Path:
     Raises ValueError for a URL: only local and mounted folders can be written to.
     """
     if _URL.match(path):
-        raise ValueError(f"should be a local folder; URLs such as `{path.partition(':')[0]}://` are not supported yet")
+        raise ValueError("should be a local folder (object stores are not supported yet)")
     return Path(start or Path.cwd(), Path(path).expanduser())
 
 
