@@ -96,11 +96,11 @@ def test_a_trial_that_fails_before_its_run_begins_says_why(tmp_path: Path, error
 
 def test_the_results_of_trials_that_failed_early_have_their_values(tmp_path: Path) -> None:
     """Tune has neither values nor metrics for a trial that failed before its first result."""
-    for name, end in (("done", "run_finished"), ("cut", "run_stopped")):
+    for name, end in (("done", "run_finished"), ("cut", "run_finished")):
         Run(tmp_path / "trials" / name).record(end)
     results = [
-        SimpleNamespace(path="x/done", error=None, metrics={"loss": 2.0}),
-        SimpleNamespace(path="x/cut", error=None, metrics={"loss": 3.0}),
+        SimpleNamespace(path="x/done", error=None, metrics={"loss": 2.0, ENDED: True}),
+        SimpleNamespace(path="x/cut", error=None, metrics={"loss": 3.0, ENDED: False}),
         SimpleNamespace(path="x/failed", error=ValueError(), metrics=None),
         SimpleNamespace(path="x/never", error=None, metrics=None),
     ]

@@ -225,7 +225,7 @@ def _space(tune: Any, space: dict[str, Any]) -> Any:
 
 def _collect(planned: SweepPlan, sweep_run: Run, results: Any, configs: Mapping[str, Mapping[str, Any]]) -> SweepResult:
     """The result of every trial that was started."""
-    from bessemer.runner.tune import plain
+    from bessemer.runner.tune import ENDED, plain
 
     stopped = sweep_run.stop_file.exists()
     trials = []
@@ -234,7 +234,8 @@ def _collect(planned: SweepPlan, sweep_run: Run, results: Any, configs: Mapping[
         if name not in configs:
             continue  # the sweep was stopped before it
         folder = sweep_run.folder / "trials" / name
-        finished = (folder / runs.EVENTS).exists() and Run(folder, sweep_run.root).status() == "finished"
+        ended = (result.metrics or {}).get(ENDED)  # a reused trial may finish although the scheduler stopped it
+        finished = ended and (folder / runs.EVENTS).exists() and Run(folder, sweep_run.root).status() == "finished"
         status = "finished" if finished else "failed" if result.error else "stopped" if stopped else "stopped early"
         values = {field: plain(value) for field, value in configs[name].items()}
         trials.append(TrialResult(name, values, status, (result.metrics or {}).get(planned.settings.metric)))
