@@ -207,7 +207,8 @@ def test_a_packed_row_is_as_good_as_rows_of_their_own(converse: Any, tokenizer: 
 
 def test_a_model_learns_to_answer_and_to_stop(converse: Any, tune: Any) -> None:
     _, rows = converse(ROWS, split={"validation": 0.1})
-    draft = tune("tuned", rows=rows, max_steps=300)
+    # Half of the rates around 0.01 diverge late, so there the outcome would depend on rounding.
+    draft = tune("tuned", rows=rows, max_steps=300, learning_rate=0.003, embedding_learning_rate=0.003)
     assert losses(draft)[300] < 0.1 * losses(draft)[1]
     assert draft.metrics["train/packing_ratio"] > 0.7
     right = [answer(draft.data, row["prompt"]) == (row["completion"], "stop") for row in ROWS]
