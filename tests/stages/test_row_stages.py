@@ -18,7 +18,7 @@ from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError
 from bessemer.stages import conversations, preferences
 from bessemer.stages.rows import described
-from bessemer.tokens.conversations import messages_of
+from bessemer.tokens.conversations import dialogue_of
 from small_chat import tokenizer_of
 
 CHATS = [{"prompt": f"Where is harbour {number}?", "completion": f"At pier {number}."} for number in range(4)]
@@ -106,7 +106,8 @@ def test_preferences_read_only_their_columns(read: Any, tmp_path: Path) -> None:
     pairs = {"prompt": ["Hi?"], "chosen": [b"Hello."], "rejected": ["No."]}
     pq.write_table(pa.table(pairs | {"day": pa.array([10**9], pa.int32()).cast(pa.date32())}), tmp_path / "a.parquet")
     _, (row,), _ = read(preferences, "a.parquet")
-    assert row["chosen"] == [{"role": "assistant", "content": "Hello."}], "binary columns of UTF-8 are texts"
+    (chosen,) = row["chosen"]
+    assert (chosen["role"], chosen["content"]) == ("assistant", "Hello."), "binary columns of UTF-8 are texts"
 
 
 def test_half_a_character_costs_the_row_only_in_its_messages(read: Any) -> None:
@@ -137,5 +138,5 @@ def test_a_file_that_cannot_be_read_is_a_failed_file(read: Any, caplog: pytest.L
 def test_the_plan_names_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as error:
-        described(conversations.Config(paths=[str(tmp_path / name)]), messages_of)
+        described(conversations.Config(paths=[str(tmp_path / name)]), dialogue_of)
     assert error.value.message.startswith(message)
