@@ -12,9 +12,9 @@ BessemerError                 exit code 1
 ├── LeaseHeld                 1   another run writes this artifact
 ├── StorageError              1   no space, no permission, a path that is not there
 ├── TrainingDiverged          1   a loss that is not a number
-├── StageFailed               1   a defect: something that no other error foresees
-├── NothingLeft               1   a stage that would leave nothing to the next
-├── RequirementNotMet         1   a score that `require` of an evaluation does not let pass
+├── StageFailed               1   a defect: an error that no other class covers
+├── NothingLeft               1   a stage that leaves no output for the next one
+├── RequirementNotMet         1   a score that does not meet `require` of an evaluation
 └── Stopped                 130   asked to stop; everything done so far is kept
 """
 
@@ -31,7 +31,7 @@ class BessemerError(Exception):
 
     exit_code = 1
     may_pass = False
-    """Whether the same command can succeed later with the same recipe and input: the cause lies in the surroundings."""
+    """Whether the same command can succeed later with the same recipe and input, because the cause is outside them."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(redact(message))

@@ -1,4 +1,4 @@
-"""What an answer is worth in all: rules and a reward model, weighed; a score that is not finite is a failure."""
+"""The total reward of an answer: weighted rules and a reward model; a score that is not finite is a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLLOUTS = [Rollout(Prompt(0, (1,), (0,)), n, (2,), (0.0,), (0.0,), "stop") for 
 
 @dataclass(frozen=True)
 class Scripted(Judge):
-    """A judge whose reward model says this."""
+    """A judge whose reward model returns these scores."""
 
     said: Sequence[float] = ()
 
@@ -44,4 +44,4 @@ def test_the_reward_model_is_weighed_and_added() -> None:
 def test_a_score_that_is_not_finite_is_none(bad: float) -> None:
     found = judge(4.0, bad, 0.0)(SAMPLES, ROLLOUTS)
     assert found.rewards == [3.0, pytest.approx(math.nan, nan_ok=True), 3.0]
-    assert found.failures == ["the rule was slow", "the reward model gave 1 of 3 answers no finite score"]
+    assert found.failures == ["the rule was slow", "the reward model returned NaN or infinity for 1 of 3 answers"]

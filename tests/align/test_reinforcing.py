@@ -1,4 +1,4 @@
-"""GRPO and PPO: the batch that answers become, and its loss, against the formulas written out by hand."""
+"""GRPO and PPO: the batch made of answers and its loss, against formulas written out by hand."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ GRPO: dict[str, Any] = {"num_generations": 4, "num_refills": 0, "max_completion_
 def test_a_worker_without_a_useful_group_changes_no_mean(
     tokenizer: TokenizerFolder, loss_type: Any, truncated: bool
 ) -> None:
-    """Two workers with two prompts each add up to one worker with four, also if one of the two has nothing to learn."""
+    """Two workers with two prompts each add up to one worker with four, even if one of the two has nothing to learn."""
     method = Grpo(**GRPO, loss_type=loss_type, beta=0.1, mask_truncated_completions=truncated)
     whole = loss_of(objective(method, tokenizer, useful=(0, 1)), 0, 1, 2, 3)
     useful = loss_of(objective(method, tokenizer, useful=(0, 1)), 0, 1)
@@ -211,7 +211,7 @@ def test_answers_that_do_not_end_can_be_left_out(tokenizer: TokenizerFolder) -> 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.25])
 def test_ppo_pays_for_the_distance_from_the_start(tokenizer: TokenizerFolder, kl_coef: float) -> None:
-    """With `gamma` and `lam` 1 a token's return is the reward minus what it and the tokens after it pay."""
+    """With `gamma` and `lam` 1 a token's return is the reward minus the penalties of it and of the tokens after it."""
     method = Ppo(num_generations=4, max_completion_length=9, kl_coef=kl_coef)
     batch = objective(method, tokenizer).batch(1, rows(0))
     reference = model_of(2)
@@ -225,7 +225,8 @@ def test_ppo_pays_for_the_distance_from_the_start(tokenizer: TokenizerFolder, kl
 
 @torch.no_grad()
 def test_advantages_of_ppo_follow_the_critic(tokenizer: TokenizerFolder) -> None:
-    """Surprises discounted by `gamma` and `lam`, then shifted and scaled to mean 0 and variance 1 over all tokens."""
+    """Temporal-difference errors discounted by `gamma` and `lam`, then shifted and scaled to mean 0 and variance 1 over
+    all tokens."""
     method = Ppo(num_generations=4, max_completion_length=9, kl_coef=0.0, gamma=0.9, lam=0.7)
     batch = objective(method, tokenizer).batch(1, rows(0, 1))
     critic = model_of(3, is_reward=True)
@@ -260,7 +261,7 @@ def test_values_that_move_far_are_clipped(tokenizer: TokenizerFolder) -> None:
 
 
 def test_the_critic_learns_the_returns(tokenizer: TokenizerFolder) -> None:
-    """`vf_coef` weighs half the squared error of its values, which begin as the old ones and so are not clipped."""
+    """`vf_coef` weights half the squared error of the values. They equal the old values, so they are not clipped."""
     light, heavy = (
         loss_of(objective(Ppo(num_generations=4, max_completion_length=9, vf_coef=weight), tokenizer), 0, 1)
         for weight in (0.5, 2.5)

@@ -1,8 +1,8 @@
 """The presets measure and decide as datatrove does, on three hundred documents of every shape.
 
 The vectors are datatrove's own answers with Bessemer's words in the place of spaCy's, so that everything but the words
-is compared exactly; `make_datatrove_vectors.py` says how to make them anew. With spaCy's words the verdicts agree on
-all but a few documents, which `test_verdicts_with_spacys_own_words` bounds.
+is compared exactly; `make_datatrove_vectors.py` regenerates them. With spaCy's words the verdicts agree on all but a
+few documents, which `test_verdicts_with_spacys_own_words` bounds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ DATATROVES_REASONS = {
     "gopher_below_alpha_threshold": ("alphabetic_word_ratio",),
     "gopher_enough_stop_words": ("stop_words",),
     "lorem_ipsum": ("lorem_ipsum_lines",),
-    "curly_bracket": ("curly_bracket_lines", "lorem_ipsum_lines"),  # a page with both: whichever line comes first
+    "curly_bracket": (
+        "curly_bracket_lines",
+        "lorem_ipsum_lines",
+    ),  # a page with both: the line that comes first decides
     "too_few_sentences": ("sentences",),
     "line_punct_ratio": ("terminal_line_ratio",),
     "short_line_ratio": ("short_line_ratio",),

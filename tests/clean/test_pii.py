@@ -128,6 +128,6 @@ def test_the_evidence_has_counts_and_no_data() -> None:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*"0123456789+-. ()@:x/", "ab.cd", "415", "::", "2001:", "4111", "\n"]), max_size=40))
 def test_masking_is_complete(pieces: list[str]) -> None:
-    """A second pass finds nothing new, for any pieces side by side."""
+    """A second pass finds nothing new, for any sequence of pieces."""
     text = masked("".join(pieces))
     assert [item for item in find_personal_data(Texts([text])) if "<" not in text[item.start : item.end]] == []

@@ -1,4 +1,4 @@
-"""Stop words are those of the text's language; without a list the limit does not hold."""
+"""Stop words are those of the text's language; without a list the limit does not apply."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_a_list_that_cannot_work_is_refused(words: Any, message: str) -> None:
 def test_the_plan_says_where_there_is_no_list() -> None:
     found = GopherQuality().abstentions({"en", "de", "gu"})
     assert found[1] == (
-        "`gopher_quality` has no stop words for `gu`: there it leaves out `min_stop_words`; "
-        "`stop_words: {gu: [...]}` gives a list"
+        "`gopher_quality` has no stop words for `gu` and skips `min_stop_words` there; "
+        "add a list with `stop_words: {gu: [...]}`"
     )
     listed = GopherQuality.model_validate({"stop_words": {"gu": ["છે"]}})
     assert len(listed.abstentions({"gu"})) == 1

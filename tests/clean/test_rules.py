@@ -54,7 +54,7 @@ def test_every_automatic_limit_is_a_field_that_is_auto() -> None:
 def test_the_plan_names_what_a_language_lacks() -> None:
     assert GopherRepetition().abstentions({"en", "de", "zh"}) == []
     (sentence,) = FineWebQuality(max_newlines_per_word=0.5).abstentions({"en", "gu", "br"})
-    assert sentence.startswith("`fineweb_quality` knows no limits for `br`, `gu`: there it leaves out `min_terminal")
+    assert sentence.startswith("`fineweb_quality` has no limits for `br`, `gu` and skips `min_terminal")
     assert "newlines" not in sentence
     every = dict.fromkeys(FineWebQuality.automatic, 0.5)
     assert FineWebQuality(**every).abstentions({"gu"}) == []  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Words end where the writing of a language says so, also without a blank."""
+"""Words end by the rules of their writing system, even without a blank."""
 
 from __future__ import annotations
 

@@ -244,7 +244,8 @@ def test_private_addresses_are_refused_by_number_and_by_name(web: Web) -> None:
 
 
 def test_the_address_itself_is_judged_whatever_a_name_server_says(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a name that resolves differently each time (DNS rebinding) gets nowhere, also with a public answer."""
+    """A name that resolves to a private address is refused, even if it resolves differently each time (DNS
+    rebinding)."""
 
     def resolve(host: str, port: int, *args: object, **kwargs: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "10.0.0.1")]

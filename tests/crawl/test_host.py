@@ -203,7 +203,7 @@ def test_failures_that_stay_are_asked_for_once_and_make_no_pauses(unit: Any) -> 
 
 
 def test_a_kind_of_failure_that_stays_is_no_longer_retried(unit: Any) -> None:
-    """After three URLs whose retries all failed with it, until a retry helps."""
+    """Retries end after three URLs in a row whose retries all failed; a retry that helps starts the count again."""
     short = Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\nx")
     site: dict[str, Answer | str] = {f"/{n}": short for n in range(10)} | {"/busy": Answer("", status=502)}
     web, findings = unit(site, *site, manners=replace(MANNERS, max_retries=2, max_delay_seconds=10.0))

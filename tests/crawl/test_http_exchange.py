@@ -81,7 +81,7 @@ PAGE = "<p>Zählung</p></html>".encode()
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + CLOSE + b"\r\nx", b"x", True),
         (b"\r\n\r\nHTTP/1.1  200 OK\nContent-Length : 2\n\nhi", b"hi", True),
         (b"http/1.0 200\r\n\r\nhello", b"hello", True),
-        (CLOSE + b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1) + PAGE, PAGE, True),  # a length of characters
+        (CLOSE + b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1) + PAGE, PAGE, True),  # the length counts characters
         (OK + b"Content-Length: %d\r\n\r\n" % (len(PAGE) - 1) + PAGE, PAGE, True),
         (CLOSE + b"Content-Length: %d\r\n\r\n" % len(PAGE) + PAGE + b"junk", PAGE, True),
         (OK + b"Content-Length: 2\r\n\r\nhi, junk", b"hi", True),

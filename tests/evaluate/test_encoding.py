@@ -80,7 +80,7 @@ def test_tokens_and_likelihoods_are_those_of_lm_eval(kind: Path) -> None:
 
 
 def test_a_prompt_is_what_transformers_reads(kind: Path) -> None:
-    """And so the text after it is the same from the first token on."""
+    """So the text after it is the same from its first token."""
     subject = Subject.load(kind, dtype=torch.float32, device=torch.device("cpu"))
     stock = transformers.AutoModelForCausalLM.from_pretrained(kind, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(kind)

@@ -134,7 +134,7 @@ def test_solved_items_stand_before_the_asked_one(tmp_path: Path) -> None:
     assert text == f"Answer.\n{first[0]} {first[1]}\n\n{second[0]} {second[1]}\n\nQ: q1\nA:"
     own = items.generation_items(task.model_copy(update={"fewshot_dataset": None, "limit": None}), asked)
     assert all((item.query, item.references[0]) not in item.preface.solved for item in own)
-    with pytest.raises(InputError, match="`num_fewshot` is 4, and there are 3 other items"):
+    with pytest.raises(InputError, match="`num_fewshot` is 4, but there are only 3 other items"):
         items.generation_items(task.model_copy(update={"fewshot_dataset": None, "num_fewshot": 4}), asked)
 
 
@@ -189,7 +189,7 @@ def test_an_item_is_not_its_own_example(tmp_path: Path) -> None:
                 assert item.query not in [query.strip() for query, _ in item.preface.solved]
     own = items.generation_items(Generation.model_validate(settings | {"num_fewshot": 3}), asked)
     assert found["same.jsonl", 3] == own
-    with pytest.raises(InputError, match="`num_fewshot` is 5, and there are 4 other items to draw from"):
+    with pytest.raises(InputError, match="`num_fewshot` is 5, but there are only 4 other items to draw from"):
         items.generation_items(
             Generation.model_validate(settings | {"fewshot_dataset": asked, "num_fewshot": 5}), asked
         )

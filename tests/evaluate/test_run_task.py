@@ -1,4 +1,4 @@
-"""A model that predicts NaN or infinity has no score, on no kind of task."""
+"""A model that predicts NaN or infinity gets no score, for any kind of task."""
 
 from __future__ import annotations
 

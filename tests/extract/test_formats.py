@@ -1,4 +1,4 @@
-"""formats: the reader of a file, by its name, and by its content if the name leaves a doubt."""
+"""formats: the reader of a file, by its name, and by its content if the name is ambiguous."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_name_says_the_format(tmp_path: Path, name: str, format: str | None) -
     ],
 )
 def test_json_is_read_by_lines_if_it_has_lines(tmp_path: Path, content: bytes | str, format: str) -> None:
-    """A damaged first line does not make one value of a file of lines."""
+    """A damaged first line does not turn a file of lines into one value."""
     assert found(tmp_path / "a.json", content) == format
     packed = content if isinstance(content, bytes) else content.encode()
     assert found(tmp_path / "a.json.gz", gzip.compress(packed)) == format

@@ -49,7 +49,7 @@ def test_limits_have_their_verdicts() -> None:
     ],
 )
 def test_text_after_the_end_of_the_page_is_in_its_body(content: str) -> None:
-    """Browsers put it there; libxml2 makes more roots and bodies of it."""
+    """Browsers move it there; libxml2 makes it further roots and bodies."""
     tree = html.parse(content.encode(), max_nodes=100)
     assert [child.tag for child in tree if child.tag != "head"] == ["body"]
     body = tree.find("body")

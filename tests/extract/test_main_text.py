@@ -93,7 +93,7 @@ def test_code_keeps_its_lines_whatever_highlights_it() -> None:
 
 
 def test_tabs_in_code_stay_tabs() -> None:
-    """A Makefile needs them, and a table of tab-separated values its empty cells."""
+    """A Makefile needs its tabs, and a table of tab-separated values needs its empty cells."""
     code = "all:\n\tcc -o x x.c\n\t\t# done\na\tb\t\n"
     for output_format in ("txt", "markdown"):
         text = extract(f"<body><main>{ARTICLE}<pre>\n{code}\n </pre>{ARTICLE}</main>", output_format=output_format)

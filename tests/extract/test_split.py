@@ -62,7 +62,7 @@ SHARES = st.tuples(*[st.sampled_from([0.0, 0.01, 0.1, 0.3])] * 3)
 
 @given(NAMES, SHARES)
 def test_the_plan_knows_the_splits_that_no_file_falls_into(names: list[str], shares: tuple[float, ...]) -> None:
-    """Law: the splits named are exactly the empty ones, and the share that is advised holds a file."""
+    """Law: exactly the empty splits are named, and the advised share holds a file."""
     fractions = SplitFractions(**dict(zip(("tune", "validation", "test"), shares, strict=True)))
 
     def held(by_share: dict[str, float]) -> set[str]:

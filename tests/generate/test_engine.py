@@ -79,7 +79,7 @@ def test_an_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator
 def test_a_model_is_loaded_on_the_device_there_is_in_its_stored_type(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
-    """As `generate` and `chat` load it; `meta` stands for a GPU."""
+    """Loaded as by `generate` and `chat`; the device `meta` replaces a GPU."""
     shutil.copytree(folder, tmp_path / "model")
     export_model(load(folder).model, tmp_path / "model", dtype=dtype)
     monkeypatch.setattr(engine, "choose_device", lambda: torch.device("meta"))
@@ -93,7 +93,7 @@ def test_a_model_is_loaded_on_the_device_there_is_in_its_stored_type(
 
 
 def test_one_setting_for_several_prompts_seeds_each_of_them(generator: Generator) -> None:
-    """Equal prompts get other answers; those of a prompt alone with that seed."""
+    """Equal prompts get different answers, each equal to the answer of a single prompt with that seed."""
     settings = GenerationSettings(temperature=2, max_new_tokens=12, seed=6)
     together = generator.generate(["for", "the", "for"], settings)
     assert together[0] != together[2]

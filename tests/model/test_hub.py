@@ -117,7 +117,7 @@ def test_export_and_import_are_inverse(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_stored_type_is_that_of_the_weights(tmp_path: Path, dtype: torch.dtype) -> None:
-    """Also if `config.json` does not name it, and next to a few tensors of another."""
+    """This holds even if `config.json` does not name it, and next to a few tensors of another type."""
     model = random_model()
     export_model(model, tmp_path, dtype=dtype)
     verify_export(model, tmp_path)

@@ -1,4 +1,4 @@
-"""A stock reward model reads the score where ours does, also of padded batches and of answers that end in `eos`."""
+"""`transformers` reads a reward at the same token as Bessemer, even in padded batches and after `eos`."""
 
 from __future__ import annotations
 

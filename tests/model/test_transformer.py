@@ -139,7 +139,7 @@ def test_compiled_blocks_give_the_same_loss_and_gradients() -> None:
 
 @pytest.mark.parametrize("again", [False, True])
 def test_activation_checkpointing_keeps_one_activation_per_block(again: bool) -> None:
-    """Each block is computed again on the way back, and keeps its input alone until then."""
+    """Each block is computed again in the backward pass, and keeps only its input until then."""
     model, tokens = small(num_hidden_layers=3), some_tokens(2, 20)
     model.activation_checkpointing = again
     calls, kept = [], []

@@ -1,4 +1,4 @@
-"""A sweep refuses a metric that its trials would measure on different text or in different tokens."""
+"""A sweep refuses a metric that its trials would measure on different text or per different token."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ stages:
 def test_the_text_of_the_last_trained_model_counts(
     tmp_path: Path, field: str, metric: str, problem: str | None
 ) -> None:
-    """Fine-tuning is validated on conversations: its base model's documents make no difference to them."""
+    """Fine-tuning is validated on conversations: the documents of its base model do not change them."""
     (tmp_path / "recipe.yaml").write_text(MIXED)
     found = incomparable(load_recipe(tmp_path / "recipe.yaml", []), metric, [field])
     assert (found is None) == (problem is None), found

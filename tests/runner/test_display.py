@@ -1,4 +1,4 @@
-"""The time left settles on the present rate, whatever the start and the past cost."""
+"""The estimated time left follows the present rate, not the start or the average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that a run or a registered model needs goes unless it is named or a budget asks for it."""
+"""No artifact that a run or a registered model needs is deleted, unless the run is named or a budget requires it."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_another_program_at_the_address_is_not_a_cluster(dashboard: str, path: s
 
 @pytest.mark.parametrize("speech", [b"", b"\x00\x01 this is not HTTP\n\n"])
 def test_a_port_that_does_not_speak_http_is_not_a_cluster(monkeypatch: pytest.MonkeyPatch, speech: bytes) -> None:
-    """An empty speech keeps the connection open and silent, so the limit on the request ends the wait."""
+    """An empty `speech` keeps the connection open and silent, so the time limit of the request ends the wait."""
     monkeypatch.setattr(jobs, "PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         connections = []

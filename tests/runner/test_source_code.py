@@ -1,4 +1,4 @@
-"""Protects: a run records the commit that its recipe came from, also if it runs as a job elsewhere."""
+"""Protects: a run records the commit of its recipe, even if it runs as a job on another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at dropped documents never ends in a traceback, whatever the stage dropped and the user typed."""
+"""`show --dropped` never ends in a traceback, for any stage and any rule that a user types."""
 
 from __future__ import annotations
 

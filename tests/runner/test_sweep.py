@@ -1,4 +1,4 @@
-"""The best trial is a finished number, and the command for it has every digit."""
+"""The best trial has a finite metric, and the command for it has every digit."""
 
 from __future__ import annotations
 

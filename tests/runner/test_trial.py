@@ -1,4 +1,4 @@
-"""A trial reports each value of its metric once, ends by itself, by a failure or when it is asked to stop."""
+"""A trial reports each value of its metric once, and ends by itself, by a failure, or on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""clean as a stage: parts in, parts out, one verdict per document, the same bytes again; mistakes are said."""
+"""clean as a stage: parts in, parts out, one verdict per document, the same bytes again; mistakes are reported."""
 
 from __future__ import annotations
 

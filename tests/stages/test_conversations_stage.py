@@ -1,4 +1,4 @@
-"""conversations: the recipe's columns and chat template decide; the plan finds what no row could be made of."""
+"""conversations: the recipe's columns and chat template are used; the plan finds settings that fit no row."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_plan_finds_a_template_that_takes_no_row(tmp_path: Path, trained: To
         assert "tokenizer: {chat_template: FILE}" in caught.value.hint
         with pytest.raises(InputError, match=r"6 removed by `not_in_template` .*does not write `tools`") as caught:
             plan([row | {"tools": [{"name": "sum"}]} for row in rows], STRICT, stage)
-        assert "name a file that writes it" in caught.value.hint
+        assert "to a file with it" in caught.value.hint
     with pytest.raises(InputError, match="1 removed by `no_conversation`") as caught:
         conversations.outside(conversations.Config(paths=[_file(tmp_path, {"text": "A page."})]))
     assert "by the fields messages, conversations, instruction" in caught.value.hint

@@ -253,7 +253,7 @@ def test_a_stopped_run_continues_to_the_same_model(
 
 
 def test_z_loss_reaches_the_objective(converse: Any, tune: Any) -> None:
-    """The first loss has it; the loss on held-out rows does not."""
+    """The first training loss includes it; the loss on held-out rows does not."""
     _, rows = converse(ROWS, split={"validation": 0.1})
     plain, weighed = (tune(f"z-{z_loss}", rows=rows, max_steps=1, z_loss=z_loss) for z_loss in (0.0, 0.1))
     assert losses(weighed)[1] > losses(plain)[1] + 0.5

@@ -1,4 +1,4 @@
-"""Searches in training text: the personal data of each text, and digests that tell held-out texts apart."""
+"""Searches in training text: the personal data of each text, and digests that distinguish held-out texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bessemer.stages.training_text import digests, personal_data_in
 
 
 def test_personal_data_is_that_of_its_own_text() -> None:
-    """Also if the texts fill several batches."""
+    """This holds even if the texts fill several batches."""
     texts = [
         "write to a@b.example",
         "nothing " * 20_000,

@@ -177,7 +177,7 @@ def test_a_document_at_which_a_rule_raises_is_removed_and_the_rest_goes_on(
 
 
 class Named:
-    """Answers with the unit's name."""
+    """Returns the unit's name."""
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         return {"unit": unit.name}

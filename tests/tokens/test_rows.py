@@ -65,7 +65,7 @@ def test_the_prompt_of_the_last_answer_is_what_generation_begins_with(template: 
             [user("?"), said("!")],
             {},
             "prompt_changes",
-            "does not cover the begin of the answer",
+            "does not cover the beginning of the answer",
         ),
         (
             PLAIN.replace("{{ '<|turn|>' + m.role + ':' + m.content + ", CONTENT_ALONE),

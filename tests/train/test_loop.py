@@ -112,7 +112,7 @@ def test_micro_batches_and_lanes_change_rounding_only(trainer, tmp_path, size, l
 @pytest.mark.parametrize("adapted", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
 def test_every_optimizer_trains_the_same_parameters_on_any_number_of_lanes(trainer, optimizer, adapted):
-    """Parameters and not figures: a scrambled gradient has the right norm, and the loss of step 1 does not show it."""
+    """Compares parameters, because a scrambled gradient has the right norm and does not change the loss of step 1."""
 
     def trained(lanes: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         model = make_model()
@@ -142,7 +142,7 @@ def test_activations_computed_again_are_the_same_to_the_bit(trainer, lanes):
 
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
 def test_a_run_continued_with_other_threads_is_equal_to_the_bit(trainer, optimizer):
-    """It keeps the lanes and threads that it began with, on any machine."""
+    """A continued run keeps its first lanes and threads, on any machine."""
 
     def attempt(name: str, lanes: int, threads: int, number: int, **changes):
         torch.set_num_threads(threads)
@@ -359,7 +359,7 @@ def test_a_damaged_checkpoint_is_passed_over(trainer, tmp_path, caplog):
 
 def test_a_checkpoint_of_another_shape_or_plan_is_refused(trainer):
     trainer("run", num_steps=3).run()
-    with pytest.raises(UsageError, match=r"`learning_rate` 0\.02 where this run has 0.5"):
+    with pytest.raises(UsageError, match=r"`learning_rate` 0\.02, and this run has 0.5"):
         trainer("run", num_steps=3, learning_rate=0.5).run()
     other = make_model()
     other.norm = torch.nn.Parameter(torch.ones(33))

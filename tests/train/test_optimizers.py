@@ -92,7 +92,7 @@ def test_adamw_alone_updates_matrices_as_torch_does():
 
 @pytest.mark.parametrize("wrong", ["gradient", "state"])
 def test_adamw_refuses_a_tensor_that_is_laid_out_otherwise_than_its_parameter(wrong):
-    """The fused kernel for CPUs would pair its numbers with those of other places."""
+    """The fused kernel for CPUs would pair each number with a number from another place."""
     parameter = nn.Parameter(torch.ones(4, 3))
     optimizer = AdamW([parameter], fused=True)
     steps(optimizer, [parameter], 1)
@@ -139,7 +139,7 @@ def mesh(tmp_path) -> Iterator[DeviceMesh]:
 
 @pytest.mark.parametrize(("shape", "rows"), [((12, 16), (4, 8)), ((16, 12), ()), ((24, 8), (8, 16))])
 def test_muon_updates_sharded_matrices_as_whole_ones(mesh, shape, rows):
-    """With a decay and a momentum that show: both are large."""
+    """The decay and the momentum are large, so that both show."""
     random = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=random) for _ in range(2)]
     wholes = [nn.Parameter(value.clone()) for value in start]
@@ -158,7 +158,7 @@ def test_muon_updates_sharded_matrices_as_whole_ones(mesh, shape, rows):
 
 
 def test_muon_decays_weights_by_their_rate():
-    """A gradient of zero leaves the decay alone: (1 - 0.1 * 0.5) per step."""
+    """With a gradient of zero only the decay remains: (1 - 0.1 * 0.5) per step."""
     weight = nn.Parameter(torch.ones(4, 4))
     optimizer = Muon([{"params": [weight]}], lr=0.1, weight_decay=0.5)
     for _ in range(2):

@@ -12,7 +12,7 @@ from bessemer.train.state import create_optimizer_state, parameter_roles, tensor
 
 
 class Stored:
-    """A checkpoint of which only the shapes are asked."""
+    """A checkpoint from which only the shapes are read."""
 
     def __init__(self, module, optimizers):
         self._tensors = tensors(module, optimizers)

@@ -35,9 +35,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, in messages and in the tokens that the chat template writes for them.
+    """A prompt, as messages and as the tokens that the chat template renders.
 
-    `reference` is the answer that its conversation brings; `row` has the columns that rewards read.
+    `reference` is the answer in the conversation; `row` has the columns that rewards read.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Competition:
         return None
 
     def answers(self, prompts: Sequence[Prompt]) -> tuple[list[list[Answer]], list[str]]:
-        """The scored answers to each prompt, and which rewards failed, in words.
+        """The scored answers to each prompt, and the messages of failed rewards.
 
         The answers to a prompt depend only on its id and the seed.
         """

@@ -34,7 +34,7 @@ class Judge:
         judged = self._judged(rollouts)
         failures = list(scores.failures)
         if unknown := sum(not math.isfinite(value) for value in judged):
-            failures.append(f"the reward model gave {unknown} of {len(judged)} answers no finite score")
+            failures.append(f"the reward model returned NaN or infinity for {unknown} of {len(judged)} answers")
             judged = [value if math.isfinite(value) else math.nan for value in judged]
         totals = [reward + self.model_weight * value for reward, value in zip(scores.rewards, judged, strict=True)]
         return Scores(totals, scores.by_reward | {"reward_model": judged}, failures)

@@ -68,11 +68,12 @@ def policy_loss(
 ) -> Loss:
     """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A) with r = policy / old policy, per token.
 
-    Log-probabilities are of the tokens drawn, [B, T]; advantages [B] or [B, T]. Proximal policy optimization (arXiv
-    1707.06347, eq. 7); a higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` bounds r from
-    above also where A < 0, which is the dual clip of arXiv 1912.09729 (usual: 3; above 1 + epsilon_high). `beta` weighs
-    the KL from the reference by `k3`. `dr_grpo` divides by `max_completion_length` per completion. `averaged` [B] is
-    false for completions that the means of `grpo` and `dr_grpo` leave out; by default they count all B.
+    Log-probabilities are those of the sampled tokens, [B, T]; advantages [B] or [B, T]. Proximal policy optimization
+    (arXiv 1707.06347, eq. 7); a higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` also
+    bounds r from above if A < 0, which is the dual clip of arXiv 1912.09729 (usual: 3; above 1 + epsilon_high). `beta`
+    weights the KL divergence from the reference, estimated by `k3`. `dr_grpo` divides by `max_completion_length` per
+    completion. `averaged` [B] is false for completions excluded from the means of `grpo` and `dr_grpo`; by default all
+    B count.
     """
     advantages = advantages[:, None] if advantages.ndim == 1 else advantages
     mask = mask.bool()

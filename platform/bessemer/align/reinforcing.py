@@ -9,8 +9,8 @@ that occurs twice in a step gets other answers each time. The row also decides w
 spread, so any number of workers asks the same prompts. With `num_iterations` updates per batch, a run is saved only
 before an update that begins with new answers.
 
-To show rewards that are hacked, the log has next to the reward: the distance from the start, the length of answers and
-its correlation with the reward, the fraction of answers that did not end, and that of groups without spread.
+To show reward hacking, the log has more than the reward: the distance from the start, the length of answers and its
+correlation with the reward, the fraction of unfinished answers, and the fraction of groups without spread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PASS_TOKENS = 8192
 HELD_OUT_PROMPTS = 256
 """Prompts that a measurement asks at most."""
 SMALLEST_WEIGHT = 1e-12
-"""Keeps the division of a step without any counted answer, whose loss is 0, defined; too small to change another."""
+"""Avoids a division by zero in a step without counted answers; too small to change any other step."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Reinforcing(Stateless):
         return self._laid_out(kept or [_placeholder(asked[0])])
 
     def _another(self, step: int, rows: Rows, place: int, refill: int) -> int:
-        """The number of the question that replaces a row's; it does not depend on the worker that has the row."""
+        """Number of the question that replaces the question of a row. It does not depend on the worker."""
         random = generator_of("refill", self._seed, step, rows.epoch[place], rows.index[place], refill)
         return int(random.integers(0, self.num_rows))
 
@@ -180,7 +180,7 @@ class Reinforcing(Stateless):
             )
 
     def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[_Group]:
-        """The groups of the questions in `numbers`, which has a question's number for each place in `rows`."""
+        """The groups of the questions in `numbers`, which has one question number per entry of `rows`."""
         method, count = self.method, self.method.num_generations
         settings = GenerationSettings(
             max_new_tokens=method.max_completion_length,
@@ -365,7 +365,7 @@ def _has_spread(group: _Group) -> bool:
 
 
 def _placeholder(group: _Group) -> _Group:
-    """The group without rewards or weight: a worker without a useful group computes on it and learns nothing."""
+    """A group without rewards and of weight 0. A worker without a useful group computes on it and learns nothing."""
     return replace(group, rewards=torch.full_like(group.rewards, torch.nan), averaged=False)
 
 

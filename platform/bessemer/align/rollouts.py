@@ -5,11 +5,11 @@
     sampler.update(dict(trained.named_parameters()))       # the next answers are those of the trained weights
 
 A prompt is read once for all its answers, whose caches begin as copies of the prompt's. An answer depends on the seed,
-the prompt's key and its own number in the group. The rest of the batch changes its logits by rounding at most: products
-of other shapes add up in another order, in bf16 up to a hundredth of a logit.
+the prompt's key and its own number in the group. The rest of the batch changes its logits by rounding alone (up to 0.01
+in bf16), because matrix products of other shapes add in another order.
 
-Log-probabilities are of the token drawn under what the model says, and under the same divided by the temperature: the
-distribution that was sampled from, `top_k` and `top_p` left aside, which cut off what has little probability.
+A sampled token has two log-probabilities: under the model's logits, and under the logits divided by the temperature.
+The second is the sampling distribution before `top_k` and `top_p` cut off improbable tokens.
 """
 
 from __future__ import annotations

@@ -60,16 +60,17 @@ class Decoded:
     encoding: str
     broken: int = 0
     readable: bool = True
-    """Whether some charset makes sense of the bytes. If none does, `text` is their best approximation."""
+    """Whether any charset decodes the bytes. If none does, `text` is their best approximation."""
 
     def markup(self) -> bytes:
-        """The text in UTF-8 for libxml2, without the two things that end its parse early: controls and `<html/>`."""
+        """The text in UTF-8 for libxml2, without control characters and `<html/>`, which would end its parse early."""
         content = self.text.encode("utf-8", "replace").translate(None, _CONTROL)
         return _SELF_CLOSED_ROOT.sub(rb"\1>", content[:_BEGINNING], count=1) + content[_BEGINNING:]
 
 
 def decode(content: bytes, declared: str | None = None, *, markup: bool = False) -> Decoded:
-    """The text of `content`. `declared` is the label of the HTTP header; with `markup` the page's own counts too."""
+    """The text of `content`. `declared` is the label in the HTTP header; with `markup`, the page's own label counts
+    too."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return _decoded(content[len(mark) :], encoding)
@@ -105,7 +106,7 @@ def _candidates(content: bytes, stated: list[str]) -> Iterator[str]:
         for escape, codec in _ESCAPES:
             if escape in content[:_SAMPLE_BYTES]:
                 yield codec
-        # All other charsets read ASCII alike; the stated one decides how the queries of links are written.
+        # All other charsets decode ASCII alike; the declared one decides the encoding of queries in links.
         yield from (charset for charset in stated if not charset.startswith(("utf-16", "utf-32", "iso2022")))
         yield "utf-8"
         return

@@ -54,7 +54,7 @@ def replace_text(table: pa.Table, text: pa.Array) -> pa.Table:
 
 
 SPLIT_ORDER = ("test", "validation", "tune")
-"""The splits that are cut from the interval [0, 1) first; the rest of it is `train`."""
+"""Splits that take their shares from the start of the interval [0, 1); `train` is the rest."""
 
 
 def assign_split(group: str, fractions: dict[str, float]) -> str:

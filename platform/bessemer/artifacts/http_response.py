@@ -128,8 +128,8 @@ def split_content_type(value: str) -> tuple[str, str | None]:
 def read_payload(body: bytes, encodings: str, content_type: str, limit: int, *, complete: bool = True) -> Payload:
     """The payload of a body, by its Content-Encoding and Content-Type headers.
 
-    A body that breaks off (not `complete`, or in its coding) is taken if it ends as a page does. Raises ValueError for
-    one that is not taken, cannot be decoded, or decodes to more than `limit` bytes; IncompleteBody for the first.
+    A body that breaks off (not `complete`, or in its coding) is accepted if it ends as a page does; otherwise
+    IncompleteBody is raised. Raises ValueError if the body cannot be decoded, or decodes to more than `limit` bytes.
     """
     media_type, charset = split_content_type(content_type)
     decoded = decode_content(body, encodings, limit)

@@ -1,20 +1,20 @@
-"""The ledger: what every data stage decided about every document, and why.
+"""The ledger: the verdict of every data stage on every document, with the reason.
 
-One row a document that entered the stage or was created there:
+One row per document that entered the stage or was created there:
 
 | column | meaning |
 |---|---|
 | `id`, `url` | the document |
 | `verdict` | `kept`, `changed` (the text differs), `removed`, `crashed` or `timed_out` (removed too), `failed` |
 | `rule` | what decided: `gopher_quality/mean_word_length`, `exact_duplicate`, ...; null if kept |
-| `value`, `threshold` | the measurement and the limit that it broke; null where there is none |
+| `value`, `threshold` | the measurement and the limit that it broke; null if there is none |
 | `evidence` | a short text: the duplicate's id, the masked kinds, the offending line; null if none |
-| `created` | true for documents that did not come in (a reader's records, a repeated copy) |
-| `signals` | struct of doubles: everything that was measured, whatever the verdict |
+| `created` | true for documents that did not enter the stage (a reader's records, a repeated copy) |
+| `signals` | struct of doubles: all measurements, for every verdict |
 
 In + created = out + removed is checked by `Counts`, for each unit of work and for the whole stage. A row with the
-verdict `failed` is about a file that could not be read, or not to its end. It is counted on its own
-(`files_failed`), because its number of documents is not known.
+verdict `failed` is about a file that could not be read to its end. It is counted separately (`files_failed`), because
+its number of documents is unknown.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def ledger_table(
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of documents that came in, were created, went out and were removed, by rule; and of files that failed."""
+    """Numbers of documents in, created, out and removed (by rule), and of failed files."""
 
     documents_in: int = 0
     created: int = 0

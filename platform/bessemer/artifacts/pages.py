@@ -1,7 +1,7 @@
 """Fetched pages: WARC 1.1 files, one gzip member per record, with a Parquet index next to them.
 
 `PageWriter` writes what was fetched; `read_pages` reads any WARC, ARC or WET file, from any crawler, and yields
-`Damage` where others raise (see `warc`). A written file depends only on the pages and their fetch times: record
+`Damage` in place of an exception (see `warc`). A written file depends only on the pages and their fetch times: record
 ids are derived from URL and content.
 
 As Common Crawl does, pages are stored decoded, so that every reader can use them: the server's headers of the

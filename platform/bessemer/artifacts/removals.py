@@ -20,7 +20,7 @@ from bessemer.artifacts.ledger import SURVIVING
 
 BUDGET_BYTES = 256 << 20
 MIN_DOCUMENTS = 5
-"""Sources with fewer documents tell nothing about a rule."""
+"""Sources with fewer documents say too little about a rule."""
 _SHOWN = 3
 
 

@@ -3,7 +3,7 @@
 `webencodings` holds the standard's table of labels. Python's codecs differ from the standard's in a few places, which
 this module closes: `gbk` is decoded as GB18030, EUC-JP contains the characters of Windows, and the unassigned bytes
 0x80 to 0x9F of the Windows charsets are control characters. Decoding and encoding run at the speed of Python's codecs;
-only a character that such a codec lacks costs a call of a Python function.
+only a character missing from such a codec costs a Python call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHIFT_JIS_AS_WINDOWS = str.maketrans("\u2212\u00a5\u203e", "\uff0d\\~")
 
 @cache
 def charset_of(label: str) -> str | None:
-    """The name of the charset that a label means, in the standard or else in Python; None for an unknown label.
+    """The charset that a label names: the standard's name, or else Python's; None for an unknown label.
 
     >>> charset_of("latin1"), charset_of("x-sjis"), charset_of("cp437"), charset_of("utf-7")
     ('windows-1252', 'shift_jis', 'cp437', None)

@@ -36,7 +36,7 @@ _OTHER_NUMBER = re.compile(
     r"|(?:订单|單號|单号|编号|編號|注文番号|주문번호)[\s:：号號]*\Z",
     re.I,
 )
-"""Names of other numbers, right before one."""
+"""Names of other kinds of number, directly before the number."""
 
 _IBAN = re.compile(
     r"[A-Z]{2}\d\d(?:[A-Z0-9]{11,30}|(?:(?P<separator>[ -])[A-Z0-9]{4})(?:(?P=separator)[A-Z0-9]{4}){1,6}"

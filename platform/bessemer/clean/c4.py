@@ -4,13 +4,13 @@ The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3
 `'` ends a sentence too, and words are counted before citations are taken out. FineWeb ran it with
 `terminal_punctuation: false`. Sentences are counted as spaCy's sentencizer does.
 
-A line goes or stays as it is, with its indentation. Blank lines between two lines that stay are kept, so paragraphs
-stay apart; datatrove drops blank lines and the white space around lines. Rules below count line feeds as if blank lines
-were dropped, because FineWeb's limits were set on such texts. A page is dropped for too few sentences, for
-`lorem ipsum`, and for a `{` (so pages with program code go: set `max_curly_bracket_lines: null` to keep them).
+A line is either removed or kept unchanged, with its indentation. Blank lines between two kept lines stay, so paragraphs
+remain separate; datatrove drops blank lines and the white space around lines. Rules below count line feeds as if blank
+lines were dropped, because FineWeb's limits were set on such texts. A page is dropped for too few sentences, for `lorem
+ipsum`, and for a `{` (which removes pages with program code; set `max_curly_bracket_lines: null` to keep them).
 
-The phrases and the end marks are English, and FineWeb-2 gave C4's rules up for other languages because models got
-worse. So the rule leaves texts in other languages alone, unless `languages` names them.
+The phrases and the end marks are English, and FineWeb-2 dropped C4's rules for other languages because they made models
+worse. So the rule leaves texts in other languages unchanged, unless `languages` names them.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class C4(Rule):
 
     rule: Literal["c4"] = "c4"
     languages: tuple[str, ...] | None = (ENGLISH,)
-    """Languages of the texts that the rule works on; `null` is all."""
+    """Languages of the texts that the rule applies to; `null` means all."""
     max_word_length: int | None = 1000
     """A line with a longer word is dropped."""
     citations: bool = False
     """Whether marks like `[12]`, `[edit]` and `[citation needed]` stay."""
     terminal_punctuation: bool = True
-    """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`. In other languages than English, the
-    marks that end a sentence there and closing quotation marks count too."""
+    """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`. In languages other than English,
+    their own marks that end a sentence and closing quotation marks count too."""
     min_words_per_line: int | None = 3
-    """A line with fewer words is dropped; words stand between white space, except in languages without any."""
+    """A line with fewer words is dropped. White space separates words, except in languages that do not use it."""
     javascript_phrases: tuple[str, ...] = ("javascript",)
     """A line with one of these, in any case, is dropped."""
     policy_phrases: tuple[str, ...] = (
@@ -118,13 +118,13 @@ class C4(Rule):
         others = [language for language in languages if not self._works_on(language)]
         if not others:
             return []
-        return [f"`c4` is made for English and leaves texts in {spoken(others)} alone; `languages` of `c4` changes it"]
+        return [f"`c4` does not apply to texts in {spoken(others)}; list them in `languages` of `c4` to change that"]
 
     def _works_on(self, language: str | None) -> bool:
         return self.languages is None or language is None or base(language) in self.languages
 
     def _look_at(self, texts: Texts, lines: Spans) -> dict[str, Array]:
-        """What decides about each line, but for the length of its words."""
+        """The properties that decide about each line, except the length of its words."""
         has = PhraseSearch(texts, lines)
         num_words, sentences = count_words_and_sentences(texts, lines)
         return {
@@ -138,7 +138,7 @@ class C4(Rule):
         }
 
     def _take_citations_out(self, texts: Texts, lines: Spans, spans: Spans, facts: dict[str, Array]) -> dict[int, str]:
-        """The lines that have citations, without them, by the index of the line; changes what is known of them."""
+        """Line index -> the line without its citations, for lines that have any; updates `facts` for them."""
         places = [match.start() for match in _CITATION.finditer(texts.joined)]
         cited = np.unique(np.searchsorted(lines.starts, places, "right") - 1)
         if not len(cited):
@@ -164,7 +164,7 @@ class C4(Rule):
 
 
 class _Tally:
-    """Which lines are still there, and how many went for which reason; a line goes for the first."""
+    """The lines that are not dropped, and the number of lines dropped per reason; only the first reason counts."""
 
     def __init__(self, texts: Texts, lines: Spans) -> None:
         self._texts, self._lines = texts, lines
@@ -176,7 +176,7 @@ class _Tally:
         self.alive &= ~chosen
 
     def lost(self, chosen: Array) -> list[int]:
-        """For each text, how many of the `chosen` lines are no longer there."""
+        """For each text, the number of `chosen` lines that have been dropped."""
         number: list[int] = self._texts.counts(self._lines, chosen & ~self.alive).astype(int).tolist()
         return number
 
@@ -190,10 +190,8 @@ def _first_of_each(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:
 
 
 def _left(texts: Texts, lines: Spans, alive: Array, blank: Array, changed: dict[int, str], ours: Array) -> Texts | None:
-    """The texts made of the lines that are left, or None if no text differs from what it was.
-
-    A text that loses no line and no citation stays as it is, and so does one that is not `ours`. Between two lines
-    that stay there are as many blank lines as stood side by side there, at most.
+    """The texts made of the remaining lines, or None if no text changes. A text that loses no line and no citation is
+    unchanged, and so is a text that is not `ours`. The longest run of blank lines between two remaining lines stays.
     """
     touched = texts.counts(lines, ~alive & ~blank) > 0
     touched[lines.owners[list(changed)]] = True

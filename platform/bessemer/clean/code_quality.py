@@ -1,10 +1,10 @@
 """`code_quality@bigcode`: program files that a machine wrote, or that hold data.
 
-The limits are those that Codex (Chen et al., 2021, section 3.1) set on lines, with the share of alphanumeric characters
-that The Stack and StarCoder (Li et al., 2023) put in numbers: minified and generated files have long lines, files of
-data have few letters and digits.
+The limits on lines are those of Codex (Chen et al., 2021, section 3.1): minified and generated files have long lines.
+The limit on alphanumeric characters is that of The Stack and StarCoder (Li et al., 2023): files of data have few
+letters and digits.
 
-Cost: 10 ns a character.
+Cost: 10 ns per character.
 """
 
 from __future__ import annotations

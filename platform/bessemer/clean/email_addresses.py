@@ -49,7 +49,7 @@ _RESERVED = frozenset({"example", "invalid", "local", "test"})
 _GENERIC = frozenset({"com", "edu", "gov", "net", "org"})
 """Top-level domains below which few names are registered, so that `com.it` is not the end of a host."""
 _FILE_ENDINGS = frozenset({"mov", "zip"})
-"""Top-level domains whose names are files nearly always."""
+"""Top-level domains that are file suffixes in nearly all texts."""
 _METHODS = frozenset({"cat", "data", "dot", "ge", "gt", "int", "lt", "map", "ne", "new", "select", "to"})
 """Top-level domains that are methods of arrays."""
 _SERVICES = frozenset({"cvs", "docker", "ec2-user", "git", "hg", "postgres", "root", "svn", "ubuntu", "vagrant"})
@@ -59,7 +59,7 @@ _REMOTE_PATH = re.compile(r":(?:~|[\w.-]*/|[\w.-]+\.git\b)")
 
 
 def find_emails(joined: str, codes: Array) -> Iterator[tuple[int, int]]:
-    """(start, end) of each address in `joined`, in no order; `codes` are its code points."""
+    """(start, end) of each address in `joined`, in no particular order; `codes` are its code points."""
     for sign in _SIGNS:
         at = joined.find(sign)
         while at >= 0:
@@ -109,7 +109,7 @@ def _local_start(joined: str, at: int) -> int | None:
     start = found.start()
     for cut in (*_ESCAPED.finditer(before, start), *_SCRIPT_CHANGE.finditer(before, start)):
         start = max(start, cut.end())
-    # of the signs that RFC 5322 allows, those that also separate an address and the text before it
+    # signs that RFC 5322 allows, and that also separate an address from the text before it
     start = max([start, *(before.rfind(sign, start) + 1 for sign in "=/?#|`{}*!$")])
     local = before[start:].lstrip("'.&%-")
     start = len(before) - len(local)

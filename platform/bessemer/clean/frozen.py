@@ -19,7 +19,7 @@ Process = Callable[["pa.Table"], tuple["pa.Table", "pa.Table"]]
 def process_splits(
     batch: pa.Table, splits: Sequence[str], signals: Sequence[str], process: Process
 ) -> tuple[pa.Table, pa.Table]:
-    """Applies `process` to the documents of `splits`; the others are kept, with signals of null in the ledger."""
+    """Applies `process` to the documents of `splits`; the others are kept, with null signals in the ledger."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,4 +1,4 @@
-"""`function`: a custom rule, as a Python function in a file of yours.
+"""`function`: a custom rule, written as a Python function in your own file.
 
     # rules.py, next to the recipe
     def share_of_digits(text):
@@ -32,8 +32,8 @@ The function is called for the documents that the rules above it kept. Any other
 the function raises, the first document ends the run too; a later one gets the verdict `crashed` with the error as
 evidence.
 
-The function must depend on its arguments alone. Of the file, the content is part of the stage's fingerprint, the place
-is not.
+The function must depend on its arguments alone. The content of the file is part of the stage's fingerprint; its path is
+not.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ RETURNS = "return `True` or `False`, a number with `min` or `max` set, or the ne
 
 
 class FunctionFailed(Exception):
-    """A custom function raised; the message says what and where."""
+    """A custom function raised an exception; the message names the exception and the line."""
 
 
 class Function(Rule):
-    """Measures, rewrites or removes documents by a Python function of yours."""
+    """Measures, rewrites or removes documents with your own Python function."""
 
     skips_removed: ClassVar[bool] = True
 
@@ -154,7 +154,7 @@ class Function(Rule):
 
 
 def _problem(returned: Any, *, limited: bool) -> str:
-    """The fault of a return value, for a rule with limits or without; empty if there is none."""
+    """The problem of a return value, for a rule with or without limits; empty if there is none."""
     flag, text = isinstance(returned, bool | np.bool_), isinstance(returned, str)
     if not (flag or text or isinstance(returned, numbers.Real)):
         return f"{_short(returned)}, a `{type(returned).__name__}`"
@@ -182,7 +182,7 @@ def _parameters(function: Callable[..., Any], name: str) -> list[str]:
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        raise InputError(f"`{name}` does not tell its parameters", hint="write it as a Python `def`") from None
+        raise InputError(f"the parameters of `{name}` cannot be read", hint="write it as a Python `def`") from None
     if any(one.kind is one.VAR_KEYWORD for one in found):
         return list(PARAMETERS)
     for one in found:

@@ -1,8 +1,8 @@
 """Finds public IP addresses.
 
 As in datatrove, private, loopback, multicast and documentation addresses stay. Four numbers with full stops are not an
-address where a version, a product (`Firefox/3.6.13.1`) or a section is named before them. If all four are below 32,
-as in `1.1.1.4`, they are a section or a version, unless the text before or after them speaks of an address.
+address if a version, a product (`Firefox/3.6.13.1`) or a section is named before them. If all four are below 32, as in
+`1.1.1.4`, they are a section or a version, unless the text around them mentions an address.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINE_START = re.compile(r"(?:\A|\n)[ \t]*\Z")
 _TITLE = re.compile(r"[ \t]+[A-Z]")
 _SMALL = 32
 _RESOLVERS = frozenset({"8.8.8.8", "9.9.9.9"})
-"""Small numbers that are addresses: public name servers."""
+"""Addresses with small numbers: public name servers."""
 _NETWORK_BEFORE = re.compile(
     r"(?:(?<![a-z])(?:ip|ipv4|addr|address|dns|nameserver|gateway|ping|traceroute)(?![a-z])|://)[^\n]*\Z", re.I
 )

@@ -1,11 +1,11 @@
-"""Limits and stop words by language, and the languages whose words need another splitting.
+"""Limits and stop words by language, and the languages that need their own word splitting.
 
-A limit on words means something else in every language: the mean German word is longer than an English one, and a
+A limit on words has a different meaning in every language: the mean German word is longer than an English one, and a
 Chinese text has no blanks at all. FineWeb-2 (Penedo et al., 2025) measured limits and stop words for each language, on
 Wikipedia and Common Crawl. `fineweb2.tsv` holds them for 73 languages, from the files `configs/*.yml` of
 `huggingface/fineweb-2`, revisions 05e6729 and d331bee (Turkish: baedee4); the data are published under ODC-By 1.0.
-`tests/clean/make_fineweb2_table.py` writes the table and says what it leaves out. English is not in FineWeb-2: its
-limits are those of FineWeb, which each rule states.
+`tests/clean/make_fineweb2_table.py` writes the table and lists its omissions. English is not in FineWeb-2: its limits
+are those of FineWeb, which each rule states.
 
 Languages have the codes of the identifier in `language`: ISO 639-1, else ISO 639-3 or Wikipedia's.
 """
@@ -43,7 +43,7 @@ class LanguageFacts(NamedTuple):
     """The measurements of FineWeb-2 in one language."""
 
     limits: Mapping[str, float]
-    """By the column of the table."""
+    """The values, by column of the table."""
     stop_words: tuple[str, ...]
 
 

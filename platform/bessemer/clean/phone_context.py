@@ -33,7 +33,7 @@ _PIECES = """
     फ़ोन फोन मोबाइल संपर्क ফোন মোবাইল தொலைபேசி ဖုန်း ទូរស័ព្ទ ስልክ
 """
 _UNSPACED_LABELS = tuple(_PIECES.split())
-"""The same in scripts whose words are not set apart or take endings; they may be anywhere."""
+"""The same for scripts that do not separate words or that inflect them; a match may be anywhere."""
 
 _LATIN = "a-zA-ZÀ-ÖØ-ɏ\u1e00-\u1eff"
 _WORD = re.compile(rf"[{_LATIN}]+|[^\W\d_{_LATIN}]+")

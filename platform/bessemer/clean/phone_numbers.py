@@ -1,12 +1,12 @@
 """Finds phone numbers, in international form and in the national forms of 89 countries.
 
 Patterns propose, and libphonenumber's metadata (the package `phonenumbers`) decides: a number must be valid in its
-country. The form of the number decides the further conditions:
+country. The further conditions depend on the form of the number:
 
 - `+49 30 901820`, `0049 ...`, `011 49 ...`: validity alone.
 - `(415) 555-2671`, `415-555-2671`, `415.555.2671`: the North American form alone.
 - `06 12 34 56 78`, `(11) 91234-5678`, `8 (912) 345-67-89`: valid in a country that writes the first group like that.
-- other national numbers, such as `612 345 678`: a label such as `Tel.`, `电话` or `call` before it on its line.
+- other national numbers, such as `612 345 678`: a label such as `Tel.`, `电话` or `call` before it on the same line.
 
 A national number after the name of another number (`pages`, `order`) stays, and so does one piece of a longer row of
 numbers.
@@ -70,13 +70,13 @@ _CHINESE_MOBILE = re.compile(r"(?<![\w+/#-])(?<!\d\.)1[3-9]\d(?P<separator>[ -]?
 _ANY = re.compile(rf"(?<![\w+-])(?<!\d[ .:])(?<![A-Z]>[ .:])(?<![$€£¥])\(?\d(?:{_SEPARATOR}\d){{6,14}}")
 
 _OPERAND = re.compile(r"=\s*[\w.)\]]+ ?\Z|[\d)\]]\s?\Z")
-"""Text that a `+` after it adds something to."""
+"""Text after which a `+` is an addition."""
 _KOREAN = re.compile(r"0\d{1,3}\)[^()]*\Z")
 """An area code as in `02)312-3456`."""
 _EXTENSION = re.compile(r"-\d{1,4}(?![\w-])")
 _GROUP = re.compile(r"\d+")
 _WRITTEN_AS_PHONE = re.compile(r"\d[ .)-]+\d+[ .-]\d{3,}[ .-]\d{3,}\Z")
-"""Groups as in `+64 9 123 4567`, in which a number that is not assigned is still a phone number."""
+"""Groups as in `+64 9 123 4567`. A number in this form is a phone number even if it is not assigned."""
 _NO_PHONE = re.compile(
     r"(?:19|20)\d\d([./-])\d\d?\1\d\d?|\d\d?([./-])\d\d?\2(?:19|20)\d\d"  # dates
     r"|(\d\d)\d\d[ ]?-[ ]?\3\d\d"  # ranges of years and pages
@@ -213,7 +213,8 @@ _FORMS: tuple[tuple[re.Pattern[str], _EndOf, Callable[[str], bool]], ...] = (
     (_CHINESE_MOBILE, _end_chinese, lambda text: bool(_CHINESE.search(text))),
     (_ANY, _end_labelled, has_label),
 )
-"""The forms of a number, the surest first: a pattern, a check that returns the end, a quick test of the text around."""
+"""The forms of a number, the surest first: a pattern, a check that returns the end, a quick test of the surrounding
+text."""
 
 
 # --------------------------------------------------------------------------------------------------- text around it
@@ -255,7 +256,7 @@ def _ascends(groups: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _is_valid_international(digits: str, lenient: bool) -> bool:
-    """Whether `+digits` is a number of its country; `lenient` asks for a possible length alone."""
+    """Whether `+digits` is a number of its country; `lenient` requires only a possible length."""
     import phonenumbers
 
     if not 7 <= len(digits) <= 17 or not any(
@@ -278,7 +279,7 @@ def _is_valid_somewhere(digits: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _is_written_like(groups: tuple[str, ...], bracketed: bool) -> bool:
-    """Whether the number is valid in a country that writes the first group so: as trunk and area code, or bracketed."""
+    """Whether the number is valid in a country whose first group has this form: trunk and area code, or brackets."""
     digits = "".join(groups)
     for plan in _plans():
         dialled = digits.startswith(plan.trunk) if plan.trunk and not bracketed else digits[0] == "0" or bracketed

@@ -1,4 +1,4 @@
-"""`pii`: masks data that leads to a person.
+"""`pii`: masks personal data.
 
 | kind | module |
 |---|---|
@@ -7,9 +7,9 @@
 | `ip_address` | `ip_addresses` |
 | `card_number`, `iban` | `account_numbers` |
 
-Candidates are found by the signs that they cannot lack (an `@`, a cluster of digits, a group of hexadecimal digits
-before a colon) and then checked in full, so text without any costs little. Digits, dashes and blanks of every script
-count as those of ASCII (`lookalikes`).
+Candidates are found by the characters that they must contain (an `@`, a cluster of digits, a group of hexadecimal
+digits before a colon) and then checked in full, so text without any costs little. Digits, dashes and blanks of every
+script count as those of ASCII (`lookalikes`).
 
 The ledger holds the number of findings per kind, never the data. Only the text is masked, not the document's URL or
 metadata.
@@ -39,15 +39,15 @@ class Pii(Rule):
 
     rule: Literal["pii"] = "pii"
     email: str | None = "<EMAIL>"
-    """Mask of an e-mail address; `null` leaves them."""
+    """Mask for e-mail addresses; `null` leaves them unmasked."""
     phone: str | None = "<PHONE>"
-    """Mask of a phone number; `null` leaves them."""
+    """Mask for phone numbers; `null` leaves them unmasked."""
     ip_address: str | None = "<IP_ADDRESS>"
-    """Mask of a public IP address; `null` leaves them."""
+    """Mask for public IP addresses; `null` leaves them unmasked."""
     card_number: str | None = "<CARD_NUMBER>"
-    """Mask of a payment card number; `null` leaves them."""
+    """Mask for payment card numbers; `null` leaves them unmasked."""
     iban: str | None = "<IBAN>"
-    """Mask of an international bank account number; `null` leaves them."""
+    """Mask for international bank account numbers; `null` leaves them unmasked."""
 
     def apply(self, texts: Texts) -> Findings:
         masks = {kind: getattr(self, kind) for kind in KINDS}

@@ -1,19 +1,19 @@
 """Lists of rules by the kind of text.
 
 `web` is FineWeb's list. Its limits are made for prose: a Markdown mark, a table border or an operator is a word without
-a letter, so of 688 Python and Rust design documents they leave 24.
+a letter, so they keep only 24 of 688 Python and Rust design documents.
 
 `markdown` has the same rules with limits for technical documents, and without C4, which drops headings, lists and
 program code. Each limit lets 99 % of the documents pass in each of four public sets, rounded outwards: 368 PEPs
 (reStructuredText), 320 Rust RFCs and 140 Chinese chapters of "Dive into Deep Learning" (Markdown), and the chapters of
 the Python reference manual (`pydoc_data.topics`). The Chinese chapters repeat each program for several libraries, which
-sets the limits on repetition.
+determines the limits on repetition.
 
 `code` judges program files by their lines (see `code_quality`), keeps two blank lines in a row, and does not look for a
 natural language.
 
-`books` has no limit on length, nothing that looks at single lines (printed lines are short and end anywhere), and room
-for dialogue, whose quotation marks and dashes count as words without a letter: 0.68 is the least share of words with a
+`books` has no limit on length and no rule about single lines (printed lines are short and end anywhere). It allows for
+dialogue, whose quotation marks and dashes count as words without a letter: 0.68 is the smallest share of words with a
 letter in pieces of 8 000 characters from 57 novels in seven languages.
 
 `tests/clean/test_presets.py` holds the shares of those sets that each preset keeps.

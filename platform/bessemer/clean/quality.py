@@ -1,9 +1,9 @@
 """`gopher_quality@datatrove`: texts that do not look like prose.
 
 The rules are those of Gopher (Rae et al., 2021, section A.1.1) as datatrove's `gopher_quality_filter.py` counts them:
-words are spaCy's (see `words`), punctuation is a word in a denominator, but not in the number of words or in their mean
-length; stop words are counted once each, as written. In other languages than English the words, the
-stop words and the limits are that language's, as FineWeb-2 measured them (see `languages`).
+words are spaCy's (see `words`). Punctuation counts as a word in denominators, but not in the number of words or their
+mean length. Each stop word counts once, and case matters. In languages other than English the words, the stop words and
+the limits are that language's, as FineWeb-2 measured them (see `languages`).
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class GopherQuality(Rule):
         found = super().abstentions(languages)
         if without and self.min_stop_words is not None:
             found.append(
-                f"`{self.label}` has no stop words for {spoken(without)}: there it leaves out `min_stop_words`; "
-                f"`stop_words: {{{min(without)}: [...]}}` gives a list"
+                f"`{self.label}` has no stop words for {spoken(without)} and skips `min_stop_words` there; "
+                f"add a list with `stop_words: {{{min(without)}: [...]}}`"
             )
         return found
 
@@ -141,7 +141,7 @@ def _count_different(texts: Texts, own: Array, words: tuple[str, ...]) -> Array:
 
 @cache
 def _sorted_hashes(words: tuple[str, ...]) -> tuple[Array, Array]:
-    """The hashes of words in order, and for each the number of its word, which counts with either apostrophe."""
+    """The sorted hashes of words, and the number of each hash's word, which counts with either apostrophe."""
     named = {hash_of(form): name for name, word in enumerate(words) for form in (word, word.replace("'", "’"))}
     keys = sorted(named)
     return np.array(keys, np.uint64), np.array([named[key] for key in keys])

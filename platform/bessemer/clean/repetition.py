@@ -10,7 +10,7 @@ twice, so only those are looked at again: after the 2-grams little is left, and 
 cost. One difference: datatrove compares 5- to 10-grams with the blanks taken out (`ab c` equals `a bc`); here words
 are compared with words.
 
-The limits that are `auto` hold for English as they are, and for other languages as FineWeb-2 measured them.
+A limit that is `auto` has Gopher's value for English and FineWeb-2's for other languages.
 """
 
 from __future__ import annotations

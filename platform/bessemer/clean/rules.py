@@ -32,7 +32,7 @@ UNLIMITED = float("nan")
 
 
 class Automatic(NamedTuple):
-    """The values that `auto` becomes."""
+    """The values of a limit that is `auto`."""
 
     english: float
     elsewhere: str | float
@@ -68,7 +68,7 @@ class Rule(Settings):
     reads_language: ClassVar[bool] = False
     """Whether the outcome depends on the language of the text."""
     skips_removed: ClassVar[bool] = False
-    """Whether the rule is spared the texts that a rule above it removed; the others measure them too."""
+    """Whether the rule skips the texts that a rule above it removed; all other rules measure them too."""
 
     rule: Any
 
@@ -114,7 +114,7 @@ class Rule(Settings):
         if not unlisted or not open_limits:
             return []
         limits = ", ".join(f"`{bound}`" for bound in open_limits)
-        return [f"`{self.label}` knows no limits for {spoken(unlisted)}: there it leaves out {limits}"]
+        return [f"`{self.label}` has no limits for {spoken(unlisted)} and skips {limits} there"]
 
 
 @cache

@@ -16,9 +16,9 @@
         - gopher_quality
         - function: {file: rules.py, name: my_rule}
 
-In a list, a name alone means the rule with its defaults. Rules work in order, each on the text that the one
-before left. The first rule whose limit a document breaks removes it. The others still measure it, so that the ledger
-shows the effect of other thresholds.
+In a list, a name alone means the rule with its defaults. Rules run in order, each on the text that the rule before it
+returned. The first rule whose limit a document breaks removes it. The others still measure it, so that the ledger shows
+the effect of other thresholds.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class CleanSettings(Settings):
 
     @property
     def chosen_rules(self) -> tuple[Rule, ...]:
-        """The rules that work, in order."""
+        """The active rules, in order."""
         return self.rules if self.rules is not None else _overridden(self.preset, self.override)
 
     @property
@@ -134,7 +134,7 @@ class CleanSettings(Settings):
         return frozenset(chosen[0]) if chosen and chosen[0] is not None else None
 
     def abstentions(self) -> list[str]:
-        """Sentences for the plan about rules that do not work on some of the wanted languages."""
+        """Warnings for the plan about rules that do not apply to some of the wanted languages."""
         wanted = self.wanted_languages
         said = {rule.label: rule.abstentions(wanted or LANGUAGES) for rule in self.chosen_rules}
         if wanted is not None:
@@ -143,13 +143,13 @@ class CleanSettings(Settings):
         if not partial:
             return []
         return [
-            f"documents in any language stay, but {partial} work on some only; "
-            "name the languages in `language: {languages: [...]}` to see on which"
+            f"documents in any language stay, but {partial} work on some languages only; "
+            "set `language: {languages: [...]}` to see which"
         ]
 
 
 def _overridden(preset: Preset | None, override: Mapping[str, dict[str, Any] | None]) -> tuple[Rule, ...]:
-    """The preset's rules with other settings. Raises ValueError for a rule or a setting that is not there."""
+    """The preset's rules with other settings. Raises ValueError for an unknown rule or setting."""
     rules = PRESETS[preset or "web"]
     names = [rule.label for rule in rules]
     for name in override:

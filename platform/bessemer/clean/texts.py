@@ -3,7 +3,7 @@
 Every text is followed by a line feed that is not part of it, so no word, line or phrase reaches into the next text.
 Derived arrays are computed once, at their first use, and shared by all rules.
 
-Cost: about 30 ns and 80 bytes a character for everything together.
+Cost: about 30 ns and 80 bytes per character for all arrays.
 """
 
 from __future__ import annotations

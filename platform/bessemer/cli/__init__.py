@@ -21,7 +21,7 @@ COMMANDS = {
     "logs": ("runs", "Show the logs of a run."),
     "stop": ("runs", "Ask a run to stop; the same command continues it."),
     "report": ("runs", "Write the HTML report of a run."),
-    "gc": ("runs", "List the artifacts that can go, and delete them."),
+    "gc": ("runs", "List the artifacts that can be deleted, and delete them."),
     "show": ("data", "Look at the documents of a stage, kept or dropped."),
     "explain": ("data", "Tell the story of one document."),
     "trace": ("data", "Name the documents of a training step, or the steps of a document."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bessemer.errors import BessemerError
 
 DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""Characters that turn the direction of the text after them."""
+"""Characters that change the direction of the text after them."""
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")

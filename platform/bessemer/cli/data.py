@@ -26,7 +26,8 @@ EXCERPT = 600
 @storage_option
 @JSON
 def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool, root: Path, as_json: bool) -> None:
-    """Look at what STAGE made: documents, dialogues, scores, ..., or the documents it dropped. RUN may be `@last`."""
+    """Show the output of STAGE: documents, dialogues, scores, ..., or the documents that it dropped. RUN may be
+    `@last`."""
     from bessemer.runner import stories
     from bessemer.runner.runs import find
     from bessemer.runner.views import view

@@ -13,7 +13,9 @@ from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, LocalPath, advise, pr
 from bessemer.units import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
-RERUN = click.option("--rerun", metavar="STAGE", multiple=True, help="Make this stage again, whatever is there.")
+RERUN = click.option(
+    "--rerun", metavar="STAGE", multiple=True, help="Run this stage again, even if its artifact exists."
+)
 
 
 @click.command()

@@ -170,14 +170,14 @@ def report(run_name: str | None, output: Path | None, root: Path) -> None:
 
 @click.command()
 @click.argument("run_names", metavar="[RUN]...", nargs=-1)
-@click.option("--budget", metavar="SIZE", help="Old finished runs give up artifacts until the rest fits, e.g. `20GiB`.")
-@click.option("--yes", is_flag=True, help="Delete what is listed, without a question.")
+@click.option("--budget", metavar="SIZE", help="Also list artifacts of old runs, until the rest fits, e.g. `20GiB`.")
+@click.option("--yes", is_flag=True, help="Delete the listed artifacts without asking.")
 @storage_option
 def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) -> None:
     """List the artifacts that can be deleted; delete them with `--yes`.
 
-    With nothing said: the artifacts that no run and no registered model needs. With RUN: those that only these runs
-    need. With `--budget`: those of old finished runs too.
+    Without arguments: the artifacts that no run and no registered model needs. With RUN: those that only these runs
+    need. With `--budget`: also those of old finished runs.
     """
     from bessemer.errors import UsageError
     from bessemer.runner.garbage import delete, find_garbage, own_sizes
@@ -204,7 +204,7 @@ def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) ->
     if not asked:
         sizes = sorted(own_sizes(root).items(), key=lambda item: -item[1])
         if any(size for _, size in sizes):
-            say("\nfinished runs, and the size of what only they need (`bessemer gc RUN` gives it up):")
+            say("\nfinished runs, and the size of the artifacts that only they need (`bessemer gc RUN` lists these):")
         for name, own in sizes:
             if own:
                 say(f"{format_bytes(own)}\t{name}")
@@ -212,5 +212,5 @@ def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) ->
 
 def _question(garbage: Garbage) -> str:
     losing = sorted({name for removal in garbage.removals for name in removal.needed_by})
-    lost = f"; the reports and `explain` of {', '.join(losing)} lose them" if losing else ""
+    lost = f"; the reports and `explain` of {', '.join(losing)} will lack them" if losing else ""
     return f"delete {len(garbage.removals)} artifacts, {format_bytes(garbage.size)}{lost}?"

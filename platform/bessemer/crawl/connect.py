@@ -3,7 +3,7 @@
 The address is checked where the socket is made, so neither a redirect nor a name that resolves differently the second
 time (DNS rebinding) gets past the check. `connect_to` sends hosts elsewhere, as curl's option of that name does:
 `{"*.test": "127.0.0.1:8000"}`. URLs, robots rules and records keep the host's own name. A destination
-`http://127.0.0.1:8000` is spoken to without TLS, also for `https` URLs: a copy of a site, served locally.
+`http://127.0.0.1:8000` is contacted without TLS, also for `https` URLs: a copy of a site, served locally.
 """
 
 from __future__ import annotations

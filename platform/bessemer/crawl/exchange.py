@@ -120,7 +120,7 @@ class Answer:
         return Body(content, complete=self._is_read)
 
     def skip(self) -> None:
-        """Passes over a short body that has arrived with the head, such as that of a redirect."""
+        """Skips a short body that has arrived with the head, such as that of a redirect."""
         try:
             length = self.head.content_length()
         except ValueError:

@@ -1,9 +1,10 @@
 """One request: a response within its limits, or the reason for its absence.
 
-Nothing a server does raises here. It may answer never, slowly, without end, with a compressed body that grows a
-thousandfold, or with bytes that are not HTTP; each ends in a `Failure` that names the verdict. A response that breaks
-the HTTP standard is read as browsers read it (`exchange`). Memory is bounded by `max_bytes` for the body as sent and
-again as decoded. Redirects are returned, never followed: their target is checked by the caller like any other URL.
+Nothing a server does raises here. It may never answer, answer slowly or without end, send a compressed body that grows
+a thousandfold, or send bytes that are not HTTP. Each of these ends in a `Failure` that names the verdict. A response
+that breaks the HTTP standard is read as browsers read it (`exchange`). Memory is bounded by `max_bytes` for the body as
+sent and again as decoded. Redirects are returned, never followed: their target is checked by the caller like any other
+URL.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Failure:
 
     @property
     def is_passing(self) -> bool:
-        """Whether trying again soon may help. Bytes that are not HTTP, or cannot be decoded, are the same again."""
+        """Whether a retry may help. Bytes that are not HTTP or cannot be decoded would be the same again."""
         return self.verdict in ("timeout", "connection_failed", "incomplete_response") or self.status in (
             429,
             502,

@@ -1,12 +1,12 @@
 """Every URL that a crawl knows, its outcome, and the URLs to fetch next.
 
 The crawl goes in waves. A wave is all waiting URLs that are equally far from a seed (links first, then redirects), as
-far as the page limits allow, in the order of a hash of the URL: a fair sample where a limit cuts. It is fetched to
-the end, then everything it found is merged in. So which pages a crawl holds follows from the site and the settings
-alone, not from timing, workers or restarts: a limit counts pages, and no more URLs are ever under way than pages are
-missing. The price is a barrier: the slowest host of a wave is waited for.
+far as the page limits allow, in the order of a hash of the URL, so a limit takes a fair sample. It is fetched to the
+end, then everything it found is merged in. So which pages a crawl holds follows from the site and the settings alone,
+not from timing, workers or restarts: a limit counts pages, and there are never more URLs in flight than missing pages.
+The price is a barrier: the slowest host of a wave is waited for.
 
-A table in memory of about 200 bytes a URL, written once per wave; merging costs one sort of the open URLs.
+A table in memory of about 200 bytes per URL, written once per wave; merging costs one sort of the open URLs.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """One host, politely: its robots rules first, then its URLs one after another.
 
 The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time that its
-last answer took (a busy server is asked less often). Timeouts and the statuses 429, 503 and 504 double it until other
-answers come. With `delay_seconds` 0, which is for one's own servers, only `Crawl-delay` and these make a pause.
+last answer took (a busy server is asked less often). Timeouts and the statuses 429, 503 and 504 double it until another
+answer arrives. With `delay_seconds: 0`, meant for your own servers, only `Crawl-delay` and these failures cause a
+pause.
 
-A failure that may pass is tried again, after the time of `Retry-After` if the server sends one. Permanent failures are
-not retried, and no longer a kind of failure that stayed on `MAX_RETRIED_IN_VAIN` URLs of the host in a row. A host that
-does not answer `MAX_FAILURES_IN_A_ROW` times is left alone.
+A temporary failure is retried, after the time of `Retry-After` if the server sends one. Permanent failures are not
+retried. A kind of failure is no longer retried on a host once it persisted through all retries on `MAX_RETRIED_IN_VAIN`
+URLs in a row. After `MAX_FAILURES_IN_A_ROW` requests without an answer, the crawl leaves the host.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MAXIMUM = {
     ROBOTS_BYTES: 500 << 10,  # RFC 9309, section 2.5
 }
 RECORDED = 100_000
-"""The URLs of one page or sitemap that get a row at most; those beyond are only counted, in the row of the page."""
+"""Largest number of left-out URLs per page or sitemap that get a row; the row of the page counts the others."""
 
 EXPLANATION = {
     LINKS_PER_PAGE: "links beyond the first 10 000 of a page are not followed",

@@ -2,7 +2,7 @@
 
 Protego matches the rules (longest match wins, `Allow` wins a tie, `*` and `$`). This module decides what the file is:
 fetched with up to five redirects across hosts, read up to 500 KiB, kept for at most 24 hours. A file that is missing
-(4xx) or has no content (204) allows everything. One that cannot be had (5xx, 429, timeout, network error, endless
+(4xx) or has no content (204) allows everything. One that cannot be fetched (5xx, 429, timeout, network error, endless
 redirects, endless length) forbids everything, although many crawlers then continue as if the file were missing.
 
 The group for our product token is chosen here, by equality as the RFC asks; Protego alone would also take a group for
@@ -114,7 +114,7 @@ def _decode(content: bytes, *, cut: bool) -> str:
 
 
 def _relevant(text: str, token: str) -> str:
-    """The lines that mean something; the groups of other crawlers keep their place under an unused name."""
+    """The meaningful lines; the groups of other crawlers remain, under an unused name."""
     lines = []
     for line in text.splitlines():
         line = line.partition("#")[0].strip()

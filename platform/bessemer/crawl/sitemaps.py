@@ -50,7 +50,8 @@ class Sitemap:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A URL that a sitemap lists. `rule` is empty for a page to crawl; else it left the page or the sitemap out."""
+    """A URL that a sitemap lists. `rule` is empty for a page to crawl; otherwise it names the rule that left the URL
+    out."""
 
     url: str
     via: str

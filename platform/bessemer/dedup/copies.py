@@ -38,9 +38,9 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 def documents_schema(settings: DedupSettings) -> pa.Schema:
-    """All documents of a part, in order. `kept` is the row of the copy that stays, and it alone has a size and bands.
+    """All documents of a part, in order. `kept` is the row of the copy that stays; only that row has a size and bands.
 
-    `size` counts distinct shingles with numbers. A document is `frozen` if its split is none of `settings.splits`.
+    `size` counts distinct shingles with numbers. A document is `frozen` if its split is not in `settings.splits`.
     """
     return pa.schema(
         [

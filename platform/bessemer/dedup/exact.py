@@ -1,9 +1,8 @@
 """Exact copies: documents with the same characters, white space and Unicode composition aside.
 
-Of the copies the one with the shortest URL stays (`/page` rather than `/page?print=1`), then the one with the
-smallest id. Case, digits and punctuation count here; copies that differ in case or punctuation are near duplicates of
-Jaccard 1.
-Copies in different splits are no different: one survives, so no text is on both sides.
+Of the copies the one with the shortest URL stays (`/page` rather than `/page?print=1`), then the one with the smallest
+id. Case, digits and punctuation count here; copies that differ in case or punctuation are near duplicates of Jaccard 1.
+Copies in different splits are treated alike: one survives, so no text is in two splits.
 """
 
 from __future__ import annotations

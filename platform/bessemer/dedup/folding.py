@@ -2,12 +2,13 @@
 
 Folding is that of FineWeb's shingles (lower case, punctuation dropped, numbers folded, diacritics stripped), extended
 to scripts that FineWeb's word splitter needs a dictionary for: in scripts that are written without spaces, every letter
-is a word. Five letters say enough there: of passages of 200 characters from one text (the Declaration of Human Rights)
-no two have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and Burmese; in
-English, with words, 0.23.
+is a word. Five letters are distinctive enough there: no two passages of 200 characters from one text (the Declaration
+of Human Rights) have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and
+Burmese; in English, with words, 0.23.
 
-A second table keeps numbers and operators. With numbers folded, sums, tables and programs of one form are equal: of 40
-sums `What is 27 + 82?` one would be left. Digits of all scripts are equal; `words` says which signs are operators.
+A second table keeps numbers and operators. With folded numbers, sums, tables and programs of the same form are equal:
+of 40 sums such as `What is 27 + 82?`, one would remain. Digits of all scripts are equal; `words` says which signs are
+operators.
 
 A character is one table lookup: 61 bits for its folded form, and 3 bits of class. Texts are expected in NFC. A
 character that this Python's Unicode tables do not know yet is a letter.

@@ -1,7 +1,7 @@
 """Near duplicates, over files: steps `bands`, `pairs`, `shingles` and `verified`.
 
-A pair is met in every bucket that its documents share, in different ranges; it is verified once, in the unit of the
-part that holds the later of the two, from memory-mapped shingle sets.
+A pair occurs in every bucket that its documents share, and these buckets are in different ranges. It is verified once,
+in the unit of the part that holds the later document, from memory-mapped shingle sets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint
 PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
 MEMBERS = pa.schema([("location", pa.uint64())])
 SHINGLES = pa.schema([("row", pa.uint32()), ("folded", pa.list_(pa.uint64())), ("with_numbers", pa.list_(pa.uint64()))])
-"""The shingle sets of a document: with all numbers equal and no operators, and with both."""
+"""The two shingle sets of a document: without numbers and operators, and with them. Without, all numbers are equal."""
 VERIFIED = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("jaccard", pa.float64())])
 """For each later document the most similar first, then by the other's id."""
 

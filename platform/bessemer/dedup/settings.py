@@ -20,7 +20,7 @@ class DedupSettings(Settings):
 
     threshold: float = Field(0.8, gt=0, le=1)
     """Lowest Jaccard similarity of near duplicates' shingle sets. Numbers and operators count if more than a tenth of
-    the similarity rests on them, so sums, tables and programs of one form stay."""
+    the similarity rests on them, so sums, tables and programs of the same form stay."""
 
     ngram_size: int = Field(5, ge=1, le=32)
     """Words in a shingle; in scripts written without spaces every character is a word."""
@@ -38,8 +38,8 @@ class DedupSettings(Settings):
     """In one bucket a document is compared with at most this many others; the pairs left out are counted and logged."""
 
     splits: tuple[Split, ...] = Field(SPLITS, min_length=1)
-    """Splits from which documents are removed. With `[train]`, held-out documents all stay, and documents that are
-    duplicates of them go from the split `train`, so held-out text is the same for all settings."""
+    """Splits from which documents are removed. With `[train]`, all held-out documents stay and their duplicates are
+    removed from the split `train`, so held-out text is the same for all settings."""
 
     alarm_removed_ratio: float = Field(0.5, gt=0, le=1)
     """A source that loses more than this share of its documents is reported, in the log and in the ledger."""

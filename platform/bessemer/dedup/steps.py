@@ -1,29 +1,30 @@
-"""De-duplication of a corpus that no process could hold, in steps that each do bounded units of work.
+"""Deduplicates a corpus larger than the memory of a process, in steps of bounded units of work.
 
 | step | a unit is | reads | leaves behind |
 |---|---|---|---|
 | `documents` | an input part | its texts | id, URL, source and bands of each document; the hashes of its texts |
 | `copies` | a range of hashes | those hashes | which documents are exact copies of which |
-| `bands` | an input part | its bands | the buckets of the documents that are no copies |
-| `pairs` | a range of buckets | those buckets | the pairs to verify, and who is in one |
+| `bands` | an input part | its bands | the buckets of the documents that are not copies |
+| `pairs` | a range of buckets | those buckets | the pairs to verify, and the documents in them |
 | `shingles` | an input part | its texts | two shingle sets of each document in pairs: with and without numbers |
 | `verified` | an input part | its pairs, their sets | the measured Jaccard similarity of each pair |
-| `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and for whose sake |
+| `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and the document that
+replaces each |
 
-`verdicts` then reads the parts once more and writes what stays. A unit writes each of its files whole or not at all
-and from the files of earlier steps alone, so any number of processes may do the units of a step, in any order, and
-do them again after a crash. What is left at the end depends on the documents only: not on how they lie in parts, nor
-on the number of ranges.
+`verdicts` then reads the parts once more and writes the documents that stay. A unit writes each of its files whole or
+not at all and from the files of earlier steps alone, so any number of processes may do the units of a step, in any
+order, and do them again after a crash. The result depends on the documents only: not on their order in parts, nor on
+the number of ranges.
 
-Of duplicates in different splits one survives, in the split it came with, so no text is left both in training and in
-held-out documents. Which side it is depends on `splits`: documents of the other splits are frozen. They all stay, and
-their duplicates in `splits` go. With all splits (the default) neither side is favoured.
+Of duplicates in different splits one survives, in its own split, so no text is both in training and in held-out
+documents. Which one survives depends on `splits`: documents of the other splits are frozen. They all stay, and their
+duplicates in `splits` are removed. With all splits (the default) neither side is favoured.
 
-Memory of a process: a unit of a part holds a few batches of its texts and about 1 kB a document; a range holds four
-times PARTITION_BYTES, or its largest bucket (28 bytes a document); `verified` holds two documents' sets and at most
-num_bands * max_candidates pairs a document, of 24 bytes; only `removed` holds something of the whole corpus: the
-pairs that are duplicates (64 bytes each at the peak) and then its near duplicates (24 bytes). On disk: 0.8 kB a
-document with the default bands, and 16 bytes per word of the documents in pairs.
+Memory of a process: a unit of a part holds a few batches of its texts and about 1 kB per document; a range holds four
+times PARTITION_BYTES, or its largest bucket (28 bytes per document); `verified` holds two documents' sets and at most
+num_bands * max_candidates pairs per document, of 24 bytes; only `removed` holds data of the whole corpus: the pairs
+that are duplicates (64 bytes each at the peak) and then its near duplicates (24 bytes). On disk: 0.8 kB per document
+with the default bands, and 16 bytes per word of the documents in pairs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The fate of each document, over files: step `removed`, and then `decided` and `judge` for the output.
+"""The verdict on each document, over files: step `removed`, and then `decided` and `judge` for the output.
 
-An exact copy shares the fate of the copy that stays: if that one is a near duplicate of a third document, so is the
-copy. So the evidence in the ledger always names a document that was kept, the most similar one if there are
-several, and the value is the similarity to that document.
+An exact copy gets the verdict of the copy that stays: if that one is a near duplicate of a third document, so is the
+copy. So the evidence in the ledger always names a document that was kept, the most similar one if there are several,
+and the value is the similarity to that document.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ DUPLICATES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64()), ("jacc
 
 
 def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """Which near duplicates go and for whose sake, and which sources lose most of their documents."""
+    """The near duplicates to remove, the documents that replace them, and the sources that lose most of their
+    documents."""
     threshold = workspace.settings.threshold
     files, frozen = workspace.files("verified"), _frozen_documents(workspace)
     removed = removed_documents(*_duplicate_pairs(files, threshold, frozen))
@@ -80,7 +81,7 @@ def _duplicate_pairs(files: Sequence[Path], threshold: float, frozen: Keys) -> t
 
 
 def _directed(pairs: Columns, threshold: float, frozen: Keys) -> Columns:
-    """The pairs at the threshold, of which `later` may be removed: a frozen document changes places with the other.
+    """The pairs at the threshold, of which `later` may be removed: a frozen document swaps places with the other.
 
     Pairs of two frozen documents are left out. Pairs of one `later` keep their order: the most similar first.
     """
@@ -134,7 +135,7 @@ def _count_losses(workspace: Workspace) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Fates:
-    """For every document of a part: is it removed, which kept document replaces it, and how similar is that.
+    """For every document of a part: whether it is removed, the kept document that replaces it, and their similarity.
 
     `copy` says that another copy of the text was compared in its place; `jaccard` is NaN unless the document goes as a
     near duplicate.

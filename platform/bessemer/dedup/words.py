@@ -1,13 +1,13 @@
-"""Texts to hashes of their words, vectorised: about 90 MB of English a second and core.
+"""Texts to hashes of their words, vectorised: about 90 MB of English per second and core.
 
 Splitting a text into Python strings costs more than everything that follows. Here a text becomes an array of code
-points, one table lookup a character, and the hash of a word is the sum of value(c_i) * BASE^i over its characters,
+points, one table lookup per character, and the hash of a word is the sum of value(c_i) * BASE^i over its characters,
 modulo 2^64. The sums of all words are one `reduceat`; dividing by BASE^start makes them independent of the place of the
 word. Texts go through in chunks that stay in the processor's cache.
 
-With numbers kept, signs such as `+`, `<=` and `-` are a word if they are operators: with an operand on both sides and
-as many blanks on one side as on the other (`x * 3`, `x<=y`), or right before a number (`-5`, `$7`). A dash also needs a
-number next to it. So `**bold**`, `* item` and `well-known` are the same words with and without the signs.
+With numbers kept, signs such as `+`, `<=` and `-` are a word if they are operators: with an operand and the same number
+of blanks on both sides (`x * 3`, `x<=y`), or right before a number (`-5`, `$7`). A dash also needs a number next to it.
+So `**bold**`, `* item` and `well-known` are the same words with and without the signs.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _hash_pieces(pieces: list[str], keep_numbers: bool) -> tuple[npt.NDArray[np.
     """(hashes of the words of all pieces, how many each piece has)."""
     codes = np.frombuffer("\n".join(pieces).encode("utf-32-le", "surrogatepass"), np.int32)
     ends = np.cumsum([len(piece) + 1 for piece in pieces])
-    entries = table(keep_numbers).take(codes, mode="clip")  # `clip` spares a pass that looks for indices out of range
+    entries = table(keep_numbers).take(codes, mode="clip")  # `clip` avoids a pass that checks for indices out of range
     classes = entries.astype(np.uint8) & ((1 << CLASS_BITS) - 1)
     dropped = classes == DROPPED
     if dropped.any():
@@ -113,7 +113,7 @@ def _are_operators(
     lengths = np.diff(np.append(np.flatnonzero(begins), len(signs)))
     first = signs[begins]
     last = first + lengths - 1
-    codes = np.concatenate(([ord("\n")] * 2, codes, [ord("\n")] * 2))  # places are two further from here on
+    codes = np.concatenate(([ord("\n")] * 2, codes, [ord("\n")] * 2))  # from here on, places are shifted by two
     classes = np.concatenate(([GAP] * 2, classes, [GAP] * 2))
     is_operand = (classes != GAP) & (classes != OPERATOR)
     blank_before, blank_after = np.isin(codes[first + 1], _BLANKS), np.isin(codes[last + 3], _BLANKS)

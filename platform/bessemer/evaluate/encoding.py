@@ -1,9 +1,9 @@
 """Prompts and answers as tokens.
 
 Text is split as in lm-evaluation-harness: white space at the end of the context goes to the continuation, both are
-encoded together, and the tokens past the context's own are the continuation. A context begins with the tokens that the
-tokenizer puts before a text (BOS of Llama 3). An empty context is the token `bos_token`, or else `eos_token`. In a
-conversation the chat template alone says how the text and the answer begin, and the answer is encoded by itself.
+encoded together, and the tokens after those of the context are the continuation. A context begins with the tokens that
+the tokenizer puts before a text (BOS of Llama 3). An empty context is the token `bos_token`, or else `eos_token`. In a
+conversation the chat template alone says how the text and the answer begin, and the answer is encoded on its own.
 """
 
 from __future__ import annotations

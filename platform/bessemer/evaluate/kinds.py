@@ -97,7 +97,7 @@ class Prompted(Items):
     num_fewshot: NonNegativeInt = 0
     """Solved items before the one that is asked."""
     fewshot_dataset: Dataset | None = execution(None)
-    """Where the solved items are drawn from; `dataset` if unset. The asked item itself is never among them."""
+    """Data set of the solved items; `dataset` if unset. The asked item itself is never among them."""
     fewshot_delimiter: str = "\n\n"
     """Stands after each solved item."""
     fewshot_seed: NonNegativeInt = 1234

@@ -1,9 +1,9 @@
 """Multiple choice by log-likelihood, with the numbers of lm-evaluation-harness.
 
-`acc`: the choice with the greatest log P(choice | query) is a right one. `acc_norm`: the same with each divided by
-the choice's characters, which takes away the advantage of short choices. `acc_mutual_info`: log P(choice | query) -
-log P(choice), which takes away that of choices likely anywhere; log P(choice) has an empty context. `mc2`,
-where an item has several right choices: their share of the probability of all (TruthfulQA: Lin et al., 2022).
+`acc`: the choice with the greatest log P(choice | query) is a right one. `acc_norm`: the same with each divided by the
+choice's characters, which takes away the advantage of short choices. `acc_mutual_info`: log P(choice | query) - log
+P(choice), which removes the advantage of choices that are likely anywhere; log P(choice) has an empty context. `mc2`,
+if an item has several right choices: their share of the probability of all (TruthfulQA: Lin et al., 2022).
 
 Where the declaration has `query_without_passage`, `acc_without_passage` is `acc` for that query, and `acc_gain` the
 mean difference of the two, item by item: how much an answer is grounded in the passage.

@@ -1,9 +1,8 @@
 """Personal data in the text that a model generates, and whether the training documents contain it.
 
-The caller says what personal data is and how it is found: the rule `pii` of `clean`, in generated text and in training
-documents alike. A model that invents an address has not leaked it. A model that writes an address of a training
-document has, also if the document writes it with other case, blanks or dashes. The documents are read once, for all
-findings.
+The caller defines personal data: the rule `pii` of `clean`, in generated text and in training documents alike. A model
+that invents an address has not leaked it. A model that writes an address of a training document has, also if the
+document writes it with other case, blanks or dashes. The documents are read once, for all findings.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def draw_solved(
             others = [place for place in range(pool_size) if not is_asked(number, place)]
             if len(others) < num_fewshot:
                 raise InputError(
-                    f"`num_fewshot` is {num_fewshot}, and there are {len(others)} other items to draw from",
+                    f"`num_fewshot` is {num_fewshot}, but there are only {len(others)} other items to draw from",
                     hint="set `num_fewshot` lower, or `fewshot_dataset` to a file with more items",
                 )
             drawn = generator.sample(others, num_fewshot)

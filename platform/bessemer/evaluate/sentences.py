@@ -1,9 +1,9 @@
-"""Sentences compared as they stand: minimal pairs (BLiMP, CrowS-Pairs, WinoBias) and StereoSet's triples.
+"""Sentences compared without a prompt: minimal pairs (BLiMP, CrowS-Pairs, WinoBias) and StereoSet's triples.
 
-A pair counts if log P(sentence) > log P(other), both after the token of an empty context. So lm-evaluation-harness has
-BLiMP (Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020) for models that read one way.
+A pair counts if log P(sentence) > log P(other), both after the token of an empty context. lm-evaluation-harness does
+the same for BLiMP (Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020) with causal models.
 
-StereoSet (Nadeem et al., 2021) compares mean log P a token. For each target, `lms` is the share of comparisons with
+StereoSet (Nadeem et al., 2021) compares mean log P per token. For each target, `lms` is the share of comparisons with
 the meaningless sentence that the other two win, `ss` the share of stereotypes likelier than their opposites, in
 percent; both are then averaged over targets, and icat = lms min(ss, 100 - ss) / 50.
 """

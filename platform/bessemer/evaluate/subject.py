@@ -70,7 +70,7 @@ class Subject:
     ) -> list[Completion]:
         """The completion of each prompt; in a conversation it ends at the stop tokens of the chat template.
 
-        One setting for all prompts counts its seed on from prompt to prompt.
+        If one setting serves all prompts, its seed increases by 1 per prompt.
         """
         generator = self._chat_generator if is_conversation else self.generator
         each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else settings

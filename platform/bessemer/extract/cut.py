@@ -27,7 +27,7 @@ _WORK: dict[Format | None, int] = {"html": 8, "warc": 8}
 def cut_into_units(
     files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int | None = None
 ) -> list[list[Piece]]:
-    """Pieces of files in units of like size. `format` is that of all files; if None, `find_format` decides for each.
+    """Pieces of files in units of similar size. `format` is that of all files; if None, `find_format` decides for each.
 
     A unit is `unit_bytes` of text or an eighth of that of pages; by default 32 MiB, or an eighth of the total.
     """

@@ -1,7 +1,7 @@
 """The format of an input file, from its name, or from its content if the name does not say.
 
 A `.json` file holds either one value per line, as JSON lines do, or values over several lines: an array, or an object.
-Its beginning decides: `find_format` answers `jsonl` or `json`. A file whose suffix says nothing (`part-00000`,
+Its beginning decides: `find_format` returns `jsonl` or `json`. A file whose suffix says nothing (`part-00000`,
 `dump.zst`) is recognised if it begins as JSON, WARC or Parquet.
 """
 
@@ -57,7 +57,7 @@ _LONGEST_LINE = 32 << 20  # a `.json` file whose first line is longer is taken f
 
 
 def find_format(file: InputFile) -> Format | None:
-    """The reader for a file; None if there is none. Reads the file's beginning if its name leaves a doubt."""
+    """The reader for a file; None if there is none. Reads the file's beginning if its name is ambiguous."""
     path = PurePosixPath(file.relative.lower())
     if path.suffix in COMPRESSIONS:
         path = path.with_suffix("")
@@ -83,7 +83,7 @@ def check_formats(files: Sequence[InputFile], format: Format | None) -> None:
     """Raises InputError if no file has a reader, before anything runs."""
     if format is None and not any(map(find_format, files)):
         raise InputError(
-            f"no file of `paths` is in a format that is read, as `{files[0].relative}`",
+            f"no file of `paths` has a known format, for example `{files[0].relative}`",
             hint=without_reader(files[0].relative),
         )
 

@@ -1,9 +1,9 @@
 """HTML text to a tree, within limits that do not depend on the clock.
 
-libxml2's limits for untrusted input (256 nested elements, 10 MB a text) end the parse in silence and lose the rest of
+libxml2's limits for untrusted input (256 nested elements, 10 MB per text) end the parse in silence and lose the rest of
 the page, so they are lifted, and our own are checked instead: bytes before the parse, nodes and depth after it. Each
-has its verdict. The work that follows is at worst proportional to nodes times depth, so a browser's limit of 512
-nested elements is ours too.
+has its verdict. The work that follows is at worst proportional to nodes times depth, so the limit is 512 nested
+elements, as in browsers.
 
 Elements after `</html>` are further roots for libxml2, and a second `<body>` is a second element. A browser has one
 body for all of them (HTML standard, 13.2.6.4.19 to 22), and so has the tree here.

@@ -80,7 +80,7 @@ class _Splitter:
         yield from self._value()
 
     def _string(self, chunk: bytes, at: int) -> int:
-        """Where the string that is open at `at` ends: behind its closing quote, or at the end of the chunk."""
+        """The end of the string that is open at `at`: after its closing quote, or the end of the chunk."""
         if self._escaped:
             self._escaped = False
             at += 1

@@ -1,4 +1,4 @@
-"""Why an input becomes no document.
+"""The reasons why an input does not become a document.
 
 | rule | meaning |
 |---|---|

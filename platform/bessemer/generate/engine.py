@@ -100,7 +100,7 @@ class Generator:
     def generate(
         self, prompts: Sequence[str], settings: GenerationSettings | Sequence[GenerationSettings] | None = None
     ) -> list[Completion]:
-        """One completion per prompt, with settings per prompt or one for all, whose seed then counts on by prompt."""
+        """One completion per prompt. One setting may serve all prompts; its seed then increases by 1 per prompt."""
         settings = settings or GenerationSettings()
         each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else list(settings)
         assert len(each) == len(prompts), "as many settings as prompts"
@@ -116,7 +116,7 @@ class Generator:
     def encode(self, prompt: str) -> list[int]:
         """A prompt's tokens after those that the tokenizer puts before a text (BOS), as in `transformers`.
 
-        Without any of both it is the end of another text, after which a new one begins.
+        If both are empty, the result is the end-of-text token, after which a new text begins.
         """
         tokenizer = self.tokenizer
         return [*tokenizer.begin_ids, *tokenizer.encode(prompt)] or [tokenizer.end_of_text_id]

@@ -1,4 +1,4 @@
-"""Predictions must be finite: argmax, comparisons and sampling give an answer for NaN too, and it means nothing."""
+"""Checks that predictions are finite: argmax, comparisons and sampling return a meaningless result for NaN."""
 
 from __future__ import annotations
 

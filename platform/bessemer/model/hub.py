@@ -89,7 +89,7 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 def load_config(folder: Path) -> ModelConfig:
     """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3.
 
-    A head that is stored next to other embeddings makes the model untied, as in `transformers`, also if the file says
+    A head that is stored next to other embeddings makes the model untied, as in `transformers`, even if the file sets
     `tie_word_embeddings`.
     """
     raw = storage.read_foreign_json(folder / "config.json")

@@ -143,7 +143,7 @@ def _losses_and_gradient(probabilities: Tensor, targets: Tensor) -> tuple[Tensor
     places = _places(targets)
     chosen = probabilities[places].float()
     rest = 1 - chosen
-    # Only these rows need the sum, but to find them on an accelerator would make the host wait.
+    # Only these rows need the sum, but selecting them on an accelerator would make the host wait.
     likely = (chosen > 0.5).nonzero()[:, 0] if chosen.device.type == "cpu" else slice(None)
     others = probabilities[likely]
     others[_places(targets[likely])] = 0.0

@@ -337,7 +337,7 @@ MOST_GRAPHS = SHAPES * MODES * SIGHTS
 
 Shapes: the first, then any number of rows, then any length, and each again for a single row (torch specialises sizes of
 1). Modes: with gradients, also of the input or not (adapters leave the embedding frozen), and without gradients, with
-adapters or not. Sights: causal, both ways, or a mask, of all rows or of each.
+adapters or not. Attention: causal, bidirectional, or masked, with one mask for all rows or one per row.
 
 Torch's own limit is 8: two shapes with a window and without, in two modes."""
 

@@ -1,6 +1,6 @@
 """Values that replace those of a recipe before it is checked: `field=value` of a command line, a sweep's trial.
 
-`clean.rules.c4.min_sentences=3` reaches into the stage `clean` and there into the entry `c4` of a list. A first name
+`clean.rules.c4.min_sentences=3` sets a field of the entry `c4` in the list `rules` of the stage `clean`. A first name
 that is not a stage is a field of the recipe.
 """
 
@@ -65,7 +65,7 @@ def apply(
 
 
 def assignment(name: str, value: Any) -> str:
-    """`name=value` for the command line, from which the same value is read back with every digit."""
+    """`name=value` for the command line, which is read back as exactly the same value."""
     if isinstance(value, float) and not math.isfinite(value):
         text = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     else:
@@ -77,7 +77,7 @@ def assignment(name: str, value: Any) -> str:
 
 
 def absolute(assignments: Sequence[str], resolved: Mapping[str, Any]) -> list[str]:
-    """The assignments with the absolute paths that the checked recipe `resolved` has in their place."""
+    """The assignments with each relative path replaced by the absolute path in the checked recipe `resolved`."""
     found = []
     for text in assignments:
         name, _, value = text.partition("=")

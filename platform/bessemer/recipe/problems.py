@@ -11,7 +11,7 @@ from bessemer.errors import RecipeError
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: what is wrong, where (file and line, or the argument), and how to fix it."""
+    """One mistake: its description, its place (file and line, or the argument), and the fix."""
 
     message: str
     file: str = ""

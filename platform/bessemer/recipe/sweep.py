@@ -1,7 +1,7 @@
 """The settings of a sweep: the search space, the metric and the scheduler, in Ray Tune's terms.
 
-A search space is checked with the recipe, so a plan reports an empty interval. The values of each field are checked
-by `runner/sweep_check.py`, which needs the stages.
+A search space is checked with the recipe, so a plan reports an empty interval. The values of each field are checked by
+`runner/sweep_plan.py`, which needs the stages.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ScheduleSettings(Settings):
     grace_period: int = execution(1, ge=1)
     """Reports of the metric that every trial makes before it can be stopped."""
     reduction_factor: int = execution(3, ge=2)
-    """At each rung one trial in this many continues."""
+    """One trial in this many continues at each rung."""
 
 
 class SweepSettings(Settings):

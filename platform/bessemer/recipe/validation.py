@@ -16,7 +16,8 @@ _NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))
 
 
 def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
-    """One error per place of the recipe: the alternatives of a field become one, errors that follow from others go."""
+    """One error per place of the recipe: errors of a field's alternatives are merged, and errors that follow from
+    others are dropped."""
     found: dict[yaml.Path, dict[str, Any]] = {}
     for error in errors:
         place = _place(error["loc"], raw)
@@ -32,7 +33,7 @@ def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
 
 
 def _place(location: Sequence[int | str], raw: Any) -> yaml.Path:
-    """A location without what pydantic adds: which alternative of a field it tried, which kind of a thing."""
+    """A location without pydantic's additions: the alternative of a field that it tried, and the kind of an object."""
     place: list[int | str] = []
     for part in location:
         if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
@@ -51,7 +52,7 @@ def short(value: Any) -> str:
 
 
 def model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
-    """The settings class that holds the field at `location`, as far as annotations tell."""
+    """The settings class that holds the field at `location`, as far as annotations show."""
     current: Any = model
     for part in location:
         if not (isinstance(current, type) and issubclass(current, BaseModel)):

@@ -57,7 +57,7 @@ class Facts:
 
     @property
     def seconds(self) -> float:
-        """Time spent in this run's stages, attempts that failed and the stage that runs now included."""
+        """Time spent in this run's stages, including failed attempts and the running stage."""
         running = sum(self.elapsed(stage.started, None) for stage in self.stages if stage.state == RUNNING)
         return float(sum(event.get("seconds", 0.0) for event in self.events)) + running
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def masked(strings: Sequence[str]) -> list[str]:
-    """The same texts with the personal data masked that the rule `pii` finds."""
+    """The same texts, with all personal data masked that the rule `pii` finds."""
     from bessemer.clean.pii import Pii
     from bessemer.clean.texts import Texts
 

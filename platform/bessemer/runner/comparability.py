@@ -1,8 +1,8 @@
 """Whether the trials of a sweep measure their metric on the same text.
 
-A model cannot be better than another because its test set is easier. If a searched field belongs to a stage that
-decides which held-out documents there are, such as `clean.rules`, each trial has its own test set and the best trial
-may be the one with the easiest. Losses per token also differ with the tokenizer; bits per byte do not.
+A model cannot be better than another because its test set is easier. If a searched field, such as `clean.rules`,
+decides which documents are held out, each trial has its own test set, and the best trial may be the one with the
+easiest test set. Losses per token also differ with the tokenizer; bits per byte do not.
 
 Each stage says which splits its settings decide (`StageConfig.decided_splits`). A task of `evaluate` with a dataset is
 the same in all trials.

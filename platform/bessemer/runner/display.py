@@ -61,14 +61,14 @@ class StageProgress:
 
     @property
     def rate(self) -> float:
-        """Units per second, without the time before the first one; 0 while it is not known."""
+        """Units per second, without the time before the first unit; 0 while unknown."""
         if len(self.samples) < 2:
             return 0.0
         (begin, first), (end, last) = self.samples[0], self.samples[-1]
         return (last - first) / (end - begin) if end - begin >= SHORTEST_SECONDS else 0.0
 
     def advance(self, done: float, total: float, unit: str) -> None:
-        """Takes in a report. One that goes back, or counts something else, starts a new rate."""
+        """Adds a report. A lower count or another unit starts a new rate."""
         now = time.monotonic()
         if unit != self.unit or total != self.total or done < self.done:
             self.samples.clear()

@@ -108,7 +108,7 @@ def _tracking(root: Path) -> Iterator[Finding]:
 
 _FIXES = {
     True: "correct the chat template (`tokenizer: {chat_template: FILE}` in the recipe), or use one such as ChatML",
-    False: "an earlier answer whose prompt differs is context, not learned; put it into a row of its own to learn it",
+    False: "an earlier answer whose prompt differs is context, not learned; put it into a separate row to learn it",
 }
 """Advice for a claim that does not hold, by whether training needs it."""
 

@@ -3,12 +3,12 @@
 An artifact is *needed* by every run whose plan has it: the run's report reads it, `explain` and `show` answer from it.
 A model version in MLflow's registry needs its artifact and everything that it was made from.
 
-- With nothing said, only artifacts that no run and no registered model needs can go.
+- By default, only artifacts that no run and no registered model needs can be deleted.
 - A named run gives up the artifacts that only it needs.
 - A budget lets finished runs give up theirs, the artifacts that were made longest ago first. The newest finished run of
   each recipe, unfinished runs and models with an alias (`champion`, `candidate`, `previous`) keep theirs.
 
-The artifact of a run that works now never goes.
+Artifacts of a running run are never deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bessemer.tracking.mirror import registered_models
 
 @dataclass(frozen=True)
 class Removal:
-    """An artifact that can go."""
+    """An artifact that can be deleted."""
 
     folder: Path
     size: int
@@ -50,9 +50,9 @@ class Garbage:
 
 
 def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence[str] = ()) -> Garbage:
-    """The artifacts that can go, within the rules above; nothing is deleted.
+    """The artifacts that can be deleted by the rules above; deletes nothing.
 
-    With a budget, the first removals that bring the store below it. Raises UsageError for a named run that works now,
+    With a budget, the first removals that bring the store below it. Raises UsageError for a named run that is running,
     TrackingUnreachable if MLflow's registry cannot be asked.
     """
     found = list(runs.all_runs(root))
@@ -86,7 +86,7 @@ def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence
 
 
 def delete(root: Path, garbage: Garbage) -> None:
-    """Deletes the removals, each manifest first. One that a run took up in the meantime stays."""
+    """Deletes the removals, each manifest first. An artifact that a run has started to use in the meantime stays."""
     store = Store(root)
     for removal in garbage.removals:
         if lease.holder(removal.folder) is None:

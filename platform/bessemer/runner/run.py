@@ -366,7 +366,7 @@ def _losses(counts: Counts) -> str:
 
 
 def _lies_outside(error: BaseException) -> bool:
-    """Whether the surroundings caused an error: the network, the memory, a worker process that died."""
+    """Whether the environment caused an error: the network, the memory, a worker process that died."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):  # a worker's exception, which Ray wraps
         return _lies_outside(cause)

@@ -27,7 +27,7 @@ def git_state(folder: Path) -> dict[str, Any]:
 
 
 def as_variable(folder: Path) -> dict[str, str]:
-    """The environment variable that carries `git_state(folder)` to another machine; empty if there is no commit."""
+    """The environment variable that carries `git_state(folder)` to another machine; empty without a commit."""
     state = git_state(folder)
     return {VARIABLE: state["git_commit"] + (DIRTY if state["git_dirty"] else "")} if state else {}
 

@@ -66,7 +66,7 @@ class StopRequest(Stopper):  # type: ignore[misc]
 
 
 class Progress(Callback):  # type: ignore[misc]
-    """Shows what the trials do, one line per event and every 30 seconds, and passes a stop request on to them."""
+    """Shows the progress of the trials, one line per event and every 30 seconds, and passes on stop requests."""
 
     def __init__(
         self, sweep: Run, total: int, metric: str, mode: str, say: Callable[[str], None], asked: Callable[[], bool]
@@ -155,8 +155,8 @@ def plain(value: Any) -> Any:
 def allot(nodes: Sequence[Mapping[str, float]], trials: int, *, inside: bool) -> tuple[dict[str, float], int]:
     """The resources of one trial, and how many trials fit at the same time (at most `trials`, at least 1).
 
-    `nodes` are the resources of each node. A trial works on one node. So it gets the most cores with which `trials` of
-    them fit, never more than one node has, and one GPU if there are any. A trial whose stages start workers
+    `nodes` are the resources of each node. A trial runs on one node. It gets the largest number of cores with which
+    `trials` trials fit, at most those of one node, and one GPU if there are any. A trial whose stages start workers
     (`inside` is false) asks for nothing itself, because its workers need the cores.
     """
     if not inside:

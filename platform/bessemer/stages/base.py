@@ -148,7 +148,7 @@ class Stage:
     seeded: bool = False
     """Whether the recipe's seed changes the output."""
     sets_shares: bool = False
-    """Whether it decides how much text of each source there is."""
+    """Whether the stage sets the amount of text of each source."""
     filters: bool = False
     """Whether it removes documents by their content, which changes the shares that a stage above set."""
     outside: Callable[[Any], Any] | None = None
@@ -160,5 +160,5 @@ class Stage:
     """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
     imports."""
     warnings: Callable[[Any, Mapping[str, Artifact], Artifact | None], list[str]] | None = None
-    """Sentences for `plan` about settings that may not do what was meant. It gets the settings, the inputs that are
-    already made, and the stage's own artifact if it is; a few seconds are allowed."""
+    """Warnings for `plan` about settings that may have an unintended effect. Called with the settings, the inputs that
+    exist, and the stage's own artifact if it exists; may take a few seconds."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TRIAL_DOCUMENTS = 300
 TRIAL_PER_SOURCE = 30
 TRIAL_CHARACTERS = 2_000_000
-"""A plan tries the rules on so much of the input at most, which takes about two seconds."""
+"""Largest part of the input on which a plan tries the rules, which takes about two seconds."""
 TRIAL_PARTS, TRIAL_PER_PART = 8, 1000
 
 

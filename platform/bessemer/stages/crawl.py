@@ -50,13 +50,13 @@ class Config(StageConfig):
     include: list[str] = Field([])
     """Regular expressions; if there are any, a URL must contain a match of one of them."""
     exclude: list[str] = Field([])
-    """Regular expressions; a URL that matches one of them is left out."""
+    """Regular expressions; URLs that match any of them are left out."""
     max_pages: int = Field(1000, ge=1)
     """Pages to keep at most."""
     max_pages_per_host: int | None = Field(None, ge=1)
     """Pages to keep of one host at most."""
     max_depth: int = Field(16, ge=0)
-    """Links to follow from a seed at most; the pages in a sitemap are one link away."""
+    """Maximum number of links from a seed to a page; the pages in a sitemap are one link away."""
     max_page_bytes: Annotated[int, BeforeValidator(parse_bytes)] = Field(4 << 20, ge=1024)
     """A longer page is left out."""
     content_types: list[str] = Field(["text/html", "application/xhtml+xml", "text/plain"], min_length=1)

@@ -140,7 +140,7 @@ def outside(config: Config) -> Any:
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises UsageError for two models of one name, a requirement that no task measures, a task without material.
+    """Raises UsageError for two models of one name, a requirement that no task measures, or a task without data.
 
     Raises InputError for a brought model without the chat template that a task needs.
     """

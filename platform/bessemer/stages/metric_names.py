@@ -1,7 +1,8 @@
 """The metrics that a stage records, by name, known from its settings alone.
 
-A sweep searches by one metric, and a plan refuses a name that no stage records before hours of trials are spent. Free
-of torch, so that a plan stays quick; `tests/stages/test_metric_names.py` compares the names with the objectives' own.
+A sweep searches by one metric, and a plan refuses a name that no stage records, before hours of trials. This module
+does not import torch, so a plan stays fast; `tests/stages/test_metric_names.py` compares the names with the objectives'
+own.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def outside(config: Config) -> Any:
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises UsageError if nothing says what an answer is worth, or a weight has nothing to weigh."""
+    """Raises UsageError if there is no reward, or a weight for a missing reward model."""
     check_brought(config, inputs)
     if "reward_model" in inputs:
         return

@@ -1,7 +1,7 @@
 """Shared part of the stages that read rows of files (`conversations`, `preferences`): every row has a verdict.
 
-A row is a line of JSON, an element of a JSON array, or a row of CSV, TSV or Parquet. A stage says what a row means;
-here it is found, given a name and a split, and recorded: kept, or removed by the rule that it breaks.
+A row is a line of JSON, an element of a JSON array, or a row of CSV, TSV or Parquet. A stage interprets the row. This
+module finds it, gives it a name and a split, and records whether it is kept, or removed by the rule that it breaks.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RowsConfig(StageConfig, FileSettings):
     split: HeldOut = HeldOut()
     """The shares held back; rows with the same prompt stay together."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Columns of your files by the field that they are: `{prompt: query, completion: reply, system: persona}`."""
+    """Column names of your files, by field: `{prompt: query, completion: reply, system: persona}`."""
     max_seq_length: PositiveInt | None = None
     """Rows of more tokens are removed (`too_long`); the stage that learns from them sees no more at once."""
 
@@ -70,9 +70,9 @@ class RowsConfig(StageConfig, FileSettings):
 
 
 ROWS_TRIED = 10_000
-"""Rows that the plan reads to find one that is fit; a moment's work."""
+"""Number of rows that the plan reads to find a usable one; takes a moment."""
 RENDERED_ROWS_TRIED = 500
-"""Rows that the plan renders to find one that the chat template takes."""
+"""Number of rows that the plan renders to find one that the chat template accepts."""
 
 
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
@@ -99,7 +99,8 @@ def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: 
 
 
 def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) -> None:
-    """Reads rows up to the first that is fit. Raises InputError if there is none in the first `limit`, or no row."""
+    """Reads rows up to the first usable one. Raises InputError if none of the first `limit` is usable, or there is no
+    row."""
     from bessemer.extract.readers.rows import SUFFIXES, read_rows
     from bessemer.extract.verdict import FILE_RULES
     from bessemer.tokens.conversations import Unfit
@@ -125,20 +126,18 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
     raise InputError(
         failed if failed and not unfit else _none_fit(unfit) + first,
         hint=_template_hint(unfit)
-        or f"rows are read from {SUFFIXES}, by the fields {', '.join(config.fields())}; name columns that are called "
-        "otherwise in `columns`, such as `columns: {prompt: question}`",
+        or f"rows are read from {SUFFIXES}, by the fields {', '.join(config.fields())}; map other column "
+        "names with `columns`, for example `columns: {prompt: question}`",
     )
 
 
 _TEMPLATE_HINTS = {
-    "prompt_changes": "a model would be asked in another way than it learned; let `chat_template` of the stage "
-    "`tokenizer` name a file whose generation prompt is the text that it writes before an answer (a copy of the "
-    "template that begins with `{%- set enable_thinking = false %}`, for many)",
-    "not_in_template": "let `chat_template` of the stage `tokenizer` name a file that writes it, or remove it from the "
-    "rows",
-    "refused_by_template": "correct the rows, or let `chat_template` of the stage `tokenizer` name a file that takes "
-    "them",
-    "no_end": "let `chat_template` of the stage `tokenizer` name a file that ends every answer with a special token",
+    "prompt_changes": "the prompt at generation would differ from the prompt in training; set `chat_template` of the "
+    "stage `tokenizer` to a file whose generation prompt is the text that it writes before an answer (often a copy of "
+    "the template that begins with `{%- set enable_thinking = false %}`)",
+    "not_in_template": "remove it from the rows, or set `chat_template` of the stage `tokenizer` to a file with it",
+    "refused_by_template": "correct the rows, or set `chat_template` of the stage `tokenizer` to another file",
+    "no_end": "set `chat_template` of the stage `tokenizer` to a file that ends every answer with a special token",
 }
 """Advice for the rules of the chat template."""
 
@@ -211,8 +210,8 @@ def run_rows(
         )
     if unlearned := _sum_of_signal(draft.ledger, "unlearned_answers"):
         context.log.warning(
-            "%d earlier answers are context and not learned: the chat template writes them in another way once the "
-            "conversation continues; put each into a row of its own to learn it",
+            "%d earlier answers are context and not learned: the chat template writes them differently once the "
+            "conversation continues; put each into a separate row to learn it",
             unlearned,
         )
     draft.counts = counts

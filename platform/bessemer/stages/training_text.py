@@ -49,9 +49,9 @@ def training_parts(inputs: Inputs) -> list[TrainingPart]:
 
 
 def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> Iterator[pa.Table]:
-    """`id`, `url`, `split` and `text` of what stands in the splits, in bounded batches.
+    """`id`, `url`, `split` and `text` of the rows in the splits, in bounded batches.
 
-    The text of a conversation is its messages, that of a preference its prompt and both answers; calls of tools and
+    The text of a conversation is its messages, that of a preference its prompt and both answers; tool calls and
     thoughts are part of it, as JSON.
     """
     for part in parts:

@@ -220,8 +220,8 @@ def document_units(
 ) -> Counts:
     """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
 
-    `created` says that the documents begin here (a reader) and did not come in. `schema` is that of the output, if it
-    is not documents. `has_model` is as in `run_units`. Raises CountMismatch unless in + created = out + removed in
+    `created` says that the stage creates the documents (a reader), so none come in. `schema` is that of the output, if
+    it is not documents. `has_model` is as in `run_units`. Raises CountMismatch unless in + created = out + removed in
     every unit.
     """
     make = partial(_DocumentUnits, make_worker, data, ledger, created, schema)

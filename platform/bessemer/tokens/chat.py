@@ -50,7 +50,7 @@ WEIGHT = "weight"
 _SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _MARK = "\ue000"
 KEPT_CHARACTERS, KEPT_TEXTS = 100, 1000
-"""Ends of prompts whose ids are kept: their length at most, and their number."""
+"""Maximum length and maximum number of prompt ends whose ids are cached."""
 
 
 class TemplateRefusal(InputError):
@@ -120,7 +120,7 @@ class ChatTemplate:
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """The ids that end an answer: the template's own, that of a call of a tool, then the end of a text."""
+        """The ids that end an answer: the template's end of turn, the end of a tool call, then the end of a text."""
         asked, calls = {"role": "user", "content": "?"}, [{"type": "function", "function": dict(_CALL)}]
         plain = _Encoding(self, [asked, {"role": ASSISTANT, "content": "!"}], {})
         place = plain.written(1) if plain.whole.text else None
@@ -257,7 +257,7 @@ class _Encoding:
                 learned |= (self.whole.starts < last) & (self.whole.ends > first)
             if start is not None and self._messages[answers[-1]].get(WEIGHT, 1):
                 if not learned[start]:
-                    start, problem = None, "`{% generation %}` does not cover the begin of the answer"
+                    start, problem = None, "`{% generation %}` does not cover the beginning of the answer"
                 elif end is not None and not learned[end]:
                     end = None
         endless = start is not None and end is None
@@ -297,7 +297,7 @@ class _Encoding:
         return int(before[-1])
 
     def written(self, number: int) -> int | None:
-        """Where the last text that message `number` brings ends in the rendering; None if it is not there."""
+        """End of the last text of message `number` in the rendering; None if the text is missing there."""
         for marked in _marked(self._messages[number]):
             try:
                 changed = [*self._messages[:number], marked, *self._messages[number + 1 :]]
@@ -374,7 +374,7 @@ class _Encoding:
 
 
 def _marked(message: Message) -> Iterator[dict[str, Any]]:
-    """The message with a mark at the end of its last call of a tool, then of its content."""
+    """The message with a mark at the end of its last tool call, then of its content."""
     if calls := message.get("tool_calls"):
         function = dict(calls[-1]["function"])
         arguments = function.get("arguments")

@@ -82,7 +82,7 @@ class Dialogue:
 def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] | None = None) -> Dialogue:
     """The conversation of a row, up to the last answer; or, if it need not be `answered`, all of it.
 
-    `columns` names the row's column for a field that is called otherwise. Raises Unfit.
+    `columns` maps a field to the row's column of another name. Raises Unfit.
     """
     row = renamed(row, columns or {})
     for lead in sorted(FORMATS, key=lambda lead: lead not in (columns or {})):

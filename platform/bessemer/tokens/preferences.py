@@ -1,15 +1,14 @@
 """Rows of the common preference formats, as a prompt with the answer that was preferred and the one that was not.
 
-    {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages
-    {"chosen": [...], "rejected": [...]}                        TRL, the prompt being what both begin with
-    {"chosen": "\\n\\nHuman: ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts
-    {"conversations": [...], "chosen": {...}, "rejected": {...}}    ShareGPT
-    {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
-    {"prompt": ..., "completion": ..., "label": true}           a single thumb, up or down; also `kto_tag`
+    {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages {"chosen": [...],
+    "rejected": [...]}                        TRL, the prompt being what both begin with {"chosen": "\\n\\nHuman:
+    ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts {"conversations": [...], "chosen": {...}, "rejected":
+    {...}}    ShareGPT {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
+    {"prompt": ..., "completion": ..., "label": true}           unpaired: liked or disliked; also `kto_tag`
 
-A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a
-row `system`, `tools` and the other variables of a chat template. A single thumb has one side only: the answer is
-`chosen` if it was liked, else `rejected`.
+A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a row
+`system`, `tools` and the other variables of a chat template. An unpaired row has one side only: the answer is `chosen`
+if it was liked, else `rejected`.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Preference:
 
 
 def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Preference:
-    """The preference in a row; `columns` names the row's column for a field that is called otherwise. Raises Unfit."""
+    """The preference in a row; `columns` maps a field to the row's column of another name. Raises Unfit."""
     row = renamed(row, columns or {})
     if row.get("chosen") is not None and row.get("rejected") is not None:
         found = _pair(row)

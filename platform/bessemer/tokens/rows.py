@@ -1,11 +1,11 @@
-"""Conversations and preferences as tables: the columns of the artifacts of those kinds, and how they are read again.
+"""Conversations and preferences as tables: the columns of these artifacts, and their readers.
 
 Both have `id`, `url`, `source`, `split` (`tune`, `validation`, `test`), the messages, the template's variables (`tools`
 and others, as JSON), and the tokens as the chat template of the tokenizer gives them, so training renders nothing.
 
     conversations   messages, fields (the row's other columns, as JSON), ids, learned (whether a token is in the loss),
-                    prompt_length (tokens before the last answer)
-    preferences     prompt, chosen, rejected (messages; a single thumb has one side), and the ids of each
+    prompt_length (tokens before the last answer) preferences     prompt, chosen, rejected (messages; an unpaired row
+    has one side), and the ids of each
 
 A message has `role`, `content` and `fields`, its other keys as JSON.
 """
@@ -58,13 +58,13 @@ PREFERENCES = pa.schema(
 
 
 RULES = ("not_in_template", "refused_by_template", "prompt_changes", "no_end")
-"""Rules that the chat template has for a row, next to those of the formats."""
+"""Rules by which the chat template rejects a row, in addition to those of the formats."""
 
 
 def conversation_columns(
     messages: Messages, template: ChatTemplate, variables: Variables | None = None
 ) -> dict[str, Any]:
-    """The columns of a conversation; one that waits for an answer has its prompt's tokens, and learns nothing.
+    """The columns of a conversation. If it lacks the last answer, it has the tokens of its prompt, and none is learned.
 
     Raises Unfit if the template refuses the conversation, leaves out a part of it, or writes its prompt in another way
     once it is answered.
@@ -122,7 +122,7 @@ def stored_message(message: Message) -> dict[str, Any]:
 
 
 def written_calls(messages: Sequence[Message], template: ChatTemplate, variables: Variables) -> Messages:
-    """The messages, with calls of tools as text in the way of Hermes if the template does not know them."""
+    """The messages, with tool calls as text in the format of Hermes if the template does not support them."""
     if template.writes("tool_calls", variables):
         return [dict(message) for message in messages]
     found = []

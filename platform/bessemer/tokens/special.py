@@ -41,7 +41,7 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""ChatML, with calls of tools in the way of Hermes and thoughts in `<think>`.
+"""ChatML, with tool calls in the format of Hermes and thoughts in `<think>`.
 
 The text of a conversation's first turns is a prefix of the text of the whole conversation.
 """

@@ -96,7 +96,8 @@ class RunRecord:
     git_dirty: bool = False
 
     def totals(self) -> dict[str, float]:
-        """The metrics that add up over stages: what all stages of the run cost, by currency, reused ones included."""
+        """The metrics that are summed over stages: the cost of all stages of the run, reused ones included, by
+        currency."""
         found: dict[str, float] = {}
         for stage in self.stages:
             for name, value in stage.headline().items():

@@ -1,12 +1,13 @@
-"""Makes MLflow agree with the files of one run. Called any number of times, it writes what is lacking and no more.
+"""Makes MLflow agree with the files of one run. It may be called any number of times, and writes only the missing
+records.
 
 A pipeline run is a parent run, each stage that it ran is a child, found again by the tags `bessemer.run`,
 `bessemer.stage` and `bessemer.generation`. Reused stages have no child: their headline metrics and data sets are
 recorded on the parent. A sweep is a run too, and each of its trials one flat run below it.
 
 Step metrics are sent in the order of steps, in batches that MLflow stores whole, and only those beyond the last step
-that it has for their key. So nothing is recorded twice, also when a batch arrived and its answer did not, or when a
-resumed training repeated steps, and a death costs at most what the next call sends.
+that it has for their key. So nothing is recorded twice, even if the response to a batch was lost or a resumed training
+repeated steps. A crash delays at most the points that the next call sends.
 
 On the parent run, a stage's results carry the name of the stage (`clean/data/documents_out`), since several stages have
 results of one name. Costs are also summed there (`cost/USD`).

@@ -64,8 +64,8 @@ class Checkpoint:
         for name in sorted(stored.keys() | plan.keys()):
             if stored.get(name) != plan.get(name):
                 raise UsageError(
-                    f"checkpoint `{self.path}` has `{name}` {stored.get(name)} where this run has {plan.get(name)}",
-                    hint=f"set `{name}` to what it was, or remove the folder `checkpoints` to begin again",
+                    f"checkpoint `{self.path}` has `{name}` {stored.get(name)}, and this run has {plan.get(name)}",
+                    hint=f"set `{name}` to its old value, or remove the folder `checkpoints` to start again",
                 )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:

@@ -42,7 +42,7 @@ class Lanes:
         self.resize(count, threads=threads)
 
     def resize(self, count: int, *, threads: int) -> None:
-        """Gives the lanes another number and other threads; none may be at work."""
+        """Changes the number of lanes and of their threads. No lane may be running."""
         if self._pool is not None:
             self._pool.shutdown()
         self.count = count

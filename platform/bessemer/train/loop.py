@@ -51,7 +51,7 @@ class Pace:
     """How a plan is carried out: what may change between two attempts without changing the result."""
 
     micro_batch_size: int
-    """Rows that go forward and back together, in all lanes."""
+    """Rows per forward and backward pass, over all lanes."""
     num_lanes: int = 1
     """Micro batches at a time; see `train.lanes`."""
     num_threads: int | None = None
@@ -358,7 +358,7 @@ class Trainer:
         if checkpoint is None:
             return
         checkpoint.check_plan(self._settled())
-        if checkpoint.facts["num_workers"] == self.workers.size:  # others round otherwise anyway
+        if checkpoint.facts["num_workers"] == self.workers.size:  # other numbers of workers round differently anyway
             self._restore_threads(checkpoint)
         create_optimizer_state(self.module, self.optimizers, checkpoint)
         checkpoint.load(tensors(self.module, self.optimizers))
@@ -386,9 +386,7 @@ class Trainer:
                 hint=f"set `num_threads` to {threads} or `auto`, or remove the folder `checkpoints` to begin again",
             )
         if (threads, lanes) != (here, self.lanes.count):
-            self.log.info(
-                "training continues with %d threads, as the checkpoint was made, instead of %d", threads, here
-            )
+            self.log.info("training continues with the checkpoint's %d threads instead of %d", threads, here)
             torch.set_num_threads(threads)
             self.lanes.resize(lanes, threads=threads)
 

@@ -1,8 +1,8 @@
 """Readers, one file per format: from a piece of a file to records. None raises for the content of a file.
 
-`Piece` is a file, or the part of a large one that a unit of work reads alone. A record's id is made of the source,
-the file's relative path and the record's number in the file (a line, a row, a byte offset in an archive), so it is the
-same wherever the folder lies and however the file was cut, and the copies that real archives hold keep different ids.
+`Piece` is a file, or the part of a large one that a unit of work reads alone. A record's id is made of the source, the
+file's relative path and the record's number in the file (a line, a row, a byte offset in an archive), so it does not
+depend on the folder's location or on the cuts, and repeated pages in an archive have different ids.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def record_of_fields(
 ) -> Record:
     """A record whose text is known; `values` are its other fields, `unconverted` those that became null.
 
-    Bytes must be UTF-8, but for a few: one field is too short to guess another charset from.
+    All but a few bytes must be UTF-8: one field is too short to guess another charset.
     """
     fields = settings.fields
     try:

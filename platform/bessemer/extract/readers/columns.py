@@ -1,8 +1,8 @@
 """Arrow columns as Python values, one column at a time.
 
-`Array.to_pylist` fails as a whole if Python has no value for one of the column's: a date after the year 9999, a time
-zone without an entry in the database, a string that is not UTF-8. Here such a value becomes None and is reported with
-its row. Dates and times become text (`2026-01-31 12:00:00Z`), because no Python type holds all of Arrow's. Binary
+`Array.to_pylist` fails for the whole column if Python has no equivalent of one value: a date after the year 9999, a
+time zone without an entry in the database, a string that is not UTF-8. Here such a value becomes None and is reported
+with its row. Dates and times become text (`2026-01-31 12:00:00Z`), because no Python type holds all of Arrow's. Binary
 values become text if they are UTF-8, because some writers store text in unannotated columns.
 """
 
@@ -102,7 +102,7 @@ def _plain(array: pa.Array) -> tuple[list[Any], Lost]:
 
 
 _NO_VALUE = (pa.ArrowException, ArithmeticError, LookupError, OSError, TypeError, ValueError)
-"""Exceptions of `to_pylist` if Python has no value."""
+"""Exceptions of `to_pylist` if Python has no equivalent of a value."""
 
 
 def _texts(array: pa.Array, zone: str = "") -> tuple[list[Any], Lost]:
@@ -140,7 +140,7 @@ def _structs(array: pa.StructArray) -> tuple[list[Any], Lost]:
 def _lists(array: Any) -> tuple[list[Any], Lost]:
     lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths)
-    values, lost = python_values(array.flatten())  # without what nulls hide
+    values, lost = python_values(array.flatten())  # without the values under nulls
     present = array.is_valid().to_pylist()
     spans = zip((ends - lengths).tolist(), ends.tolist(), present, strict=True)
     lists = [values[start:end] if here else None for start, end, here in spans]

@@ -1,7 +1,7 @@
 """Parquet files: one record per row. Columns are read one at a time, a few megabytes of a row group at once.
 
-Only the columns that a record uses are read. A value of another column than the text's that cannot be read or
-converted is null, and the record says so (`unconverted`). Of two columns with one name, the first counts.
+Only the columns that a record uses are read. A value outside the text column that cannot be read or converted becomes
+null, and the record names it (`unconverted`). Of two columns with one name, the first counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of any columns, from JSON, CSV, TSV or Parquet; each is one record whose content is the row as JSON.
 
-For data other than plain text: conversations, preferences. The stage that reads them says what a row means; here it
-is found, numbered, and kept below a size.
+Conversations and preferences are read this way. This module finds and numbers the rows and limits their size; the stage
+interprets them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 from bessemer.extract.verdict import Refused
 
 _DELIMITERS = ",;\t|"
-"""The candidates in a `.csv` file, the most usual first; spreadsheets write `;` where the decimal mark is a comma."""
+"""Candidate delimiters of a `.csv` file, the most common first; spreadsheets write `;` where the decimal mark is a
+comma."""
 _CHUNK = 1 << 20
 _MARKED = "sep="  # the first line in files of some spreadsheets names the delimiter
 
@@ -44,7 +45,7 @@ def records_of_rows(
 ) -> Iterator[Record]:
     """`record(number, fields)` of every row, and a removed one for each that does not fit the header.
 
-    `refusal(header)` says why the whole file is of no use, if it is. Bytes that are not UTF-8 become lone surrogates.
+    `refusal(header)` returns the reason if the whole file is unusable. Bytes that are not UTF-8 become lone surrogates.
     """
     number = 0
     path, limit = piece.checked_path(), settings.max_document_bytes
@@ -113,7 +114,8 @@ class _Table:
             return line.strip().split(self._delimiter)
 
     def _single_line(self, error: Exception) -> dict[str, str] | Refused:
-        """Gives back all lines of a failed row but the first, which is a row of TSV or the reason of its removal."""
+        """Queues all lines of a failed row but the first, to be read again. The first is a row of TSV, or is
+        removed."""
         line, *rest = self._row
         self._again.extendleft(reversed(rest))
         if self._delimiter == "\t":
@@ -140,7 +142,7 @@ class _Table:
         return line
 
     def _line(self) -> str:
-        """The next line; of one that is longer than the limit, so much that it is seen to be."""
+        """The next line; of a line beyond the limit, only enough to show that it is too long."""
         line = rest = self._file.readline(self._limit + 1)
         while len(line) > self._limit and rest and not rest.endswith(("\n", "\r")):
             rest = self._file.readline(_CHUNK)
