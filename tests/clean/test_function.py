@@ -84,6 +84,7 @@ def test_the_parameters_name_the_fields_of_the_document(rule: Any) -> None:
         ("def f(text): return True", {"max": 1}, "returned True, but `min` and `max` need a number"),
         ("def f(text): return text", {"min": 1}, "returned 'x', but `min` and `max` need a number"),
         ("def f(text): return float('nan')", {"min": 1}, "returned nan, which cannot be compared"),
+        ("def f(text): return 10**400", {"min": 1}, "returned a number beyond the range of a float"),
         ("def f(text): return float('inf')", {"min": 1}, "returned inf, which cannot be compared"),
         ("def f(text): return text + chr(0xD800)", {}, "half a surrogate pair"),
     ],

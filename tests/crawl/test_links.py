@@ -64,6 +64,11 @@ def test_nofollow() -> None:
         ("", [("x-robots-tag", "Bessemer: noindex")], True, False),
         ("", [("X-Robots-Tag", "otherbot: noindex, nofollow")], False, False),
         ("", [("X-Robots-Tag", "unavailable_after: 25 Jun 2030 15:00:00 PST"), ("X-Robots-Tag", "none")], True, True),
+        ("", [("X-Robots-Tag", "max-snippet: 20, max-image-preview: large, noindex")], True, False),
+        ("", [("X-Robots-Tag", "unavailable_after: Friday, 25-Jun-30 15:00:00 PST, nofollow")], False, True),
+        ("", [("X-Robots-Tag", "otherbot: nofollow, bessemer: max-snippet: 0, noindex")], True, False),
+        ("", [("X-Robots-Tag", "noindex, otherbot: nofollow")], True, False),
+        ("", [("X-Robots-Tag", "max-image-preview: none")], False, False),
     ],
 )
 def test_robots_directives(head: str, headers: list[tuple[str, str]], noindex: bool, nofollow: bool) -> None:

@@ -101,6 +101,38 @@ def test_a_stream_that_breaks_off_or_is_damaged_gives_its_beginning() -> None:
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 0xFF
     assert len(parse_sitemap(bytes(damaged), URL).pages) > 5000
+    listed = {f"http://docs.test/{row}" for row in rows}
+    for cut in range(len(content) // 2, len(content) // 2 + 20):
+        assert listed.issuperset(parse_sitemap(content[:cut], URL).pages)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "<url><loc>http://a.test/2/long",
+        "<url><loc><![CDATA[http://a.test/2/long",
+        "<url><loc>http://a.test/2/long</lo",
+        "<url><loc>http://a.test/2?a=1&am",
+    ],
+)
+def test_a_url_that_the_end_of_the_file_breaks_off_is_left_out(cut: str) -> None:
+    """A shortened URL names another page, or no page."""
+    content = f"<urlset><url><loc>http://a.test/1</loc></url>{cut}".encode()
+    expected = ["http://a.test/1"]
+    if "</lo" in cut:
+        expected.append("http://a.test/2/long")  # whole, only its end tag is cut
+    assert parse_sitemap(content, "http://a.test/sitemap.xml").pages == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "urls"),
+    [
+        ("<urlset><url><loc>http://a.test/?x<3&y=<></loc></url></urlset>", ["http://a.test/?x%3C3&y=%3C%3E"]),
+        ("HTTP://a.test/1\n\tHttps://a.test/2\n", ["http://a.test/1", "https://a.test/2"]),
+    ],
+)
+def test_signs_and_capitals_spare_the_url(content: str, urls: list[str]) -> None:
+    assert parse_sitemap(content.encode(), "http://a.test/sitemap.xml").pages == urls
 
 
 @pytest.mark.parametrize("piece", [b"<![CDATA[", b"&", b"&amp", b"<!DOCTYPE ", b"<?xml ", b"<url>", b"&#"])

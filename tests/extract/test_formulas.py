@@ -54,6 +54,23 @@ def test_a_formula_stays_inside_its_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ('<script type="math/tex">x^2 < y</script>', r"\(x^2 < y\)"),
+        ('<script type="math/tex; mode=display">% <![CDATA[\nx^2 &= y %]]></script>', r"\[x^2 &= y\]"),
+        ('<script type="text/javascript">x^2</script>', ""),
+        ('<script type="math/tex"> </script>', ""),
+    ],
+)
+def test_the_script_that_holds_a_formula_for_mathjax_is_its_text(script: str, text: str) -> None:
+    sentence = f"<p>The value {script}, the square of a number, is never below zero for numbers that are real.</p>"
+    found = text_around(sentence)
+    assert " ".join(found.split()).replace(" ,", ",") == (
+        f"The value {text}, the square of a number, is never below zero for numbers that are real."
+    ).replace(" ,", ",")
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         ("<mi>a</mi><mo>+</mo><mi>b</mi>", "a+b"),

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.extract import json_values as module
@@ -37,6 +37,8 @@ def test_the_elements_of_any_array_are_found_wherever_chunks_end(
 
 
 @given(st.binary(max_size=60), st.integers(1, 9))
+@example(b"\xef\xbb\xbf", 1)
+@example(b"\xef\xbb\xbf[1, 2]", 3)
 @settings(max_examples=200)
 def test_any_bytes_give_the_same_values_wherever_chunks_end(content: bytes, chunk: int) -> None:
     def outcome(size: int) -> list[bytes | str]:

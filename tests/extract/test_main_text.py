@@ -104,6 +104,28 @@ def test_tabs_in_code_stay_tabs() -> None:
     assert "all:\n  \tcc -o x x.c\n" in extract(item, output_format="markdown")
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "<pre><div>a:</div><div>\tb</div><div>\tc</div></pre>",
+        "<pre><code><ol>\n  <li>a:</li>\n  <li>\tb</li>\n  <li><b>\tc</b></li>\n</ol></code></pre>",
+        "<pre><div>a:</div>\n<div>\tb</div>\n<div>\tc</div></pre>",
+        "<pre>a:<p>\tb</p>\tc</pre>",
+        "<pre>a:<div>\tb\n</div>\tc</pre>",
+        "<xmp>a:\n\tb\n\tc</xmp>",
+        "<listing>a:\n\tb\n\tc</listing>",
+    ],
+)
+def test_lines_of_code_that_are_elements_stay_apart(block: str) -> None:
+    text = extract(f"<body><main>{ARTICLE}{block}{ARTICLE}</main></body>", output_format="markdown")
+    assert "```\na:\n\tb\n\tc\n```" in text
+
+
+def test_empty_lines_between_elements_of_code_stay() -> None:
+    text = extract(f"<body><main>{ARTICLE}<pre><div>a</div>\n\n<div>b</div></pre>{ARTICLE}</main></body>")
+    assert "\n\na\n\nb\n\n" in text
+
+
 HIDDEN = "<p>" + "This sentence is not shown to the reader who opens the page in a browser. " * 6 + "</p>"
 
 

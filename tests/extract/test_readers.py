@@ -88,6 +88,20 @@ def test_a_bad_line_is_one_removed_record_and_the_rest_goes_on(tmp_path: Path, l
         assert found[1].evidence.startswith("line 2: ")
 
 
+def test_an_unused_field_that_python_refuses_costs_no_document(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        b'{"text": "one", "n": '
+        + b"9" * 5000
+        + b', "m": -17}\n{"text": "two\tand\x0cthree", "n": '
+        + b"8" * 100
+        + b"}\n"
+    )
+    first, second = records(path)
+    assert (first.rule, first.content, json.loads(first.metadata)) == (None, b"one", {"m": -17})
+    assert (second.rule, second.content, json.loads(second.metadata)) == (None, b"two\tand\x0cthree", {})
+
+
 def test_a_source_that_the_recipe_names_wins(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(lines({"text": "x", "source": "theirs", "license": "MIT"}))

@@ -165,7 +165,11 @@ def _problem(returned: Any, *, limited: bool) -> str:
         return "" if whole else "a text with half a surrogate pair"
     if not limited:
         return f"the number {returned}, but neither `min` nor `max` is set"
-    return "" if math.isfinite(returned) else f"{returned}, which cannot be compared"
+    try:
+        is_finite = math.isfinite(returned)
+    except OverflowError:
+        return "a number beyond the range of a float"
+    return "" if is_finite else f"{returned}, which cannot be compared"
 
 
 def _argument(texts: Texts, name: str, index: int) -> Any:

@@ -26,6 +26,7 @@ _FOLLOWED_RELATIONS = {"canonical", "next", "prev", "previous", "alternate"}
 _WITH_LINKS = frozenset({"a", "area", "link", "base", "meta", "frame", "iframe"})
 _SKIPPED_SCHEMES = ("#", "mailto:", "javascript:", "data:", "tel:", "ftp:", "about:", "blob:", "file:", "sms:")
 _REFRESH = re.compile(r"\s*(\d{0,9}(?:\.\d*)?)\s*[;,\s]\s*(?:url\s*=\s*)?[\"']?\s*([^\"']*)", re.IGNORECASE)
+_WITH_VALUE = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
 _SPACES = re.compile(r"[\t\r\n]+")
 
 
@@ -143,15 +144,23 @@ class _Target:
 
 
 def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str]:
-    """Directives of `X-Robots-Tag: noindex` and `X-Robots-Tag: bessemer: nofollow`; those for others are left out."""
+    """Directives of `X-Robots-Tag: noindex` and `X-Robots-Tag: bessemer: nofollow`; those for others are left out.
+
+    An agent's name applies to the directives after it, up to the next name: proxies join repeated headers by commas.
+    `max-snippet: 5` and other directives with a value are not names.
+    """
     found: set[str] = set()
     for name, value in headers:
         if name.lower() == "x-robots-tag":
-            agent, colon, rest = value.partition(":")
-            if not colon or " " in agent.strip() or "," in agent or agent.strip().lower() == "unavailable_after":
-                found |= _words(value)
-            elif agent.strip().lower() == token.lower():
-                found |= _words(rest)
+            is_for_us = True
+            for part in value.split(","):
+                agent, colon, rest = part.partition(":")
+                agent = agent.strip().lower()
+                if colon and agent not in _WITH_VALUE and " " not in agent:
+                    is_for_us = agent == token.lower()
+                    part = rest
+                if is_for_us:
+                    found |= _words(part)
     return found
 
 

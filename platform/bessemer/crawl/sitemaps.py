@@ -33,6 +33,7 @@ _PROLOG = re.compile(r"<\?xml[^<>]*\?>|<!DOCTYPE[^<>\[]*>", re.IGNORECASE)
 _AMPERSAND = re.compile(
     r"&(?:(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|(?:amp|lt|gt|quot|apos);)|([a-zA-Z][a-zA-Z0-9]{1,31};))?"
 )
+_BARE_LESS_THAN = re.compile(r"<(?![A-Za-z_/!?])")
 _NOT_IN_XML = bytes(code for code in range(32) if code not in b"\t\n\r")
 
 
@@ -143,11 +144,12 @@ def parse_sitemap(content: bytes, url: str, charset: str | None = None) -> Sitem
     has_entities = "<!ENTITY" in text
     root = _ROOT.search(text)
     if root is None and not text.lstrip().startswith("<"):
-        lines = (line for line in text.splitlines() if line.strip().startswith("http"))
+        lines = (line for line in text.splitlines() if line.strip()[:4].lower() == "http")
         pages, num_pages = _canonical(lines, url)
         return Sitemap(pages, [], num_pages, size)
     if root is not None:
-        text = text[root.start() :]
+        end = max(text.rfind(">") + 1, text.rfind("</"))  # a URL that the end of a cut file breaks off is another URL
+        text = text[root.start() : end]
     tree = _parse(text, has_entities=has_entities)
     if tree is None:
         return Sitemap([], [], num_bytes=size)
@@ -191,7 +193,7 @@ def _locations(tree: etree._Element) -> Iterator[tuple[str, bool]]:
 
 
 def _repaired(text: str, *, keep_unknown: bool) -> str:
-    """XML with every `&` as a reference; CDATA sections stay as they are."""
+    """XML with every `&` as a reference, and every `<` that begins no tag; CDATA sections stay as they are."""
 
     def reference(found: re.Match[str]) -> str:
         if found[1] is not None:
@@ -203,13 +205,16 @@ def _repaired(text: str, *, keep_unknown: bool) -> str:
             return found[0] if keep_unknown else f"&amp;{found[2]}"
         return "".join(f"&#{ord(character)};" for character in characters)
 
+    def repaired(markup: str) -> str:
+        return _BARE_LESS_THAN.sub("&lt;", _AMPERSAND.sub(reference, markup))
+
     before, *sections = text.split("<![CDATA[")
-    parts = [_AMPERSAND.sub(reference, before)]
+    parts = [repaired(before)]
     for section in sections:
         inside, end, after = section.partition("]]>")
         if end:
             parts += ["<![CDATA[", inside, end]
-        parts.append(_AMPERSAND.sub(reference, after if end else inside))
+        parts.append(repaired(after if end else inside))
     return "".join(parts)
 
 

@@ -7,7 +7,6 @@ Its beginning decides: `find_format` returns `jsonl` or `json`. A file whose suf
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -16,7 +15,7 @@ from typing import Literal
 
 from bessemer.errors import InputError
 from bessemer.extract.inputs import InputFile
-from bessemer.extract.json_values import CutOff, json_values
+from bessemer.extract.json_values import CutOff, json_value, json_values
 from bessemer.extract.streams import BROKEN_STREAM, COMPRESSIONS, open_decompressed, open_utf8
 
 Format = Literal["html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"]
@@ -126,7 +125,7 @@ def _by_content(path: Path) -> Format | None:
 
 def _is_value(text: bytes) -> bool:
     try:
-        json.loads(text.decode("utf-8", "surrogateescape"))
+        json_value(text)
     except (ValueError, RecursionError):
         return False
     return True

@@ -47,6 +47,15 @@ def write_out(formula: Any) -> None:
         outer.drop_tree()
 
 
+def write_out_script(script: Any) -> None:
+    """Replaces `<script type="math/tex">`, the source of a formula for MathJax 2, by text."""
+    tex = " ".join((script.text or "").removeprefix("% <![CDATA[").removesuffix("%]]>").split())
+    is_block = "mode=display" in script.get("type", "").replace(" ", "")
+    opening, closing = ("\\[", "\\]") if is_block else ("\\(", "\\)")
+    script.tail = (f"{opening}{tex}{closing}" if tex else "") + (script.tail or "")
+    script.drop_tree()
+
+
 def _symbols(element: Any) -> str:
     """The formula in one line: `x^2`, `a_1`, `(a+b)/2`, `sqrt(x)`. Depth: at most that of the page."""
     tag = element.tag if isinstance(element.tag, str) else ""

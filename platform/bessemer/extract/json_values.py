@@ -6,13 +6,17 @@ value, a value that is too large is skipped, and one that is not JSON costs only
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 _CHUNK = 1 << 20
 _MARK = re.compile(rb'["\[\]{},]')
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_EXACT_DIGITS = 640
+"""Digits of an integer that Python converts under every limit."""
 _BLANK = b" \t\r\n"
 
 
@@ -23,11 +27,31 @@ class CutOff(Exception):
 def json_values(file: IO[bytes], limit: int) -> Iterator[tuple[bytes, int]]:
     """(value, its size in bytes) in order; the value is empty if its size is beyond `limit`. Raises CutOff."""
     splitter = _Splitter(limit)
-    chunk = file.read(_CHUNK).removeprefix(b"\xef\xbb\xbf")
-    while chunk:
+    beginning = file.read(len(_BYTE_ORDER_MARK))
+    if beginning != _BYTE_ORDER_MARK:
+        yield from splitter.feed(beginning)
+    while chunk := file.read(_CHUNK):
         yield from splitter.feed(chunk)
-        chunk = file.read(_CHUNK)
     yield from splitter.finish()
+
+
+def json_value(content: bytes) -> Any:
+    """The value, parsed. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises ValueError, RecursionError.
+
+    Unescaped tabs and other control characters in strings are accepted. An integer with more digits than Python
+    converts becomes a float.
+    """
+    text = content.decode("utf-8", "surrogateescape")
+    try:
+        return json.loads(text, strict=False)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # more digits than `sys.get_int_max_str_digits()`
+        return json.loads(text, strict=False, parse_int=_number)
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _EXACT_DIGITS else float(digits)
 
 
 class _Splitter:

@@ -16,10 +16,10 @@ from typing import Any
 
 from lxml import etree
 
-from bessemer.extract.formulas import write_out
+from bessemer.extract.formulas import write_out, write_out_script
 from bessemer.extract.verdict import Refused
 
-# What a library may raise on hostile HTML; anything else is our own mistake and must not be hidden.
+# The errors of libraries on hostile HTML; any other error is a fault of this package and is not hidden.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 _LINKS_TO_THEMSELVES = etree.XPath("//a[starts-with(@href, '#')][contains('¶ # § ', concat(normalize-space(), ' '))]")
@@ -30,8 +30,11 @@ _LINE_NUMBERS = etree.XPath(
 _NOT_SHOWN = etree.XPath("//body//*[self::template or self::title or self::noembed or @hidden]")
 """Elements that the HTML standard's style sheet hides (section 15.3.1), beyond those that trafilatura removes."""
 _STREAMED = re.compile(r"S:[0-9a-f]+")  # React puts streamed text here, and a script shows it
+_TEX_SCRIPTS = etree.XPath("//script[starts-with(normalize-space(@type), 'math/tex')]")
 _SPANS = etree.XPath("//td[@colspan or @rowspan] | //th[@colspan or @rowspan]")
 MAX_SPANNED_CELLS = 10_000
+_LINES = frozenset({"div", "p", "ol", "ul", "li"})
+"""Elements that begin and end a line in a browser, also inside a `<pre>`."""
 _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
 
 
@@ -66,6 +69,10 @@ def prepare(tree: Any) -> None:
         _hide(element)
     for formula in list(tree.iter("math")):
         write_out(formula)
+    for script in _TEX_SCRIPTS(tree):
+        write_out_script(script)
+    for block in tree.iter("xmp", "listing", "plaintext"):
+        block.tag = "pre"
     spanning = _SPANS(tree)
     if sum(_span(cell, "colspan") * _span(cell, "rowspan") for cell in spanning) > MAX_SPANNED_CELLS:
         for cell in spanning:  # trafilatura writes out each cell that another one covers
@@ -95,7 +102,7 @@ def _flatten(block: Any) -> None:
     """Makes a `<pre>` hold one `<code>` without markup, and takes it out of a table that holds nothing else."""
     for line_break in list(block.iter("br")):
         line_break.tail = "\n" + (line_break.tail or "")
-    text, tail = block.text_content(), block.tail
+    text, tail = _lines(block), block.tail
     block.clear()
     block.tail = tail
     etree.SubElement(block, "code").text = text
@@ -103,6 +110,25 @@ def _flatten(block: Any) -> None:
     if table is not None and table.getparent() is not None and table.text_content().strip() == text.strip():
         block.tail = table.tail
         table.getparent().replace(table, block)
+
+
+def _lines(block: Any) -> str:
+    """The text of a `<pre>`; the elements of `_LINES` inside it begin and end a line."""
+    pieces: list[str] = []
+    at_edge = False
+    for event, element in etree.iterwalk(block, events=("start", "end")):
+        at_edge = at_edge or element.tag in _LINES
+        text = element.text if event == "start" else element.tail if element is not block else None
+        if not text:
+            continue
+        if at_edge:
+            if text.isspace() and "\n" in text:
+                text = text.rstrip(" \t")  # the indentation of the next element
+            if pieces and not pieces[-1].endswith("\n") and not text.startswith("\n"):
+                pieces.append("\n")
+        pieces.append(text)
+        at_edge = False
+    return "".join(pieces)
 
 
 def _span(cell: Any, name: str) -> int:

@@ -368,7 +368,7 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=4,
+    version=5,
     config=Config,
     optional=("site",),
     produces="pages",

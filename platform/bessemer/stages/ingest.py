@@ -128,7 +128,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=4,
+    version=5,
     config=Config,
     produces="documents",
     run=run,

@@ -13,6 +13,7 @@ from typing import Any
 from bessemer.artifacts.charset import decode
 from bessemer.errors import InputError
 from bessemer.extract.formats import Format
+from bessemer.extract.json_values import json_value
 from bessemer.extract.plain import well_formed
 from bessemer.extract.records import Record
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
@@ -117,7 +118,7 @@ def record_of_fields(
 def parse_json(value: bytes) -> Any:
     """A JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Refused if it is not JSON."""
     try:
-        return json.loads(value.decode("utf-8", "surrogateescape"))
+        return json_value(value)
     except (ValueError, RecursionError) as error:
         raise Refused("malformed_json", evidence=str(error)[:120]) from error
 
