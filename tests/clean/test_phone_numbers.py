@@ -50,12 +50,19 @@ def test_forms_that_need_no_label(text: str) -> None:
     assert found(f"order no. {text}.") == []
 
 
+def test_a_number_written_like_a_count_is_found_after_a_noun() -> None:
+    assert found("Tel. 2200 1800") == ["2200 1800"]
+    assert found("they sold phones for 2200 1800 times") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "01 02 03 04 05", "10 20 30 40 50", "612 345 678", "12345678", "y = x +61234567890", "+49.123456",
         "2 + 49 30 901820", "call on 2012-09-30", "phones sold: 300 000 000", "call in 2005-2010",
-        "00 1 2 3 4 5 6 7 8 9",
+        "00 1 2 3 4 5 6 7 8 9", "codes 002 003 004 005 006", "ring 0 1 2 3 4 5 6 7",
+        "the call center took 1 200 300 calls", "mobile subscribers: 12 345 678", "a fax machine of 1843 and 1865 1871",
+        "a mobile drive with room for 2400 / 200 files", "phones cost 3000/200 each", "modems dial 1200 2400 9600",
         "for i in 06 12 34 56 78 90 12", "2020-06-01T04:05:06.111111-04:00", "1970-01-01 02.12345678", "+35236450.6",
         "016.016.016.016", "call 016.016.016.016", "tel. 0.123456789",
         "pages 212-345-6789", "#415-555-2671", "$415-555-2671", "3.14.15.92.65",

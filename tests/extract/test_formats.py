@@ -84,7 +84,7 @@ def test_files_that_nothing_reads_are_an_error_before_anything_runs(tmp_path: Pa
     (tmp_path / "book.pdf").write_bytes(b"%PDF-1.7")
     (tmp_path / "a.txt").write_bytes(b"text")
     files = [InputFile(name, str(tmp_path / name), 8) for name in ("book.pdf", "a.txt")]
-    with pytest.raises(InputError, match=r"as `book\.pdf`") as error:
+    with pytest.raises(InputError, match=r"for example `book\.pdf`") as error:
         check_formats(files[:1], None)
     assert "convert it to HTML, Markdown or plain text" in error.value.hint
     check_formats(files, None)

@@ -83,6 +83,11 @@ _NO_PHONE = re.compile(
     r"|\d{1,3}(?:[ .]000)+"  # amounts
     r"|\d+\.\d+|\d+\.\d+[ ]-?\d+\.\d+|\d{1,3}(?:\.\d{1,3}){3}"  # decimal fractions, IP addresses
 )
+_COUNT = re.compile(
+    r"[1-9]\d?(?: \d{3})+"  # thousands
+    r"|(?:(?:1\d|20)\d\d|\d{1,2}00)(?:[ ]?[/-]?[ ]?(?:(?:1\d|20)\d\d|\d{1,2}00))+"  # years, sizes, quotients
+)
+"""Numbers as in `1 200 300 calls`, `2400 / 200`: phone numbers only right after a noun such as `Phone:`."""
 _ONE_FULL_STOP = re.compile(r"\(?\+ ?\d+\.\d+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -147,6 +152,8 @@ def _end_international(text: str, joined: str, match: re.Match[str], floor: int)
         digits = re.sub(r"\D", "", written)
         if prefix[0] != "+" and not labelled and (digits == written or 2 * len(_GROUP.findall(written)) > len(digits)):
             continue  # a code that begins with zeros, or a row of small numbers
+        if prefix[0] != "+" and _ascends(tuple(_GROUP.findall(written))):
+            continue
         if _ONE_FULL_STOP.fullmatch(written) and not labelled:
             continue  # a decimal fraction with a sign
         if prefix[0] != "+":
@@ -189,11 +196,14 @@ def _end_labelled(text: str, joined: str, match: re.Match[str], floor: int) -> i
     labelled, before = is_labelled(joined, first, floor), line_before(joined, first, floor)
     if names_other_number(before):
         return None
+    is_named = follows_noun(before)
     for last in _ends(text, match):
         written = text[first:last]
         digits = re.sub(r"\D", "", written)
-        in_one_piece = written.isdigit() and not follows_noun(before)
+        in_one_piece = written.isdigit() and not is_named
         if len(digits) < (_NUM_DIGITS_WITHOUT_SEPARATOR if in_one_piece else 7) or _NO_PHONE.fullmatch(written):
+            continue
+        if (not is_named and _COUNT.fullmatch(written)) or _ascends(tuple(_GROUP.findall(written))):
             continue
         if not labelled and not is_labelled_after(joined, last):
             continue

@@ -177,7 +177,7 @@ def _sample(parts: Sequence[Path]) -> pa.Table:
 
 STAGE = Stage(
     kind="clean",
-    version=5,
+    version=6,
     config=Config,
     consumes=("documents",),
     produces="documents",
