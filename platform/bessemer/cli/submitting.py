@@ -66,7 +66,7 @@ def _follow(jobs: Jobs, name: str) -> int:
 @click.command()
 @RECIPE
 @ASSIGNMENTS
-@click.option("--num-samples", type=click.IntRange(min=1), help="How many trials; the recipe's by default.")
+@click.option("--num-samples", type=click.IntRange(min=1), help="Draws of the search space; the recipe's by default.")
 def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -> None:
     """Search fields of a recipe with Ray Tune; print the best as a diff.
 

@@ -8,8 +8,7 @@
 | `pairs` | a range of buckets | those buckets | the pairs to verify, and the documents in them |
 | `shingles` | an input part | its texts | two shingle sets of each document in pairs: with and without numbers |
 | `verified` | an input part | its pairs, their sets | the measured Jaccard similarity of each pair |
-| `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and the document that
-replaces each |
+| `removed` | everything | pairs at or above the threshold | the near duplicates to remove, and their replacements |
 
 `verdicts` then reads the parts once more and writes the documents that stay. A unit writes each of its files whole or
 not at all and from the files of earlier steps alone, so any number of processes may do the units of a step, in any
