@@ -6,6 +6,7 @@ What a user sees is checked, not what functions return: exit codes, what is prin
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from home import Home, make_home
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    found = make_home(tmp_path_factory.mktemp("home"))
+    found = make_home(tmp_path_factory.mktemp("a home"))
     found("run", "recipe.yaml")
     return found
 
@@ -58,6 +59,17 @@ def test_trace_leads_from_a_step_to_its_documents_and_back(home: Home) -> None:
 def test_the_second_run_reuses_everything_and_says_so(home: Home) -> None:
     done = home("run", "recipe.yaml")
     assert "nothing to do: all 7 stages are reused" in done.stderr
+
+
+def test_the_suggested_command_can_be_pasted_for_a_folder_with_a_blank(home: Home) -> None:
+    def suggested(stderr: str) -> list[str]:
+        (line,) = [line for line in stderr.splitlines() if line.startswith("next: ")]
+        return shlex.split(line.removeprefix("next: ").partition(", or")[0])
+
+    command, verb, model, _ = suggested(home("run", "recipe.yaml").stderr)
+    assert (command, verb, Path(model, "config.json").is_file()) == ("bessemer", "generate", True)
+    again = suggested(home("generate", model, "The", "--max-new-tokens", "1").stderr)
+    assert again[:3] == [command, verb, model]
     assert home("plan", "recipe.yaml").stdout.count("reuse") == 7
 
 

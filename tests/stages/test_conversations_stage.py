@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, UsageError
 from bessemer.stages import base_model, conversations, finetune, preferences, tokenizer
+from bessemer.stages.rows import check_columns
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 from small_chat import tokenizer_of, write_model
@@ -82,6 +83,37 @@ def test_columns_are_mapped_and_the_rest_is_kept(converse: Any) -> None:
         conversations.Config(paths=["x"], columns={"question_text": "ask"})
     with pytest.raises(ValidationError, match="names the field `better`; the fields are chosen, rejected"):
         preferences.Config(paths=["x"], columns={"better": "chosen"})
+
+
+def test_a_mapped_column_that_no_row_has_is_an_error(converse: Any, tmp_path: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "persona": None}]
+    converse(rows, columns={"system": "persona"})
+    with pytest.raises(
+        InputError, match="no row has the column `persna`, which `columns` names for `system`"
+    ) as caught:
+        converse(rows, columns={"system": "persna"})
+    assert caught.value.hint == "correct `columns`; the rows have `prompt`, `completion`, `persona`"
+    for stage, field in ((conversations, "completion"), (preferences, "chosen")):
+        config = stage.Config(paths=[_file(tmp_path, ROWS[0])], columns={"prompt": "prompt", field: "reply"})
+        with pytest.raises(InputError, match=f"no row has the column `reply`, which `columns` names for `{field}`"):
+            stage.outside(config)
+
+
+def test_the_plan_does_not_judge_columns_by_the_first_rows(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*ROWS, {"persona": "Be kind."}]))
+    config = conversations.Config(paths=[str(tmp_path / "rows.jsonl")], columns={"system": "persona"})
+    for limit in (1, len(ROWS), len(ROWS) + 1, None):
+        check_columns(config, limit)
+    wrong = conversations.Config(paths=config.paths, columns={"system": "persna"})
+    check_columns(wrong, len(ROWS))
+    with pytest.raises(InputError, match="no row has the column `persna`"):
+        check_columns(wrong, len(ROWS) + 1)
+
+
+def test_rows_that_are_all_too_long_are_advised_about_the_length(converse: Any) -> None:
+    with pytest.raises(NothingLeft, match="6 removed by `too_long`") as caught:
+        converse(ROWS, max_seq_length=3)
+    assert caught.value.hint == "raise `max_seq_length`"
 
 
 def test_a_row_with_tools_is_rendered_with_them(converse: Any, trained: TokenizerFolder) -> None:

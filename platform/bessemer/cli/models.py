@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def generate(
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
-    say(f"next: bessemer generate {model} PROMPT --temperature 0")
+    say(f"next: {shlex.join(['bessemer', 'generate', model])} PROMPT --temperature 0")
 
 
 @click.command()
@@ -101,7 +102,7 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
             if not interactive:
                 raise
             say(f"error: {error}")
-    say(f"next: bessemer chat {model} --temperature 0")
+    say(f"next: {shlex.join(['bessemer', 'chat', model])} --temperature 0")
 
 
 def _settings(sampling: dict[str, Any]) -> GenerationSettings:

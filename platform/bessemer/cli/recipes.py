@@ -160,5 +160,8 @@ def _conclude(finished: Any, store: Any) -> None:
     say(f"run {finished.name}")
     say(f"report: {finished.folder / 'report.html'}")
     last = next((s for s in reversed(list(stages.values())) if s.get("produces") == "model"), None)
-    model = f'bessemer generate {finished.artifact_folder(last["name"]) / "data"} "PROMPT"' if last else "bessemer ui"
-    say(f"next: {model}" + (", or look at it: bessemer ui" if last else ""))
+    if last is None:
+        say("next: bessemer ui")
+        return
+    model = finished.artifact_folder(last["name"]) / "data"
+    say(f"next: bessemer generate {shlex.quote(str(model))} PROMPT, or look at it: bessemer ui")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.extract.readers import Piece
+    from bessemer.extract.records import Record
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.conversations import Messages, Unfit
 
@@ -76,12 +78,45 @@ RENDERED_ROWS_TRIED = 500
 
 
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
-    """The names, sizes and hashes of the files. Raises InputError if none of the first `ROWS_TRIED` rows is fit."""
+    """The names, sizes and hashes of the files.
+
+    Raises InputError if none of the first `ROWS_TRIED` rows is fit, or if the files end before and no row has a column
+    that `columns` names.
+    """
     from bessemer.extract.inputs import describe, find_files
 
     files = find_files(config.paths)
+    check_columns(config, ROWS_TRIED)
     _find_fit(config, meaning, ROWS_TRIED)
     return describe(files)
+
+
+def check_columns(config: RowsConfig, limit: int | None = None) -> None:
+    """Raises InputError if no row has a column that `columns` names; after `limit` rows it stops without an answer.
+
+    It reads rows until each column is found, which is one row for most files.
+    """
+    from bessemer.tokens.conversations import Unfit
+
+    missing, present = dict(config.columns), dict[str, None]()
+    records = _records(config) if missing else iter(())
+    for record in islice(records, limit):
+        try:
+            row = _row(asdict(record))
+        except Unfit:
+            continue
+        if isinstance(row, Mapping):
+            missing = {name: column for name, column in missing.items() if column not in row}
+            present |= dict.fromkeys(map(str, row))
+        if not missing:
+            return
+    if not present or next(records, None) is not None:
+        return  # another check reports rows that cannot be read; otherwise, rows are left
+    name, column = next(iter(missing.items()))
+    raise InputError(
+        f"no row has the column `{column}`, which `columns` names for `{name}`",
+        hint=f"correct `columns`; the rows have {', '.join(f'`{found}`' for found in islice(present, 20))}",
+    )
 
 
 def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: Read) -> None:
@@ -101,14 +136,13 @@ def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: 
 def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) -> None:
     """Reads rows up to the first usable one. Raises InputError if none of the first `limit` is usable, or there is no
     row."""
-    from bessemer.extract.readers.rows import SUFFIXES, read_rows
+    from bessemer.extract.readers.rows import SUFFIXES
     from bessemer.extract.verdict import FILE_RULES
     from bessemer.tokens.conversations import Unfit
 
     unfit: Counter[str] = Counter()
     first = failed = ""
-    records = (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
-    for number, record in enumerate(records):
+    for number, record in enumerate(_records(config)):
         if number == limit and limit == ROWS_TRIED:
             return
         if number == limit:
@@ -125,26 +159,27 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
             return
     raise InputError(
         failed if failed and not unfit else _none_fit(unfit) + first,
-        hint=_template_hint(unfit)
+        hint=_rule_hint(unfit)
         or f"rows are read from {SUFFIXES}, by the fields {', '.join(config.fields())}; map other column "
         "names with `columns`, for example `columns: {prompt: question}`",
     )
 
 
-_TEMPLATE_HINTS = {
+_RULE_HINTS = {
     "prompt_changes": "the prompt at generation would differ from the prompt in training; set `chat_template` of the "
     "stage `tokenizer` to a file whose generation prompt is the text that it writes before an answer (often a copy of "
     "the template that begins with `{%- set enable_thinking = false %}`)",
     "not_in_template": "remove it from the rows, or set `chat_template` of the stage `tokenizer` to a file with it",
     "refused_by_template": "correct the rows, or set `chat_template` of the stage `tokenizer` to another file",
+    "too_long": "raise `max_seq_length`",
     "no_end": "set `chat_template` of the stage `tokenizer` to a file that ends every answer with a special token",
 }
-"""Advice for the rules of the chat template."""
+"""Advice for the rules of the chat template and of the length."""
 
 
-def _template_hint(removed: Mapping[str, int]) -> str:
-    """The advice for the most frequent rule, if it is one of the chat template."""
-    return _TEMPLATE_HINTS.get(max(removed, key=lambda rule: removed[rule]), "") if removed else ""
+def _rule_hint(removed: Mapping[str, int]) -> str:
+    """The advice for the most frequent rule, if it has one."""
+    return _RULE_HINTS.get(max(removed, key=lambda rule: removed[rule]), "") if removed else ""
 
 
 def _units(config: RowsConfig) -> list[list[Piece]]:
@@ -152,6 +187,13 @@ def _units(config: RowsConfig) -> list[list[Piece]]:
     from bessemer.extract.inputs import find_files
 
     return cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
+
+
+def _records(config: RowsConfig) -> Iterator[Record]:
+    """The rows of all files, in order."""
+    from bessemer.extract.readers.rows import read_rows
+
+    return (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
 
 
 def _none_fit(removed: Mapping[str, int]) -> str:
@@ -191,6 +233,7 @@ def run_rows(
 
     tokenizer = inputs["tokenizer"].data
     ChatTemplate.of(TokenizerFolder.open(tokenizer))
+    check_columns(config)
     counts = document_units(
         [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(_units(config))],
         partial(_Worker, config, tokenizer, schema, read),
@@ -205,7 +248,7 @@ def run_rows(
     if not counts.documents_out:
         raise NothingLeft(
             _none_fit(counts.removed_by_rule),
-            hint=_template_hint(counts.removed_by_rule)
+            hint=_rule_hint(counts.removed_by_rule)
             or f"see each row's reason in the ledger, `{draft.ledger}`; the fields are {', '.join(config.fields())}",
         )
     if unlearned := _sum_of_signal(draft.ledger, "unlearned_answers"):
