@@ -1,8 +1,8 @@
 """`fineweb_quality@datatrove`: lists, menus and boilerplate.
 
 The rules of FineWeb (Penedo et al., 2024) as datatrove's `fineweb_quality_filter.py` counts them, on the lines that are
-not blank. In other languages the limits are FineWeb-2's (Penedo et al., 2025). It measured two of them for each
-language, raised the limit on repeated lines, and dropped the limit on short lines.
+not blank. For languages other than English, the limits are FineWeb-2's (Penedo et al., 2025). It measured two of them
+for each language, raised the limit on repeated lines, and dropped the limit on short lines.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint
 PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
 MEMBERS = pa.schema([("location", pa.uint64())])
 SHINGLES = pa.schema([("row", pa.uint32()), ("folded", pa.list_(pa.uint64())), ("with_numbers", pa.list_(pa.uint64()))])
-"""The two shingle sets of a document: without numbers and operators, and with them. Without, all numbers are equal."""
+"""The shingle sets of a document: one in which all numbers are equal and operators are ignored, and one with both."""
 VERIFIED = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("jaccard", pa.float64())])
 """For each later document the most similar first, then by the other's id."""
 

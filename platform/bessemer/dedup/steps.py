@@ -12,8 +12,8 @@
 
 `verdicts` then reads the parts once more and writes the documents that stay. A unit writes each of its files whole or
 not at all and from the files of earlier steps alone, so any number of processes may do the units of a step, in any
-order, and do them again after a crash. The result depends on the documents only: not on their order in parts, nor on
-the number of ranges.
+order, and do them again after a crash. The result depends on the documents only: not on their distribution over parts,
+nor on the number of ranges.
 
 Of duplicates in different splits one survives, in its own split, so no text is both in training and in held-out
 documents. Which one survives depends on `splits`: documents of the other splits are frozen. They all stay, and their

@@ -1,9 +1,10 @@
 """Rows of the common preference formats, as a prompt with the answer that was preferred and the one that was not.
 
-    {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages {"chosen": [...],
-    "rejected": [...]}                        TRL, the prompt being what both begin with {"chosen": "\\n\\nHuman:
-    ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts {"conversations": [...], "chosen": {...}, "rejected":
-    {...}}    ShareGPT {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
+    {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages
+    {"chosen": [...], "rejected": [...]}                        TRL, the prompt being what both begin with
+    {"chosen": "\\n\\nHuman: ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts
+    {"conversations": [...], "chosen": {...}, "rejected": {...}}    ShareGPT
+    {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
     {"prompt": ..., "completion": ..., "label": true}           unpaired: liked or disliked; also `kto_tag`
 
 A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a row

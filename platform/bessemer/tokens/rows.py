@@ -4,8 +4,8 @@ Both have `id`, `url`, `source`, `split` (`tune`, `validation`, `test`), the mes
 and others, as JSON), and the tokens as the chat template of the tokenizer gives them, so training renders nothing.
 
     conversations   messages, fields (the row's other columns, as JSON), ids, learned (whether a token is in the loss),
-    prompt_length (tokens before the last answer) preferences     prompt, chosen, rejected (messages; an unpaired row
-    has one side), and the ids of each
+                    prompt_length (tokens before the last answer)
+    preferences     prompt, chosen, rejected (messages; an unpaired row has one side), and the ids of each
 
 A message has `role`, `content` and `fields`, its other keys as JSON.
 """
