@@ -82,7 +82,7 @@ def test_a_path_starts_where_its_writer_stands(tmp_path: Path) -> None:
     [
         ("arc_eazy", None, "no declared task `arc_eazy`; did you mean `arc_easy`"),
         ("mine", {"task": "nothing at all"}, "no declared task `nothing at all`; valid names: .*`winogrande`"),
-        ("mine", {"file": "absent.yaml"}, "`/recipe/absent.yaml` is no file"),
+        ("mine", {"file": "absent.yaml"}, "`/recipe/absent.yaml` is not a file"),
         ("mine", {"kind": "schema", "task": "winograd"}, "`kind` begins one"),
         ("mine", {"file": "a.yaml", "task": "winograd"}, "choose one of the two"),
     ],
