@@ -91,7 +91,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 SETTINGS = {
     "conversations.split={validation: 0.6, test: 0.5}": "together must be less than 1",
-    "preferences.paths=pairs.jsonl": "`preferences.paths` should be a valid list",
+    "preferences.paths=pairs.jsonl": "`preferences.paths` should be a list",
     "align.lora={r: 0, target_modules: [c_attn]}": "`align.lora.r` should be greater than 0",
     "align.from=tokeniser": "did you mean `tokenizer`?",
     "align.max_steps=few": "`align.max_steps` should be a valid integer",

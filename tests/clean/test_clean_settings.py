@@ -51,6 +51,11 @@ def test_a_preset_is_chosen_and_overridden_rule_by_rule() -> None:
         ({"override": {"c5": {}}}, "override", "should name rules of the preset, not `c5` (valid names: `c4`"),
         ({"preset": "code", "override": {"c4": None}}, "override", "not `c4`"),
         ({"override": {"c4": {"min_sentence": 1}}}, "override", "did you mean `min_sentences`?"),
+        (
+            {"override": {"language": {"languages": "all"}}},
+            "override",
+            "`languages` of `language` should be a list",
+        ),
         ({"override": {"c4": {"min_sentences": "x"}}}, "override", "`min_sentences` of `c4` should be a valid integer"),
         ({"override": {"language": {"languages": ["xx"]}}}, "override", "languages that can be identified"),
         ({"override": {"c4": 3}}, "override", "valid dictionary"),

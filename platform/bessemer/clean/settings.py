@@ -41,6 +41,7 @@ from bessemer.clean.repetition import GopherRepetition
 from bessemer.clean.rules import Rule
 from bessemer.recipe.problems import nearest
 from bessemer.recipe.settings import Settings
+from bessemer.recipe.validation import message_of
 
 RULES: dict[str, type[Rule]] = {
     rule.model_fields["rule"].default: rule
@@ -166,6 +167,5 @@ def _changed(rule: Rule, changes: dict[str, Any] | None) -> Rule:
         return type(rule).model_validate(rule.model_dump() | changes)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         place = ".".join(map(str, first["loc"][:1]))
-        raise ValueError(f"should be valid settings: `{place}` of `{rule.label}` {message}") from None
+        raise ValueError(f"should be valid settings: `{place}` of `{rule.label}` {message_of(first)}") from None

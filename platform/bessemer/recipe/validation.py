@@ -12,6 +12,17 @@ from bessemer.recipe import yaml
 
 _UNION_MEMBER = re.compile(r"(int|float|str|bool|constrained-.*|(literal|tuple|list|dict|function-).*\[.*)")
 """How pydantic names the alternatives of a field in a location."""
+_NAMES = {
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "set_type": "should be a list",
+    "frozen_set_type": "should be a list",
+    "dict_type": "should be a mapping",
+    "mapping_type": "should be a mapping",
+    "model_type": "should be a mapping",
+    "path_type": "should be a path",
+}
+"""Messages for the error types whose own message names a Python type."""
 _NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))|, unable to .*| after validation.*")
 
 
@@ -21,7 +32,7 @@ def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
     found: dict[yaml.Path, dict[str, Any]] = {}
     for error in errors:
         place = _place(error["loc"], raw)
-        message = _NOISE.sub("", error["msg"])
+        message = message_of(error)
         if place in found:
             message = f"{found[place]['msg']} or {message.removeprefix('should be ')}"
         found[place] = {**error, "loc": place, "msg": message}
@@ -30,6 +41,11 @@ def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
         for place, error in found.items()
         if not any(other[: len(place)] == place and len(other) > len(place) for other in found)
     ]
+
+
+def message_of(error: Any) -> str:
+    """The message of one of pydantic's errors, in YAML's terms: "should be a list"."""
+    return _NAMES.get(error["type"]) or _NOISE.sub("", error["msg"])
 
 
 def _place(location: Sequence[int | str], raw: Any) -> yaml.Path:
