@@ -104,6 +104,37 @@ def test_an_answer_may_be_kept_out_of_the_loss(mark: dict[str, Any], weights: li
     assert found[0] == ASKED
 
 
+QUESTION_ROWS: list[dict[str, Any]] = [
+    {"messages": [ASKED, ANSWERED]},
+    {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}]},
+    {"instruction": "Hi?", "output": "Hello."},
+    {"prompt": "Hi?", "completion": "Hello."},
+    {"question": "Hi?", "answer": "Hello."},
+    {"query": "Hi?", "response": "Hello."},
+    {"prompt": "Hi?", "chosen": "Hello.", "rejected": "Go."},
+    {"prompt": "Hi?", "completion": "Hello.", "label": True},
+    {"instruction": "Hi?", "output_1": "Hello.", "output_2": "Go.", "preference": 1},
+]
+"""One row of each format; the last three are preferences."""
+
+
+@pytest.mark.parametrize("row", QUESTION_ROWS, ids=lambda row: "-".join(row))
+def test_a_row_may_be_kept_out_of_training(row: dict[str, Any]) -> None:
+    """The weight of a whole row counts in every format, also in the texts of CSV."""
+    read = preference_of if {"chosen", "label", "output_1"} & row.keys() else dialogue_of
+    for mark in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss_weight": "0.0"}, {"loss": False}):
+        with pytest.raises(Unfit, match="not_learned") as caught:
+            read(row | mark)
+        assert f"`{next(iter(mark))}` is" in caught.value.evidence
+    for mark in ({"weight": 1}, {"train": "True"}, {"weight": None}, {"weight": ""}, {"loss": 2.31}, {"loss": "0.02"}):
+        assert read(row | mark)
+    for mark in ({"weight": 0.5}, {"train": "maybe"}, {"loss_scale": [0.0]}, {"weight": float("nan")}):
+        with pytest.raises(Unfit, match="bad_message"):
+            read(row | mark)
+    with pytest.raises(Unfit, match="not_learned"):
+        read(row | {"use": 0}, columns={"weight": "use"})
+
+
 def test_tools_documents_and_settings_are_variables_of_the_template() -> None:
     tools, documents = [{"type": "function", "function": {"name": "look"}}], [{"title": "a", "text": "b"}]
     row = {"messages": [ASKED, ANSWERED], "documents": documents, "chat_template_kwargs": {"thinking": False}}

@@ -64,7 +64,7 @@ def _read(
 
 STAGE = Stage(
     kind="conversations",
-    version=4,
+    version=5,
     config=Config,
     consumes=("tokenizer",),
     produces="conversations",

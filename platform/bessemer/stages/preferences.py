@@ -55,7 +55,7 @@ def _read(row: Any, template: ChatTemplate, *, names: Mapping[str, str]) -> tupl
 
 STAGE = Stage(
     kind="preferences",
-    version=5,
+    version=6,
     config=Config,
     consumes=("tokenizer",),
     produces="preferences",

@@ -15,6 +15,7 @@ The messages have the roles `system`, `user`, `assistant` and `tool`, begin with
 there is one), let the assistant speak only after a user or a tool, and end with the assistant: messages after its last
 answer have nothing to teach and are cut off. A message keeps its other keys (`tool_calls`, `reasoning_content`, ...)
 for the chat template. `weight: 0`, `train: false`, `training: false` or `loss: false` keep an answer out of the loss.
+The same keys next to the conversation remove the row (`not_learned`).
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ Messages = list[dict[str, Any]]
 
 RULES = (
     "not_an_object", "no_conversation", "bad_message", "bad_variables", "unknown_role", "empty_message", "wrong_order",
-    "no_answer", "two_systems",
+    "no_answer", "two_systems", "not_learned",
 )  # fmt: skip
 
 SYSTEM_FIELDS = ("system", "system_prompt")
 WEIGHT_KEYS = ("weight", "train", "training", "loss", "loss_weight")
-"""Keys of a message that say whether it is learned: 0 and false, or 1 and true."""
+"""Keys of a message or a row that say whether it is learned: 0 and false, or 1 and true."""
+_TRUTH_TEXTS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+"""Values of a weight as CSV and TSV write them."""
 _PARTLY = ("train_detail", "training_detail", "loss_scale")
 """Keys that ask for parts of a message to be learned."""
 _OWN_KEYS = frozenset(("role", "from", "content", "value", "function_call", "tool_calls", *WEIGHT_KEYS))
@@ -85,6 +88,7 @@ def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] |
     `columns` maps a field to the row's column of another name. Raises Unfit.
     """
     row = renamed(row, columns or {})
+    check_learned(row)
     for lead in sorted(FORMATS, key=lambda lead: lead not in (columns or {})):
         fields, read = FORMATS[lead]
         if row.get(lead) is not None:
@@ -100,6 +104,23 @@ def renamed(row: Any, columns: Mapping[str, str]) -> Mapping[str, Any]:
         raise Unfit("not_an_object", type(row).__name__)
     taken = {field: row[column] for field, column in columns.items() if column in row}
     return {key: value for key, value in row.items() if key not in columns.values()} | taken
+
+
+def check_learned(row: Mapping[str, Any]) -> None:
+    """Raises Unfit if a column says that the row is not learned, or learned in part.
+
+    A number in the column `loss` is a measured loss, not an instruction.
+    """
+    weights: dict[str, Any] = {}
+    for key in (*WEIGHT_KEYS, *_PARTLY):
+        value = row.get(key)
+        if isinstance(value, str):
+            value = _TRUTH_TEXTS.get(value.strip().lower(), value) if value.strip() else None
+            value = bool(value) if key == "loss" and row[key].strip().lower() in ("true", "false") else value
+        if value is not None and (key != "loss" or isinstance(value, bool)):
+            weights[key] = value
+    if not _is_learned(weights, "a row"):
+        raise Unfit("not_learned", ", ".join(f"`{key}` is {row[key]!r}" for key, value in weights.items() if not value))
 
 
 def chat(messages: Any) -> Messages:
@@ -254,6 +275,7 @@ FIELDS = (
     *dict.fromkeys(field for fields, _ in FORMATS.values() for names in fields for field in names),
     *SYSTEM_FIELDS,
     *VARIABLES,
+    *WEIGHT_KEYS,
 )
 """The fields that are read."""
 
@@ -278,15 +300,22 @@ def _written_calls(content: Any) -> list[Any] | None:
 
 def _weight(given: Mapping[str, Any], role: str) -> dict[str, int]:
     """`weight: 0` if the message is not to be learned."""
+    learned = _is_learned(given, "an answer")
+    asked = next((key for key in WEIGHT_KEYS if given.get(key)), None)
+    if asked and role != "assistant":
+        raise Unfit("bad_message", f"`{asked}` asks to learn a message of the {role}; only answers are learned")
+    return {"weight": 0} if role == "assistant" and not learned else {}
+
+
+def _is_learned(given: Mapping[str, Any], what: str) -> bool:
+    """Whether no weight in `given` is 0 or false. Raises Unfit for a weight other than 0 and 1."""
     if partly := next((key for key in _PARTLY if given.get(key) is not None), None):
-        raise Unfit("bad_message", f"`{partly}` is not supported: a message is learned whole or not at all")
+        raise Unfit("bad_message", f"`{partly}` is not supported: {what} is learned whole or not at all")
     weights = {key: given[key] for key in WEIGHT_KEYS if given.get(key) is not None}
     for key, value in weights.items():
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise Unfit("bad_message", f"`{key}` is {value!r}; an answer is learned (1) or not (0)")
-        if value and role != "assistant":
-            raise Unfit("bad_message", f"`{key}` asks to learn a message of the {role}; only answers are learned")
-    return {"weight": 0} if weights and role == "assistant" and not all(weights.values()) else {}
+            raise Unfit("bad_message", f"`{key}` is {value!r}; {what} is learned (1) or not (0)")
+    return all(weights.values())
 
 
 def _text(content: Any) -> str:

@@ -9,7 +9,7 @@
 
 A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a row
 `system`, `tools` and the other variables of a chat template. An unpaired row has one side only: the answer is `chosen`
-if it was liked, else `rejected`.
+if it was liked, else `rejected`. A row with `weight: 0` or `train: false` is removed, as in conversations.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bessemer.tokens.conversations import (
     Messages,
     Unfit,
     chat,
+    check_learned,
     check_order,
     completion,
     dialogue_of,
@@ -60,6 +61,7 @@ class Preference:
 def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Preference:
     """The preference in a row; `columns` maps a field to the row's column of another name. Raises Unfit."""
     row = renamed(row, columns or {})
+    check_learned(row)
     if row.get("chosen") is not None and row.get("rejected") is not None:
         found = _pair(row)
     elif isinstance(liked := row.get("label", row.get("kto_tag")), bool):
