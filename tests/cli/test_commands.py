@@ -95,6 +95,34 @@ def test_a_url_is_never_taken_for_a_folder(arguments: list[str], tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+def test_suggested_commands_repeat_the_storage_path(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nstages:\n  ingest: {paths: [a.txt]}\n")
+    (tmp_path / "a.txt").write_text("hello")
+    made = tmp_path / "made"
+    planned = bessemer("plan", "recipe.yaml", "storage_path=made", "--until", "ingest", folder=tmp_path)
+    assert planned.stderr.endswith("next: bessemer run recipe.yaml storage_path=made --until ingest\n")
+    for name in ("status", "show", "report"):
+        done = bessemer(name, *(["RUN", "STAGE"] if name == "show" else []), "--storage-path", "made", folder=tmp_path)
+        assert f"hint: start one with `bessemer run RECIPE storage_path={made}`" in done.stderr
+    ran = bessemer("run", "recipe.yaml", "storage_path=made", "tracking.register_model=false", folder=tmp_path)
+    assert ran.stderr.endswith(f"next: bessemer ui --storage-path {made}\n")
+    assert f"bessemer status --storage-path {made} " in next(made.glob("*/report.html")).read_text()
+    listed = bessemer("runs", "--storage-path", "made", folder=tmp_path)
+    assert f"next: bessemer status --storage-path {made} RUN" in listed.stderr
+
+
+def test_every_command_reads_the_storage_path_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nstages:\n  ingest: {paths: [a.txt]}\n")
+    (tmp_path / "a.txt").write_text("hello")
+    monkeypatch.setenv("BESSEMER_STORAGE_PATH", "made")
+    ran = bessemer("run", "recipe.yaml", folder=tmp_path)
+    assert ran.stderr.endswith("next: bessemer ui\n")
+    assert (tmp_path / "made" / "artifacts" / "ingest").is_dir()
+    assert bessemer("runs", folder=tmp_path).stdout.count("x-") == 1
+
+
 def test_init_copies_a_recipe_and_never_overwrites(tmp_path: Path) -> None:
     assert bessemer("init", str(tmp_path / "mine")).returncode == 0
     assert (tmp_path / "mine" / "recipe.yaml").exists()

@@ -126,6 +126,31 @@ def test_overrides_reach_stages_and_the_recipe(load: Any) -> None:
     assert (loaded.stage("train").config.inner.depth, loaded.settings.seed) == (3, 7)
 
 
+def test_of_two_overrides_of_one_field_the_last_counts_and_is_named(load: Any) -> None:
+    assert load(GOOD, "seed=7", "seed=8").settings.seed == 8
+    assert load(GOOD, "train.inner.depth=3", "train.inner={depth: 4}").stage("train").config.inner.depth == 4
+    for assignments in (
+        ("seed=a", "train.learning_rate=x", "seed=b"),
+        ("train={learning_rate: 1}", "train.learning_rate=b"),
+        ("train.learning_rate=a", "train={learning_rate: b}"),
+    ):
+        said = problems(load, GOOD, *assignments)
+        assert "not `'b'`" in said
+        assert f"\n    {assignments[-1]}" in said
+        assert f"\n    {assignments[0]}" not in said
+
+
+def test_the_storage_path_is_the_environments_if_nothing_sets_it(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BESSEMER_STORAGE_PATH", str(tmp_path / "mine"))
+    assert load(GOOD).settings.storage_path == str(tmp_path / "mine")
+    assert load(f"storage_path: kept\n{GOOD}").settings.storage_path == str(Path.cwd() / "kept")
+    assert load(GOOD, "storage_path=kept").settings.storage_path == str(Path.cwd() / "kept")
+    monkeypatch.setenv("BESSEMER_STORAGE_PATH", "s3://bucket")
+    assert "should be a local folder" in problems(load, GOOD)
+
+
 def test_relative_paths_are_the_recipes_or_the_command_lines(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

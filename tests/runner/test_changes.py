@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from toy import TABLE
+
+from bessemer.runner.changes import nearest_change
 
 
 def why(execute: Any, stage: str, *assignments: str) -> str:
@@ -19,6 +22,21 @@ def test_a_changed_seed_is_named_where_the_stage_uses_it(execute: Any) -> None:
     execute()
     assert why(execute, "join", "seed=9") == "changed: `seed`"
     assert why(execute, "join", "seed=9", "join.letter=b") == "changed: `letter`, `seed`"
+
+
+def test_a_mapping_that_was_empty_is_named_once() -> None:
+    def identity(settings: dict[str, Any]) -> dict[str, Any]:
+        parts: dict[str, Any] = {"stage": "clean", "version": 1, "inputs": {}, "libraries": {}, "outside": None}
+        return {**parts, "settings": settings, "seed": None}
+
+    made = SimpleNamespace(stage="clean", extra={"identity": identity({"override": {}, "preset": "web"})})
+    store: Any = SimpleNamespace(all=lambda: [SimpleNamespace(manifest=made)])
+    for override, name in (
+        ({"language": {"languages": ["de"]}}, "override.language.languages"),
+        ({"c4": None}, "override.c4"),
+    ):
+        found = nearest_change("clean", identity({"override": override, "preset": "web"}), {}, store)
+        assert found == f"changed: `{name}`"
 
 
 def test_changed_files_and_versions_are_named(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -44,6 +45,15 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"bessemer.cli.{COMMANDS[name][0]}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BessemerError as error:
+            from bessemer.cli.common import completed
+
+            error.hint = completed(error.hint)
+            raise
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]

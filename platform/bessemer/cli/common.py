@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bessemer.commands import VARIABLE, default_storage_path, with_storage_path
 from bessemer.credentials import redact
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x20
 """Characters that change the direction of the text after them."""
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
+ROOT = "bessemer.storage_path"
+"""Key of the storage path in click's `meta`, which all contexts of a command share."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, in base units.")
 
 
@@ -41,12 +44,27 @@ def storage_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--storage-path",
         "root",
-        default="runs",
-        show_default=True,
-        envvar="BESSEMER_STORAGE_PATH",
+        default=default_storage_path,
+        show_default="runs",
+        show_envvar=True,
+        envvar=VARIABLE,
         type=LocalPath(),
+        callback=lambda context, option, root: use_root(root),
         help="The folder of artifacts and runs.",
     )(command)
+
+
+def use_root(root: Path) -> Path:
+    """Makes the commands that are suggested from now on repeat the storage path `root`."""
+    click.get_current_context().meta[ROOT] = root
+    return root
+
+
+def completed(text: str) -> str:
+    """`text` with the storage path of the running command in each command that it suggests."""
+    context = click.get_current_context(silent=True)
+    root = context.meta.get(ROOT) if context else None
+    return with_storage_path(text, root) if root else text
 
 
 def advise(error: BessemerError, command: str) -> None:
@@ -83,5 +101,8 @@ def _written_out(character: str) -> str:
 
 
 def say(text: str) -> None:
-    """Writes a line for the user, not for the next program, to standard error. Passwords in URLs are masked."""
-    print(redact(text), file=sys.stderr)
+    """Writes a line for the user, not for the next program, to standard error.
+
+    Passwords in URLs are masked, and suggested commands repeat the storage path.
+    """
+    print(redact(completed(text)), file=sys.stderr)

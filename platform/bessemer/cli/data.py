@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
     for chapter, text in examples:
         click.secho(printable(f"{chapter.url}  {_reason(chapter)}"), bold=True)
         click.echo(f"{printable(_excerpt(text, limit))}\n")
-    say(f"next: bessemer explain {examples[0][0].id}" if examples else f"`{stage}` dropped nothing")
+    say(f"next: bessemer explain {examples[0][0].id} --run {run.name}" if examples else f"`{stage}` dropped nothing")
 
 
 @click.command()
@@ -107,7 +108,8 @@ def trace(run_name: str, step: int | None, document: str | None, stage: str | No
 
     if (step is None) == (document is None):
         raise UsageError("give either `--step` or `--document`", hint="bessemer trace --help")
-    found = trace_of(find(root, run_name), stage)
+    run = find(root, run_name)
+    found = trace_of(run, stage)
     if step is not None:
         if step > found.num_steps:
             raise UsageError(f"the training has {found.num_steps} steps", hint="steps are counted from 1")
@@ -116,20 +118,22 @@ def trace(run_name: str, step: int | None, document: str | None, stage: str | No
             print_json({"step": step, "documents": documents})
         else:
             print_table(["id", "source", "url"], [[row["id"], row["source"], row["url"]] for row in documents])
-            say(f"next: bessemer explain {documents[0]['id']}")
+            say(f"next: bessemer explain {documents[0]['id']} --run {run.name}")
         return
     assert document is not None
     steps = found.steps_of(document)
     if not steps:
         raise UsageError(
             f"no step of `{run_name}` was trained on `{document}`",
-            hint=f"bessemer explain {document} tells whether it was dropped or held out",
+            hint=f"bessemer explain {shlex.quote(document)} --run {run.name} shows whether it was dropped or held out",
         )
     if as_json:
         print_json({"document": document, "steps": steps})
         return
     click.echo("\n".join(str(number) for number in steps))
-    say(f"{len(steps)} of {found.num_steps} steps; next: bessemer trace {run_name} --step {steps[0]}")
+    training = ["--stage", stage] if stage else []
+    again = shlex.join(["bessemer", "trace", run_name, *training, "--step", str(steps[0])])
+    say(f"{len(steps)} of {found.num_steps} steps; next: {again}")
 
 
 def _reason(chapter: Any) -> str:

@@ -102,7 +102,8 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
             if not interactive:
                 raise
             say(f"error: {error}")
-    say(f"next: {shlex.join(['bessemer', 'chat', model])} --temperature 0")
+    told = ["--system", system] if system else []
+    say(f"next: {shlex.join(['bessemer', 'chat', model, *told])} --temperature 0")
 
 
 def _settings(sampling: dict[str, Any]) -> GenerationSettings:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, LocalPath, advise, print_json, print_table, say
+from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, LocalPath, advise, print_json, print_table, say, use_root
 from bessemer.units import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
@@ -59,7 +60,7 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
     from bessemer.runner.plan import load_recipe, make_plan, plan_warnings
 
     loaded = load_recipe(recipe, assignments)
-    store = Store(storage_root(loaded))
+    store = Store(use_root(storage_root(loaded)))
     planned = make_plan(loaded, store, until=until, rerun=rerun)
     warnings = plan_warnings(loaded, planned, store)
     sweep = None
@@ -92,7 +93,15 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
             say(f"warning: `{name}`: {sentence}")
     if sweep:
         click.echo(f"\nsweep: {sweep.describe()}")
-    say(f"\nnext: bessemer {'sweep' if sweep else 'run'} {shlex.join([str(recipe), *assignments])}")
+    chosen = [str(recipe), *assignments]
+    if not sweep:
+        chosen += stage_options(until, rerun)
+    say(f"\nnext: bessemer {'sweep' if sweep else 'run'} {shlex.join(chosen)}")
+
+
+def stage_options(until: str | None, rerun: Sequence[str]) -> list[str]:
+    """The options `--until` and `--rerun` as they were given."""
+    return [*(["--until", until] if until else []), *(part for name in rerun for part in ("--rerun", name))]
 
 
 def _facts(facts: dict[str, Any]) -> list[list[str]]:
@@ -121,7 +130,7 @@ def run(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tu
     from bessemer.runner.plan import load_recipe, make_plan
 
     loaded = load_recipe(recipe, assignments)
-    store = Store(storage_root(loaded))
+    store = Store(use_root(storage_root(loaded)))
     planned = make_plan(loaded, store, until=until, rerun=rerun)
     command = shlex.join(["bessemer", *sys.argv[1:]])
     from bessemer.runner.run import run_recipe

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, say
-from bessemer.cli.recipes import RERUN, UNTIL
+from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, say, use_root
+from bessemer.cli.recipes import RERUN, UNTIL, stage_options
 
 if TYPE_CHECKING:
     from bessemer.runner.jobs import Jobs
@@ -36,11 +36,12 @@ def submit(
 ) -> None:
     """Run a recipe as a job on a Ray cluster."""
     from bessemer.runner import submit as submitting
+    from bessemer.runner.locations import storage_root
     from bessemer.runner.plan import load_recipe
 
     loaded = load_recipe(recipe, assignments)
-    arguments = [*(["--until", until] if until else []), *[part for name in rerun for part in ("--rerun", name)]]
-    name = submitting.submit(loaded, address, arguments)
+    use_root(storage_root(loaded))
+    name = submitting.submit(loaded, address, stage_options(until, rerun))
     click.echo(name)
     where = f"{name} --address {address}"
     say(f"next: bessemer status {where}\n      bessemer logs {where}\n      bessemer stop {where}")
@@ -74,12 +75,14 @@ def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -
     """
     from bessemer.errors import BessemerError
     from bessemer.runner.display import make_display
+    from bessemer.runner.locations import storage_root
     from bessemer.runner.plan import load_recipe
     from bessemer.runner.sweep import best_assignments, run_sweep
 
     if num_samples:
         assignments = (*assignments, f"sweep.num_samples={num_samples}")
     loaded = load_recipe(recipe, assignments)
+    use_root(storage_root(loaded))
     command = shlex.join(["bessemer", *sys.argv[1:]])
     try:
         result = run_sweep(loaded, make_display, say, command=command)

@@ -41,7 +41,8 @@ def apply(
 ) -> tuple[dict[yaml.Path, Origin], list[Problem]]:
     """Changes `raw` in place by `field=value` assignments, then by `changes` (values by dotted name).
 
-    Returns the origin of each changed path, and a problem for each change that could not be made.
+    Of two changes of one field the last counts. Returns the origin of each changed path, the last change first, and a
+    problem for each change that could not be made.
     """
     origins: dict[yaml.Path, Origin] = {}
     problems: list[Problem] = []
@@ -60,7 +61,7 @@ def apply(
         if problem:
             problems.append(Problem(problem, file=origin.file, excerpt=origin.text))
         else:
-            origins[tuple(path)] = origin
+            origins = {tuple(path): origin, **{place: one for place, one in origins.items() if place != tuple(path)}}
     return origins, problems
 
 

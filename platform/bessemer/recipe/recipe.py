@@ -25,6 +25,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, ValidationInfo, field_validator
 
 from bessemer import storage
+from bessemer.commands import default_storage_path
 from bessemer.recipe import overrides, yaml
 from bessemer.recipe.problems import Problem, nearest, raise_problems
 from bessemer.recipe.settings import Settings, execution, working_folder
@@ -86,8 +87,9 @@ class Recipe(Settings):
     """One sentence for the report."""
     seed: int = Field(0, ge=0, lt=2**31)
     """The seed of everything that is random."""
-    storage_path: str = execution("runs")
-    """The folder for artifacts and runs: local or mounted, relative to the working folder."""
+    storage_path: str = execution(default_factory=default_storage_path)
+    """The folder for artifacts and runs: local or mounted, relative to the working folder. Unset uses
+    `BESSEMER_STORAGE_PATH`, else `runs`."""
     num_workers: int | Literal["auto"] = execution("auto")
     """Worker processes of a stage that does not say: 0 works without Ray."""
     cluster: ClusterSettings = execution(ClusterSettings())

@@ -27,9 +27,10 @@ class Settings(BaseModel):
     )
 
 
-def execution(default: Any, **constraints: Any) -> Any:
+def execution(default: Any = ..., **constraints: Any) -> Any:
     """A field that does not change the result, and so is not part of the fingerprint."""
-    return Field(default, json_schema_extra={"execution": True}, **constraints)
+    given = {} if "default_factory" in constraints else {"default": default}
+    return Field(json_schema_extra={"execution": True}, **given, **constraints)
 
 
 def resolve_path(path: Any, info: ValidationInfo) -> Any:

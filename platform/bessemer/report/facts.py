@@ -22,11 +22,13 @@ class Facts:
     run: RunRecord
     folder: Path
 
+    root: Path
+    """The storage path. A trial is in the folder `trials` of its sweep."""
+
     @staticmethod
     def of(folder: Path) -> Facts:
-        """A trial lies in its sweep's folder `trials`; its artifacts are the sweep's neighbours."""
         root = folder.parents[2] if folder.parent.name == "trials" else folder.parent
-        return Facts(read_run(folder, root), folder)
+        return Facts(read_run(folder, root), folder, root)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

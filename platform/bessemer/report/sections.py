@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.artifacts.removals import heavy_removals, sentences
+from bessemer.commands import with_storage_path
 from bessemer.recipe import yaml
 from bessemer.report import charts
 from bessemer.report.charts import Series
@@ -201,7 +202,7 @@ def _removed(facts: Facts, stage: StageRecord) -> Html:
         for source in stage.inputs
         for sentence in sentences(heavy_removals(stage.folder / "ledger", source.folder / "data"))
     ]
-    more = f"bessemer show {facts.run.name} {stage.name} --dropped"
+    more = with_storage_path(f"bessemer show {facts.run.name} {stage.name} --dropped", facts.root)
     return markup(element("h3", title), heavy, shown, element("p", "More: ", element("code", more), class_="quiet"))
 
 
@@ -338,12 +339,8 @@ def repeat(facts: Facts) -> Html | None:
     settings = {"stages": {s.name: s.config for s in facts.stages}} | {
         name: value for name, value in facts.settings.items() if name not in {s.name for s in facts.stages}
     }
-    commands = [
-        facts.command,
-        f"bessemer status {facts.run.name}",
-        f"bessemer show {facts.run.name} STAGE",
-        "bessemer ui",
-    ]
+    looks = (f"bessemer status {facts.run.name}", f"bessemer show {facts.run.name} STAGE", "bessemer ui")
+    commands = [facts.command, *(with_storage_path(look, facts.root) for look in looks)]
     return section(
         "repeat",
         "How to repeat it",

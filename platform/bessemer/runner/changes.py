@@ -33,7 +33,7 @@ def nearest_change(kind: str, identity: Mapping[str, Any], config: Mapping[str, 
     best: list[str] | None = None
     for artifact in store.all():
         if artifact.manifest.stage == kind:
-            changed = list(_differences(artifact, wanted, config))
+            changed = list(dict.fromkeys(_differences(artifact, wanted, config)))
             if best is None or len(changed) < len(best):
                 best = changed
     if best is None:
@@ -48,8 +48,9 @@ def _differences(artifact: Artifact, wanted: Mapping[str, Any], config: Mapping[
         yield from (f"`{name}`" for name in wanted["settings"] if before.get(name) != config.get(name))
         return
     before, now = _flat(made["settings"]), _flat(wanted["settings"])
-    names = dict.fromkeys([*now, *before])
-    yield from (f"`{name}`" for name in names if before.get(name, _ABSENT) != now.get(name, _ABSENT))
+    names = [name for name in {**now, **before} if before.get(name, _ABSENT) != now.get(name, _ABSENT)]
+    # A mapping that was empty, or is empty now, differs along with its entries.
+    yield from (f"`{name}`" for name in names if not any(other.startswith(f"{name}.") for other in names))
     if made["seed"] != wanted["seed"]:
         yield "`seed`"
     if made["outside"] != wanted["outside"]:

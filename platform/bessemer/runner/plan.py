@@ -63,7 +63,10 @@ def load_recipe(path: Path, assignments: Sequence[str]) -> recipes.LoadedRecipe:
 
 
 def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> recipes.LoadedRecipe:
-    """The recipe with other values, by dotted name. The file is not read again."""
+    """The recipe with other values, by dotted name. The file is not read again.
+
+    The storage path stays, also in a process that has another environment.
+    """
     return recipes.check(
         recipe.text,
         recipe.path,
@@ -71,7 +74,7 @@ def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> r
         stages.load,
         stages.kinds(),
         working_folder=recipe.working_folder,
-        changes=changes,
+        changes={"storage_path": recipe.settings.storage_path, **changes},
     )
 
 
