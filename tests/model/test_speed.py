@@ -1,4 +1,4 @@
-"""bf16 or fp32 is decided by a measurement that is made once a machine."""
+"""The choice of bf16 or fp32 follows a measurement that is made once per machine."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def test_it_is_measured_once_and_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     assert speed.remembered() == found
     monkeypatch.setattr(speed, "_measure", lambda device, dtype: pytest.fail("measured again"))
     assert speed.measured(CPU) == found
+
+
+def test_a_slow_type_is_measured_on_small_matrices_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def emulated(device: torch.device, dtype: torch.dtype, size: int) -> float:
+        sizes.append((dtype, size))
+        return 1e9 if dtype == torch.bfloat16 else 1e11
+
+    monkeypatch.setattr(speed, "_speed", emulated)
+    assert speed.measured(CPU) == {"bfloat16": 1e9, "float32": 1e11}
+    assert sizes == [(torch.bfloat16, 256), (torch.float32, 256), (torch.float32, 1024)]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"%s": {}}', '{"%s": 7}'])

@@ -1,8 +1,9 @@
-"""How fast this machine multiplies matrices in bf16 and in fp32: measured once, then remembered in the user's cache.
+"""Measures the speed of matrix products in bf16 and in fp32 once per machine, and keeps it in the user's cache.
 
-The measurement (1024 x 1024 products, the best of several, a few hundredths of a second) is kept by the processor's
-name and torch's version, so that a machine decides alike each time; `remembered` needs no torch, so that `bessemer
-plan` can show it. The cache may be deleted at any time.
+The measurement takes the best of several 1024 x 1024 products: a few hundredths of a second. Some CPUs emulate bf16 and
+need 3 s per product, so a small product is timed first, and a type that is too slow keeps that figure. The cache is
+keyed by the processor's name and torch's version, so a machine always chooses the same type. `remembered` needs no
+torch, so `bessemer plan` can show the figure. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ if TYPE_CHECKING:
 WORTHWHILE = 1.2
 """How many times as fast bf16 must be to be chosen: it is less exact."""
 _TYPES = ("bfloat16", "float32")
-_SIZE = 1024
+_SMALL, _LARGE = 256, 1024
+"""Rows and columns of the matrices."""
 _REPEATS = 5
+_LONGEST = 0.25
+"""Seconds that one large product may take."""
 
 Speeds = dict[str, float]
-"""Operations a second of matrix products, by number type."""
+"""Operations per second of matrix products, by number type."""
 
 
 def remembered() -> Speeds | None:
-    """What was measured on this machine's GPU, or on its CPU where it has none; None if nothing was yet."""
+    """The stored measurement of this machine's GPU, or of its CPU if it has no GPU; None before the first one."""
     return _read().get(_key(_gpu_name() or _cpu_name()))
 
 
 def measured(device: torch.device) -> Speeds:
-    """What was measured on `device`, now if never before."""
+    """The measurement of `device`; makes and stores it if there is none."""
     import torch
 
     key = _key(torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name())
@@ -54,9 +58,15 @@ def faster(speeds: Speeds) -> str:
 
 
 def _measure(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second, of large products unless one of them would take longer than `_LONGEST`."""
+    small = _speed(device, dtype, _SMALL)
+    return _speed(device, dtype, _LARGE) if _operations(_LARGE) / small <= _LONGEST else small
+
+
+def _speed(device: torch.device, dtype: torch.dtype, size: int) -> float:
     import torch
 
-    a = torch.ones(_SIZE, _SIZE, device=device, dtype=dtype)
+    a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(_REPEATS):
         began = time.perf_counter()
@@ -64,7 +74,11 @@ def _measure(device: torch.device, dtype: torch.dtype) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - began)
-    return 2 * _SIZE**3 / best
+    return _operations(size) / best
+
+
+def _operations(size: int) -> float:
+    return 2.0 * size**3
 
 
 def _read() -> dict[str, Speeds]:
@@ -83,7 +97,7 @@ def _key(processor: str) -> str:
 
 
 def _gpu_name() -> str | None:
-    """As the driver gives it where there is NVIDIA's."""
+    """The name that NVIDIA's driver gives; None without a driver."""
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with contextlib.suppress(OSError):
             if found := re.search(r"^Model:\s*(.+)$", file.read_text(), re.MULTILINE):
