@@ -8,6 +8,7 @@ import itertools
 import socket
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -253,6 +254,29 @@ def test_the_address_itself_is_judged_whatever_a_name_server_says(web: Web, monk
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     answers = get(web, *[f"http://rebinding.example:{web.port}/page"] * 2, connect_to={})
     assert {answer.verdict for answer in answers if isinstance(answer, Failure)} == {"private_address"}
+
+
+def test_the_peer_of_the_connection_is_judged_too(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may connect elsewhere than asked, as for `0.0.0.0`."""
+    connect = asyncio.SelectorEventLoop.sock_connect
+
+    def elsewhere(loop: Any, made: socket.socket, address: object) -> Any:
+        return connect(loop, made, ("127.0.0.1", web.port))
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", elsewhere)
+    before = len(web.requests)
+    (refused,) = get(web, "http://8.8.8.8/page", connect_to={})
+    assert isinstance(refused, Failure)
+    assert (refused.verdict, refused.evidence) == ("private_address", "`127.0.0.1` is not a public address")
+    assert len(web.requests) == before
+    (allowed,) = get(web, "http://named.test/page", connect_to={"*.test": "http://0.0.0.0:80"})
+    assert isinstance(allowed, Response)
+
+
+def test_names_that_tls_cannot_hold_are_unknown_hosts(web: Web) -> None:
+    urls = [f"https://{host}.test/page" for host in ("", "a.", "a" * 64)]
+    answers = get(web, *urls, connect_to={"*.test": f"127.0.0.1:{web.port}"})
+    assert [answer.verdict for answer in answers if isinstance(answer, Failure)] == ["unknown_host"] * 3
 
 
 def test_a_destination_for_one_host_opens_no_door_for_others(web: Web) -> None:

@@ -1,7 +1,8 @@
 """Connections that reach public addresses only, or those that the recipe names; kept open between requests.
 
-The address is checked where the socket is made, so neither a redirect nor a name that resolves differently the second
-time (DNS rebinding) gets past the check. `connect_to` sends hosts elsewhere, as curl's option of that name does:
+The address is checked before the socket connects, and again as the address of the connected peer. So neither a
+redirect, nor a name that resolves differently the second time (DNS rebinding), nor an address that the system replaces
+(`::` is `::1`) gets past the check. `connect_to` sends hosts elsewhere, as curl's option of that name does:
 `{"*.test": "127.0.0.1:8000"}`. URLs, robots rules and records keep the host's own name. A destination
 `http://127.0.0.1:8000` is contacted without TLS, also for `https` URLs: a copy of a site, served locally.
 """
@@ -98,6 +99,8 @@ class Connections:
                 return Connection(key, reader, writer)
             except OSError as error:
                 failed = error
+            except ValueError as error:  # `https://.example.com/`: a URL may hold names that TLS cannot
+                failed = UnknownHost(f"not a host name: {error}")
         assert failed is not None
         raise failed
 
@@ -132,13 +135,16 @@ class Connections:
 
     async def _connect(self, place: _Address) -> socket.socket:
         family, kind, protocol, _, address = place
-        if not self._allow_private and not is_public(address[0]) and address[:2] not in self._named:
-            raise PrivateAddress(f"`{address[0]}` is not a public address")
+        is_wanted = self._allow_private or address[:2] in self._named
+        if not is_wanted:
+            _check(address)
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await asyncio.get_running_loop().sock_connect(made, address)
+            if not is_wanted:
+                _check(made.getpeername())
         except TimeoutError as error:
             made.close()
             raise TimeoutError("no connection in time") from error
@@ -146,3 +152,9 @@ class Connections:
             made.close()
             raise
         return made
+
+
+def _check(address: tuple[Any, ...]) -> None:
+    """Raises PrivateAddress for a socket address that is not public."""
+    if not is_public(address[0]):
+        raise PrivateAddress(f"`{address[0]}` is not a public address")
