@@ -65,6 +65,13 @@ def test_bombs_stop_at_the_limit() -> None:
     assert len(gunzip(bomb * 3, 30_000_000).content) <= 30_000_000
 
 
+def test_codings_are_counted_without_other_labels() -> None:
+    body = gzip.compress(gzip.compress(TEXT))
+    assert decode_content(body, "utf-8, gzip, " + "binary, " * 50 + "gzip", len(TEXT)).content == TEXT
+    with pytest.raises(ValueError, match="10000 content codings"):
+        decode_content(body, ",".join(["br"] * 10_000), 1000)
+
+
 def test_a_stream_that_breaks_off_gives_its_beginning() -> None:
     noise = random.Random(0).randbytes(100_000)
     for body, encoding in ((gzip.compress(noise), "gzip"), (zlib.compress(noise), "deflate")):

@@ -150,6 +150,15 @@ def test_compression_without_a_label_is_undone_for_text_alone() -> None:
     assert read_payload(gzip.compress(bytes(1000)), "", "text/html", 100).content == gzip.compress(bytes(1000))
 
 
+def test_endless_compression_is_refused() -> None:
+    """Some gzip files decompress to themselves."""
+    body = b"<p>x</p>"
+    for _ in range(6):
+        body = gzip.compress(body)
+    with pytest.raises(ValueError, match="compressed more than 4 times"):
+        read_payload(body, "", "text/html", 1000)
+
+
 @pytest.mark.parametrize(
     ("body", "joined"),
     [
@@ -173,10 +182,11 @@ def test_any_head_is_read_or_refused(head: bytes) -> None:
     split_content_type(head.decode("latin-1"))
 
 
-@pytest.mark.parametrize("piece", [b"\r", b"\n ", b"\n\r\r x", b"a: b\r\n"])
+@pytest.mark.parametrize("piece", [b"\r", b" ", b"= ", b"='", b'"', b'=" ', b"a/", b"\n ", b"\n\r\r x", b"a: b\r\n"])
 def test_hostile_heads_take_linear_time(piece: bytes) -> None:
     began = time.process_time()
     head = b"HTTP/1.1 200 OK\r\n" + piece * (256_000 // len(piece))
     split_head(head)
     parse_head(head).get("a")
+    split_content_type("charset" + piece.decode() * (256_000 // len(piece)))
     assert time.process_time() - began < 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import itertools
 import os
 import signal
@@ -22,6 +24,7 @@ from bessemer.crawl.findings import Findings, Target
 from bessemer.crawl.host import Manners
 from bessemer.crawl.links import Links, find_links
 from bessemer.crawl.unit import Policy, crawl_unit
+from bessemer.errors import StorageError
 from web import Answer, Site, Web, page, redirect
 
 MANNERS = Manners(
@@ -366,6 +369,92 @@ def test_out_of_time_it_leaves_the_rest_but_always_gets_on(unit: Any) -> None:
     site = {f"/{n}": page() for n in range(5)}
     _, findings = unit(site, *site, seconds=0.0)
     assert states(findings) == {"/0": "fetched"}
+
+
+ODD_ANSWERS = {
+    "/reason": b"HTTP/1.1 200 \xff\xfe\x00\xed\xa0\x80\r\nContent-Type: text/html\r\n\r\n<p>x</p>",
+    "/type": b"HTTP/1.1 200 OK\r\nContent-Type: text/h\xe4ml; charset=\xed\xb2\x80\r\n\r\n<p>x</p>",
+    "/charset": b'HTTP/1.1 200 OK\r\nContent-Type: text/html; charset="\xff\xfe"\r\n\r\n<p>x</p>',
+    "/coding": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: \xf0gzip\xff\r\n\r\n<p>x</p>",
+    "/name": b"HTTP/1.1 200 OK\r\n\xff\x00\xed\xa0\x80: \xff\r\nContent-Type: text/html\r\n\r\n<p>x</p>",
+    "/version": b"HTTP/" + b"9" * 5000 + b".1 200 OK\r\n\r\n<p>x</p>",
+    "/range": b"HTTP/1.1 206 OK\r\nContent-Type: text/html\r\nContent-Range: bytes 0-%s/9\r\n\r\n<p>x</p>"
+    % (b"9" * 5000),
+    "/length": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %s\r\n\r\n<p>x</p>" % (b"9" * 5000),
+    "/location": b"HTTP/1.1 301 \xff\r\nLocation: http://\xff\xed\xa0\x80[/\x00\r\n\r\n",
+    "/zone": b"HTTP/1.1 503 X\r\nRetry-After: Mon, 01 Jan 2024 00:00:00 +9999999999\r\nContent-Length: 0\r\n\r\n",
+    "/date": b"HTTP/1.1 429 X\r\nRetry-After: 31 Dec 9999 23:59:59 -2359\r\nContent-Length: 0\r\n\r\n",
+    "/pause": b"HTTP/1.1 503 X\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % (b"9" * 5000),
+}
+
+
+def test_no_odd_answer_ends_the_crawl_or_counts_as_our_fault(unit: Any) -> None:
+    site = {path: Answer(raw=raw) for path, raw in ODD_ANSWERS.items()} | {"/good": page()}
+    _, findings = unit(site, *site)
+    found = states(findings)
+    assert set(found) == set(site)
+    assert found["/good"] == found["/reason"] == found["/charset"] == found["/coding"] == found["/name"] == "fetched"
+    assert "crashed" not in found.values()
+    assert len(findings.outcomes_table()) == len(site)
+
+
+def test_a_defect_of_ours_costs_one_page_one_sitemap_or_the_pages_of_one_robots_file(
+    unit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(payload: bytes, *args: Any, **settings: Any) -> Any:
+        if b"defect" in payload:
+            raise ZeroDivisionError("\udcff")
+        return find_links(payload, *args, **settings)
+
+    monkeypatch.setattr("bessemer.crawl.host.find_links", fails)
+    site = {"/a": page(), "/b": page(text="defect"), "/c": page(), "b.test/d": page()}
+    site |= {"a.test/robots.txt": "Sitemap: /defect.xml", "/defect.xml": "defect"}
+    _, findings = unit(site, "/a", "/b", "/c")
+    assert states(findings) == {"/a": "fetched", "/b": "crashed", "/c": "fetched"}
+    assert findings.outcomes_table()["evidence"].to_pylist()[1] == "ZeroDivisionError: ?"
+
+    monkeypatch.setattr("bessemer.crawl.sitemaps.parse_sitemap", fails)
+    _, findings = unit(site, "/a", new_origins=["http://a.test"])
+    assert states(findings) == {"/a": "fetched"}
+    assert discovered(findings)["/defect.xml"][2] == "crashed"
+
+    monkeypatch.setattr("bessemer.crawl.robots.parse_robots", fails)
+    site |= {"b.test/robots.txt": "defect", "b.test/e": page()}
+    _, findings = unit(site, "/a", "http://b.test/d", "http://b.test/e")
+    assert states(findings) == {"/a": "fetched", "http://b.test/d": "crashed", "http://b.test/e": "crashed"}
+
+
+def test_a_full_disk_is_not_a_defect_of_a_page(unit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> Any:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("bessemer.crawl.unit.PageWriter.write", no_space)
+    with pytest.raises(StorageError, match="no space left"):
+        unit({"/a": page()}, "/a")
+
+
+def test_a_page_that_takes_hours_to_parse_holds_up_no_other_host(unit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libxml2 compares each `</i>` with 50 000 open elements."""
+    monkeypatch.setattr("bessemer.crawl.parser.CPU_SECONDS", 1.0)
+    slow = "<b>" * 50_000 + "</i>" * 50_000
+    site: dict[str, Answer | str] = {"a.test/slow": slow} | {f"b.test/{n}": page() for n in range(20)}
+    at: list[float] = []
+    _, findings = unit(
+        site, *(f"http://{path}" for path in site), report=lambda: at.append(time.monotonic()), max_page_bytes=1 << 20
+    )
+    found = {outcome.url: outcome for outcome in findings.outcomes}
+    assert found["http://a.test/slow"].state == "too_slow"
+    assert found["http://a.test/slow"].evidence == "more than 1 s of CPU time"
+    assert [found[f"http://b.test/{n}"].state for n in range(20)] == ["fetched"] * 20
+
+
+def test_large_pages_and_compressed_sitemaps_are_read_as_small_ones_are(unit: Any) -> None:
+    names = [f"/x{number}" for number in range(2000)]
+    listed = "".join(f"<url><loc>http://a.test/s{number}</loc></url>" for number in range(10))
+    sitemap = Answer(gzip.compress(f"<urlset>{listed}</urlset>".encode()), content_type="application/gzip")
+    site = {"/a": page(*names), "/robots.txt": "Sitemap: /map.gz", "/map.gz": sitemap}
+    _, findings = unit(site, "/a", new_origins=["http://a.test"])
+    assert set(discovered(findings)) == {*names, *(f"/s{number}" for number in range(10))}
 
 
 def killing_parser(payload: bytes, url: str, **settings: Any) -> Links:

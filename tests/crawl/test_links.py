@@ -39,6 +39,11 @@ def test_all_kinds_of_links() -> None:
     ]
 
 
+def test_a_base_of_a_megabyte_does_not_become_part_of_each_link() -> None:
+    found = links(f'<base href="/{"x" * 1_000_000}/">' + page("b"))
+    assert found.followed == ["http://docs.test/a/b"]
+
+
 def test_nofollow() -> None:
     html = (
         page("x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bessemer.crawl.scope import Scope, is_trap
@@ -66,3 +68,10 @@ def test_media_types_decide_which_extensions_are_pages() -> None:
 )
 def test_traps(path: str, trapped: bool) -> None:
     assert is_trap(f"http://docs.test{path}") is trapped
+
+
+def test_a_query_of_a_thousand_parameters_takes_little_time() -> None:
+    began = time.process_time()
+    query = "&".join(f"{number:x}" for number in range(500))
+    assert not any(is_trap(f"http://docs.test/?{query}&{number}") for number in range(2000))
+    assert time.process_time() - began < 2

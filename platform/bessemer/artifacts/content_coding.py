@@ -14,6 +14,8 @@ import pyarrow as pa
 
 GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_CODINGS = ("gzip", "x-gzip", "deflate", "x-deflate", "br", "zstd")
+_MAX_CODINGS = 5  # as in curl
 _STEP = 1 << 14
 _SAMPLE_BYTES = 1024
 _EXTRA, _NAME, _COMMENT, _HEADER_CHECKSUM = 4, 8, 16, 2
@@ -32,10 +34,14 @@ class Content:
 def decode_content(body: bytes, encodings: str, limit: int) -> Content:
     """Undoes the codings that a Content-Encoding header lists, the last first.
 
-    Raises ValueError for a body that decodes to more than `limit` bytes, or not at all.
+    Raises ValueError for a body that decodes to more than `limit` bytes, or not at all, and for too many codings.
     """
     complete = True
-    for encoding in reversed([part.partition(";")[0].strip().lower() for part in encodings.split(",")]):
+    names = [part.partition(";")[0].strip().lower() for part in encodings.split(",")]
+    codings = [name for name in names if name in _CODINGS]
+    if len(codings) > _MAX_CODINGS:
+        raise ValueError(f"a body with {len(codings)} content codings")
+    for encoding in reversed(codings):
         decoded = _decode(body, encoding, limit)
         body, complete = decoded.content, complete and decoded.complete
     return Content(body, complete)
@@ -61,7 +67,7 @@ def is_plain(body: bytes) -> bool:
 
 
 def _decode(body: bytes, encoding: str, limit: int) -> Content:
-    if encoding not in ("gzip", "x-gzip", "deflate", "x-deflate", "br", "zstd") or not body:
+    if not body:
         return Content(body)
     if body.startswith(GZIP):
         decoded = gunzip(body, limit + 1)

@@ -20,7 +20,7 @@ _BLANKS = bytes.maketrans(b"\0\r", b"  ")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _BETWEEN_COMMAS = re.compile(r'(?:"[^"]*"|[^,])+')
 _ESSENCE = re.compile(r"""[\s"']*([\w!#$&^.+-]+/[\w!#$&^.+-]+)""", re.ASCII)
-_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^\s"';,]+)""", re.IGNORECASE)
+_CHARSET = re.compile(r"""charset\s*+=\s*+["']?\s*+([^\s"';,]+)""", re.IGNORECASE)
 _UNKNOWN_TYPES = ("", "unknown/unknown", "application/unknown")
 _HTML = re.compile(
     rb"\s*<(?:!--|(?:!doctype\s+html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>])",
@@ -30,6 +30,7 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe")
 _SNIFFED_BYTES = 1445
 _END_OF_PAGE = re.compile(rb"</(?:html|body)\s*>", re.IGNORECASE)
 _END_BYTES = 1024
+_MAX_LAYERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,14 @@ def read_payload(body: bytes, encodings: str, content_type: str, limit: int, *, 
     content = decoded.content
     if not (complete and decoded.complete) and not is_whole_page(content):
         raise IncompleteBody(f"a body that breaks off after {len(body)} bytes")
+    layers = 0
     while content.startswith(GZIP) and media_type.startswith("text/"):  # compressed without a label, or twice
         inner = gunzip(content, limit + 1)
         if not inner.complete or len(inner.content) > limit:
             break
+        layers += 1
+        if layers > _MAX_LAYERS:  # some gzip files decompress to themselves
+            raise ValueError(f"a body that is compressed more than {_MAX_LAYERS} times")
         content = inner.content
     if media_type in _UNKNOWN_TYPES:
         media_type = sniff_media_type(content) or media_type

@@ -23,7 +23,8 @@ from bessemer.crawl.exchange import Answer, BodyTooLarge, MalformedResponse, NoR
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_PAGE = (204, 205)
-_WHOLE_RANGE = re.compile(r"\s*bytes\s+0-(\d+)/(\d+)\s*", re.IGNORECASE)
+_DECODED_HERE_BYTES = 64 << 10
+_WHOLE_RANGE = re.compile(r"\s*bytes\s+0-(\d{1,18})/(\d{1,18})\s*", re.IGNORECASE)
 _ACCEPT = {
     "Accept": "text/html,application/xhtml+xml,text/plain;q=0.8,*/*;q=0.5",
     "Accept-Encoding": "gzip, deflate",
@@ -137,8 +138,11 @@ class Fetcher:
             return Failure("content_type", media_type[:100], status)
         try:
             body = await answer.read(limit)
-            encodings = head.get("content-encoding")
-            payload = read_payload(body.content, encodings, said, limit, complete=body.complete)
+            arguments = body.content, head.get("content-encoding"), said, limit
+            if len(body.content) <= _DECODED_HERE_BYTES:
+                payload = read_payload(*arguments, complete=body.complete)
+            else:
+                payload = await asyncio.to_thread(read_payload, *arguments, complete=body.complete)
         except BodyTooLarge as error:
             return Failure("too_large", "", status, float(error.args[0]), float(limit))
         except IncompleteBody as error:

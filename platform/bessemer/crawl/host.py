@@ -8,6 +8,9 @@ pause.
 A temporary failure is retried, after the time of `Retry-After` if the server sends one. Permanent failures are not
 retried. A kind of failure is no longer retried on a host once it persisted through all retries on `MAX_RETRIED_IN_VAIN`
 URLs in a row. After `MAX_FAILURES_IN_A_ROW` requests without an answer, the crawl leaves the host.
+
+An answer of a server cannot end the crawl: a page, a sitemap or a robots.txt file at which our code raises has the
+verdict `crashed`, and the rest continues. Errors of this machine (`OSError`, such as a full disk) end the crawl.
 """
 
 from __future__ import annotations
@@ -23,16 +26,18 @@ from pathlib import Path
 
 from bessemer import storage
 from bessemer.artifacts.ledger import CRASHED
+from bessemer.child_process import ChildEnded, OutOfTime
 from bessemer.crawl import robots, sitemaps
-from bessemer.crawl.apart import Caller, call_here
 from bessemer.crawl.fetch import Failure, Fetcher, Response
 from bessemer.crawl.findings import NOFOLLOW, Findings, Outcome, Target
-from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, ROBOTS_BYTES, SITEMAP_BYTES
+from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, ROBOTS_BYTES, SITEMAP_BYTES, TOO_SLOW
 from bessemer.crawl.links import Links, find_links, robots_directives
+from bessemer.crawl.parser import CPU_SECONDS, Parser
 from bessemer.crawl.robots import Robots
 from bessemer.crawl.scope import OUT_OF_SCOPE, Scope
 from bessemer.crawl.sitemaps import Sitemap, Unread
 from bessemer.crawl.urls import canonical_url, origin_of
+from bessemer.errors import BessemerError
 from bessemer.fingerprint import origin_id
 
 MAX_REDIRECTS = 10
@@ -76,7 +81,7 @@ class HostCrawl:
         findings: Findings,
         keep: Keep,
         robots_folder: Path,
-        call: Caller = call_here,
+        parse: Parser,
     ) -> None:
         self._fetcher = fetcher
         self._manners = manners
@@ -84,7 +89,7 @@ class HostCrawl:
         self._findings = findings
         self._keep = keep
         self._robots_folder = robots_folder
-        self._call = call
+        self._parse = parse
         self._base_delay = manners.delay_seconds
         self._delay = manners.delay_seconds
         self._free_at = 0.0
@@ -101,8 +106,15 @@ class HostCrawl:
         for target in targets:
             by_origin.setdefault(origin_of(target.url), []).append(target)
         for origin, its_targets in by_origin.items():
-            rules = await self._robots(origin)
-            allowed = self._judge(its_targets, rules)
+            try:
+                rules = await self._robots(origin)
+                allowed = await self._allowed(its_targets, rules)
+            except (BessemerError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the file's defect is in the ledger
+                for target in its_targets:
+                    self._findings.add(_failed(target, error, "robots.txt: "))
+                continue
             if rules.num_bytes > MAXIMUM[ROBOTS_BYTES]:
                 limit = float(MAXIMUM[ROBOTS_BYTES])
                 self._leave_out(f"{origin}/robots.txt", "", ROBOTS_BYTES, rules.num_bytes, limit)
@@ -118,7 +130,7 @@ class HostCrawl:
 
         await asyncio.gather(*(work() for _ in range(self._manners.max_connections_per_host)))
 
-    def _judge(self, targets: Sequence[Target], rules: Robots) -> list[Target]:
+    async def _allowed(self, targets: Sequence[Target], rules: Robots) -> list[Target]:
         """The targets that the rules allow; the others get their verdict."""
         delay, limit = rules.crawl_delay, self._manners.max_delay_seconds
         if rules.state == robots.UNAVAILABLE:
@@ -127,17 +139,18 @@ class HostCrawl:
         elif delay > limit:
             refused = Outcome("", "crawl_delay", "robots.txt", delay, limit)
         else:
+            refused = Outcome("", "robots")
             self._base_delay = max(self._base_delay, delay)
             self._delay = max(self._delay, delay)
-            allowed = [target for target in targets if rules.allows(target.url)]
-            kept = set(allowed)
-            for target in targets:
-                if target not in kept:
-                    self._findings.add(Outcome(target.url, "robots"))
-            return allowed
+        allowed: list[Target] = []
+        others: list[Target] = []
         for target in targets:
+            is_allowed = refused.state == "robots" and rules.allows(target.url)
+            (allowed if is_allowed else others).append(target)
+            await asyncio.sleep(0)  # a file of 500 KiB takes about 10 ms per URL
+        for target in others:
             self._findings.add(replace(refused, url=target.url))
-        return []
+        return allowed
 
     async def _robots(self, origin: str) -> Robots:
         path = self._robots_folder / f"{origin_id(origin)}.json"
@@ -165,6 +178,16 @@ class HostCrawl:
                 self._leave_out(found.url, found.via, found.rule, found.value, found.threshold)
 
     async def _read_sitemap(self, url: str) -> Sitemap | Unread:
+        try:
+            return await self._fetch_sitemap(url)
+        except (BessemerError, OSError):
+            raise
+        except OutOfTime:
+            return Unread(TOO_SLOW, threshold=CPU_SECONDS)
+        except Exception:  # noqa: BLE001 - the file's defect is in the ledger
+            return Unread(CRASHED)
+
+    async def _fetch_sitemap(self, url: str) -> Sitemap | Unread:
         for _ in range(robots.MAX_REDIRECTS + 1):
             if not self._scope.has_host(url):
                 return Unread(OUT_OF_SCOPE)
@@ -173,8 +196,7 @@ class HostCrawl:
                 rule = SITEMAP_BYTES if answer.verdict == "too_large" else answer.verdict
                 return Unread(rule, answer.value, answer.threshold)
             if not answer.location:
-                read = self._call(sitemaps.parse_sitemap, answer.payload, url, answer.charset)
-                return read or Unread(CRASHED)
+                return await self._parse(sitemaps.parse_sitemap, answer.payload, url, answer.charset)
             url = canonical_url(answer.location, url) or ""
         return Unread("too_many_redirects", robots.MAX_REDIRECTS + 1.0, float(robots.MAX_REDIRECTS))
 
@@ -188,20 +210,23 @@ class HostCrawl:
         if self._failures >= MAX_FAILURES_IN_A_ROW:
             self._findings.add(Outcome(target.url, "host_down", value=float(self._failures)))
             return
-        answer = await self._get(target.url)
-        if isinstance(answer, Failure):
-            self._findings.add(
-                Outcome(target.url, answer.verdict, answer.evidence or None, answer.value, answer.threshold)
-            )
-        elif answer.location:
-            self._redirected(target, answer.location)
-        else:
-            self._findings.add(self._page(target, answer))
+        try:
+            outcome = await self._outcome(target, await self._get(target.url))
+        except (BessemerError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the page's defect is in the ledger
+            outcome = _failed(target, error)
+        self._findings.add(outcome)
 
-    def _page(self, target: Target, page: Response) -> Outcome:
-        links = self._links(target, page)
-        if links is None:
-            return Outcome(target.url, CRASHED, "the parser died of it")
+    async def _outcome(self, target: Target, answer: Response | Failure) -> Outcome:
+        if isinstance(answer, Failure):
+            return Outcome(target.url, answer.verdict, answer.evidence or None, answer.value, answer.threshold)
+        if answer.location:
+            return self._redirected(target, answer.location)
+        return await self._page(target, answer)
+
+    async def _page(self, target: Target, page: Response) -> Outcome:
+        links = await self._links(target, page)
         for url in links.followed:
             self._discover(url, target)
         for url in links.not_followed:
@@ -221,20 +246,21 @@ class HostCrawl:
             outcome = self._keep(target, page)
         return replace(outcome, links_left_out=links.num_left_out or None)
 
-    def _links(self, target: Target, page: Response) -> Links | None:
+    async def _links(self, target: Target, page: Response) -> Links:
         token = self._manners.token
         if page.content_type not in HTML:
             return Links([], [], noindex="noindex" in robots_directives(page.headers, token))
-        return self._call(find_links, page.payload, target.url, charset=page.charset, token=token, headers=page.headers)
+        return await self._parse(
+            find_links, page.payload, target.url, charset=page.charset, token=token, headers=page.headers
+        )
 
-    def _redirected(self, target: Target, location: str) -> None:
+    def _redirected(self, target: Target, location: str) -> Outcome:
         url = canonical_url(location, target.url)
         if url is None:
-            self._findings.add(Outcome(target.url, "bad_redirect", location[:200]))
-        elif url == target.url:
-            self._findings.add(Outcome(target.url, "redirect_loop", url))
-        else:
-            self._findings.add(self._redirect(target, url))
+            return Outcome(target.url, "bad_redirect", location[:200])
+        if url == target.url:
+            return Outcome(target.url, "redirect_loop", url)
+        return self._redirect(target, url)
 
     def _redirect(self, target: Target, url: str) -> Outcome:
         if target.hops >= MAX_REDIRECTS:
@@ -292,12 +318,20 @@ class HostCrawl:
         self._free_at = max(self._free_at, time.monotonic() + self._delay)
 
 
+def _failed(target: Target, error: Exception, evidence: str = "") -> Outcome:
+    """The outcome of a page at which our code, or the child that parses, failed."""
+    if isinstance(error, OutOfTime):
+        return Outcome(target.url, TOO_SLOW, f"{evidence}{error}", threshold=CPU_SECONDS)
+    evidence += str(error) if isinstance(error, ChildEnded) else f"{type(error).__name__}: {error}"
+    return Outcome(target.url, CRASHED, evidence[:500].encode("utf-8", "replace").decode())
+
+
 def _seconds(retry_after: str) -> float | None:
     """`Retry-After` as seconds: a number or a date. None if it is neither."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         when = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, ArithmeticError):  # a date that does not exist, or beyond the years 1 to 9999
         return None
-    return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())

@@ -13,6 +13,7 @@ SITEMAPS_PER_SITE = "sitemaps_per_site"
 SITEMAP_DEPTH = "sitemap_depth"
 SITEMAP_BYTES = "sitemap_bytes"
 ROBOTS_BYTES = "robots_bytes"
+TOO_SLOW = "too_slow"
 
 MAXIMUM = {
     LINKS_PER_PAGE: 10_000,
@@ -39,6 +40,7 @@ EXPLANATION = {
     "too_deep": "they are farther from a seed than `max_depth`",
     "too_large": "the pages are longer than `max_page_bytes`",
     "too_many_redirects": "redirects are followed 10 times",
+    TOO_SLOW: "their pages take more than 20 s of CPU time to parse",
     "crawl_delay": "their hosts ask for longer pauses than `max_delay_seconds`",
 }
 """The warning for each rule of a limit, also for those that a recipe sets."""

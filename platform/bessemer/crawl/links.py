@@ -18,6 +18,7 @@ from lxml import etree
 
 from bessemer.artifacts.charset import decode
 from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, RECORDED
+from bessemer.crawl.scope import MAX_URL_LENGTH
 from bessemer.crawl.urls import canonical_url
 
 REDIRECT_SECONDS = 5.0
@@ -63,7 +64,8 @@ def find_links(
         elif tag == "base":
             if get("href") and not base_seen:
                 base_seen = True
-                base = canonical_url(_SPACES.sub("", get("href", "").strip()), url, decoded.encoding) or url
+                stated = canonical_url(_SPACES.sub("", get("href", "").strip()), url, decoded.encoding)
+                base = stated if stated and len(stated) <= MAX_URL_LENGTH else url  # it becomes part of every link
         elif tag == "meta":
             if get("name", "").strip().lower() in ("robots", token.lower()):
                 directives |= _words(get("content", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -95,7 +96,7 @@ def is_trap(url: str) -> bool:
     if path.count("/") > MAX_PATH_SEGMENTS or _REPEATED_PATH.search(path):
         return True
     names = [part.partition("=")[0] for part in query.split("&")] if query else []
-    if any(names.count(name) > MAX_SAME_PARAMETERS for name in names):
+    if any(count > MAX_SAME_PARAMETERS for count in Counter(names).values()):
         return True
     years = _YEAR.findall(path + "?" + query) if "calendar" in url.lower() else []
     return bool(years) and all(int(year) not in CALENDAR_YEARS for year in years)

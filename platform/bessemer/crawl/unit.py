@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bessemer import __version__, storage
 from bessemer.artifacts.pages import PageWriter, payload_digest
-from bessemer.crawl.apart import Apart, call_here
 from bessemer.crawl.connect import Connections
 from bessemer.crawl.fetch import Fetcher, Response
 from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
 from bessemer.crawl.host import HostCrawl, Manners
+from bessemer.crawl.parser import Parser
 from bessemer.crawl.scope import Scope
 from bessemer.crawl.urls import authority_of
 
@@ -61,14 +60,14 @@ def crawl_unit(
 ) -> Findings:
     """Crawls `targets`; leaves the pages in `warc` (no file if there are none). Calls `report` after each page.
 
-    If `careful`, pages are parsed in a child process.
+    If `careful`, all pages are parsed in a child process, small ones too.
     """
     findings = Findings()
     warc.unlink(missing_ok=True)  # of an attempt that died before its receipt
     with (
         storage.atomic_path(warc) as temporary,
         PageWriter(temporary, software=f"Bessemer/{__version__}", user_agent=policy.user_agent) as writer,
-        Apart() if careful else nullcontext(call_here) as call,
+        Parser(careful=careful) as parse,
     ):
 
         def keep(target: Target, page: Response) -> Outcome:
@@ -77,7 +76,7 @@ def crawl_unit(
             return _fetched(target, page, warc.name, *place)
 
         def crawler(fetcher: Fetcher, scope: Scope) -> HostCrawl:
-            return HostCrawl(fetcher, policy.manners, scope, findings, keep, robots_folder, call)
+            return HostCrawl(fetcher, policy.manners, scope, findings, keep, robots_folder, parse)
 
         asyncio.run(_crawl(targets, frozenset(new_origins), policy, crawler, seconds, should_stop))
     if not any(outcome.state == FETCHED for outcome in findings.outcomes):

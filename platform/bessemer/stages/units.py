@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import CRASHED, Counts, ledger_schema, ledger_table
 from bessemer.artifacts.tables import TableWriter
+from bessemer.child_process import ChildEnded, ChildProcess
 from bessemer.errors import BessemerError
 from bessemer.stages.base import Context
 
@@ -284,62 +284,33 @@ def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, 
 def _process_carefully(
     make_worker: Callable[[], DocumentWorker], schema: pa.Schema, created: bool, batch: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
-    """Each document in a child process; one that kills its process is removed as `crashed`."""
+    """Each document in a child process; one that kills its process, or raises, is removed as `crashed`."""
+    import cloudpickle
+
+    factory = cloudpickle.dumps(make_worker)
     outcomes = []
-    child = _Child(make_worker)
-    try:
+    with ChildProcess() as child:
         for index in range(len(batch)):
             row = batch.slice(index, 1)
-            outcome = child.process(row)
-            if outcome is None:
-                child.close()
-                child = _Child(make_worker)
-                outcome = _crashed(row, "its process died", schema, created)
+            try:
+                outcome = child.call(_process_in_child, factory, row)
+            except BessemerError:
+                raise
+            except ChildEnded as ended:
+                outcome = _crashed(row, str(ended), schema, created)
+            except Exception as error:  # noqa: BLE001 - as in `_process`
+                outcome = _crashed(row, f"{type(error).__name__}: {error}", schema, created)
             outcomes.append(outcome)
-    finally:
-        child.close()
     return _together(outcomes)
 
 
-class _Child:
-    """A child process that processes one document at a time."""
-
-    def __init__(self, make_worker: Callable[[], DocumentWorker]) -> None:
-        import cloudpickle
-
-        spawn = multiprocessing.get_context("spawn")
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_child_main, args=(theirs, cloudpickle.dumps(make_worker)), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def process(self, row: pa.Table) -> tuple[pa.Table, pa.Table] | None:
-        """The outcome, or None if the child died of it. Raises what the worker raised."""
-        try:
-            self._pipe.send(row)
-            outcome = self._pipe.recv()
-        except (EOFError, ConnectionError):
-            return None
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        self._pipe.close()
-        self._process.join(timeout=5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+def _process_in_child(factory: bytes, row: pa.Table) -> tuple[pa.Table, pa.Table]:
+    return _worker_of(factory).process(row)
 
 
-def _child_main(pipe: Any, pickled: bytes) -> None:
+@lru_cache(maxsize=1)
+def _worker_of(factory: bytes) -> DocumentWorker:
     import cloudpickle
 
-    worker = cloudpickle.loads(pickled)()
-    with contextlib.suppress(EOFError):
-        while True:
-            row = pipe.recv()
-            try:
-                pipe.send(worker.process(row))
-            except BessemerError as error:
-                pipe.send(error)
+    worker: DocumentWorker = cloudpickle.loads(factory)()
+    return worker

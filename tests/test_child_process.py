@@ -1,0 +1,90 @@
+"""A call in a child process has a result, an exception or an end; the parent survives each of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from bessemer.child_process import ChildEnded, ChildProcess, OutOfTime
+from bessemer.errors import InputError
+
+
+def compute_forever() -> None:
+    while True:
+        pass
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+
+
+class Foreign(Exception):
+    """An exception whose pickle raises, because its constructor takes other arguments."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first}, {second}")
+
+
+def fail(error: str) -> None:
+    raise InputError("bad input", hint="repair it") if error == "input" else Foreign(1, 2)
+
+
+def test_results_and_exceptions_are_those_of_the_function() -> None:
+    with ChildProcess() as child:
+        assert child.call(sorted, [3, 1, 2], reverse=True) == [3, 2, 1]
+        first = child.call(os.getpid)
+        with pytest.raises(InputError, match="bad input") as raised:
+            child.call(fail, "input")
+        assert raised.value.hint == "repair it"
+        with pytest.raises(RuntimeError, match="Foreign: 1, 2"):
+            child.call(fail, "foreign")
+        with pytest.raises(Exception, match="pickle"):
+            child.call(lambda: 1)
+        assert child.call(os.getpid) == first != os.getpid()
+
+
+def test_a_call_beyond_its_cpu_time_is_ended_and_the_next_one_works() -> None:
+    with ChildProcess(cpu_seconds=0.5) as child:
+        child.call(time.sleep, 1.6)  # a sleep takes no CPU time
+        began = time.monotonic()
+        with pytest.raises(OutOfTime, match=r"more than 0\.5 s of CPU time"):
+            child.call(compute_forever)
+        assert time.monotonic() - began < 30
+        assert child.call(len, "abc") == 3
+
+
+def test_a_crash_names_its_signal_and_the_next_call_works() -> None:
+    with ChildProcess() as child:
+        with pytest.raises(ChildEnded, match="SIGSEGV"):
+            child.call(die, signal.SIGSEGV)
+        with pytest.raises(ChildEnded, match="its process died"):
+            child.call(os._exit, 0)
+        assert child.call(len, "abc") == 3
+
+
+def test_ctrl_c_does_not_reach_the_child() -> None:
+    with ChildProcess() as child:
+        pid = child.call(os.getpid)
+        os.kill(pid, signal.SIGINT)
+        assert child.call(os.getpid) == pid
+
+
+def test_another_thread_ends_a_call() -> None:
+    with ChildProcess() as child:
+        child.call(len, "")
+        threading.Timer(0.2, child.kill).start()
+        with pytest.raises(ChildEnded, match="SIGKILL"):
+            child.call(compute_forever)
+
+
+def test_the_child_ends_with_its_object() -> None:
+    child = ChildProcess()
+    pid = child.call(os.getpid)
+    del child
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
