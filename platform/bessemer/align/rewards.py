@@ -281,6 +281,11 @@ def code_of(rewards: Sequence[AnyReward]) -> list[str]:
     return [function_file(reward.file, reward.name) for reward in rewards if reward.kind == "function"]
 
 
+def runs_programs(rewards: Sequence[AnyReward]) -> bool:
+    """Whether a reward runs programs that the model writes."""
+    return any(reward.kind == "unit_tests" for reward in rewards)
+
+
 def _last_match(pattern: str, text: str) -> str | None:
     """The first group of a pattern's last match, or the whole match if there are no groups."""
     matches = list(regex.finditer(pattern, text, timeout=PATTERN_SECONDS))

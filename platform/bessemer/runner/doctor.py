@@ -37,7 +37,8 @@ def examine(root: Path, model: str | None = None) -> list[Finding]:
 
     The chat template is that of `model`, a folder or a run's name, or of the newest run with a model.
     """
-    return [*_versions(), *_machine(root), *_accelerators(), *_ray(), *_tracking(root), *_chat(root, model)]
+    machine = [*_versions(), *_machine(root), *_accelerators(), *_sandbox()]
+    return [*machine, *_ray(), *_tracking(root), *_chat(root, model)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -79,6 +80,15 @@ def _accelerators() -> Iterator[Finding]:
 
     fast = choose_dtype("auto", torch.device("cpu")) == torch.bfloat16
     yield Finding("ok", "accelerator", f"none; CPU {'with' if fast else 'without'} fast bfloat16 products")
+
+
+def _sandbox() -> Iterator[Finding]:
+    """Which protection this machine gives against programs that a model writes."""
+    from bessemer.sandbox.protection import measure
+
+    found = measure()
+    fix = "run code tasks and `unit_tests` on Linux 5.13 or newer (x86-64 or ARM), or in a virtual machine"
+    yield Finding("warn" if found.unprotected else "ok", "sandbox", found.describe(), fix if found.unprotected else "")
 
 
 def _ray() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The inside of the sandbox: gives up what a program must not have, runs it, and says how it went.
+"""The inside of the sandbox: gives up all that a program must not have, runs it, and reports how it ended.
 
 It runs before every program and so imports next to nothing. The request comes over a socket; the report goes back over
 it, with the request's secret, which the program has not been given.
@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 
 if sys.platform == "linux":
-    from bessemer.sandbox import confine
+    from bessemer.sandbox import confine, namespaces, system_calls
 
 PROGRAM = "program.py"
 """The name of the program in its tracebacks."""
@@ -22,8 +22,10 @@ _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo",
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
-def main(socket: int) -> None:
-    """Runs one request: (secret, cpu_seconds, memory_bytes, file_bytes, open_files, program)."""
+def main(socket: int, caller: int) -> None:
+    """Runs one request of process `caller`: (secret, cpu_seconds, memory_bytes, file_bytes, open_files, program)."""
+    if sys.platform == "linux":
+        namespaces.die_with_parent(caller)
     request = b"".join(iter(lambda: os.read(socket, 1 << 16), b""))
     secret, cpu_seconds, memory_bytes, file_bytes, open_files, program = marshal.loads(request)
     _limit(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)  # first a signal, then the end
@@ -31,30 +33,31 @@ def main(socket: int) -> None:
     _limit(resource.RLIMIT_FSIZE, file_bytes)
     _limit(resource.RLIMIT_NOFILE, open_files)
     _limit(resource.RLIMIT_CORE, 0)
-    unprotected = " ".join(_confine())
+    barriers = " ".join(_confine(socket))
     for name in [name for name in sys.modules if name.startswith("bessemer")]:
         del sys.modules[name]
     write, leave = os.write, os._exit  # as they are before the program can replace them
     status, detail = _run(program)
     _flush()
-    write(socket, "\0".join((secret, status, unprotected, detail)).encode(errors="replace"))
+    write(socket, "\0".join((secret, status, barriers, detail)).encode(errors="replace"))
     leave(0)
 
 
-def _confine() -> list[str]:
-    """Gives up what the system lets a process give up, and says what it does not."""
+def _confine(socket: int) -> list[str]:
+    """Gives up all that the system lets a process give up, and returns the names of the barriers that hold."""
     if sys.platform != "linux":
         _limit(resource.RLIMIT_NPROC, 0)
-        return ["network", "processes", "files"]
-    confine.die_with_parent()
+        return []
+    barriers = ["namespaces"] if namespaces.enter_namespaces(socket) else []
     own = (f"{sys.base_prefix}/lib", f"{sys.base_prefix}/{sys.platlibdir}")
-    unprotected = []
-    if not confine.give_up_files([*own, *_LIBRARIES, *_DEVICES], [os.curdir, "/dev/null"]):
-        unprotected.append("files")
-    if not confine.give_up_calls():
+    if version := confine.give_up_files([*own, *_LIBRARIES, *_DEVICES], [os.curdir, "/dev/null"]):
+        barriers.append(f"landlock:{version}")
+    confine.give_up_capabilities()
+    if system_calls.give_up_calls():
+        barriers.append("seccomp")
+    else:
         _limit(resource.RLIMIT_NPROC, 0)
-        unprotected += ["network", "processes"]
-    return unprotected
+    return barriers
 
 
 def _limit(what: int, soft: int, hard: int | None = None) -> None:
@@ -73,14 +76,14 @@ def _run(program: str) -> tuple[str, str]:
     module = ModuleType("__main__")
     sys.modules["__main__"] = module
     sys.argv = [PROGRAM]
-    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # what `site` would add
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as `site` does
     try:
         exec(compile(program, PROGRAM, "exec", dont_inherit=True), vars(module))
     except SystemExit as error:
         return "exited", f"SystemExit: {error}"
     except MemoryError:
         return "memory", "MemoryError"
-    except BaseException as error:  # noqa: BLE001 whatever the program raises is its result
+    except BaseException as error:  # noqa: BLE001 the program's exception is its result
         return "error", _last_line(error)
     return "finished", ""
 

@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from bessemer import storage
-from bessemer.align.rewards import code_of
+from bessemer.align.rewards import code_of, runs_programs
 from bessemer.errors import InputError, NotFinite, UsageError
 from bessemer.evaluate import declared, requirements
-from bessemer.evaluate.kinds import BitsPerByte, Generation, Items, MultipleChoice, Samples
+from bessemer.evaluate.kinds import BitsPerByte, Code, Generation, Items, MultipleChoice, Samples
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.settings import execution
+from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages import subjects
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 from bessemer.stages.units import Unit, run_units
@@ -209,6 +210,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     made = _datasets(inputs, draft)
     tasks = tasks_of(config, inputs)
     _check_inputs(tasks, inputs, made)
+    if any(isinstance(task, Code) or runs_programs(getattr(task, "rewards", ())) for task in tasks.values()):
+        warn_if_unprotected(context.log)
     results = _carry_out(config, inputs, models, tasks, made, draft, context)
 
     scores = [(model, task, score) for (model, task), result in results.items() for score in result.scores]

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from bessemer.align.rewards import Rewards, code_of
+from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.rows import verdict_table
 from bessemer.stages.training import check_brought
@@ -80,6 +81,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
     make_worker = partial(_Worker, config, model.data, inputs["tokenizer"].data, str(dtype), context.seed)
     _check_rewards(config, conversations.parts())
+    if runs_programs(config.rewards):
+        warn_if_unprotected(context.log)
     counts = document_units(
         [Unit(part.stem, part) for part in conversations.parts()],
         make_worker,

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from bessemer.align.rewards import Rewards, code_of
+from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
+from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_chat, check_start, tune
 from bessemer.train.settings import Auto
@@ -90,6 +91,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     questions = _questions(conversations.parts(), "tune")
     _check_questions(questions, config, model)
     _check_rewards(config, [*questions, *_questions(conversations.parts(), "validation")])
+    if runs_programs(config.rewards):
+        warn_if_unprotected(context.log)
     if config.rollout_workers:
         from bessemer.stages.rollouts import check_room
         from bessemer.stages.workers import resolve_training_workers
