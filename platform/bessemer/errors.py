@@ -9,7 +9,8 @@ BessemerError                 exit code 1
 │   └── NotFinite             1   a model whose predictions are NaN or infinite
 ├── ArtifactDamaged           1   files no longer match their manifest
 ├── CountMismatch             1   in + created != out + removed
-├── LeaseHeld                 1   another run writes this artifact
+├── InputChanged              1   files that changed while a stage read them
+├── LeaseLost                 1   another process took over what this one was writing
 ├── StorageError              1   no space, no permission, a path that is not there
 ├── TrainingDiverged          1   a loss that is not a number
 ├── StageFailed               1   a defect: an error that no other class covers
@@ -85,7 +86,11 @@ class CountMismatch(BessemerError):
     pass
 
 
-class LeaseHeld(BessemerError):
+class InputChanged(BessemerError):
+    may_pass = True
+
+
+class LeaseLost(BessemerError):
     may_pass = True
 
 

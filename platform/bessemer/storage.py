@@ -1,7 +1,8 @@
 """Files that are there whole or not at all.
 
-A file is written under a temporary name in the same folder, flushed to disk and renamed. A reader sees the
-old file or the new one, never a part; what a killed writer leaves behind begins with `.tmp-` and is ignored.
+A file is written under a temporary name on the same file system, flushed to disk and renamed. A reader sees the old
+file or the new one, never a part. The names of unfinished files and folders begin with `.tmp-`, and readers ignore
+them. The temporary name is in the fence of the held folder (`fences`), so a process that lost its lease cannot publish.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bessemer import fences
 from bessemer.errors import InputError, StorageError
 
 TEMPORARY = ".tmp-"
@@ -35,15 +38,18 @@ def local_path(path: str, start: Path | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """What may be deleted at any time, for this user: `$XDG_CACHE_HOME/bessemer`, or `~/.cache/bessemer`."""
+    """The folder of this user's cache: `$XDG_CACHE_HOME/bessemer` or `~/.cache/bessemer`. Its files may be deleted."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bessemer"
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success flushes it to disk and renames it to `path`."""
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    with explained(path):
+    """Yields a temporary path; on success flushes it to disk and renames it to `path`.
+
+    Raises LeaseLost if this process lost the lease of a folder above `path`.
+    """
+    temporary = temporary_path(path, secrets.token_hex(4))
+    with explained(path), fences.guarded(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -52,6 +58,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path, tag: str) -> Path:
+    """A path on the file system of `path`, to be written and renamed to it; `tag` tells writers of one name apart."""
+    return (fences.find(path) or path.parent) / f"{TEMPORARY}{tag}-{path.name}"
+
+
+def remove_temporary(folder: Path) -> None:
+    """Deletes the unfinished files and folders that killed writers left in `folder` and below."""
+    for left in list(folder.rglob(f"{TEMPORARY}*")) if folder.is_dir() else ():
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -68,20 +85,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file, or None where there is no file."""
+def parse_json(content: bytes) -> Any:
+    """The value in JSON bytes. Raises ValueError for other bytes, also if they are not UTF-8 or nested too deep."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("the value is nested too deep") from None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, or None if the file does not exist. Raises ValueError if the file is damaged."""
+    try:
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
 
 
 def read_foreign_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file of others, or None where there is no file. Raises InputError for anything else."""
+    """The object in a JSON file of others, or None if the file does not exist. Raises InputError for other values."""
     try:
         found = read_json(path)
     except ValueError as error:
-        raise InputError(f"`{path}` is no JSON: {error}", hint="fetch its folder again") from None
+        raise InputError(f"`{path}` is not JSON: {error}", hint="fetch its folder again") from None
     if not isinstance(found, dict | None):
         raise InputError(f"`{path}` holds no JSON object", hint="fetch its folder again")
     return found
@@ -90,7 +115,7 @@ def read_foreign_json(path: Path) -> dict[str, Any] | None:
 def append_line(path: Path, value: Any) -> None:
     """Appends one JSON line in one write. A crash or a full disk can leave a torn line, which readers skip."""
     line = (json.dumps(value, ensure_ascii=False) + "\n").encode()
-    with explained(path):
+    with explained(path), fences.guarded(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from toy import HOOKS
 
+from bessemer import storage
+from bessemer.artifacts import lease
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest
 from bessemer.cli.common import advise
@@ -20,11 +22,13 @@ from bessemer.errors import (
     ArtifactDamaged,
     BessemerError,
     InputError,
+    LeaseLost,
     NothingLeft,
     Stopped,
     StorageError,
     UsageError,
 )
+from bessemer.runner import run as runner
 from bessemer.runner import runs
 
 
@@ -180,6 +184,100 @@ def test_two_runs_at_once_make_an_artifact_once(execute: Any) -> None:
     assert len(made) == 1
     assert {run.status() for run, _ in results} == {"finished"}
     assert any("waiting to reuse it" in line for _, display in results for line in display.said)
+
+
+def lose(folder: Path) -> None:
+    """Another machine takes the lease of `folder`, as if this process had been stopped, and then dies."""
+    elsewhere = lease.Owner("elsewhere", "another boot", "", 1, 1, "other")
+    assert lease._take(folder, lease._find(folder), elsewhere) is not None
+
+
+@pytest.mark.parametrize("at_a_write", [False, True])
+def test_a_run_that_lost_an_artifact_writes_no_more_of_it_and_waits(
+    execute: Any, monkeypatch: pytest.MonkeyPatch, at_a_write: bool
+) -> None:
+    monkeypatch.setattr(lease, "SILENCE_SECONDS", 1.5)
+    tries: list[Path] = []
+
+    def stopped_for_a_while(draft: Any, context: Any) -> None:
+        tries.append(draft.path)
+        if len(tries) == 1:
+            lose(draft.path)
+            if not at_a_write:
+                context.check_stop()
+            storage.write_text(draft.data / "text", "from the past")
+
+    monkeypatch.setitem(HOOKS, "stopped", stopped_for_a_while)
+    run, display = execute("write.hook=stopped")
+    assert run.status() == "finished"
+    assert len(tries) == 2
+    assert text(run, "write") == "a"
+    assert any("waiting to reuse its result" in line for line in display.said)
+    assert any("run `other`" in line for line in display.said)
+
+
+def test_a_manifest_is_not_published_without_the_lease(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage ends without a further write, so the manifest is the first one after the loss."""
+
+    class Enough(Exception):
+        pass
+
+    def enough(owner: lease.Owner) -> None:
+        raise Enough
+
+    def stopped_for_a_while(draft: Any, context: Any) -> None:
+        lose(draft.path)
+
+    monkeypatch.setitem(HOOKS, "stopped", stopped_for_a_while)
+    monkeypatch.setattr(runner, "_waiting", lambda execution, name: enough)
+    with pytest.raises(Enough):
+        execute("write.hook=stopped")
+    run = runs.find(execute.root, None)
+    assert Manifest.read(run.artifact_folder("write")) is None
+
+
+def test_a_process_that_lost_its_run_ends_and_records_nothing(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[str] = []
+
+    def stopped_for_a_while(draft: Any, context: Any) -> None:
+        run = runs.find(execute.root, None)
+        lose(run.folder)
+        before.append((run.folder / runs.EVENTS).read_text())
+        context.check_stop()
+
+    monkeypatch.setitem(HOOKS, "stopped", stopped_for_a_while)
+    with pytest.raises(LeaseLost, match="another process writes"):
+        execute("write.hook=stopped")
+    run = runs.find(execute.root, None)
+    assert (run.folder / runs.EVENTS).read_text() == before[0]
+    assert run.status() == "running", "the other process is believed until it is silent"
+
+
+def test_what_a_maker_left_after_its_manifest_is_removed(execute: Any) -> None:
+    """The maker was killed between its manifest and its clean-up."""
+    run, _ = execute()
+    left = run.artifact_folder("write") / "work" / "receipts"
+    left.mkdir(parents=True)
+    again, _ = execute()
+    assert events(again, "reused") == ["write", "double", "join"]
+    assert not left.parent.exists()
+
+
+def test_work_stays_until_the_manifest_is_written(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the end of a stage and its manifest must not make the stage start again."""
+    write = Manifest.write
+
+    def killed(self: Manifest, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Manifest, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute()
+    run = runs.find(execute.root, None)
+    assert (run.artifact_folder("write") / "work" / "begun").exists()
+    monkeypatch.setattr(Manifest, "write", write)
+    execute()
+    assert not (run.artifact_folder("write") / "work").exists()
 
 
 def test_the_log_of_a_failed_stage_holds_its_traceback(execute: Any) -> None:

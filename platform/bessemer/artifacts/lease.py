@@ -1,16 +1,29 @@
-"""One writer an artifact.
+"""One writer per artifact and per run.
 
-Whoever writes an artifact holds its lease: a file with host, boot, process, the process's start time and a
-heartbeat. It is made by linking a finished file into place, which only one of two can do. A holder on this machine
-whose process is gone is replaced at once; one on another machine after `SILENCE_SECONDS` without a heartbeat. A
-holder that finds another's name in its lease has lost it and must stop.
+The writer of a folder holds its lease, a numbered file `lease-000007.json`. The file with the highest number counts.
+To take a lease that is free, or whose holder is dead, a process creates the file with the next number, and only one of
+several succeeds. So nobody has to remove a lease, and nobody removes the lease of a third by mistake. On an object
+store one operation is enough for this: to create an object unless it exists.
+
+A holder counts upwards in its file (`beats`) as long as it lives. A process with the same boot id and the same PID
+namespace looks the holder up instead, by its process id and start time. It takes over at once from a dead process, and
+never from a living one. Any other process takes over after it has seen the same count for `SILENCE_SECONDS` on its own
+monotonic clock. No clock of another machine and no time of day is involved. The first look is remembered in the user's
+cache, so short commands also notice a silent holder.
+
+A holder that was silent for that long may still be alive, for example stopped or cut off. The next holder therefore
+voids its fence (`fences`) before it begins, and from then on the former holder cannot publish a file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -19,121 +32,311 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from bessemer import fences, storage
+from bessemer.errors import StorageError
 
-from bessemer import storage
-
-NAME = "lease.json"
 HEARTBEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
+_POLL_SECONDS = 1.0
+_FILE = re.compile(r"lease-(\d{6,})\.json")
+_FENCE = re.compile(r"fence-(\d{6,})-\w+")
+_LEFT = re.compile(re.escape(storage.TEMPORARY) + "[0-9a-f]{16}")
+"""Lease files that a killed process did not finish."""
+_FILE_BYTES = 1024
+"""Length of a lease file, padded with spaces, so that a heartbeat overwrites it in one write."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, named so that its death can be told even after its number is used again."""
+    """A process, named so that its death can be noticed even after its number is used again."""
 
     host: str
-    boot: float
+    boot: str
+    """The kernel's boot id; empty where the system has none."""
+    namespace: str
+    """The PID and time namespaces in which `pid` and `started` are valid; empty if this process cannot see itself."""
     pid: int
-    started: float
+    started: int
+    """Start time of the process, in clock ticks since boot."""
     run: str
 
     @staticmethod
     def current(run: str) -> Owner:
-        process = psutil.Process()
-        return Owner(socket.gethostname(), psutil.boot_time(), process.pid, process.create_time(), run)
+        started = _start_ticks("self")
+        return Owner(socket.gethostname(), _boot_id(), _namespace(), os.getpid(), started or 0, run)
 
-    def alive(self, silent_seconds: float) -> bool:
-        """Whether the owner may still be writing."""
-        if self.host != socket.gethostname():
-            return silent_seconds < SILENCE_SECONDS
-        if abs(self.boot - psutil.boot_time()) > 5:
-            return False
+    def is_running(self) -> bool | None:
+        """Whether the process runs; None if this process cannot know."""
+        if not self.boot or not self.namespace or (self.boot, self.namespace) != (_boot_id(), _namespace()):
+            return None
         try:
-            process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
             return False
+        except PermissionError:
+            pass
+        ticks = _start_ticks(str(self.pid))
+        return None if ticks is None else ticks == self.started
+
+
+UNKNOWN = Owner("an unknown host", "", "", 0, 0, "unknown")
+"""The owner of a lease file that cannot be read."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The lease of a folder as it was found."""
+
+    file: Path
+    number: int
+    content: bytes
+    owner: Owner
+    free: bool
+    token: bytes = b""
+    """Occurs in the file as long as it is that of the same holder; empty if the file cannot be read."""
+
+    def is_there(self) -> bool:
+        """Whether the file is still that of the same holder, perhaps with a higher count."""
+        try:
+            return self.token in self.file.read_bytes() if self.token else self.file.exists()
+        except FileNotFoundError:
+            return False
+
+    def is_dead(self) -> bool:
+        running = self.owner.is_running()
+        return _silent_seconds(self) >= SILENCE_SECONDS if running is None else not running
+
+
+class Lease:
+    """A lease that this process holds, or held."""
+
+    def __init__(self, folder: Path, number: int, owner: Owner, descriptor: int, token: str) -> None:
+        self.fence = folder / f"fence-{number:06d}-{token}"
+        self._file = folder / _file_name(number)
+        self._token = token
+        self._facts = {"number": number, "token": token, **asdict(owner)}
+        self._beats = 0
+        self._descriptor = descriptor
+
+    def check(self) -> None:
+        """Raises LeaseLost if another process has taken the lease."""
+        if not self.fence.is_dir():
+            raise fences.lost(self.fence)
+
+    def beat(self) -> None:
+        """Counts upwards, so that others see that this process lives."""
+        self._beats += 1
+        os.pwrite(self._descriptor, _content({**self._facts, "beats": self._beats}), 0)
+        os.fsync(self._descriptor)
+
+    def withdraw(self) -> None:
+        """Deletes the lease, which was never used."""
+        with contextlib.suppress(OSError):
+            if self._token.encode() in self._file.read_bytes():
+                self._file.unlink()
+        self.release()
+
+    def release(self) -> None:
+        """Frees the lease. A lease that was lost has no effect on its next holder."""
+        shutil.rmtree(self.fence, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, _content({**self._facts, "beats": self._beats, "free": True}), 0)
+        os.close(self._descriptor)
 
 
 @contextlib.contextmanager
-def hold(folder: Path, run: str, *, waiting: Callable[[Owner], None]) -> Iterator[None]:
-    """Holds the lease of `folder`; while another holds it, calls `waiting(owner)` about once a second."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    mine = {**asdict(Owner.current(run)), "token": secrets.token_hex(8)}
-    while not _take(path, mine):
-        held = _read(path)
-        if held is None:
-            continue
-        owner, silent, token = held
-        if owner.alive(silent):
-            waiting(owner)
-            time.sleep(1.0)
+def hold(folder: Path, run: str, *, waiting: Callable[[Owner], None]) -> Iterator[Lease]:
+    """Holds the lease of `folder`; while another holds it, calls `waiting(owner)` about once per second."""
+    owner = Owner.current(run)
+    lease = None
+    while lease is None:
+        held = _find(folder)
+        if held is None or held.free or held.is_dead():
+            with storage.explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                lease = _take(folder, held, owner)
         else:
-            _evict(path, token)
+            waiting(held.owner)
+            time.sleep(_POLL_SECONDS)
+    fences.install(folder, lease.fence)
     finished = threading.Event()
-    beating = threading.Thread(target=_beat, args=(path, mine, finished), daemon=True, name="lease")
+    beating = threading.Thread(target=_beat, args=(lease, finished), daemon=True, name="lease")
     beating.start()
     try:
-        yield
+        yield lease
     finally:
         finished.set()
         beating.join()
-        if _token(path) == mine["token"]:
-            path.unlink(missing_ok=True)
+        fences.remove(folder, lease.fence)
+        lease.release()
 
 
 def holder(folder: Path) -> Owner | None:
-    """The live owner of `folder`'s lease, if there is one."""
-    held = _read(folder / NAME)
-    return held[0] if held and held[0].alive(held[1]) else None
+    """The owner of `folder`'s lease; None if nobody holds it or its owner is known to be dead."""
+    held = _find(folder)
+    return None if held is None or held.free or held.is_dead() else held.owner
 
 
-def _take(path: Path, mine: dict[str, Any]) -> bool:
-    ready = path.with_name(f"{storage.TEMPORARY}{mine['token']}")
-    storage.write_json(ready, mine)
+def is_part(path: Path) -> bool:
+    """Whether a file or folder belongs to the lease of its folder."""
+    return bool(_FILE.fullmatch(path.name) or _FENCE.fullmatch(path.name))
+
+
+def _find(folder: Path) -> _Held | None:
+    """The lease with the highest number; None if there is none."""
+    while True:
+        numbers = [int(match[1]) for name in _names(folder) if (match := _FILE.fullmatch(name))]
+        if not numbers:
+            return None
+        file = folder / _file_name(max(numbers))
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:  # the next holder has removed it
+            continue
+        try:
+            facts = storage.parse_json(content)
+            names = {name: str(facts[name]) for name in ("host", "boot", "namespace", "run")}
+            owner = Owner(**names, pid=int(facts["pid"]), started=int(facts["started"]))
+            return _Held(file, max(numbers), content, owner, facts.get("free") is True, str(facts["token"]).encode())
+        except (ValueError, TypeError, KeyError):
+            return _Held(file, max(numbers), content, UNKNOWN, False)
+
+
+def _take(folder: Path, held: _Held | None, owner: Owner) -> Lease | None:
+    """The lease after `held`, with all older fences voided; None if another process was faster.
+
+    `held` must still be there, or else the folder was deleted and its numbers start again. The fence is created before
+    the last look at the numbers. A later holder creates its number before it looks for fences. So one of the two
+    notices the other.
+    """
+    number = held.number + 1 if held else 1
+    lease = _create(folder, number, owner, secrets.token_hex(8))
+    if lease is None:
+        return None
     try:
-        os.link(ready, path)
-    except FileExistsError:
-        return False
+        if held and not held.is_there():
+            lease.withdraw()
+            return None
+        for name in _names(folder):
+            older = _FENCE.fullmatch(name)
+            if older and int(older[1]) < number:
+                _void(folder / name)
+        lease.fence.mkdir()
+        newest = _find(folder)
+        if newest is None or newest.number != number:
+            lease.withdraw()
+            return None
+    except BaseException:
+        lease.release()
+        raise
+    for name in _names(folder):
+        older = _FILE.fullmatch(name)
+        if (older and int(older[1]) < number) or _LEFT.fullmatch(name):
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
+    return lease
+
+
+def _create(folder: Path, number: int, owner: Owner, token: str) -> Lease | None:
+    """Creates the lease file whole; None if it exists."""
+    ready = folder / f"{storage.TEMPORARY}{token}"
+    try:
+        descriptor = os.open(ready, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileNotFoundError:  # another process has deleted the folder
+        return None
+    lease = Lease(folder, number, owner, descriptor, token)
+    try:
+        lease.beat()
+        os.link(ready, folder / _file_name(number))
+    except OSError as error:
+        if not isinstance(error, FileExistsError) or os.fstat(descriptor).st_nlink < 2:  # NFS may report a lost answer
+            os.close(descriptor)
+            if isinstance(error, FileExistsError | FileNotFoundError):
+                return None
+            raise
     finally:
         ready.unlink(missing_ok=True)
-    return True
+    return lease
 
 
-def _evict(path: Path, token: str) -> None:
-    """Removes a dead owner's lease. The rename is the claim: of two that evict, one finds it gone."""
-    grave = path.with_name(f"{storage.TEMPORARY}{secrets.token_hex(4)}-{NAME}")
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(grave)
-        if _token(grave) != token:  # a third one took the lease in between: put it back
-            with contextlib.suppress(FileExistsError):
-                os.link(grave, path)
-        grave.unlink(missing_ok=True)
+def _void(fence: Path) -> None:
+    """Renames a fence away and puts a file in its place, which keeps the former holder from creating it again."""
+    while fence.is_dir():
+        grave = fence.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
+        with contextlib.suppress(FileNotFoundError):
+            fence.rename(grave)
+        with contextlib.suppress(FileExistsError, IsADirectoryError):
+            os.close(os.open(fence, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        shutil.rmtree(grave, ignore_errors=True)
 
 
-def _beat(path: Path, mine: dict[str, Any], finished: threading.Event) -> None:
+def _beat(lease: Lease, finished: threading.Event) -> None:
     while not finished.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
-            if _token(path) == mine["token"]:
-                os.utime(path)
+            lease.beat()
 
 
-def _read(path: Path) -> tuple[Owner, float, str] | None:
+def _names(folder: Path) -> list[str]:
     try:
-        raw = storage.read_json(path)
-        if raw is None:
-            return None
-        silent = time.time() - path.stat().st_mtime
+        return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
+        return []
+
+
+def _file_name(number: int) -> str:
+    return f"lease-{number:06d}.json"
+
+
+def _content(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, indent=2, sort_keys=True).encode().ljust(_FILE_BYTES - 1) + b"\n"
+
+
+def _silent_seconds(held: _Held) -> float:
+    """Seconds since a process of this user and this boot first saw the lease in its present state."""
+    boot, state = _boot_id() + _namespace(), hashlib.sha256(held.content).hexdigest()
+    now = time.monotonic()
+    place = hashlib.sha256(os.fsencode(held.file.absolute())).hexdigest()[:32]
+    file = storage.cache_folder() / "leases" / f"{place}.json"
+    seen = _seen.get(file)
+    if seen is None:
+        with contextlib.suppress(ValueError, OSError):
+            seen = storage.read_json(file)
+    match seen:
+        case {"boot": known, "state": before, "at": float(at)} if (known, before) == (boot, state) and at <= now:
+            return now - at
+    _seen[file] = {"boot": boot, "state": state, "at": now}
+    with contextlib.suppress(OSError, StorageError):
+        storage.write_json(file, _seen[file])
+    return 0.0
+
+
+_seen: dict[Path, Any] = {}
+"""The first looks of this process, by their file in the cache, which may not be writable."""
+
+
+def _boot_id() -> str:
+    """The id that the kernel drew when it started; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    """The PID and time namespaces; empty if /proc shows another namespace than this process is in."""
+    own = Path("/proc/self")
+    try:
+        if str(own.readlink()) != str(os.getpid()):
+            return ""
+        return "".join(str((own / "ns" / name).readlink()) for name in ("pid", "time") if (own / "ns" / name).exists())
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: str) -> int | None:
+    """When a process started, in clock ticks since boot; -1 if it is dead and not yet reaped, None if unknown."""
+    try:
+        fields = Path("/proc", pid, "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
         return None
-    token = raw.pop("token")
-    return Owner(**raw), silent, token
-
-
-def _token(path: Path) -> str | None:
-    with contextlib.suppress(FileNotFoundError):
-        raw = storage.read_json(path)
-        return str(raw["token"]) if raw else None
-    return None
+    return -1 if fields[0] in "ZXx" else int(fields[19])

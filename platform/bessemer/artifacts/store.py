@@ -5,12 +5,14 @@ No manifest, no artifact: a folder without one is work in progress, which the ne
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bessemer import storage
+from bessemer import fences, storage
+from bessemer.artifacts import lease
 from bessemer.artifacts.manifest import NAME, Manifest, check_files
 
 
@@ -63,8 +65,18 @@ class Store:
             if manifest:
                 yield Artifact(manifest_file.parent, manifest)
 
-    def remove(self, folder: Path) -> None:
-        """Deletes an artifact: its manifest first, so that a half-deleted one is none."""
-        with storage.explained(folder):
+    def clear(self, folder: Path) -> None:
+        """Deletes the content of an artifact, the manifest first; the caller holds the lease, and keeps it."""
+        with storage.explained(folder), fences.guarded(folder):
             (folder / NAME).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            for path in folder.iterdir():
+                if not lease.is_part(path):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def remove(self, folder: Path) -> None:
+        """Deletes an artifact with its lease, which the caller holds. A half-deleted artifact is none."""
+        self.clear(folder)
+        grave = folder.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
+        with storage.explained(folder):
+            folder.rename(grave)
+            shutil.rmtree(grave)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bessemer import storage
+from bessemer import fences, storage
 from bessemer.artifacts.documents import write_parquet
 from bessemer.docsite import catalog, groups, languages, pages, surroundings
 from bessemer.docsite.catalog import Entry, Package
@@ -77,6 +77,7 @@ class Sites:
         for url, content in self.files.items():
             path = folder / "hosts" / url.removeprefix("http://")
             path = path / "index.html" if url.endswith("/") else path
+            fences.check(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         rows = [

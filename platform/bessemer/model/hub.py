@@ -82,8 +82,8 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     if not (source / "tokenizer.json").is_file():
         raise InputError(f"`{source}` has no `tokenizer.json`", hint="name a folder made by the stage `tokenizer`")
     for name, file in tokenizer_files(source).items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(file, folder / name)
+        with storage.atomic_path(folder / name) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 def load_config(folder: Path) -> ModelConfig:

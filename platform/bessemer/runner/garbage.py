@@ -14,6 +14,7 @@ Artifacts of a running run are never deleted.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +89,17 @@ def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence
 def delete(root: Path, garbage: Garbage) -> None:
     """Deletes the removals, each manifest first. An artifact that a run has started to use in the meantime stays."""
     store = Store(root)
+
+    def leave(owner: lease.Owner) -> None:
+        raise _InUse
+
     for removal in garbage.removals:
-        if lease.holder(removal.folder) is None:
+        with suppress(_InUse), lease.hold(removal.folder, "gc", waiting=leave):
             store.remove(removal.folder)
+
+
+class _InUse(Exception):
+    """A run has begun to write the artifact."""
 
 
 def own_sizes(root: Path) -> dict[str, int]:

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bessemer import __version__, stages, storage
+from bessemer import __version__, fences, stages, storage
 from bessemer.artifacts import lease
-from bessemer.artifacts.lease import Owner
+from bessemer.artifacts.lease import Lease, Owner
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
 from bessemer.credentials import redact
-from bessemer.errors import BessemerError, NothingLeft, StageFailed, Stopped, StorageError
+from bessemer.errors import BessemerError, LeaseLost, NothingLeft, StageFailed, Stopped, StorageError
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
@@ -107,7 +107,7 @@ def run_recipe(
                 execution.ready[planned.name] = _stage(execution, planned)
         except BaseException as error:  # recorded, and raised again: nothing ends without a word
             stopped = isinstance(error, Stopped | KeyboardInterrupt)
-            with suppress(StorageError, OSError):  # a full disk must not hide the error
+            with suppress(StorageError, LeaseLost, OSError):  # a full disk must not hide the error
                 run.record("run_stopped" if stopped else "run_failed", error=_sentence(error))
                 conclude(run)
             raise
@@ -127,7 +127,7 @@ def _discard(execution: Execution, rerun: Collection[str]) -> None:
             planned = execution.plan.stage(name)
             folder = planned.folder(execution.store)
             with lease.hold(folder, execution.run.name, waiting=_waiting(execution, name)):
-                execution.store.remove(folder)
+                execution.store.clear(folder)
             execution.run.record("stage_discarded", stage=name)
 
 
@@ -135,16 +135,23 @@ def _stage(execution: Execution, planned: PlannedStage) -> Artifact:
     """The artifact of one stage: reused if it is there and fits its inputs, made otherwise."""
     if execution.asked_to_stop.is_set() or execution.run.stop_file.exists():
         raise Stopped("stopped as asked", hint="run the same command again to continue")
-    found = _usable(execution, planned)
-    if found is None:
-        folder = planned.folder(execution.store)
-        with (
-            storage.explained(folder),
-            lease.hold(folder, execution.run.name, waiting=_waiting(execution, planned.name)),
-        ):
-            found = _usable(execution, planned)  # another run may have made it while this one waited
-            if found is None:
-                return _make(execution, planned, folder)
+    folder = planned.folder(execution.store)
+    found = None if lease.holder(folder) else _usable(execution, planned)
+    while found is None:
+        try:
+            with (
+                storage.explained(folder),
+                lease.hold(folder, execution.run.name, waiting=_waiting(execution, planned.name)) as held,
+            ):
+                found = _usable(execution, planned)  # another run may have made it while this one waited
+                if found is None:
+                    return _make(execution, planned, folder, held)
+        except LeaseLost as error:
+            fences.check(execution.run.folder)  # another process continues this run: it ends here
+            execution.display.say(f"{planned.name}: {error.message}; waiting to reuse its result")
+    if (found.path / "work").exists():  # its maker was killed after the manifest
+        with lease.hold(folder, execution.run.name, waiting=_waiting(execution, planned.name)):
+            shutil.rmtree(found.path / "work", ignore_errors=True)
     path = found.path.relative_to(execution.store.root).as_posix()
     execution.run.record(
         "stage_reused", stage=planned.name, kind=planned.kind, fingerprint=planned.fingerprint, path=path
@@ -163,13 +170,13 @@ def _usable(execution: Execution, planned: PlannedStage) -> Artifact | None:
     return artifact
 
 
-def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact:
+def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease) -> Artifact:
     stage = stages.load(planned.kind)
     config = execution.recipe.stage(planned.name).config
     inputs: Inputs = {kind: execution.ready[source] for kind, source in planned.inputs.items()}
     left = execution.store.find(planned.kind, planned.fingerprint)
     if left is not None or _begun_from_others(folder, inputs):
-        _empty(folder)
+        execution.store.clear(folder)
     begun = list(storage.read_lines(folder / "attempts.jsonl"))
     attempt = 1 + len({line["attempt"] for line in begun})
     spent = sum(line.get("seconds", 0.0) for line in begun)
@@ -185,7 +192,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
     started = time.monotonic()
     try:
         with _log(execution.run.log_file(planned.name), planned.name, execution.display.say) as log:
-            context = _context(execution, planned.name, config, log)
+            context = _context(execution, planned.name, config, log, held)
             for artifact in inputs.values():
                 artifact.verify(hashes=True)
             stage.run(config, inputs, draft, context)
@@ -194,17 +201,17 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path) -> Artifact
                     f"nothing is left after `{planned.name}`: {_losses(draft.counts)}",
                     hint=f"see why: `bessemer show {execution.run.name} {planned.name} --dropped`",
                 )
-            shutil.rmtree(folder / "work", ignore_errors=True)
             seconds = spent + time.monotonic() - started
             settings = execution.recipe.settings
             draft.metrics |= money(settings.cost, draft.resolved, seconds, here=settings.cluster.address is None)
             artifact = _seal(stage, planned, draft, inputs, seconds)
+            shutil.rmtree(folder / "work", ignore_errors=True)  # after the manifest, because a restart needs it
     except BaseException as error:  # recorded, and raised again
         seconds = time.monotonic() - started
         state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
         cause: BaseException = getattr(error, "cause", None) or error  # Ray keeps a worker's exception there
         shown = storage.no_space(cause, folder) or error
-        with suppress(StorageError, OSError):  # a full disk must not hide the error
+        with suppress(StorageError, LeaseLost, OSError):  # a full disk must not hide the error
             storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
             execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(shown))
         execution.display.finished(planned.name, state, _sentence(shown), seconds)
@@ -262,21 +269,15 @@ def _begun_from_others(folder: Path, inputs: Inputs) -> bool:
     return any(line["inputs"] != now for line in storage.read_lines(folder / "attempts.jsonl") if "inputs" in line)
 
 
-def _empty(folder: Path) -> None:
-    """Removes everything in an artifact's folder but its lease, the manifest first."""
-    (folder / "manifest.json").unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != lease.NAME:
-            path.unlink()
-
-
-def _context(execution: Execution, name: str, config: Any, log: logging.Logger) -> Context:
+def _context(execution: Execution, name: str, config: Any, log: logging.Logger, held: Lease) -> Context:
     workers = config.num_workers if config.num_workers is not None else execution.recipe.settings.num_workers
 
     def progress(done: float, total: float, unit: str, **facts: Any) -> None:
         execution.display.progress(name, done, total, unit, facts)
+
+    def check_lease() -> None:
+        held.check()
+        fences.check(execution.run.folder)
 
     return Context(
         seed=execution.recipe.settings.seed,
@@ -286,6 +287,7 @@ def _context(execution: Execution, name: str, config: Any, log: logging.Logger) 
         start_ray=execution.cluster.start,
         progress=progress,
         stopping=execution.asked_to_stop,
+        check_lease=check_lease,
     )
 
 

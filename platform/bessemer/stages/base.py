@@ -117,9 +117,12 @@ class Context:
     progress: Callable[..., None] = lambda done, total, unit, **facts: None
     """`progress(done, total, "pages", **facts)`: how far the stage is; shown, never stored."""
     stopping: threading.Event = field(default_factory=threading.Event)
+    check_lease: Callable[[], None] = lambda: None
+    """Raises LeaseLost if another process has taken over the artifact."""
 
     def check_stop(self) -> None:
-        """Raises Stopped once the run was asked to stop; called between units of work."""
+        """Raises Stopped once the run was asked to stop, LeaseLost if it lost the artifact; called between units."""
+        self.check_lease()
         if self.stopping.is_set() or self.stop_file.exists():
             raise Stopped("stopped as asked", hint="run the same command again to continue")
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from bessemer import storage
+from bessemer import fences, storage
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import CRASHED, Counts, ledger_schema, ledger_table
 from bessemer.artifacts.tables import TableWriter
@@ -146,7 +146,8 @@ def _in_process(
 class _Actor:
     """A Ray Data actor: the worker is made once, each row is one unit."""
 
-    def __init__(self, receipts: str, make_worker: Callable[[], Worker]) -> None:
+    def __init__(self, receipts: str, make_worker: Callable[[], Worker], fenced: Mapping[Path, Path]) -> None:
+        fences.adopt(fenced)
         self._task = _Task(Path(receipts), make_worker())
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _on_ray(
     rows = [{"unit": cloudpickle.dumps(unit)} for unit in units]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Actor,
-        fn_constructor_args=(str(receipts), make_worker),
+        fn_constructor_args=(str(receipts), make_worker, fences.table()),
         batch_size=1,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=workers),

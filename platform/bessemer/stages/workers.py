@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bessemer import storage
-from bessemer.errors import BessemerError, Stopped, TrainingDiverged, UsageError
+from bessemer import fences, storage
+from bessemer.errors import BessemerError, LeaseLost, Stopped, TrainingDiverged, UsageError
 from bessemer.stages.base import Context, Draft
 
 DEATHS_FORGIVEN = 3
@@ -137,6 +137,7 @@ def _on_ray(
                 "log_file": str(log_file),
                 "error_file": str(draft.work / f"error-{draft.attempt:04d}"),
                 "num_threads": num_threads,
+                "fences": fences.table(),
             },
             scaling_config=ScalingConfig(
                 num_workers=num_workers,
@@ -155,7 +156,7 @@ def _on_ray(
 
     with _followed(log_file, draft.metrics_file, context.log, on_step):
         try:
-            kind, value = _forgiving(lambda: _in_thread(fit), context.log, saved).return_value
+            kind, value = _forgiving(lambda: _in_thread(fit, context.check_lease), context.log, saved).return_value
         except TrainingFailedError as error:
             raise _unwrapped(error) from error
     if kind == "error":
@@ -190,8 +191,8 @@ def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], 
             forgiven, reached = 0, saved()
 
 
-def _in_thread(function: Callable[[], Any]) -> Any:
-    """What `function` returns or raises, from another thread.
+def _in_thread(function: Callable[[], Any], check: Callable[[], None]) -> Any:
+    """Returns or raises the result of `function`, which runs in another thread; raises what `check` raises meanwhile.
 
     In the main thread Ray Train would replace the run's handler of Ctrl-C by one that ends the process.
     """
@@ -206,6 +207,7 @@ def _in_thread(function: Callable[[], Any]) -> Any:
     threading.Thread(target=call, daemon=True, name="ray-train").start()
     while not outcome.done():  # in short waits, between which Python runs the signal handlers
         wait([outcome], timeout=0.2)
+        check()
     return outcome.result()
 
 
@@ -214,6 +216,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     import torch
     import torch.distributed
 
+    fences.adopt(settings["fences"])
     error_file = Path(settings["error_file"])
     if error_file.exists():
         return "error", pickle.loads(error_file.read_bytes())
@@ -227,6 +230,8 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
         return "value", settings["task"](seat)
     except (Stopped, TrainingDiverged) as error:
         return "error", error
+    except LeaseLost:  # no file can be left in an artifact that another process writes
+        raise
     except BessemerError as error:
         storage.write_bytes(error_file, pickle.dumps(error))
         raise

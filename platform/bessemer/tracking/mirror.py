@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bessemer import storage
+from bessemer import fences, storage
 from bessemer.artifacts import lease
 from bessemer.credentials import redact
-from bessemer.errors import TrackingUnreachable
+from bessemer.errors import LeaseLost, TrackingUnreachable
 from bessemer.recipe.recipe import TrackingSettings
 from bessemer.tracking import registry
 from bessemer.tracking.records import read_run, version
@@ -98,11 +98,15 @@ class Mirror:
                     client = connect(self._uri)
                     mirror = _run_mirror(client, self._folder, self._wanted)
                 with locked(self._folder / LOCK):
+                    fences.check(self._folder)
                     mirror.synchronise()
                 self._recorded = ending
                 if not others_done:
                     catch_up(client, self._folder.parent, self._uri, stop=self._leaving)
                     others_done = True
+            except LeaseLost:  # the process that took over records the run
+                self._recorded = True
+                return
             except unreachable() as error:
                 mirror = None
                 self._complain(f"cannot be reached ({_first_line(error)})")

@@ -35,9 +35,10 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from bessemer import fences
 from bessemer.errors import ArtifactDamaged, UsageError
 from bessemer.fingerprint import file_sha256
-from bessemer.storage import TEMPORARY, explained, files_under, read_json, write_json
+from bessemer.storage import TEMPORARY, explained, files_under, read_json, temporary_path, write_json
 from bessemer.train.sharding import copy_to_cpu
 from bessemer.train.workers import Workers
 
@@ -140,14 +141,15 @@ class Checkpoints:
     def _write(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], sharded: bool) -> None:
         began = time.monotonic()
         final = self.folder / f"step-{step}"
-        temporary = self.folder / f"{TEMPORARY}{final.name}"
+        temporary = temporary_path(final, "checkpoint")
         group = self._mesh.get_group() if sharded and self._mesh else None
         _quiet()
-        with explained(final):
+        with explained(final), fences.guarded(final):
             if self.workers.rank == 0:
-                for leftover in self.folder.glob(f"{TEMPORARY}*"):
-                    shutil.rmtree(leftover)
-                temporary.mkdir(parents=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for leftover in (*self.folder.glob(f"{TEMPORARY}*"), temporary):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                temporary.mkdir()
             if group is not None:
                 dist.barrier(group)
             writer = FileSystemWriter(temporary, sync_files=True)
@@ -170,7 +172,7 @@ class Checkpoints:
     def _discard(self, path: Path) -> None:
         """Removes a checkpoint whole: what is left of an interrupted removal is no `step-N`."""
         if path.exists():
-            doomed = path.with_name(f"{TEMPORARY}removed-{path.name}")
+            doomed = temporary_path(path, "removed")
             path.rename(doomed)
             shutil.rmtree(doomed)
 
