@@ -162,3 +162,31 @@ def test_text_from_outside_cannot_command_the_terminal() -> None:
     assert printable("\ud800") == "\\ud800"
     for text in ("Zoë, 日本語, 👍", "a\u00a0b", "a\u200cb", "👩\u200d💻", "so\u00adft"):
         assert printable(text) == text
+
+
+def test_describe_prints_a_setting_with_type_default_and_meaning() -> None:
+    printed = bessemer("describe", "dedup.threshold").stdout
+    assert printed.startswith("threshold: number more than 0 and at most 1; default 0.8\n    Lowest Jaccard similarity")
+
+
+def test_describe_points_to_the_settings_of_each_rule() -> None:
+    assert "bessemer describe clean.rules.c4" in bessemer("describe", "clean").stdout
+    assert "rules.c4.min_sentences: integer" in bessemer("describe", "clean.rules.c4").stdout
+
+
+def test_describe_lists_the_stages() -> None:
+    found = json.loads(bessemer("describe", "--json").stdout)
+    assert {"stage": "dedup", "produces": "documents"}.items() <= next(
+        s for s in found if s["stage"] == "dedup"
+    ).items()
+
+
+@pytest.mark.parametrize(("name", "hint"), [("dedupe", "`dedup`"), ("dedup.treshold", "`threshold`")])
+def test_describe_suggests_the_nearest_name(name: str, hint: str) -> None:
+    refused = bessemer("describe", name)
+    assert refused.returncode == 2
+    assert f"did you mean {hint}" in refused.stderr
+
+
+def test_schema_prints_one_json_schema() -> None:
+    assert json.loads(bessemer("schema").stdout)["title"] == "A recipe of Bessemer"

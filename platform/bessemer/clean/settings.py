@@ -40,7 +40,7 @@ from bessemer.clean.quality import GopherQuality
 from bessemer.clean.repetition import GopherRepetition
 from bessemer.clean.rules import Rule
 from bessemer.recipe.problems import nearest
-from bessemer.recipe.settings import Settings
+from bessemer.recipe.settings import Settings, Shorthand
 from bessemer.recipe.validation import message_of
 
 RULES: dict[str, type[Rule]] = {
@@ -74,10 +74,19 @@ def _check_fields(rule: type[Rule], name: str, fields: Mapping[str, Any]) -> Non
             raise ValueError(f"`{field}` is not a setting of `{name}` ({nearest(field, rule.model_fields)})")
 
 
+def _short_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of `c4` and of `{c4: {...}}`."""
+    rules = schema["discriminator"]["mapping"].items()
+    settings = {name: {"anyOf": [{"type": "null"}, {"$ref": reference}]} for name, reference in rules}
+    single = {"type": "object", "properties": settings, "additionalProperties": False, "maxProperties": 1}
+    return {"anyOf": [{"enum": list(settings)}, single]}
+
+
 AnyRule = Annotated[
     Normalise | Language | GopherRepetition | GopherQuality | C4 | FineWebQuality | CodeQuality | Pii | Function,
     Field(discriminator="rule"),
     BeforeValidator(_tagged),
+    Shorthand(_short_form),
 ]
 
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "trace": ("data", "Name the documents of a training step, or the steps of a document."),
     "chat": ("models", "Talk with a model that was trained to answer."),
     "generate": ("models", "Continue a prompt with a model."),
+    "describe": ("settings", "Print the settings of a stage: type, default, meaning."),
+    "schema": ("settings", "Print the JSON schema of recipes, for editors."),
     "ui": ("serving", "Open MLflow on the right store."),
     "doctor": ("serving", "Check versions, disk, Ray, MLflow and accelerators."),
 }

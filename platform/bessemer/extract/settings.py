@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from bessemer.recipe.settings import Settings
-from bessemer.units import parse_bytes
-
-Size = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
-"""A number of bytes, or text like `8MiB`."""
+from bessemer.recipe.settings import Settings, Size
 
 SplitBy = Literal["page", "directory", "host"]
 

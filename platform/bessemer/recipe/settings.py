@@ -6,12 +6,25 @@ A setting that only says where or how fast (worker counts, ports, logging interv
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from bessemer.recipe.overrides import FromCommandLine
+from bessemer.units import parse_bytes
 
 
 class Settings(BaseModel):
@@ -50,8 +63,32 @@ def working_folder(info: ValidationInfo) -> Path:
     return (info.context or {}).get("working_folder") or Path.cwd()
 
 
-RecipeFile = Annotated[str, BeforeValidator(resolve_path)]
+PATH_SCHEMA = WithJsonSchema({"type": "string", "format": "path"})
+RecipeFile = Annotated[str, BeforeValidator(resolve_path), PATH_SCHEMA]
 """A file, relative to the recipe in a recipe and to the working folder on the command line."""
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    Field(gt=0),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "format": "size such as `8MiB`"}]}
+    ),
+]
+"""A number of bytes, or text like `8MiB`."""
+
+
+@dataclass(frozen=True)
+class Shorthand:
+    """Adds a short form to the JSON schema of a field whose validator accepts more than the field's classes."""
+
+    form: Callable[[JsonSchemaValue], JsonSchemaValue]
+    """Makes the schema of the short form from that of the field."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        return {"anyOf": [{**self.form(schema), "shorthand": True}, schema]}
 
 
 def result_settings(settings: BaseModel) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,3 +37,10 @@ def load(kind: str) -> Stage:
         raise KeyError(kind)
     stage: Stage = importlib.import_module(f"bessemer.stages.{kind}").STAGE
     return stage
+
+
+def title(kind: str) -> str:
+    """A short description of the stage called `kind`: the first sentence of its module's docstring."""
+    described = importlib.import_module(f"bessemer.stages.{kind}").__doc__ or ""
+    first = described.strip().partition("\n\n")[0].removeprefix(f"{kind}: ")
+    return re.split(r"\.(?:\s|$)", " ".join(first.split()))[0]

@@ -29,7 +29,7 @@ from bessemer.artifacts.documents import SPLITS
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import Stopped
-from bessemer.recipe.settings import Settings, execution, resolve_path
+from bessemer.recipe.settings import PATH_SCHEMA, Settings, execution, resolve_path
 
 
 class StageConfig(Settings):
@@ -53,7 +53,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     return value if isinstance(value, str) and "://" in value else resolve_path(value, info)
 
 
-RecipePath = Annotated[str, BeforeValidator(_resolve)]
+RecipePath = Annotated[str, BeforeValidator(_resolve), PATH_SCHEMA]
 """A path or a URL; a path is relative to the recipe's folder in a recipe and to the working folder on the command line.
 
 Where a file lies does not change the result, so such a field is `execution` and `Stage.outside` stands for its content.

@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bessemer.errors import InputError
-from bessemer.recipe.settings import execution
+from bessemer.recipe.settings import Size, execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.units import Unit, run_units
-from bessemer.units import format_count, parse_bytes
+from bessemer.units import format_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +57,7 @@ class Config(StageConfig):
     """Pages to keep of one host at most."""
     max_depth: int = Field(16, ge=0)
     """Maximum number of links from a seed to a page; the pages in a sitemap are one link away."""
-    max_page_bytes: Annotated[int, BeforeValidator(parse_bytes)] = Field(4 << 20, ge=1024)
+    max_page_bytes: Size = Field(4 << 20, ge=1024)
     """A longer page is left out."""
     content_types: list[str] = Field(["text/html", "application/xhtml+xml", "text/plain"], min_length=1)
     """Media types to keep, `text/*` for a family."""

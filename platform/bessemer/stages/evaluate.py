@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
@@ -34,7 +34,7 @@ from bessemer.evaluate.kinds import BitsPerByte, Code, Generation, Items, Multip
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
-from bessemer.recipe.settings import execution
+from bessemer.recipe.settings import Shorthand, execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages import subjects
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
@@ -53,13 +53,20 @@ MOST_HEADLINES = 40
 """Metrics of one stage in MLflow; the artifact has all."""
 
 
+def _declared_elsewhere(_: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a task that changes a declared one or one in a file."""
+    named = {"task": {"enum": declared.names()}, "file": {"type": "string"}}
+    changed = {"type": "object", "properties": named, "not": {"required": ["kind"]}}
+    return {"anyOf": [{"type": "null"}, changed]}
+
+
 class Config(StageConfig):
     num_workers: int | Literal["auto"] | None = execution(0)
     """Worker processes for tasks: 0 runs them in this process, with all its cores or its GPU; `auto` is one per GPU of
     the cluster, or per CPU if it has none."""
     datasets: RecipePath | None = execution(None)
     """The folder in which declared tasks find their files."""
-    tasks: dict[str, AnyTask] = Field({})
+    tasks: dict[str, Annotated[AnyTask, Shorthand(_declared_elsewhere)]] = Field({})
     """Tasks by name: a declared one with changes (`arc_easy: {num_fewshot: 5}`), a file of one's own (`mine: {file:
     my_task.yaml}`), or a declaration. If none are given: bits per byte, the `questions` artifact where there is one,
     and samples."""
