@@ -1,4 +1,4 @@
-"""A run folder with everything a report can show, made by hand; two stages were reused from an earlier run."""
+"""Writes a run folder with everything that a report can show. Two of its stages are reused from an earlier run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ METRICS: dict[str, dict[str, float]] = {
 
 
 def build_demo_run(root: Path, *, steps: int = 576, rename: Mapping[str, str] | None = None) -> Path:
-    """Writes the run under `root` and returns its folder. `rename` gives stages other names than their kinds."""
+    """Writes the run under `root` and returns its folder. `rename` maps kinds of stages to stage names."""
     names = {name: name for name, _, _ in STAGES} | dict(rename or {})
     folder = root / "quickstart-20270115-080000-7a3c"
     prints = {name: fingerprint(["demo", name]) for name, _, _ in STAGES}
@@ -173,7 +173,7 @@ def _curves(path: Path, began: float, steps: int) -> None:
 
 
 def _scores(data: Path) -> None:
-    """An earlier model beside the run's own; a few of the questions stand in its training documents."""
+    """Writes scores of an earlier model and of the run's own, with one contaminated item."""
     columns = ("model", "task", "metric", "group", "value", "standard_error", "n", "chance")
     rows = [
         ("before", "test", "bits_per_byte", None, 1.967, 0.022, 118, None),

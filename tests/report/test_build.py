@@ -1,4 +1,4 @@
-"""The report says what happened, works without anything else, and cannot be broken by what it quotes."""
+"""Tests that the report shows a run's results, needs no other file, and escapes the texts that it quotes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = {"meta", "br", "hr"}
 
 
 class Outline(HTMLParser):
-    """The text and the tags of a document; fails where tags are not closed in order."""
+    """Text and tags of a document. Fails if tags are not closed in order."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         "signatures acc 0.386 ± 0.022 0.394 ± 0.022 0.25 500 3.4% 0.391 ± 0.022 (n = 483)",
         "signatures test:17 52% 13 train http://library.test/",
         "canaries: exposure of secrets (bits)",
-        "memorised: tokens given back before the first other one",
+        "memorised: tokens repeated before the first mismatch",
         "before: is is is the the pretrain: provides functions",
         "before (acc 0): a file",
         "wanted: an iterable of numbers",
@@ -106,7 +106,7 @@ def test_what_it_quotes_is_text_and_names_nobody(outline: Outline) -> None:
 def test_every_chart_says_what_it_shows(run_folder: Path) -> None:
     document = build(run_folder)
     charts = re.findall(r'<svg viewBox="[^"]*" role="img"[^>]*><title>([^<]+)</title>', document)
-    assert any(title.startswith("Loss (nats a token): train/loss (mean of 19 points) from") for title in charts)
+    assert any(title.startswith("Loss (nats per token): train/loss (mean of 19 points) from") for title in charts)
     assert any("clean: 1121 in, 0 created, 874 out, 247 removed" in title for title in charts)
     assert len(charts) == document.count('role="img"')
     assert "nan" not in re.sub(r"<title>.*?</title>", "", document.split("</style>")[1]).lower().split()

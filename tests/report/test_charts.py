@@ -1,4 +1,4 @@
-"""Charts: round ticks, gaps where there is no number, extremes that survive thinning."""
+"""Tests of charts: round ticks, gaps at NaN values, and thinning that keeps the extremes."""
 
 from __future__ import annotations
 

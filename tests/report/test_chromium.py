@@ -1,4 +1,4 @@
-"""The report in a real browser: everything is visible, nothing is cut off, and a sandboxed frame changes nothing."""
+"""Opens the report in a real browser: all text is visible, no label is cut off, also in a sandboxed frame."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ addEventListener("message", event => { document.getElementById("found").textCont
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`chromium(page, *options)` opens a page without a window and returns what the browser prints."""
+    """`chromium(page, *options)` opens a page without a window and returns the browser's standard output."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        pytest.skip("there is no Chromium here; install one (`apt-get install chromium`) to open the report in it")
+        pytest.skip("Chromium is not installed; to run this test: `apt-get install chromium`")
     profile = tmp_path_factory.mktemp("profile")
 
     def run(page: Path, *options: str) -> str:
@@ -60,13 +60,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(("width", "sandbox"), [(1180, 'sandbox="allow-scripts"'), (480, "")])
 def test_everything_is_visible(chromium: Any, report: str, tmp_path: Path, width: int, sandbox: str) -> None:
-    """MLflow shows HTML in a frame with this sandbox; the script is the test's own, the report has none."""
+    """MLflow shows HTML in a frame with this sandbox. The script belongs to the test; the report has none."""
     probed = escape(report.replace("</body>", PROBE))
     style = f"border:0;width:{width}px;height:2400px"
     page = tmp_path / "page.html"
     page.write_text(f'<!doctype html>{LISTENER}<iframe style="{style}" {sandbox} srcdoc="{probed}"></iframe>')
     message = ""
-    for budget in (4_000, 20_000, *[60_000] * 4):  # a browser on a busy machine may print before the frame has spoken
+    for budget in (4_000, 20_000, *[60_000] * 4):  # a browser on a busy machine may print before the message arrives
         printed = chromium(page, "--dump-dom", f"--virtual-time-budget={budget}")
         message = unescape(printed.split('<pre id="found">')[1].split("</pre>")[0])
         if message:

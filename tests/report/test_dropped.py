@@ -1,4 +1,4 @@
-"""Examples of what was removed: few of each rule, the same every time, without personal data."""
+"""Tests of the examples of removed documents: few per rule, the same every time, without personal data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERSON = "mail jane.doe@example.com"
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two parts: ids 0..9 and 10..19; even ones kept, odd ones removed by `short`, 19 crashed."""
+    """Two parts with ids 0..9 and 10..19. Even ids are kept, odd ids are removed by `short`, id 19 crashed."""
     for part in range(2):
         numbers = range(part * 10, part * 10 + 10)
         verdicts = [CRASHED if n == 19 else REMOVED if n % 2 else KEPT for n in numbers]

@@ -1,4 +1,4 @@
-"""Markup: whatever is put in comes out as text."""
+"""Tests that any text survives as content and as an attribute value."""
 
 from __future__ import annotations
 

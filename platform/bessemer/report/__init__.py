@@ -1,1 +1,1 @@
-"""The report of a run: one HTML file that needs nothing else, made from the run's files alone."""
+"""The report of a run: one self-contained HTML file, built from the run's files."""

@@ -1,7 +1,7 @@
-"""Builds the report: facts in, one HTML file out.
+"""Builds the report of a run as one HTML file.
 
-It reads the run's folder and the artifacts that its plan names, and nothing else; it can be built while a run works,
-after it failed, and again at any time later. Nothing in Bessemer depends on it.
+The report reads only the run's folder and the artifacts that the run's plan names. It can be built during the run,
+after a failure, and at any later time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECTIONS = [
 
 
 def build(run_folder: Path) -> str:
-    """The report of the run in `run_folder` as one self-contained HTML document."""
+    """Builds the report of the run in `run_folder` as one self-contained HTML document."""
     facts = Facts.of(run_folder)
     made = [(name, title, content) for name, title, make in SECTIONS if (content := make(facts))]
     return page(

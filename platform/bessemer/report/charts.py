@@ -1,8 +1,8 @@
-"""Charts as SVG, drawn by hand: no script, no font, no fetch, so they work inside a sandboxed frame and on paper.
+"""Draws charts as SVG. They need no script, font or download, so they work in a sandboxed frame and in print.
 
-Colours come from the page's style by class, for light and dark. No meaning is in colour alone: series differ by
-their dashes too and are named beside a sample of their line, what was removed is hatched, and every chart has a
-text that says what it shows.
+The page's style sheet sets the colours by CSS class, for light and dark mode. Colour alone never carries meaning: each
+series has its own dash pattern, the legend shows a sample of each line next to its name, and removed documents are
+hatched. The `<title>` of every chart describes its content in words.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks, time
 from bessemer.units import format_count, format_seconds
 
 MOST_POINTS = 500
-"""A line is drawn with at most about this many points; beyond, the least and greatest of each stretch stay."""
+"""Approximate maximum of points per line. A longer line is cut into stretches that each keep their extremes."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line. A `faint` one stands behind the others, without a name."""
+    """One line of a chart. A `faint` line is pale and has no name in the legend."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -31,7 +31,7 @@ class Series:
 
 @dataclass(frozen=True)
 class FunnelRow:
-    """Documents of one stage."""
+    """Numbers of documents that enter, are created in, leave and are removed by one stage."""
 
     name: str
     documents_in: int
@@ -42,7 +42,7 @@ class FunnelRow:
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value with its standard error, and what guessing would score."""
+    """A measured value, its standard error, and `chance`, the score of random guessing."""
 
     name: str
     value: float
@@ -53,7 +53,7 @@ class Interval:
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, x_range: tuple[float, float], zero: bool = False
 ) -> Html:
-    """Lines over steps. Charts that belong together are given the same `x_range`."""
+    """Draws lines over training steps. Charts that are compared with each other need the same `x_range`."""
     width, height, left, right, top, bottom = 520, 250, 58, 14, 12, 40
     drawn = [s for s in series if any(math.isfinite(y) for _, y in s.points)]
     x = padded_scale(x_range, left, width - right, zero=True)
@@ -86,7 +86,10 @@ def scaling_chart(
     *,
     y_label: str,
 ) -> Html:
-    """A law as a line over the logarithm of compute; the models (name, x, y) it was fitted to, and rings for others."""
+    """Draws a scaling law as a line over log10 of compute.
+
+    The `fitted` models are dots, the `left_out` models are rings. A model is (name, log10 of compute, loss).
+    """
     width, height, left, right, top, bottom = 760, 330, 64, 90, 14, 46
     x = padded_scale([a for a, _ in curve], left, width - right)
     values = [b for _, b in curve] + [b for _, _, b in (*fitted, *left_out)]
@@ -96,11 +99,11 @@ def scaling_chart(
         for name, a, b in points:
             marks.append(element("circle", cx=_px(x(a)), cy=_px(y(b)), r=5, class_=kind))
             marks.append(element("text", name, x=_px(x(a) + 9), y=_px(y(b) - 7), class_="label"))
-    said = "; ".join(f"{name}: {b:.4g} at 10^{a:.2f}" for name, a, b in (*fitted, *left_out))
+    described = "; ".join(f"{name}: {b:.4g} at 10^{a:.2f}" for name, a, b in (*fitted, *left_out))
     figure = _svg(
         width,
         height,
-        f"{y_label} by compute: {said}",
+        f"{y_label} by compute: {described}",
         _horizontal_grid(y, left, width - right),
         _x_axis(x, height - bottom, "training compute, log10 of floating-point operations"),
         marks,
@@ -109,7 +112,7 @@ def scaling_chart(
 
 
 def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
-    """For each stage a bar as long as what came in or was created: what went out, and hatched what was removed."""
+    """Draws one bar per stage: documents that leave it, then, hatched, documents that it removes."""
     width, left, right, row_height, bar = 900, _label_width([r.name for r in rows]), 190, 38, 20
     largest = max((row.documents_in + row.created for row in rows), default=1) or 1
     x = Scale(0, largest, left, width - right)
@@ -131,7 +134,7 @@ def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
 
 
 def interval_chart(rows: Sequence[Interval]) -> Html:
-    """A dot for each value with a bar of 1.96 standard errors to both sides, and a dashed mark for chance."""
+    """Draws each value as a dot, with a bar of 1.96 standard errors to each side and a dashed mark at chance."""
     width, left, right, row_height = 900, _label_width([r.name for r in rows]), 110, 30
     ends = [v + sign * 1.96 * (r.error or 0) for r in rows for v in (r.value,) for sign in (-1, 1)]
     x = padded_scale([*ends, *(r.chance for r in rows if r.chance is not None)], left, width - right, zero=True)
@@ -157,7 +160,7 @@ def interval_chart(rows: Sequence[Interval]) -> Html:
 
 
 def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float) -> Html:
-    """(name, began, ended, note) in seconds since the run began, one bar a row."""
+    """Draws one bar per row (name, start, end, note). Start and end are in seconds since the start of the run."""
     width, left, right, row_height, bar = 900, _label_width([name for name, *_ in rows]), 100, 28, 14
     x = Scale(0, max(seconds, 1e-9), left, width - right)
     height = len(rows) * row_height + 26
@@ -180,7 +183,10 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
 
 
 def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Html:
-    """Nodes (name, kind, note) from top to bottom; an arc on the left from what was read to what read it."""
+    """Draws nodes (name, kind, note) from top to bottom, with arcs on their left.
+
+    An edge (i, j) is an arc from artifact i to artifact j, which was made from it.
+    """
     row_height, middle, second = 34, 120, _label_width([name for name, *_ in nodes]) + 30
     marks = []
     for source, target in edges:
@@ -210,7 +216,7 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
 
 
 def smoothed(points: Sequence[tuple[float, float]], span: int) -> list[tuple[float, float]]:
-    """The mean of the `span` points around each point, fewer at the ends; points that are no numbers are left out."""
+    """Moving average over `span` points, over fewer at both ends. Leaves out NaN and infinite values."""
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     totals = list(accumulate((y for _, y in finite), initial=0.0))
     result = []
@@ -221,7 +227,7 @@ def smoothed(points: Sequence[tuple[float, float]], span: int) -> list[tuple[flo
 
 
 def _path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
-    """Path data; a value that is no number is a gap."""
+    """SVG path data. A NaN or infinite value leaves a gap."""
     pieces, pen = [], "M"
     for a, b in _thinned(points):
         if math.isfinite(b):
@@ -296,17 +302,17 @@ def _hatching() -> Html:
 
 
 def _label_width(labels: Sequence[str]) -> float:
-    """Room for the longest label: a character is at most about 8.2 pixels wide in the fonts in use."""
+    """Width in pixels of the longest label. A character is at most about 8.2 pixels wide in the page's fonts."""
     return max([110.0, *(8.2 * len(label) + 14 for label in labels)])
 
 
 def _describe(title: str, series: Sequence[Series]) -> str:
-    said = []
+    parts = []
     for s in series:
         values = [y for _, y in s.points if math.isfinite(y)]
         if not s.faint and values:
-            said.append(f"{s.name} from {values[0]:.4g} to {values[-1]:.4g}, lowest {min(values):.4g}")
-    return f"{title}: " + "; ".join(said)
+            parts.append(f"{s.name} from {values[0]:.4g} to {values[-1]:.4g}, lowest {min(values):.4g}")
+    return f"{title}: " + "; ".join(parts)
 
 
 def _px(value: float) -> float:

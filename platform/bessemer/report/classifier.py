@@ -1,4 +1,4 @@
-"""A classifier of toxic text in the report: how often it errs, so that what it says can be judged."""
+"""Report section on the toxicity classifier: its error rates, by which a reader can judge its predictions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bessemer.report.page import fold, section
 
 RATES = ("precision", "recall", "false_positive_rate", "roc_auc")
 OF_CATEGORIES = ("recall", "false_positive_rate")
-"""Where all texts are of one class the others say nothing."""
+"""Rates by category. If all texts of a category have the same label, precision and ROC AUC say nothing."""
 
 
 def classifier(facts: Facts) -> Html | None:
-    """The section, empty where no stage made a classifier."""
+    """The section, or None if no stage trained a classifier."""
     made = [stage for stage in facts.finished if stage.produces == "classifier"]
     return section("classifier", "How often the toxicity classifier errs", [_errors(s.folder / "data") for s in made])
 
@@ -25,12 +25,12 @@ def classifier(facts: Facts) -> Html | None:
 def _errors(data: Path) -> Html:
     rows = pq.read_table(data / "errors.parquet", use_threads=False).to_pylist()
     whole, parts = [r for r in rows if r["group"] is None], [r for r in rows if r["group"] is not None]
-    said = (
-        "Of each training set the part that it did not learn from, and the sets it was tested on. A false positive is "
-        "a text that it takes for toxic and that its label does not; where recall is low, toxicity is underestimated."
+    note = (
+        "Errors on the held-out part of each training set and on each test set. A false positive is a text that the "
+        "classifier calls toxic and its label does not. If recall is low, the classifier underestimates toxicity."
     )
     return markup(
-        element("p", said), _table(whole, RATES), fold("By category", _table(parts, OF_CATEGORIES)) if parts else None
+        element("p", note), _table(whole, RATES), fold("By category", _table(parts, OF_CATEGORIES)) if parts else None
     )
 
 

@@ -1,4 +1,4 @@
-"""Step metrics of a training stage, as lines."""
+"""Reads the step metrics of a training stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Curve = list[tuple[float, float]]
 
 
 def read_curves(files: list[Path]) -> dict[str, Curve]:
-    """(step, value) of each metric in the order of steps; of a step that was done again the first counts."""
+    """Reads (step, value) points per metric, in the order of steps. If a step was repeated, its first value counts."""
     found: dict[str, dict[int, float]] = {}
     for path in files:
         for line in storage.read_lines(path):

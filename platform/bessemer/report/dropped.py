@@ -1,7 +1,7 @@
-"""A few documents that each rule removed, with the text they had, so that a person can judge the rule.
+"""Selects a few documents that each rule removed, with their text, so that a person can judge the rule.
 
-The choice is repeatable, spread by the hash of the id. Of a large corpus only the first ledgers and documents are
-looked at, up to a bounded number of bytes, so making a report takes seconds whatever the size of the corpus.
+The selection is reproducible: it takes the documents whose ids hash lowest. It reads only the first ledger and document
+files, up to a fixed number of bytes, so a report takes seconds even for a large corpus.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from bessemer.report.privacy import masked
 LEDGER_BYTES = 64 << 20
 TEXT_BYTES = 256 << 20
 CANDIDATES = 200
-"""Rows of one ledger file looked at for each rule."""
+"""Number of rows per rule that are considered in each ledger file."""
 EXCERPT = 360
 _COLUMNS = ["id", "url", "verdict", "rule", "value", "threshold", "evidence"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A document that was removed. `text` is its beginning, or empty where it had none yet (a page)."""
+    """A removed document. `text` is the beginning of its text, or empty for a web page before extraction."""
 
     id: str
     url: str
@@ -42,7 +42,7 @@ class Example:
 
 
 def examples(ledger: Path, documents: Iterable[Path], per_rule: int) -> dict[str, list[Example]]:
-    """Up to `per_rule` examples of each rule. `documents` are folders of the documents that came in."""
+    """Up to `per_rule` examples of each rule. `documents` are the folders with the input documents of the stage."""
     chosen: dict[str, list[Example]] = {}
     for path in _within(_parquet(ledger), LEDGER_BYTES):
         table = pq.read_table(path, columns=_COLUMNS, use_threads=False)
@@ -81,7 +81,7 @@ def _texts(folders: Iterable[Path], ids: set[str]) -> dict[str, str]:
 
 
 def _masked(found: list[Example]) -> list[Example]:
-    """The same examples without personal data, their texts cut after masking so that no half address is left."""
+    """Masks personal data in examples, then cuts their texts; cutting first could leave half of an address unmasked."""
     parts = masked([part for e in found for part in (e.text[: 2 * EXCERPT], e.evidence, e.url)])
     return [
         replace(example, text=_cut(text), evidence=evidence, url=url)
@@ -95,7 +95,7 @@ def _cut(text: str) -> str:
 
 
 def _within(paths: Iterable[Path], budget: int) -> Iterator[Path]:
-    """The first files, until they are larger than `budget` together."""
+    """The first files; the last one is the one at which their total size reaches `budget` bytes."""
     for path in paths:
         yield path
         budget -= path.stat().st_size

@@ -1,4 +1,4 @@
-"""Evaluations in the report: scores, which differences between models are larger than noise, what models wrote."""
+"""Report sections on evaluations: scores, differences between models, and samples of the models' output."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MOST_SAMPLES = 8
 MOST_CONTAMINATED = 20
 _VERDICTS = {True: "larger than noise", False: "within noise"}
 EXAMPLES = 2
-"""Answers shown of each task: as many of the best as of the worst."""
+"""Number of best answers, and of worst answers, shown per task."""
 
 
 def scores(facts: Facts) -> Html | None:
-    """The section of scores, one part for each evaluation."""
+    """The section on scores, with one part per evaluation."""
     found = facts.evaluations
     return section(
         "scores",
@@ -43,7 +43,7 @@ def _scores(evaluation: Evaluation) -> Html:
         if s.chance is not None
     ]
     return markup(
-        element("p", "Bars span 1.96 standard errors to both sides; the dashed mark is what guessing would score.")
+        element("p", "Bars span 1.96 standard errors to each side. The dashed mark is the score of random guessing.")
         if judged
         else None,
         charts.interval_chart(judged) if judged else None,
@@ -56,7 +56,7 @@ def _scores(evaluation: Evaluation) -> Html:
 
 
 def _side_by_side(found: Sequence[Score]) -> dict[tuple[str, str, str | None], dict[str, Score]]:
-    """The scores of each task, metric and group, by model."""
+    """Groups scores by (task, metric, group), then by model."""
     rows: dict[tuple[str, str, str | None], dict[str, Score]] = {}
     for score in found:
         rows.setdefault((score.task, score.metric, score.group), {})[score.model] = score
@@ -64,7 +64,7 @@ def _side_by_side(found: Sequence[Score]) -> dict[tuple[str, str, str | None], d
 
 
 def _score_table(found: Sequence[Score], evaluation: Evaluation) -> Html:
-    """A row a task, metric and group, a column a model; columns that say nothing are left out."""
+    """One row per task, metric and group; one column per model. Leaves out empty columns."""
     rows, last = _side_by_side(found), evaluation.models[-1]
     others = {(s.task, s.metric, s.group): s for s in evaluation.scores if s.model == last}
     several = len(evaluation.models) > 1
@@ -85,10 +85,10 @@ def _score_table(found: Sequence[Score], evaluation: Evaluation) -> Html:
         of_last = f" ({last})" if several else ""
         columns.append(("contaminated", [f"{share.value:.1%}" if share else "" for share in shares]))
         columns.append((f"clean items only{of_last}", [f"{_value(o)} (n = {o.n:,})" if o else "" for o in cleans]))
-    told = [(name, cells) for name, cells in columns if any(cells)]
-    texts = sum(name in ("task", "metric", "group") for name, _ in told)
-    body = zip(*(cells for _, cells in told), strict=True)
-    return table([name for name, _ in told], body, numeric=range(texts, len(told)))
+    shown = [(name, cells) for name, cells in columns if any(cells)]
+    texts = sum(name in ("task", "metric", "group") for name, _ in shown)
+    body = zip(*(cells for _, cells in shown), strict=True)
+    return table([name for name, _ in shown], body, numeric=range(texts, len(shown)))
 
 
 def _newest(of_models: dict[str, Score]) -> Score:
@@ -102,7 +102,7 @@ def _value(score: Score | None) -> str:
 
 
 def _contaminated(evaluation: Evaluation) -> Html | None:
-    """The items that a training document has, with the document."""
+    """The evaluation items that occur in a training document, with that document."""
     found = evaluation.contaminated
     if not found:
         return None
@@ -110,7 +110,7 @@ def _contaminated(evaluation: Evaluation) -> Html | None:
         [row["task"], row["id"], f"{row['overlap']:.0%}", row["ngram_size"], row["split"], row["url"]]
         for row in found[:MOST_CONTAMINATED]
     ]
-    header = ["task", "item", "words seen", "n-gram", "split", "document that has most of it"]
+    header = ["task", "item", "words seen", "n-gram", "split", "document with the largest overlap"]
     more = len(found) - len(rows)
     return fold(
         f"Contaminated items ({len(found):,})",
@@ -141,16 +141,16 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> Html | None:
         element("h3", "Differences between models"),
         element(
             "p",
-            f"On the same items: intervals by a paired bootstrap of {first['num_resamples']:,} draws with seed "
-            f"{first['seed']}, p by swapping answers. Of those called larger than noise, at most 5 % are expected to "
-            "be noise.",
+            "All models answered the same items. The intervals come from a paired bootstrap of "
+            f"{first['num_resamples']:,} draws with seed {first['seed']}, p from random swaps of the two models' "
+            "answers. Of the differences called larger than noise, at most 5 % are expected to be noise.",
         ),
         table(header, rows, numeric=[3, 4, 5, 6]),
     )
 
 
 def samples(facts: Facts) -> Html | None:
-    """The section of what models wrote: continuations, then answers of tasks, good and bad."""
+    """The section on the models' output: continuations of prompts, then good and bad answers of each task."""
     parts: list[Content] = []
     for evaluation in facts.evaluations:
         parts += [_sample(sample) for sample in evaluation.samples(MOST_SAMPLES)]
@@ -175,7 +175,7 @@ def _quoted(who: str, text: str) -> Html:
 
 
 def _answers(evaluation: Evaluation) -> Iterator[Html]:
-    """For each task that asks for answers, some that the last model got right, and some that it did not."""
+    """The best and the worst answers of the last model per task, with the other models' answers to the same items."""
     whole = [score for score in evaluation.scores if score.group is None and score.model == evaluation.models[-1]]
     for task in dict.fromkeys(score.task for score in whole):
         items = {model: evaluation.items(model, task) for model in evaluation.models}

@@ -1,4 +1,4 @@
-"""What the report tells, gathered once from the run's files."""
+"""The facts that the report shows, read once from the run's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bessemer.tracking.records import FAILED, RUNNING, RunRecord, StageRecord, r
 
 @dataclass(frozen=True)
 class Facts:
-    """A run with everything its stages left behind, as far as it is there."""
+    """A run and the files that its stages have written so far."""
 
     run: RunRecord
     folder: Path
@@ -27,6 +27,10 @@ class Facts:
 
     @staticmethod
     def of(folder: Path) -> Facts:
+        """Reads the run in `folder`. The artifacts of a run are next to its folder.
+
+        The folder of a trial is `<sweep>/trials/<trial>`; its artifacts are next to the folder of the sweep.
+        """
         root = folder.parents[2] if folder.parent.name == "trials" else folder.parent
         return Facts(read_run(folder, root), folder, root)
 
@@ -44,12 +48,12 @@ class Facts:
 
     @property
     def finished(self) -> list[StageRecord]:
-        """Stages whose artifact is there."""
+        """The stages whose artifact exists, reused ones included."""
         return [stage for stage in self.stages if stage.manifest]
 
     @property
     def command(self) -> str:
-        """The last command that a person gave for this run."""
+        """The last command that the user gave for this run."""
         commands = [event["command"] for event in self.events if event.get("command")]
         return commands[-1] if commands else ""
 
@@ -64,13 +68,13 @@ class Facts:
         return float(sum(event.get("seconds", 0.0) for event in self.events)) + running
 
     def elapsed(self, started: int, ended: int | None) -> float:
-        """Seconds between two times in milliseconds; until now if the run is still running."""
+        """Seconds between two times in milliseconds. Without `ended`: up to now if the run is running, else 0."""
         now = self.now if self.run.status == RUNNING else started
         return max(0, (ended or now) - started) / 1000
 
     @cached_property
     def now(self) -> int:
-        """The time at which the report is made, in milliseconds."""
+        """Time at which the report is built, in milliseconds."""
         return time.time_ns() // 10**6
 
     @property
@@ -84,7 +88,7 @@ class Facts:
 
     @cached_property
     def funnel(self) -> list[tuple[StageRecord, FunnelRow]]:
-        """The stages that count documents."""
+        """The stages that count documents, with their counts."""
         rows = []
         for stage in self.finished:
             if counts := stage.manifest["counts"]:
@@ -94,25 +98,25 @@ class Facts:
 
     @cached_property
     def curves(self) -> list[tuple[StageRecord, dict[str, Curve]]]:
-        """The step metrics of each stage that has any, finished or not."""
+        """The step metrics of each stage that recorded some, finished or not."""
         found = [(s, read_curves(s.metric_files())) for s in self.stages if s.state != "waiting"]
         return [(stage, curves) for stage, curves in found if curves]
 
     @cached_property
     def evaluations(self) -> list[Evaluation]:
-        """Those that left scores; one whose requirements were not met has them too."""
+        """The evaluations that wrote scores. An evaluation that failed its requirements wrote them too."""
         ended = [stage for stage in self.stages if stage.manifest or stage.state == FAILED]
         found = [Evaluation(stage.name, stage.folder / "data") for stage in ended]
         return [evaluation for evaluation in found if evaluation.scores]
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Headline metrics of the run: of the last stage that measured each."""
+        """Headline metrics of the run. If several stages measured the same metric, the last stage counts."""
         return {name: value for stage in self.finished for name, value in stage.manifest["metrics"].items()}
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
-        """What `auto` became, over all stages."""
+        """Resolved values of settings that were `auto`, over all stages."""
         return {name: value for stage in self.finished for name, value in stage.manifest["resolved"].items()}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""HTML and SVG that cannot be broken by what is put into it: every text is escaped unless it is `Html` already."""
+"""Builds HTML and SVG. Escapes every text that is not `Html`, so that content cannot break the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 
 class Html(str):
-    """Text that is markup."""
+    """A string that is markup and is not escaped again."""
 
     __slots__ = ()
 
@@ -18,7 +18,7 @@ _VOID = frozenset({"br", "hr", "meta"})
 
 
 def markup(*content: Content) -> Html:
-    """Joins content: markup as it is, texts and numbers escaped, iterables item by item, None as nothing."""
+    """Joins content: keeps `Html`, escapes texts and numbers, joins the items of an iterable, skips None."""
     parts = []
     for item in content:
         if item is None:
@@ -33,7 +33,10 @@ def markup(*content: Content) -> Html:
 
 
 def element(name: str, /, *content: Content, **attributes: str | float | None) -> Html:
-    """`element("a", "text", href="#x", class_="y")`. A trailing underscore and None are left out; `_` becomes `-`."""
+    """`element("a", "text", href="#x", class_="y")`.
+
+    Leaves out attributes that are None. In attribute names, drops trailing underscores and writes `_` as `-`.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
@@ -45,7 +48,7 @@ def element(name: str, /, *content: Content, **attributes: str | float | None) -
 
 
 def table(header: Iterable[Content], rows: Iterable[Iterable[Content]], *, numeric: Iterable[int] = ()) -> Html:
-    """A table that scrolls sideways where the window is narrow; `numeric` columns are aligned to the right."""
+    """A table that scrolls sideways in a narrow window. Aligns the columns whose index is in `numeric` to the right."""
     right = set(numeric)
 
     def cells(tag: str, row: Iterable[Content]) -> Html:

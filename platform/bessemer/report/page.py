@@ -1,4 +1,4 @@
-"""The frame of the page: title, style, nothing that is fetched and nothing that runs."""
+"""The frame of the page: title and style sheet. The page loads no other file and runs no script."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ footer { margin-top: 60px; padding-top: 12px; border-top: 1px solid var(--line);
 
 
 def page(title: str, *content: Content) -> str:
-    """A whole document."""
+    """A whole HTML document."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -91,15 +91,15 @@ def page(title: str, *content: Content) -> str:
 
 
 def section(name: str, title: str, *content: Content) -> Html | None:
-    """A section with its heading, or None where there is nothing to say."""
+    """A section with a heading, or None if `content` is empty."""
     inside = markup(*content)
     return element("section", element("h2", title), inside, id=name) if inside else None
 
 
-def tile(value: str, what: str) -> Html:
-    return element("div", element("b", value), element("span", what), class_="tile")
+def tile(value: str, label: str) -> Html:
+    return element("div", element("b", value), element("span", label), class_="tile")
 
 
 def fold(title: str, *content: Content) -> Html:
-    """Content that is shown when its title is clicked."""
+    """Content that a click on its title shows."""
     return element("details", element("summary", title), element("div", *content))

@@ -1,4 +1,4 @@
-"""Masks personal data in whatever the report quotes, whatever the recipe did: a report is passed on."""
+"""Masks personal data in the texts that the report quotes, even if the recipe does not: people pass reports on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def masked(strings: Sequence[str]) -> list[str]:
-    """The same texts, with all personal data masked that the rule `pii` finds."""
+    """The same strings with the personal data masked that the rule `pii` finds."""
     from bessemer.clean.pii import Pii
     from bessemer.clean.texts import Texts
 

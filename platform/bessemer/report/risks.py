@@ -1,4 +1,4 @@
-"""Memorisation in the report: how exposed planted secrets are by copies, and how much is given back by prompt."""
+"""Report charts on memorisation: exposure of planted secrets by copies, and repeated text by prompt length."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bessemer.report.markup import Html, element
 from bessemer.report.scores import Evaluation
 
 MOST_MODELS = 2
-"""Two lines each, as many as a chart tells apart."""
+"""Each model needs two lines, and a chart has four distinct line styles."""
 
 
 def risk_charts(evaluation: Evaluation) -> Html | None:
-    """Lines of the last two models, each beside its control."""
+    """Charts of the last two models, each with its control."""
     drawn = [*_charts(evaluation)]
     return element("div", drawn, class_="charts") if drawn else None
 
@@ -28,32 +28,32 @@ def _charts(evaluation: Evaluation) -> Iterator[Html]:
             if points := _points(evaluation, model, task, "exposure", "copies", math.log2):
                 key = (model, task, "control_exposure")
                 control = next(s.value for s in evaluation.scores if (s.model, s.task, s.metric) == key)
-                beside = [(x, control) for x, _ in points]
+                level = [(x, control) for x, _ in points]
                 series += [_series(evaluation, "planted", model, points)]
-                series += [_series(evaluation, "never planted", model, beside)]
+                series += [_series(evaluation, "never planted", model, level)]
         if series:
-            title, label = f"{task}: exposure of secrets (bits)", "log2 of the number of copies"
-            yield charts.line_chart(series, title=title, x_label=label, x_range=_range(series), zero=True)
+            title, x_label = f"{task}: exposure of secrets (bits)", "log2 of the number of copies"
+            yield charts.line_chart(series, title=title, x_label=x_label, x_range=_range(series), zero=True)
     for task in tasks:
         series = [
-            _series(evaluation, what, model, points)
+            _series(evaluation, label, model, points)
             for model in evaluation.models[-MOST_MODELS:]
-            for what, metric in (("training text", "tokens_given_back"), ("held out", "held_out_tokens_given_back"))
+            for label, metric in (("training text", "tokens_given_back"), ("held out", "held_out_tokens_given_back"))
             if (points := _points(evaluation, model, task, metric, "prefix", float))
         ]
         if series:
-            title, label = f"{task}: tokens given back before the first other one", "tokens of the prompt"
-            yield charts.line_chart(series, title=title, x_label=label, x_range=_range(series), zero=True)
+            title, x_label = f"{task}: tokens repeated before the first mismatch", "tokens of the prompt"
+            yield charts.line_chart(series, title=title, x_label=x_label, x_range=_range(series), zero=True)
 
 
-def _series(evaluation: Evaluation, what: str, model: str, points: list[tuple[float, float]]) -> Series:
-    return Series(f"{what}, {model}" if len(evaluation.models) > 1 else what, points)
+def _series(evaluation: Evaluation, label: str, model: str, points: list[tuple[float, float]]) -> Series:
+    return Series(f"{label}, {model}" if len(evaluation.models) > 1 else label, points)
 
 
 def _points(
     evaluation: Evaluation, model: str, task: str, metric: str, by: str, place: Callable[[float], float]
 ) -> list[tuple[float, float]]:
-    """(place of the number in the group's name, value) of the groups `<by> <number>`."""
+    """Points (x, value) of the groups named `<by> <number>`, with x = `place(number)`."""
     return [
         (place(float(score.group.split()[1])), score.value)
         for score in evaluation.scores

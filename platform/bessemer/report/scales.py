@@ -1,4 +1,4 @@
-"""Axes: round numbers at round places."""
+"""Axes with ticks at round numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scale:
 
 
 def padded_scale(values: Sequence[float], start: float, end: float, *, zero: bool = False) -> Scale:
-    """A scale over all finite values with a little room around them; from zero if asked."""
+    """A scale over all finite values with 5 % of room at each end. With `zero`, the scale includes 0."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     if zero:
@@ -34,7 +34,7 @@ def padded_scale(values: Sequence[float], start: float, end: float, *, zero: boo
 
 
 def ticks(scale: Scale, count: int) -> list[float]:
-    """Round numbers within the scale, 1, 2 or 5 times a power of ten apart; as near to `count` of them as can be."""
+    """About `count` round numbers within the scale. They are 1, 2 or 5 times a power of ten apart."""
     power = 10.0 ** math.floor(math.log10((scale.high - scale.low) / max(1, count)))
     choices = [_multiples(factor * power, scale) for factor in (1, 2, 5, 10)]
     return min(choices, key=lambda found: (not found, abs(len(found) - count)))
@@ -46,7 +46,7 @@ def _multiples(step: float, scale: Scale) -> list[float]:
 
 
 def time_ticks(scale: Scale, count: int) -> list[float]:
-    """About `count` round times in seconds: tens of seconds, quarters of an hour, days."""
+    """About `count` ticks at round times, in seconds: for example every 30 seconds, 15 minutes or day."""
     rough = (scale.high - scale.low) / max(1, count)
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
     step = next((step for step in steps if step >= rough * 0.999), 86_400 * math.ceil(rough / 86_400))
@@ -54,7 +54,7 @@ def time_ticks(scale: Scale, count: int) -> list[float]:
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
-    """Labels with as many digits as it takes to tell the ticks apart: `0.0005`, `1.25`, `12k`."""
+    """Labels with just enough digits to distinguish the ticks: `0.0005`, `1.25`, `12k`."""
     if not values:
         return []
     largest = max(abs(value) for value in values)

@@ -1,4 +1,4 @@
-"""Scaling laws in the report: what the stage `scaling_law` left, drawn and said."""
+"""Report section on scaling laws: formula, chart and table from the artifact of the stage `scaling_law`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bessemer.units import format_count
 
 @dataclass(frozen=True)
 class Fitted:
-    """A law, the models that it was fitted to, and what it says of those that were left out."""
+    """A scaling law, its models (`points`), and its predictions for the models that were left out of the fit."""
 
     law: ScalingLaw
     metric: str
@@ -27,7 +27,7 @@ class Fitted:
 
 
 def read_laws(data: Path) -> list[Fitted]:
-    """The law in an artifact, if it holds one."""
+    """The law in the artifact folder `data`, as a list of one; an empty list if there is none."""
     found, points = storage.read_json(data / "law.json"), storage.read_json(data / "points.json")
     if not found or not points:
         return []
@@ -35,7 +35,7 @@ def read_laws(data: Path) -> list[Fitted]:
 
 
 def scaling(facts: Facts) -> Html | None:
-    """The section of the report."""
+    """The section, or None if no stage fitted a law."""
     found = [fitted for stage in facts.finished for fitted in read_laws(stage.folder / "data")]
     return section("scaling", "Scaling law", [draw(fitted) for fitted in found])
 
@@ -59,18 +59,18 @@ def draw(fitted: Fitted) -> Html:
         ]
         for p in fitted.points
     ]
-    said = [
+    predictions = [
         element(
             "p",
-            f"{p['stage']} was left out of the fit. The law says {p['predicted']:.4f} "
-            f"({p['low']:.4f} to {p['high']:.4f} without any one of the models it was fitted to), "
-            f"{p['error']:+.2%} from what was measured.",
+            f"{p['stage']} was left out of the fit. The law predicts {p['predicted']:.4f} "
+            f"({p['low']:.4f} to {p['high']:.4f} if one of the fitted models is left out too), "
+            f"{p['error']:+.2%} from the measured loss.",
         )
         for p in fitted.left_out
     ]
     return markup(
-        element("p", element("code", formula), ": what is left of the loss after C floating-point operations."),
-        said,
+        element("p", element("code", formula), ": predicted loss after C floating-point operations of training."),
+        predictions,
         charts.scaling_chart(
             [(x, law.loss(10**x)) for x in steps],
             [(name, x, y) for name, x, y, out in points if not out],

@@ -1,8 +1,11 @@
-"""What an evaluation left in its artifact: scores, comparisons of models, contaminated items, samples and answers.
+"""Reads the artifact of an evaluation: scores, comparisons of models, contaminated items, samples and answers.
 
-`data/scores.parquet` has one row a model, task, metric and group (`evaluate/scores.py` has its columns);
-`data/samples.jsonl` one object a sample: its `prompt`, the `completion`, and perhaps the `reference`, the text that
-stood there; `data/items/<model>/<task>.parquet` one row an item. What is absent is empty.
+- `data/scores.parquet` has one row per model, task, metric and group (`evaluate/scores.py` has its columns).
+- `data/samples.jsonl` has one object per sample: its `prompt`, the model's `completion`, and optionally the
+  `reference`, the text that follows the prompt in the document.
+- `data/items/<model>/<task>.parquet` has one row per item.
+
+An absent file reads as empty.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Sample:
-    """What each model wrote after a prompt, by model, and how the text really went on."""
+    """A prompt, its completions by model, and `reference`, the true continuation (empty if unknown)."""
 
     prompt: str
     completions: dict[str, str]
@@ -58,7 +61,7 @@ class Evaluation:
 
     @property
     def models(self) -> list[str]:
-        """In the order of evaluation; the last is the one that counts."""
+        """Names of the models in the order of evaluation. The last one is the subject; the others are baselines."""
         return list(dict.fromkeys(score.model for score in self.scores))
 
     @cached_property
@@ -67,12 +70,12 @@ class Evaluation:
 
     @cached_property
     def contaminated(self) -> list[dict[str, Any]]:
-        """The items that stand in training documents, those of greatest overlap first."""
+        """The items that occur in training documents, largest overlap first."""
         rows = _rows(self.data / "contamination.parquet", pc.field("contaminated"))
         return sorted(rows, key=lambda row: -row["overlap"])
 
     def samples(self, most: int) -> list[Sample]:
-        """The first prompts with what all models wrote."""
+        """The first `most` prompts with the completions of all models. Masks personal data."""
         found: dict[tuple[str, str], dict[str, str]] = {}
         references: dict[tuple[str, str], str] = {}
         for row in storage.read_lines(self.data / "samples.jsonl"):

@@ -1,4 +1,4 @@
-"""The report's sections: each a function from the facts to markup, empty where there is nothing to tell."""
+"""The sections of the report. Each is a function from `Facts` to markup, or to None if there is nothing to show."""
 
 from __future__ import annotations
 
@@ -31,20 +31,24 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Loss", ("train/loss", "validation/loss"), False),
     ("Bits per byte on held-out text", ("validation/bits_per_byte",), False),
     (
-        "Reward of sampled answers, and of the likeliest to held-out prompts",
+        "Reward of sampled answers, and of greedy answers to held-out prompts",
         ("train/reward", "validation/reward"),
         False,
     ),
     (
-        "Rewards of answers that were preferred, and of the others",
+        "Rewards of chosen and of rejected answers",
         ("train/rewards_chosen", "train/rewards_rejected"),
         False,
     ),
-    ("Share of pairs in the right order", ("train/rewards_accuracies", "validation/rewards_accuracies"), False),
-    ("Distance from where the model began (KL, nats a token)", ("train/kl",), True),
-    ("Tokens of an answer", ("train/completion_length",), True),
     (
-        "Answers cut off or without a reward, groups without spread, length with reward (correlation)",
+        "Share of pairs in which the chosen answer has the higher reward",
+        ("train/rewards_accuracies", "validation/rewards_accuracies"),
+        False,
+    ),
+    ("KL divergence from the reference model", ("train/kl",), True),
+    ("Tokens per answer", ("train/completion_length",), True),
+    (
+        "Truncated answers, failed rewards, groups without spread; correlation of length and reward",
         (
             "train/truncated_ratio",
             "train/reward_failures",
@@ -53,18 +57,23 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
         ),
         True,
     ),
-    ("Each reward, before weights", ("train/reward_*",), False),
-    ("Between trainer and rollouts (nats a token)", ("train/logprob_gap",), True),
+    ("Each reward, before weighting", ("train/reward_*",), False),
+    ("Difference in log-probability between trainer and rollouts (nats per token)", ("train/logprob_gap",), True),
     ("Learning rate", ("train/learning_rate",), True),
     ("Gradient norm", ("train/grad_norm",), True),
     ("Tokens per second", ("throughput/tokens_per_second",), True),
-    ("Share of the time spent waiting for data", ("throughput/data_wait_ratio",), True),
+    ("Share of time spent waiting for data", ("throughput/data_wait_ratio",), True),
 ]
-"""Title, metrics in one chart (`*` stands for any), and whether its axis begins at zero. Other metrics follow, one
-chart each."""
+"""Title, metrics in one chart (`*` is a wildcard), and whether the y axis starts at zero. Every other metric gets
+its own chart."""
 UNDRAWN = {"train/tokens", "train/skipped_steps"}
-UNITS = {("pretrain", "Loss"): "Loss (nats a token)", ("finetune", "Loss"): "Loss (nats a token)"}
-"""A chart's title where the stage says what is measured in what."""
+UNITS = {
+    ("pretrain", "Loss"): "Loss (nats per token)",
+    ("finetune", "Loss"): "Loss (nats per token)",
+    ("align", "KL divergence from the reference model"): "KL divergence from the reference model (nats per answer)",
+    ("reinforce", "KL divergence from the reference model"): "KL divergence from the reference model (nats per token)",
+}
+"""Titles with a unit, by kind of stage and title, for stages that measure in a known unit."""
 
 
 def header(facts: Facts) -> Html:
@@ -97,7 +106,7 @@ def navigation(sections: list[tuple[str, str]]) -> Html:
 
 
 def key_figures(facts: Facts) -> Html | None:
-    """The few numbers that a person asks for first."""
+    """Tiles with the most important numbers of the run."""
     tiles = []
     metrics, resolved = facts.metrics, facts.resolved
     documents = [row for stage, row in facts.funnel if stage.manifest["kind"] in ("pages", "documents")]
@@ -128,8 +137,8 @@ def stages(facts: Facts) -> Html | None:
     rows, spans, clock = [], [], 0.0
     for stage in facts.stages:
         manifest = stage.manifest
-        going_on = stage.state == RUNNING
-        took = facts.elapsed(stage.started, stage.ended) if stage.started and (stage.ended or going_on) else None
+        is_running = stage.state == RUNNING
+        took = facts.elapsed(stage.started, stage.ended) if stage.started and (stage.ended or is_running) else None
         rows.append(
             [
                 element("b", stage.name),
@@ -145,9 +154,7 @@ def stages(facts: Facts) -> Html | None:
         spans.append((stage.name, first, clock, note))
     total = facts.elapsed(began, facts.run.ended)
     chart = charts.timeline_chart(spans, max(total, clock)) if clock else None
-    return section(
-        "stages", "Stages", table(["stage", "", "took", "size", "what came out"], rows, numeric=[2, 3]), chart
-    )
+    return section("stages", "Stages", table(["stage", "", "took", "size", "result"], rows, numeric=[2, 3]), chart)
 
 
 def data(facts: Facts) -> Html | None:
@@ -166,8 +173,8 @@ def data(facts: Facts) -> Html | None:
     ]
     return section(
         "data",
-        "What became of the documents",
-        element("p", "At every stage, what came in and what was created is what went out and what was removed."),
+        "Documents at each stage",
+        element("p", "At every stage: documents in + created = documents out + removed."),
         charts.funnel_chart(rows),
         table(header_, figures, numeric=range(1, 7)),
         (_removed(facts, stage) for stage, row in facts.funnel if row.removed),
@@ -187,7 +194,7 @@ def _removed(facts: Facts, stage: StageRecord) -> Html:
                 element("span", format_count(count), class_="n"),
                 element("span", class_="bar", style=f"width: {max(1, round(100 * count / most))}px"),
             ),
-            element("div", [_example(example) for example in found.get(rule, [])] or "No example was looked at."),
+            element("div", [_example(example) for example in found.get(rule, [])] or "No example was read."),
             open="" if index == 0 and rule in found else None,
         )
         for index, (rule, count) in enumerate(by_rule[:MOST_RULES])
@@ -232,7 +239,7 @@ def training(facts: Facts) -> Html | None:
         if resolved := stage.manifest.get("resolved"):
             flat = {name: value for name, value in resolved.items() if not isinstance(value, dict)}
             rows = [[name, element("code", _value(value))] for name, value in sorted(flat.items())]
-            parts.append(fold("What was settled when training began", table(["setting", "value"], rows)))
+            parts.append(fold("Settings resolved at the start of training", table(["setting", "value"], rows)))
     return section("training", "Training", parts)
 
 
@@ -255,7 +262,7 @@ def _charts(kind: str, curves: dict[str, Curve]) -> Iterator[Html]:
 
 
 def _series(name: str, curve: Curve) -> list[Series]:
-    """A long noisy curve is drawn twice: as it is, faint, and its moving average."""
+    """The lines for one curve. A long, noisy curve has two: itself, faint, and its moving average."""
     if len(curve) < 60 or not name.startswith("train/") or name == "train/learning_rate":
         return [Series(name, curve)]
     span = max(5, len(curve) // 30 | 1)
@@ -287,8 +294,8 @@ def lineage(facts: Facts) -> Html | None:
         return None
     return section(
         "lineage",
-        "Where everything came from",
-        element("p", "Equal fingerprints are equal recipes and inputs; equal digests are equal bytes."),
+        "Origin of every artifact",
+        element("p", "Equal fingerprints mean equal settings and inputs. Equal digests mean equal bytes."),
         charts.lineage_chart(nodes, sorted(edges)),
         table(["artifact of", "folder", "digest", "made", "took"], rows, numeric=[4]),
     )
@@ -314,16 +321,16 @@ def cost(facts: Facts) -> Html | None:
     own = [stage for stage in made if stage.state != "reused"]
     everything = sum(stage.manifest["seconds"] for stage in made)
     rows = [
-        ["this run's own work", format_seconds(facts.seconds), money(facts.seconds, own)],
+        ["work of this run", format_seconds(facts.seconds), money(facts.seconds, own)],
         [
-            "everything it stands on, reused stages included",
+            "all stages, reused ones included",
             format_seconds(everything),
             money(everything, facts.finished),
         ],
     ]
     note = markup(
         "Set ", element("code", "cost.price_per_hour"), " or ", element("code", "cost.prices"), " in the recipe to see "
-        "what it cost.",
+        "the cost.",
     )  # fmt: skip
     return section(
         "cost",
@@ -346,18 +353,18 @@ def repeat(facts: Facts) -> Html | None:
         "How to repeat it",
         element(
             "p",
-            "The first command, with the recipe below, makes the same artifacts again, or finds them; the others look "
-            "at this run.",
+            "The first command, with the recipe below, makes the same artifacts or reuses them. The other commands "
+            "inspect this run.",
         ),
         element("pre", "\n".join(filter(None, commands))),
-        fold("The recipe as it was given", element("pre", recipe)) if recipe else None,
+        fold("The recipe as given", element("pre", recipe)) if recipe else None,
         fold("Every setting, defaults included", element("pre", yaml.dump(settings))),
         fold("Versions", table(["library", "version"], versions)) if versions else None,
     )
 
 
 def _outcome(manifest: dict[str, Any]) -> str:
-    """One line about an artifact: its counts, or its headline metrics."""
+    """One line on an artifact: its document counts or, if it has none, its headline metrics."""
     if not manifest:
         return ""
     if counts := manifest["counts"]:
