@@ -1,4 +1,4 @@
-"""A distribution made for these tests, and sites rendered once from it and the standard library."""
+"""Fixtures: an installed example distribution, and sites rendered once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documentation is found by reading sources, never by importing them, and each entry once, under its public name."""
+"""Tests that the catalog reads sources without importing them and lists each entry once, under its public name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server of the rendered sites: right answers, and never alive after its parent."""
+"""Tests of the server of the rendered sites: correct responses, and an end with its parent process."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_server_ends_with_the_block(site_folder: Path) -> None:
 
 
 def test_the_server_dies_with_a_parent_that_is_killed(site_folder: Path) -> None:
-    """SIGKILL leaves the parent no chance to clean up; the end of the pipe is what the server notices."""
+    """After SIGKILL the parent cannot clean up. The server notices the end of the pipe."""
     command = [sys.executable, "-c", PARENT, str(site_folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -129,7 +129,7 @@ def test_the_server_dies_with_a_parent_that_is_killed(site_folder: Path) -> None
 
 
 def test_ctrl_c_is_left_to_the_parent(site_folder: Path) -> None:
-    """A terminal sends Ctrl-C to every process of the group; pages asked for meanwhile must still be answered."""
+    """A terminal sends Ctrl-C to every process of the group. The server must still answer requests."""
     with serve(site_folder) as port:
         listening = [p for p in psutil.Process().children() if port in {c.laddr[1] for c in p.net_connections("inet")}]
         assert len(listening) == 1
@@ -139,5 +139,5 @@ def test_ctrl_c_is_left_to_the_parent(site_folder: Path) -> None:
 
 
 def test_a_folder_without_sites_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no rendered sites"), serve(tmp_path):
+    with pytest.raises(InputError, match="has no rendered sites"), serve(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""Docstrings become HTML that reads well after extraction, whatever is written in them."""
+"""Tests that every kind of docstring becomes HTML that reads well after extraction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups: bounded, each entry in one of them, one directory each, and a larger site holds what a smaller one holds."""
+"""Tests of groups: bounded sizes, each entry in one group, one directory per group, equal shares of packages."""
 
 from __future__ import annotations
 

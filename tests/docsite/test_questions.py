@@ -1,4 +1,4 @@
-"""Questions ask only what no model was trained on, continue their page word for word, and have one right answer."""
+"""Tests that questions are about unseen entries only, repeat their page word for word, and have one right answer."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_two_entries_with_one_summary_are_both_left_out() -> None:
 
 
 def test_the_wrong_choices_are_near_in_length_and_from_the_module() -> None:
-    """A model prefers short texts; that must not decide."""
+    """A language model prefers short texts. The length of the choices must not give the answer away."""
     entries = [entry(f"f{n}", "one", "Return " + "x" * (20 + n)) for n in range(60)]
     entries += [entry(f"g{n}", "two", f"Compute {'y' * (20 + n)}") for n in range(60)]
     questions, _ = questions_about(entries, num_questions=1000)

@@ -1,4 +1,4 @@
-"""The rendered sites: the same bytes every time, whole, linked, and text that survives extraction."""
+"""Tests of the rendered sites: reproducible bytes, complete and linked pages, text that survives extraction."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The quickstart's web sites: the documentation inside this Python installation, rendered, and served on loopback."""
+"""The web sites that the quickstart crawls: renders the documentation of this Python installation and serves it."""

@@ -1,4 +1,4 @@
-"""The entries of the documentation sites that can be asked about in a split, from the files of the artifacts."""
+"""Selects the entries of the documentation sites that questions can be about, from the files of artifacts."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def askable(
     held_out: bool,
     between: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
-    """The entries shown on the documents of `split`; if `held_out`, those of which nothing stands in another split.
+    """The entries that documents of `split` show; with `held_out`, only those that no other split contains a line of.
 
-    `site` is the data folder of `docsite`, `parts` are the files of the documents; why others cannot be asked about is
-    counted in `dropped`, and `between` is called between parts.
+    `site` is the data folder of the stage `docsite`, `parts` are the files of the documents. `dropped` counts the
+    entries left out, by reason. `between` is called before each part.
     """
     copies: dict[str, str] = storage.read_json(site / "site.json")["copies"]
 
     def texts(*, inside: bool) -> Iterator[tuple[str, str]]:
-        """URL and text of the documents inside the split, or outside it, one part at a time."""
+        """Yields (URL, text) of the documents inside or outside the split, one part at a time."""
         for part in parts:
             between()
             table = read_parquet(part, ["url", "text", "split"])

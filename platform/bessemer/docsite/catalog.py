@@ -1,12 +1,12 @@
-"""The public documentation of this Python installation: which entries there are, and under which name.
+"""Lists the public documentation of this Python installation: every documented object, under one name.
 
-Problem: the same function is reachable under many names (`scipy.stats.linregress` is defined in
-`scipy.stats._stats_py`), and a documentation site shows it once, under the name people import.
-Method: source files are read without importing them. Going through the public modules from the shortest name to the
-longest, each name that a module exports is followed through imports to its definition; the first module to reach a
-definition owns it. Docstrings that repeat another word for word, say next to nothing, or still hold a template's
-placeholders are left out.
-Cost: 5 to 6 s of one core for the default packages, nearly all of it `ast.parse`.
+Problem: a function is reachable under several names (`scipy.stats.linregress` is defined in `scipy.stats._stats_py`).
+A documentation site shows it once, under the name that people import.
+Method: the catalog parses source files without importing them. It visits the public modules from the shortest name to
+the longest and follows each exported name through imports to its definition. The first module that reaches a definition
+owns it. The catalog leaves out docstrings that repeat another one, have a very short summary, or contain the
+placeholders of a template.
+Cost: 5 to 6 s of one core for the default packages, almost all of it in `ast.parse`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bessemer.errors import InputError
 STANDARD_LIBRARY, READMES = "library", "readmes"
 SHARED_HOST = "packages.test"
 OWN_HOST_BYTES = 1_000_000
-"""Packages with this much documentation have a site of their own; the others share one."""
+"""A package with at least this much documentation gets its own site; the other packages share one."""
 README_BYTES = 30_000
-"""Of a longer README the rest, mostly a history of changes, is left out."""
+"""A longer README is cut here, because the rest is mostly a history of changes."""
 
 SOURCE_BYTES = 6_000_000
-"""Source read from one distribution, shortest module names first; PyTorch has 40 MB, most of it internals."""
+"""Maximum of source read per distribution, shortest module names first. PyTorch has 40 MB, mostly internals."""
 SHORTEST_SUMMARY = 20
 
 _NOT_DOCUMENTATION = {
@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def signature(self) -> str:
-        """As the page shows it: `statistics.fmean(data, weights=None)`; the module is left out before methods."""
+        """The signature on the page, such as `statistics.fmean(data, weights=None)`. Methods have no module."""
         if self.kind in (TOPIC, README):
             return self.name
         shown = self.name if self.module == "builtins" or self.kind in (METHOD, ATTRIBUTE) else self.qualified_name
@@ -72,7 +72,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Package:
-    """The documented entries of one distribution, by public module, and its README."""
+    """One distribution: its documented entries by public module, and its README."""
 
     name: str
     version: str
@@ -83,14 +83,14 @@ class Package:
 
     @cached_property
     def host(self) -> str:
-        """A site of its own for what is large, and for what is no distribution."""
+        """The host that shows the package: its own for a large package, the standard library and the READMEs."""
         size = sum(len(entry.doc) for entries in self.entries.values() for entry in entries)
         own = size >= OWN_HOST_BYTES or self.name in (STANDARD_LIBRARY, READMES)
         return f"{self.name.lower()}.test" if own else SHARED_HOST
 
 
 def read_standard_library() -> Package:
-    """The standard library of the running interpreter."""
+    """Reads the standard library of the running interpreter."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     names = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
     reader = _Reader(folder, sorted(name for name in names if _is_public(name)), compiled.PUBLIC)
@@ -113,7 +113,7 @@ def _language_reference(path: Path) -> list[Entry]:
 
 
 def gather_readmes(packages: Iterable[Package]) -> Package:
-    """The READMEs of some packages as a package of its own."""
+    """Collects the READMEs of `packages` into one more package."""
     entries = {}
     for package in packages:
         text = package.readme.strip()
@@ -125,7 +125,7 @@ def gather_readmes(packages: Iterable[Package]) -> Package:
 
 
 def read_distribution(name: str) -> Package:
-    """An installed distribution. Raises InputError where there is none of that name."""
+    """Reads an installed distribution. Raises InputError if no distribution has that name."""
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError as error:
@@ -140,7 +140,7 @@ def read_distribution(name: str) -> Package:
 
 
 def _top_levels(distribution: metadata.Distribution) -> list[str]:
-    """The importable names of a distribution; only the one that is its own name where there is such a one."""
+    """The importable top-level names of a distribution; only its own name, if that is one of them."""
     own = distribution.name.lower().replace("-", "_")
     files = [file for file in distribution.files or [] if file.suffix == ".py"]
     names = sorted({file.parts[0].removesuffix(".py") for file in files if len(file.parts) < 3})
@@ -229,7 +229,7 @@ class _Reader:
         return self._sources[module]
 
     def _exported(self, source: Source) -> list[str]:
-        """The public names of a module: `__all__`, or what it defines (a package: what it gathers, too)."""
+        """The public names of a module: `__all__`, or its definitions; for a package also the names that it imports."""
         if source.exported is not None:
             return source.exported
         names = [*source.definitions]

@@ -1,7 +1,7 @@
-"""What the standard library's compiled modules (`math`, `itertools`, `builtins`, ...) document.
+"""Reads the docstrings of the standard library's compiled modules (`math`, `itertools`, `builtins`, ...).
 
-Their text is not in any source file, so they are imported: only modules named here or built into the interpreter,
-all of the standard library, none with an effect when imported.
+Their docstrings are in no source file, so the modules are imported. Only modules that are listed here or built into
+the interpreter are imported; they have no effect at import.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PUBLIC = (
     *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),
     *("math", "mmap", "pwd", "resource", "select", "sys", "syslog", "termios", "time", "unicodedata", "zlib"),
 )
-"""Compiled modules that are documented under their own name, where the platform has them."""
+"""Compiled modules that are documented under their own name, if the platform has them."""
 
 _BEHIND_OTHERS = {"_socket", "_struct", "_datetime", "_pickle", "_json", "_bisect", "_heapq", "_random", "_statistics"}
 
@@ -27,9 +27,9 @@ def is_readable(module: str) -> bool:
 
 
 def read(name: str) -> Source:
-    """The compiled module `name`; empty where the platform does not have it.
+    """Reads the compiled module `name`. The result is empty if the platform does not have the module.
 
-    A hook of `sys` that something replaced is read from the original, which the interpreter keeps as `__name__`.
+    For a hook of `sys` that has been replaced, reads the original, which the interpreter keeps as `__<hook>__`.
     """
     source = Source(name)
     try:
@@ -58,7 +58,7 @@ def _definition(name: str, value: object, kind: str, members: tuple[Definition, 
 
 
 def _arguments(value: object) -> str:
-    """What `inspect` knows of a compiled function's arguments, in the same form as those read from source."""
+    """The arguments of a compiled function from `inspect`, in the same form as arguments read from source."""
     try:
         parameters = list(inspect.signature(value).parameters.values())  # type: ignore[arg-type]
     except (ValueError, TypeError):

@@ -1,8 +1,8 @@
-"""Docstrings as HTML: reStructuredText, numpydoc, Google style, a little Markdown, and plain text.
+"""Converts docstrings to HTML: reStructuredText, numpydoc, Google style, a little Markdown, and plain text.
 
-One pass over the lines decides what each block is: doctest, literal block, directive, heading, list, table, definition,
-paragraph. What only a typesetter understands (formulas, plots, tables of contents, labels) is left out. The aim is
-text that reads well after it was extracted again, not a complete markup parser.
+One pass over the lines classifies each block: doctest, literal block, directive, heading, list, table, definition or
+paragraph. Blocks that only a typesetter understands (formulas, plots, tables of contents, labels) are left out. The aim
+is text that reads well after extraction from the page, not a complete markup parser.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DOCTEST_OPTION = re.compile(r"[ \t]*#\s*doctest:.*$", re.MULTILINE)
 _ITEM_TERM = re.compile(r"(\*{0,2}[\w.`*, ]+?)\s*(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\))?\s*:\s+(.*)")
 
 _LEAD_LINES = 15
-"""Lines in which the first sentence of a docstring ends."""
+"""Number of lines at the start of a docstring that are searched for its first sentence."""
 
 _NOTES = {"note", "warning", "warn", "tip", "hint", "important", "caution", "attention", "danger", "info"}
 _VERSIONS = {"versionadded": "New in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since"}
@@ -48,12 +48,12 @@ _SENTENCE_END = re.compile(r"[.!?]['\")]?(?=\s+[^a-z\s]|\s*$)")
 
 
 def to_html(doc: str) -> str:
-    """The blocks of a docstring (as `inspect.cleandoc` leaves it) as HTML."""
+    """Converts a docstring, dedented as by `inspect.cleandoc`, to HTML."""
     return "\n".join(_blocks([line.rstrip() for line in doc.expandtabs().split("\n")]))
 
 
 def readme_to_html(text: str) -> str:
-    """A README (Markdown or reStructuredText) as HTML, without badges, pictures and raw HTML."""
+    """Converts a README (Markdown or reStructuredText) to HTML, without badges, pictures and raw HTML."""
     text = re.sub(r"<!--.*?-->|<(?:style|script|svg)\b.*?</(?:style|script|svg)>", "", text, flags=re.DOTALL)
     text = re.sub(r"\[?!\[[^\]]*\]\([^)]*\)(?:\]\([^)]*\))?|\[?!\[[^\]]*\]\[[^\]]*\](?:\]\[[^\]]*\])?", "", text)
     text = re.sub(r"</?[a-zA-Z][^<>\n]*>", "", text)
@@ -62,7 +62,7 @@ def readme_to_html(text: str) -> str:
 
 
 def summary_of(doc: str) -> str:
-    """The first sentence of a docstring as plain text, as it stands on the page; empty where it begins otherwise."""
+    """The first sentence of a docstring, as plain text; empty if the docstring does not start with a paragraph."""
     lines = doc.expandtabs().split("\n")[:_LEAD_LINES]
     end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
     first = next(iter(_blocks(lines[:end]) or _blocks(lines)), "")
@@ -76,7 +76,7 @@ def summary_of(doc: str) -> str:
 
 
 def _blocks(lines: list[str]) -> list[str]:
-    """HTML of some lines whose common indentation is already gone."""
+    """Converts dedented lines to a list of HTML blocks."""
     found: list[str] = []
     items: list[str] = []
     position, after_colons = 0, False
@@ -87,7 +87,7 @@ def _blocks(lines: list[str]) -> list[str]:
             items.clear()
 
     def add_item(term: str, body: list[str]) -> None:
-        """A list item; one that holds more than a paragraph stands outside the list: its code keeps its lines."""
+        """Adds a list item. If `body` is more than a paragraph, adds its blocks outside the list: code stays code."""
         inner = _blocks(_dedent(body))
         if not inner:
             items.append(f"<li>{term}</li>")
@@ -208,7 +208,7 @@ def _directive(name: str, argument: str, body: list[str]) -> list[str]:
 
 
 def _numpydoc_items(lines: list[str], *, is_index: bool) -> list[tuple[str, list[str]]]:
-    """`name : type` with an indented description each; in an index what follows the colon is the description."""
+    """Parses items `name : type` with an indented description. In an index, the description follows the colon."""
     items: list[tuple[str, list[str]]] = []
     for line in lines:
         if line and line[0] != " ":
@@ -224,7 +224,7 @@ def _numpydoc_items(lines: list[str], *, is_index: bool) -> list[tuple[str, list
 
 
 def _google_items(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """`name (type): description` with further lines indented."""
+    """Parses items `name (type): description` whose further lines are indented."""
     items: list[tuple[str, list[str]]] = []
     for line in lines:
         match = _ITEM_TERM.match(line) if line and line[0] != " " else None
@@ -239,7 +239,7 @@ def _google_items(lines: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def _code(lines: list[str], position: int, literal: bool) -> tuple[list[str], int]:
-    """A literal block, or a doctest session with the outputs; sessions that only a blank line parts are one."""
+    """A literal block or a doctest session with its output. Blank lines between two sessions do not separate them."""
     if literal:
         return _indented(lines, position)
     start = position
@@ -261,12 +261,12 @@ def _fenced(lines: list[str], position: int, literal: bool) -> tuple[list[str], 
 
 
 def _indented(lines: list[str], position: int) -> tuple[list[str], int]:
-    """The indented and blank lines from `position` on."""
+    """The indented and blank lines from `position`, and the position after them."""
     return _while(lines, position, lambda line: not line or line[0] == " ")
 
 
 def _section(lines: list[str], position: int) -> tuple[list[str], int]:
-    """The lines up to the next underlined heading."""
+    """The lines before the next underlined heading, and the position of the heading."""
     end = position
     while end < len(lines) and not (
         end + 1 < len(lines) and lines[end].strip() and _UNDERLINE.fullmatch(lines[end + 1])
@@ -276,7 +276,7 @@ def _section(lines: list[str], position: int) -> tuple[list[str], int]:
 
 
 def _table(lines: list[str]) -> str:
-    """A simple table (`=== ===` above, below the heading and below), or "" for any other."""
+    """The HTML of a simple table (framed by lines `=== ===`), or "" for any other kind of table."""
     rules = [number for number, line in enumerate(lines) if not line.strip(" =") and "=" in line]
     if rules[:1] != [0] or rules[-1] != len(lines) - 1 or len(rules) > 3:
         return ""
@@ -301,7 +301,7 @@ def _while(lines: list[str], position: int, condition: Callable[[str], bool]) ->
 
 
 def _paragraph(lines: list[str], position: int) -> tuple[list[str], int]:
-    """Unindented lines up to a blank line or the beginning of another kind of block."""
+    """Unindented lines up to a blank line or the start of another kind of block, and the position after them."""
     end = position + 1
     while end < len(lines) and lines[end].strip() and lines[end][0] != " " and not _starts_other_block(lines, end):
         end += 1

@@ -1,12 +1,12 @@
-"""Which documentation becomes pages: entries gathered into groups, groups chosen until the sites are full.
+"""Chooses the documentation that becomes pages: collects entries into groups, then chooses groups up to the size limit.
 
-A group is one directory of a site, and so one side of the split between training and test: a module, or a part of a
-module too large for one directory (the part that came from one source file, or a numbered slice of it). Groups are
-bounded, so that no single one weighs much in a split.
+A group is one directory of a site. All its pages fall into the same split. A group is a module or, if the module is too
+large for one directory, a part of it: the entries from one source file, or a numbered slice of them. The size of groups
+is bounded, so that no group dominates a split.
 
-Choice: within a package the largest group of every module comes first, then the second of those that have one, and so
-on; across packages every one gives the same share of its text, those in `WEIGHTS` more. The order is one sort, so a
-larger site holds all the groups of a smaller one (but for those at the edge).
+Choice: within a package, the largest group of every module comes first, then the second largest of every module, and so
+on. Each package contributes the same share of its text; packages in `WEIGHTS` contribute more. All groups are in one
+order, so a larger site contains the groups of a smaller one, except at the limit.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bessemer.docsite.source import CLASS
 GROUP_BYTES = 66_000
 PAGE_BYTES = 22_000
 THIN_BYTES = 4_000
-"""Groups with less text than this make no page worth reading."""
+"""Groups with less text than this are left out, because their pages would be nearly empty."""
 WEIGHTS = {STANDARD_LIBRARY: 2, READMES: 2}
-"""How much more than others the text of these is worth."""
+"""Factors by which these packages contribute a larger share of their text; 1 for all others."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A directory of a site, and the pages in it as lists of entries."""
+    """A directory of a site with its pages. A page is a tuple of entries."""
 
     directory: str
     title: str
@@ -55,12 +55,12 @@ class Group:
 
     @property
     def num_files(self) -> int:
-        """A group of one page is its own index; a larger one has an index besides."""
+        """Number of HTML files. A single page is its own index; several pages need one more file as their index."""
         return 1 if len(self.pages) < 2 else len(self.pages) + 1
 
 
 def groups_of(package: Package) -> list[Group]:
-    """The groups of a package that are worth a directory, in the order in which a site takes them."""
+    """The groups of a package with enough text for a directory, in the order in which a site takes them."""
     weight = WEIGHTS.get(package.name, 1)
     ranked: list[tuple[int, int, str, Group]] = []
     for module, entries in package.entries.items():
@@ -78,7 +78,7 @@ def groups_of(package: Package) -> list[Group]:
 
 
 def choose(packages: Iterable[Sequence[Group]], max_files: int) -> list[Group]:
-    """The groups to render, at most `max_files` files of them, an equal share of every package; sorted by address."""
+    """The groups to render: at most `max_files` files, with an equal share of every package, sorted by URL."""
     ranked: list[tuple[float, str, Group]] = []
     for groups in packages:
         total = sum(group.num_bytes for group in groups)
@@ -94,7 +94,7 @@ def choose(packages: Iterable[Sequence[Group]], max_files: int) -> list[Group]:
 
 
 def slug(text: str) -> str:
-    """A lower-case path that is the same file on every file system."""
+    """A lower-case path that every file system treats alike."""
     return re.sub(r"[^a-z0-9./-]+", "-", text.lower()).strip("-.")
 
 
@@ -103,7 +103,10 @@ def _size(entry: Entry) -> int:
 
 
 def _parts(module: str, entries: list[Entry]) -> list[tuple[str, list[Entry]]]:
-    """A module whole, or by the source file the entries came from, or sliced: (name of the part or "", entries)."""
+    """Splits a module into (name of the part, entries). The name is "" for a module that fits into one part.
+
+    A larger module is split by the source file of its entries, and these parts into slices if they are too large.
+    """
     entries = sorted(entries, key=lambda entry: (entry.name.partition(".")[0].lower(), entry.name))
     if sum(map(_size, entries)) <= GROUP_BYTES:
         return [("", entries)]
@@ -121,7 +124,7 @@ def _parts(module: str, entries: list[Entry]) -> list[tuple[str, list[Entry]]]:
 
 
 def _part_name(module: str, origin: str) -> str:
-    """`algorithms.cluster` for what `networkx` takes from `networkx.algorithms.cluster`; "" for its own."""
+    """`algorithms.cluster` for entries of `networkx` from `networkx.algorithms.cluster`; "" for its own entries."""
     names = [name.strip("_") for name in origin.removeprefix(module).split(".")]
     return ".".join(name for name in names if name and name != "core")
 
@@ -131,7 +134,7 @@ def _pages(entries: list[Entry]) -> list[tuple[Entry, ...]]:
 
 
 def _packed(entries: list[Entry], limit: int) -> list[list[Entry]]:
-    """Consecutive entries in portions of about `limit` bytes; a class that needs its own portion begins one."""
+    """Splits entries into portions of about `limit` bytes. Keeps a class and its methods together where possible."""
     portions: list[list[Entry]] = []
     filled = 0
     for index, entry in enumerate(entries):

@@ -1,4 +1,4 @@
-"""Inline markup of docstrings: code, roles, links, emphasis, as HTML; what a typesetter alone reads is left out."""
+"""Converts inline markup of docstrings to HTML: code, roles, links, emphasis. Leaves out references to footnotes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from html import escape
 
 _MARKUP = re.compile(r"[`*\[\\]")
-"""Any markup has one of these; most lines have none."""
+"""Matches every line with markup. Most lines have none and skip the slower pattern."""
 _INLINE = re.compile(
     r"``(?P<code>.+?)``"
     r"|(?<!\w):(?:[\w+-]+:){1,2}`(?P<role>[^`]+)`"
@@ -22,7 +22,7 @@ _INLINE = re.compile(
 
 
 def inline(text: str) -> str:
-    """One line of HTML, its white space as in the rendered page."""
+    """Converts a text to one line of HTML. Joins runs of white space to one space, as a browser does."""
     text = " ".join(text.split())
     if not _MARKUP.search(text):
         return escape(text, quote=False)

@@ -1,9 +1,10 @@
-"""Questions and answers from the documentation, to fine-tune an assistant on and to test it with.
+"""Makes questions and answers from the documentation, to fine-tune and to test an assistant. For example:
 
-    What does `fmean(data, weights=None)` of `statistics` do?       Convert data to floats and compute the mean.
+    Explain `fmean(data, weights=None)` of `statistics` in one sentence.
+    Convert data to floats and compute the mean.
 
-An answer is the first sentence of an entry's own documentation; how a question is put depends on the entry's name
-alone. Which entries can be asked about, see `askable`.
+An answer is the first sentence of an entry's documentation. The wording of a question depends only on the entry's name.
+`askable` selects the entries.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Instruction:
 
 
 def instructions(found: Sequence[Candidate], dropped: Counter[str]) -> list[Instruction]:
-    """One for each entry, in the order of their names; an entry with the question of another is left out."""
+    """One instruction per entry, sorted by name. Leaves out an entry whose question repeats an earlier one."""
     by_question: dict[str, Instruction] = {}
     for candidate in sorted(found, key=lambda c: (c.name, c.url)):
         signature = candidate.lines[0].removeprefix("class ").removeprefix(f"{candidate.module}.")

@@ -1,4 +1,4 @@
-"""Pages in other languages: what the sites say about themselves to readers who do not read English."""
+"""Pages of the sites in languages other than English."""
 
 from __future__ import annotations
 
@@ -104,4 +104,4 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 """Language code to title and paragraphs."""
 
 LEGACY_ENCODING = {"es": "iso-8859-1"}
-"""Pages that are not UTF-8, as old pages are."""
+"""Encodings of the pages that are not UTF-8, like many old pages on the web."""

@@ -1,7 +1,7 @@
-"""The look of a page: header, navigation, breadcrumbs, sidebar, article, footer; and the articles themselves.
+"""Renders pages: the frame (header, navigation, breadcrumbs, sidebar, footer) and the article.
 
-In an article every entry is a heading, the signature in a paragraph of its own, and then its docstring, so that the
-extracted text reads `signature, newline, summary`. Multiple-choice questions continue a signature in just this form.
+An article shows each entry as a heading, a paragraph with the signature, and the docstring. So the extracted text has
+the form `signature, newline, summary`, and the multiple-choice questions of `questions.py` use the same form.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Link = tuple[str, str]
 
 @dataclass(frozen=True)
 class Frame:
-    """What surrounds an article: the site's name, the way to the page, its neighbours, the other sites."""
+    """The parts of a page that are the same on a whole site: its name, version and license, and the other sites."""
 
     site: str
     version: str
@@ -69,7 +69,7 @@ def page(
 ) -> str:
     """A whole HTML page around an article."""
     crumbs = " &rsaquo; ".join(_link(link) for link in (("Home", "/"), *path))
-    beside = f"<aside>\n<h2>On this site</h2>\n<ul>\n{_list(neighbours)}\n</ul>\n</aside>" if neighbours else ""
+    sidebar = f"<aside>\n<h2>On this site</h2>\n<ul>\n{_list(neighbours)}\n</ul>\n</aside>" if neighbours else ""
     others = "".join(_link((host, f"http://{host}/")) for host in frame.other_sites)
     licensed = f"<p>Text under {_licenses(frame.license)}</p>" if frame.license else ""
     return f"""<!DOCTYPE html>
@@ -87,7 +87,7 @@ def page(
 <a href="/search/">Search</a></nav></header>
 <nav class="breadcrumbs" aria-label="breadcrumbs">{crumbs}</nav>
 <div class="columns">
-{beside}
+{sidebar}
 <main>
 <article>
 <h1>{escape(title)}</h1>
@@ -106,12 +106,12 @@ def page(
 
 
 def anchor(number: int) -> str:
-    """The name of a section. A number: extractors drop sections whose names hold `nav`, `share`, `related`, `tags`."""
+    """The `id` of a section. It is a number: extractors drop sections named `nav`, `share`, `related` or `tags`."""
     return f"s{number}"
 
 
 def sections(entries: Sequence[Entry]) -> Iterator[str]:
-    """Heading, signature and docstring of each entry."""
+    """Renders heading, signature and docstring of each entry."""
     for number, entry in enumerate(entries):
         if entry.kind == README:
             yield readme_to_html(entry.doc)
@@ -124,7 +124,7 @@ def sections(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def contents(group: Group, addresses: dict[Entry, str]) -> str:
-    """Every signature of a group with its summary. Only names are links: extractors drop what is all link."""
+    """The signatures of a group with summaries. Only names are links: extractors drop lines that consist of links."""
     rows = []
     for entry in group.entries:
         name, bracket, rest = escape(entry.signature, quote=False).partition("(")
@@ -138,7 +138,7 @@ def introduction(group: Group) -> str:
 
 
 def first_sentence(group: Group) -> str:
-    """What a group is about, for the list on the home page."""
+    """The first sentence on a group, for the list on the home page."""
     return escape(summary_of(group.doc), quote=False)
 
 

@@ -1,16 +1,18 @@
-"""Multiple choice from held-out documentation: which of four summaries belongs to this signature?
+"""Makes multiple-choice questions from held-out documentation: which of four summaries belongs to this signature?
 
-A question continues a page just where the page itself goes on: the query is the heading and the signature as they
-stand in the document, the choices are summaries, so that a model's likelihood of each is its answer.
+The query is the heading and the signature of an entry, exactly as in the document. The choices are summaries: the one
+that follows in the document, and three others. The choice that a model finds most likely is the model's answer.
 
-- Only entries whose page was kept and is in the wanted split; heading, signature and summary must stand there as they
-  were rendered.
-- Nothing that was seen elsewhere: an entry is left out when its signature, its summary or the paragraph that the
-  summary begins is also a line of a document in another split (copies, inherited methods, pages of contents).
-- The wrong choices are summaries of other such entries: of the same module, or, where it has fewer than three, of the
-  same package. Of these the ones nearest in length are taken, so that no choice is likelier for being short.
-- Summaries shared by two entries, very short or very long ones, and those that contain the name itself are left out.
-- Which entries are asked, and in which order the choices stand, depends on their names alone.
+- An entry must be on a page that was kept and is in the chosen split. Its heading, signature and summary must be in the
+  document as rendered.
+- An entry must not occur in another split. It is left out if its signature, its summary or the paragraph that starts
+  with the summary is a line of a document there, such as a copy, an inherited method or a page of contents.
+- The wrong choices are summaries of other entries that pass these rules: from the same module or, if that has fewer
+  than three, from the same package. They are drawn from the summaries nearest in length, because a language model
+  prefers shorter texts.
+- An entry is left out if it shares its summary with another entry, or if the summary is very short, very long or
+  contains the entry's name.
+- The choice of entries and the order of the choices depend only on the entries' names.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from bessemer.fingerprint import origin_id, unit_interval
 NUM_CHOICES = 4
 SUMMARY_LENGTHS = (20, 200)
 NEAREST = 8
-"""The wrong choices are drawn from this many summaries, those nearest in length."""
+"""The wrong choices are drawn from this many summaries: those nearest in length."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A document of the wanted split; `url` is that of the page it shows, also where it is a copy."""
+    """A document of the chosen split. `url` is the page that it shows; for a copy, the original page."""
 
     url: str
     text: str
@@ -39,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Question:
-    """One question. `query` ends where the right summary, `choices[gold]`, goes on in the document."""
+    """One question. In the document, `query` is followed by the right summary, `choices[gold]`."""
 
     id: str
     url: str
@@ -54,7 +56,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An entry that can be asked about: its query ends where its summary, `lines[1]`, goes on."""
+    """An entry that a question can be about. In the document, `query` is followed by the summary, `lines[1]`."""
 
     name: str
     module: str
@@ -62,11 +64,11 @@ class Candidate:
     query: str
     summary: str
     lines: tuple[str, str, str]
-    """Signature, summary and the paragraph it begins."""
+    """Signature, summary, and the paragraph that starts with the summary."""
 
 
 def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], dropped: Counter[str]) -> list[Candidate]:
-    """The entries that the pages show; why others cannot be asked is counted in `dropped`."""
+    """The entries that the pages show. `dropped` counts the entries left out, by reason."""
     texts: dict[str, list[str]] = defaultdict(list)
     for page in pages:
         texts[page.url].append(page.text)
@@ -91,7 +93,7 @@ def candidates(entries: Iterable[Mapping[str, str]], pages: Iterable[Page], drop
 
 
 def unseen(found: Sequence[Candidate], other_texts: Iterable[str], dropped: Counter[str]) -> list[Candidate]:
-    """The candidates of which no line stands in a document of another split."""
+    """The candidates without a line that occurs in a document of another split."""
     wanted = {line for candidate in found for line in candidate.lines}
     seen: set[str] = set()
     for text in other_texts:
@@ -102,7 +104,7 @@ def unseen(found: Sequence[Candidate], other_texts: Iterable[str], dropped: Coun
 
 
 def ask(found: Sequence[Candidate], num_questions: int, dropped: Counter[str]) -> list[Question]:
-    """At most `num_questions` questions, those whose names hash lowest, in the order of their names."""
+    """At most `num_questions` questions, on the entries whose names hash lowest, sorted by id."""
     times = Counter(_folded(candidate.summary) for candidate in found)
     unique = [candidate for candidate in found if times[_folded(candidate.summary)] == 1]
     dropped["summary of several entries"] += len(found) - len(unique)
@@ -144,6 +146,6 @@ def _folded(summary: str) -> str:
 
 
 def _gives_away(name: str, summary: str) -> bool:
-    """Whether the summary repeats a name that is no plain word (`make_blobs`, `NormalDist`)."""
+    """Whether the summary contains the name. A name that is an ordinary word does not count (`mean`)."""
     last = name.rpartition(".")[2]
     return not (last.islower() and last.isalpha()) and last.casefold() in summary.casefold()

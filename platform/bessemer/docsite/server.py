@@ -1,10 +1,10 @@
-"""Serves rendered sites on loopback, all hosts on one port, in a child process that cannot outlive its parent.
+"""Serves rendered sites on the loopback interface, all hosts on one port, in a child process that ends with its parent.
 
     with serve(artifact.data) as port: ...            # http://127.0.0.1:<port>/ with the header `Host: library.test`
 
-The child (`python -m bessemer.docsite.server FOLDER`) prints its port and serves until its standard input ends, which
-happens however the parent ends: the operating system closes the pipe. Files are read once and kept in memory (15 MB
-for the default sites), so an answer is one lookup and one write: about 3 000 pages a second on one core.
+The child (`python -m bessemer.docsite.server FOLDER`) prints its port and serves until its standard input ends. The
+operating system closes this pipe however the parent ends. The child reads all files once and keeps them in memory
+(15 MB for the default sites), so a response is one lookup and one write: about 3 000 pages per second on one core.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _NOT_FOUND = b"""<!DOCTYPE html>
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[int]:
-    """The port of a server for the sites in `folder`; it is gone when the block ends, or this process.
+    """Starts a server for the sites in `folder` and yields its port. The server ends with the block or this process.
 
-    Raises InputError where `folder` holds no sites.
+    Raises InputError if `folder` has no sites.
     """
     if not (folder / "site.json").is_file():
         raise InputError(
-            f"`{folder}` holds no rendered sites", hint="give the `data` folder of an artifact of the stage `docsite`"
+            f"`{folder}` has no rendered sites", hint="give the `data` folder of an artifact of the stage `docsite`"
         )
     command = [sys.executable, "-m", "bessemer.docsite.server", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -68,7 +68,7 @@ def serve(folder: Path) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, its headers and a body, ready to be sent."""
+    """An HTTP response: status, headers and body. `delay_seconds` passes before it is sent."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -78,7 +78,7 @@ class Answer:
 
 
 class Answers:
-    """The answer to every URL of the sites in a folder."""
+    """The responses to all URLs of the sites in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         facts = storage.read_json(folder / "site.json")
@@ -97,7 +97,7 @@ class Answers:
         self._not_found = Answer(HTTPStatus.NOT_FOUND, (("Content-Type", "text/html; charset=utf-8"),), _NOT_FOUND)
 
     def find(self, host: str, target: str) -> Answer:
-        """The answer for a host and a request target; a query is ignored, as for all static files."""
+        """The response for a host and a request target. Ignores the query string, because all files are static."""
         path = re.sub(r"/index\.html$", "/", unquote(urlsplit(target).path))
         url = f"http://{host.partition(':')[0].lower()}{path}"
         if url in self._answers:
@@ -119,7 +119,7 @@ def _content_type(path: Path) -> str:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "bessemer-docsite"
-    wbufsize = -1  # one write a response
+    wbufsize = -1  # one write per response
     disable_nagle_algorithm = True
     timeout = 60
     answers: Answers
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the crawler keeps its own record."""
+        """Logs nothing, because the crawler keeps its own record."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -151,13 +151,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no error of the server's; anything else is shown."""
+        """Ignores clients that disconnect or time out; prints every other error."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def main(folder: Path) -> None:
-    """Serves until standard input ends or the parent is gone. Ctrl-C is the parent's affair."""
+    """Serves until standard input or the parent process ends. Ignores Ctrl-C, which the parent handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
     handler = type("Handler", (_Handler,), {"answers": Answers(folder)})

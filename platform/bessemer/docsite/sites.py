@@ -1,12 +1,12 @@
-"""The quickstart's web sites: the documentation of this Python installation as static files for a few `*.test` hosts.
+"""Renders the documentation of this Python installation as static web sites on a few `*.test` hosts.
 
     data/hosts/<host>/...   pages, robots.txt, sitemap.xml
-    data/site.json          hosts, seeds, number of pages, redirects, headers, delays, copies: what the server must know
-    data/entries.parquet    one row a documented function, class, method or attribute
+    data/site.json          facts for the server: hosts, seeds, number of pages, redirects, headers, delays, copies
+    data/entries.parquet    one row per documented function, class, method or attribute
 
-The same installation gives the same bytes: nothing depends on the clock, the machine's paths or the order of a set.
-About one page in fifteen is a copy, an older version or a print view of another, as on real sites.
-Cost: about 8 s of one core for the default size, most of it parsing 45 MB of source; 220 MiB.
+The same installation gives the same bytes: no byte depends on the clock, the machine's paths or the order of a set.
+As on real sites, about one page in fifteen is a copy, an older version or a print view of another page.
+Cost for the default size: about 8 s of one core, most of it to parse 45 MB of source, and 220 MiB of memory.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ COPIES_RATIO = 1 / 15
 MAINTAINED_RATIO = 0.12
 IN_SITEMAP_RATIO = 0.8
 PAGES_PER_HOST = 6
-"""Home, about, contact, search, help on searching, private notes."""
+"""Home, about, contact, search, search help, private notes."""
 LAST_MODIFIED = "Tue, 02 Jan 2024 08:00:00 GMT"
-"""Of all files: a constant, so that rendering again changes no answer of the server."""
+"""Date of all files. It is constant, so that the server sends the same headers after a new rendering."""
 
 ENTRIES = pa.schema(
     [
@@ -54,7 +54,7 @@ ENTRIES = pa.schema(
 
 @dataclass
 class Sites:
-    """Everything to be written: files by URL, the rows of the entries, and what the server must know."""
+    """The content of the sites: files by URL, entries with the URL of their page, and facts for the server."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     entries: list[tuple[str, Entry]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Sites:
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     delays: dict[str, float] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
-    """The URL of a copy to that of the page it shows."""
+    """Maps the URL of a copy to the URL of the original page."""
 
     @property
     def hosts(self) -> list[str]:
@@ -73,7 +73,7 @@ class Sites:
         return sum(url.endswith(("/", ".html")) for url in self.files)
 
     def write(self, folder: Path) -> None:
-        """Writes the files below `folder`, each whole or not at all; those that lie there already are replaced."""
+        """Writes all files under `folder`. Replaces existing files."""
         for url, content in self.files.items():
             path = folder / "hosts" / url.removeprefix("http://")
             path = path / "index.html" if url.endswith("/") else path
@@ -110,9 +110,9 @@ class Sites:
 
 
 def render(packages: Sequence[str], max_pages: int) -> Sites:
-    """The sites for the standard library and the distributions `packages`, at most `max_pages` HTML pages.
+    """Renders the standard library and the distributions `packages` as sites with at most `max_pages` HTML pages.
 
-    Raises InputError where a distribution is not installed.
+    Raises InputError if a distribution is not installed.
     """
     with _no_garbage_collection():
         documented = [catalog.read_standard_library(), *map(catalog.read_distribution, packages)]
@@ -152,7 +152,7 @@ def render(packages: Sequence[str], max_pages: int) -> Sites:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Syntax trees are many small objects, none of them in a cycle: to look for cycles takes a third of the time."""
+    """Pauses garbage collection, which takes a third of the time: syntax trees are many objects, but have no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -164,7 +164,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Article:
-    """A page of documentation before it has a frame."""
+    """A page of documentation without its frame."""
 
     url: str
     title: str
@@ -195,7 +195,7 @@ def _frame(package: Package, hosts: Sequence[str]) -> Frame:
 
 
 def _group_articles(group: Group, nearby: tuple[Link, ...]) -> Iterator[_Article]:
-    """The pages of a group: one that is its own index, or an index and the pages it lists."""
+    """The pages of a group: a single page that is its own index, or an index followed by the pages that it lists."""
     introduction = (pages.introduction(group),) if group.doc else ()
     maintained = unit_interval("maintained", group.url) < MAINTAINED_RATIO
     ending = (surroundings.maintainer_line(group.url),) if maintained else ()
@@ -224,7 +224,7 @@ def _page_title(group: Group, entries: Sequence[Entry]) -> str:
 
 
 def _file_names(group: Group) -> list[str]:
-    """A file name a page, after what is on it; `index` is taken."""
+    """One file name per page, from its first and last entry. `index.html` is reserved."""
     names = ["index"]
     for page in group.pages:
         first, last = (groups.slug(entry.name.partition(".")[0]) or "entry" for entry in (page[0], page[-1]))
@@ -235,7 +235,7 @@ def _file_names(group: Group) -> list[str]:
 
 
 def _add_host(sites: Sites, frame: Frame, chosen: Sequence[Group]) -> None:
-    """Home, about, contact, search and private pages of a host, its robots.txt and its redirects."""
+    """Adds a host's home, about, contact, search and private pages, its robots.txt and its redirects."""
     host = chosen[0].host
     rows = "\n".join(
         f'<li><a href="/{group.directory}/">{group.title}</a> {pages.first_sentence(group)}</li>' for group in chosen
@@ -266,7 +266,7 @@ the alphabet; each begins with its contents.</p>
 
 
 def _add_copies(sites: Sites, articles: dict[str, _Article], num_copies: int, hosts: list[str]) -> None:
-    """Exact copies, print views and older versions of pages that the hash of their address picks."""
+    """Adds exact copies, print views and older versions of the pages whose URLs hash lowest."""
     picked = sorted(articles.values(), key=lambda article: unit_interval("copy", article.url))[:num_copies]
     for index, article in enumerate(picked):
         host, _, path = article.url.removeprefix("http://").partition("/")
@@ -312,7 +312,7 @@ _ODD_PAGES = ("genindex.html", "moved.html", "empty.html", "draft.html", "slow.h
 
 
 def _add_odd_pages(sites: Sites, chosen: Sequence[Group], hosts: list[str]) -> None:
-    """A very large page of links, one that moves on, an empty one, one not to be indexed, a slow one."""
+    """Adds a very long page of links, a redirecting page, an empty one, a `noindex` page and a slow one."""
     frame = Frame("Library", "", "PSF-2.0", tuple(hosts))
     base = f"http://{LIBRARY_HOST}/"
     links = "\n".join(f'<li><a href="{url}">{entry.qualified_name}</a></li>' for url, entry in sites.entries)

@@ -1,9 +1,9 @@
-"""What one source file documents and re-exports, read without importing it.
+"""Reads the documentation and the exports of one source file, without importing it.
 
-`read` parses a file with `ast` and keeps functions, classes and their methods that have a docstring, the imports
-that a package re-exports from, and `__all__` where it is written out. Docstrings given from outside
-(`add_docstr(torch.abs, r\"\"\"...\"\"\")`, `add_newdoc("numpy", "array", \"\"\"...\"\"\")`) are found too: PyTorch and
-NumPy keep most of their text there. Cost: about 8 MB of source a second.
+`read` parses a file with `ast`. It keeps functions, classes and their methods with docstrings, the imports from which a
+package re-exports names, and `__all__` if it is a literal. It also finds docstrings that a call assigns to an object,
+such as `add_docstr(torch.abs, r\"\"\"...\"\"\")` in PyTorch or `add_newdoc("numpy", "array", \"\"\"...\"\"\")` in
+NumPy. Cost: one second per 8 MB of source.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIGNATURE_LINE = re.compile(r"[\w.]*?(\w+)\((.*)\)\s*(?:->\s*.+)?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Definition:
-    """A documented function, class, method or attribute; `arguments` is `(data, weights=None)`, or empty."""
+    """A documented function, class, method or attribute. `arguments` is such as `(data, weights=None)`, or empty."""
 
     name: str
     kind: str
@@ -37,7 +37,7 @@ class Definition:
 
 @dataclass
 class Source:
-    """One module. `imports` maps a name to (module, name there); the name is None where a module is imported."""
+    """One module. `imports` maps a name to (module, name in that module); the second is None for an imported module."""
 
     name: str
     doc: str = ""
@@ -45,14 +45,14 @@ class Source:
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     star_imports: list[str] = field(default_factory=list)
     exported: list[str] | None = None
-    """The names in `__all__`, or None where there is none or a part of it is computed."""
+    """The names in `__all__`, or None if the module has none or computes a part of it."""
     is_package: bool = False
     documents_others: list[tuple[str, Definition]] = field(default_factory=list)
     """Docstrings for objects of other modules: (module, definition)."""
 
 
 def read(path: Path, name: str) -> Source:
-    """The module `name` in the file `path`. A file that is no valid Python counts as empty."""
+    """Reads the module `name` from the file `path`. A file that is not valid Python reads as empty."""
     source = Source(name, is_package=path.name == "__init__.py")
     try:
         tree = ast.parse(path.read_bytes())
@@ -65,7 +65,10 @@ def read(path: Path, name: str) -> Source:
 
 
 def arguments_in(doc: str, name: str) -> tuple[str, str]:
-    """Splits a docstring that begins with its own signature, as compiled functions' do: (arguments, the rest)."""
+    """Splits a docstring that starts with the object's signature into (arguments, the rest).
+
+    Docstrings of compiled functions have this form. Other docstrings give ("", `doc`).
+    """
     head, _, rest = doc.strip().partition("\n\n")
     match = _SIGNATURE_LINE.fullmatch(head.strip())
     if match is None or match[1] != name or len(head) > 400:
@@ -74,7 +77,7 @@ def arguments_in(doc: str, name: str) -> tuple[str, str]:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those inside `if`, `try` and `with` included."""
+    """The statements of a module, including those inside `if`, `try` and `with`."""
     for node in body:
         if isinstance(node, ast.If | ast.Try | ast.With):
             yield from _statements(node.body)
@@ -156,7 +159,7 @@ def _definition(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, own
 
 
 def _arguments(arguments: ast.arguments, *, bound: bool) -> str:
-    """`(data, weights=None)`: names and defaults, without annotations and, where `bound`, without `self`."""
+    """`(data, weights=None)`: names and defaults without annotations; if `bound`, without the first argument."""
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     parts = [_argument(a, d) for a, d in zip(positional, [*defaults, *arguments.defaults], strict=True)]
@@ -183,13 +186,13 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
 
 
 def _take_assigned_docstring(name: str, call: ast.Call, source: Source) -> None:
-    """`cross = _add_docstr(_linalg.linalg_cross, r\"\"\"...\"\"\")`."""
+    """Handles `cross = _add_docstr(_linalg.linalg_cross, r\"\"\"...\"\"\")`."""
     if _called(call).endswith("add_docstr") and len(call.args) == 2:
         source.definitions[name] = _compiled(name, _text(call.args[1]))
 
 
 def _take_docstring_for_another(call: ast.Call, source: Source) -> None:
-    """`add_docstr(torch.abs, r\"\"\"...\"\"\")` and `add_newdoc("numpy._core", "array", \"\"\"...\"\"\")`."""
+    """Handles `add_docstr(torch.abs, r\"\"\"...\"\"\")` and `add_newdoc("numpy._core", "array", \"\"\"...\"\"\")`."""
     called = _called(call)
     if called.endswith("add_docstr") and len(call.args) == 2:
         module, _, name = ast.unparse(call.args[0]).rpartition(".")
@@ -213,7 +216,7 @@ def _called(call: ast.Call) -> str:
 
 
 def _text(node: ast.expr) -> str:
-    """A string constant, concatenated or formatted; a line that is only a `{placeholder}` is left out."""
+    """The text of a string constant, a sum of them, or `"...".format()`; without lines that are one `{placeholder}`."""
     match node:
         case ast.Constant(value=str(text)):
             return text

@@ -1,8 +1,8 @@
-"""What makes a site real beside its articles: contact pages with people's data, robots.txt, sitemaps, dead ends.
+"""The pages of a site apart from its articles: contact pages with personal data, robots.txt, sitemaps, dead ends.
 
-Everything here is invented and safe to publish: names of nobody, example.org addresses (RFC 2606), telephone numbers
-of the range kept for fiction (555-0100 to 555-0199), well-known resolvers' and documentation addresses (RFC 5737),
-card numbers that payment processors publish for tests.
+All personal data is invented and safe to publish: names of fictitious people, e-mail addresses at example.org (RFC
+2606), telephone numbers reserved for fiction (555-0100 to 555-0199), IP addresses of public resolvers and of
+documentation (RFC 5737), and card numbers that payment processors publish for tests.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ ICON = (
 
 
 def pick(choices: tuple[str, ...], *key: str) -> str:
-    """One of `choices`, decided by `key` alone."""
+    """One of `choices`; the same for the same `key`."""
     return choices[int(unit_interval(*key) * len(choices))]
 
 
 def person(key: str) -> tuple[str, str, str]:
-    """An invented name, e-mail address and telephone number."""
+    """An invented (name, e-mail address, telephone number); the same for the same `key`."""
     first, last = pick(_FIRST_NAMES, "first", key), pick(_LAST_NAMES, "last", key)
     number = 100 + int(unit_interval("telephone", key) * 100)
     return f"{first} {last}", f"{first}.{last}@example.org".lower(), f"+1 (202) 555-0{number}"
 
 
 def maintainer_line(key: str) -> str:
-    """The sentence with personal data that ends some articles."""
+    """A sentence with personal data, which ends some articles."""
     name, mail, telephone = person(key)
     return (
         f"<p>This part of the documentation is looked after by {name}. Corrections are welcome at "
