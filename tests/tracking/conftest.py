@@ -1,4 +1,4 @@
-"""A run's folder made by hand, and an MLflow store to record it in."""
+"""Fixtures: folders of fake runs, and an MLflow store that records them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fake_run import FakeRun, Recorded
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of the tests' own, so that a database is migrated once a session."""
+    """A separate cache folder, so that the tests create a database from scratch only once per session."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))

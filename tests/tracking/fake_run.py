@@ -1,4 +1,4 @@
-"""A run's folder made by hand, and an MLflow store with what it has of it."""
+"""Writes the folder of a fake run, and reads its records from an MLflow store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEGIN = 1_800_000_000
 
 @dataclass
 class FakeRun:
-    """A run of three stages: `read` (documents), `pretrain` (model), `evaluate` (scores)."""
+    """A run with three stages: `read` (documents), `pretrain` (model), `evaluate` (scores)."""
 
     root: Path
     name: str = "toy-20260101-000000-0000"
@@ -87,7 +87,7 @@ class FakeRun:
         storage.write_json(self.artifact(stage) / "manifest.json", manifest)
 
     def whole(self) -> None:
-        """Runs every stage to its end."""
+        """Writes the events and artifacts of a run in which every stage finishes."""
         self.event("stage_started", "read", attempt=1)
         counts = {"documents_in": 0, "created": 5, "documents_out": 3, "removed": 2, "removed_by_rule": {"short": 2}}
         self.seal("read", counts=counts)
@@ -104,7 +104,7 @@ class FakeRun:
 
 
 class Recorded:
-    """An MLflow store with what it has of the toy recipe."""
+    """An MLflow store and its records of the recipe `toy`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,4 +1,4 @@
-"""A run never waits for MLflow, never fails because of it, and nothing is lost when it is away."""
+"""Tests that a run never waits for MLflow, never fails because of it, and loses no records if it is unreachable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_unreachable_server_is_said_once_and_caught_up_later(
     assert len(said) == 1
     assert f"MLflow at {uri} cannot be reached" in said[0]
     recorded = Recorded(fake_run.root)
-    assert catch_up(recorded.client, recorded.root, recorded.uri) == 0, "it is to be recorded elsewhere"
+    assert catch_up(recorded.client, recorded.root, recorded.uri) == 0, "its tracking URI is another one"
     wanted = storage.read_json(fake_run.folder / mirrors.NAME)
     storage.write_json(fake_run.folder / mirrors.NAME, wanted | {"uri": recorded.uri})
     assert catch_up(recorded.client, recorded.root, recorded.uri) == 1
@@ -58,7 +58,7 @@ def test_a_killed_run_is_caught_up_by_the_next(recorded: Any, make_run: Any) -> 
     following = make_run("toy-20260101-000000-0002")
     with Mirror(following.folder, TrackingSettings(), print, {}):
         following.event("run_finished")
-    # The thread stops catching up when its own run ends; whatever is then left is left to the next.
+    # The thread stops catching up when its run ends. The next call records the rest.
     catch_up(recorded.client, recorded.root, recorded.uri)
     assert recorded.runs()["toy-20260101-000000-0001"].info.status == "KILLED"
     assert recorded.runs()["pretrain"].data.metrics["train/loss"] == 2.0

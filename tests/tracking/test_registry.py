@@ -1,4 +1,4 @@
-"""Registered models: found again by fingerprint, newest is candidate, promotion keeps the one before."""
+"""Tests of registered models: found by fingerprint, the newest is the candidate, promotion keeps the old champion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep is one run, its trials are flat runs below it, and no trial registers a model."""
+"""Tests that a sweep is a parent run, its trials are child runs, and no trial registers a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_sweep_with_shared_stages_and_trials(recorded: Any, make_run: Any) -> 
         stopped = make_run("t3", f"{SWEEP}/trials")
         stopped.event("run_stopped", error="stopped as asked")
         sweep.event("run_finished")
-        mirror.tag({"bessemer.best_trial": "t2"})  # known after MLflow has the run already
+        mirror.tag({"bessemer.best_trial": "t2"})  # set after MLflow has recorded the run
         mirror.finish()
 
     found = recorded.runs()
@@ -36,7 +36,7 @@ def test_a_sweep_with_shared_stages_and_trials(recorded: Any, make_run: Any) -> 
     for name in ("read", "t1", "t2"):
         assert found[name].data.tags["mlflow.parentRunId"] == found[SWEEP].info.run_id
         assert found[name].info.status == "FINISHED"
-    assert found["t3"].info.status == "KILLED", "stopped early, and not failed"
+    assert found["t3"].info.status == "KILLED", "the trial was stopped early; it did not fail"
     assert recorded.points("t1", "train/loss") == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert found["t1"].data.metrics["evaluate/validation/bits_per_byte"] == 1.8
     assert found["t1"].data.params["pretrain.learning_rate"] == "0.001"

@@ -1,4 +1,4 @@
-"""MLflow agrees with a run's files: everything once, however often and after whatever death it is told."""
+"""Tests that MLflow has every record of a run exactly once, after repeated calls and after crashes at any call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bessemer.tracking.synchronise import flatten
 
 
 def everything(recorded: Any) -> dict[str, Any]:
-    """All that MLflow has, in comparable form."""
+    """All records in MLflow, in a form that `==` can compare."""
     found = {}
     for name, run in recorded.runs().items():
         found[name] = {
@@ -67,7 +67,7 @@ def test_a_run_is_recorded_with_its_stages(recorded: Any, fake_run: Any) -> None
     assert headline["times"] == (1_800_000_001_000, fake_run.clock * 1000)
 
 
-def test_saying_it_again_changes_nothing(recorded: Any, fake_run: Any) -> None:
+def test_a_repeated_call_changes_nothing(recorded: Any, fake_run: Any) -> None:
     fake_run.whole()
     mirror = recorded.mirror(fake_run)
     mirror.synchronise()
@@ -87,7 +87,7 @@ def test_a_resumed_training_repeats_steps_but_not_points(recorded: Any, fake_run
         mirror.synchronise()
         assert recorded.runs()["pretrain"].info.status == "RUNNING"
     mirror.synchronise()
-    assert {run.info.status for run in recorded.runs().values()} == {"KILLED"}, "it died without a word"
+    assert {run.info.status for run in recorded.runs().values()} == {"KILLED"}, "it died without an event"
 
     fake_run.event("run_started", command="bessemer run toy.yaml", attempt=2)
     fake_run.event("stage_started", "pretrain", attempt=2)
@@ -100,7 +100,7 @@ def test_a_resumed_training_repeats_steps_but_not_points(recorded: Any, fake_run
 
 
 class Unlucky:
-    """A client whose connection breaks at one call: before it arrives, or after."""
+    """A client whose connection breaks at one call, before or after the server executes it."""
 
     def __init__(self, client: Any, break_at: int, after: bool) -> None:
         self._client, self._left, self._after = client, break_at, after
@@ -134,7 +134,7 @@ def test_whatever_call_breaks_the_next_attempt_completes_the_record(
         recorded.mirror(run).synchronise()
     experiment = recorded.client.get_experiment_by_name("toy")
     found = recorded.client.search_runs([experiment.experiment_id], f"tags.`bessemer.run` = '{run.name}'")
-    assert len(found) == 4, "no run was made twice"
+    assert len(found) == 4, "no run is created twice"
     training = next(r for r in found if r.info.run_name == "pretrain")
     points = recorded.client.get_metric_history(training.info.run_id, "train/loss")
     assert [(p.step, p.value) for p in points] == [(1, 3.0), (2, 2.0), (3, 1.0)]
@@ -193,7 +193,7 @@ def test_a_stage_begun_here_and_finished_elsewhere_is_finished(recorded: Any, fa
     assert recorded.runs()["read"].info.status == "FINISHED"
 
 
-def test_a_failure_is_told(recorded: Any, fake_run: Any) -> None:
+def test_a_failure_is_recorded(recorded: Any, fake_run: Any) -> None:
     fake_run.event("stage_started", "read", attempt=1)
     fake_run.event("stage_failed", "read", error="no seed answered")
     fake_run.event("run_failed", error="no seed answered")
@@ -211,7 +211,7 @@ def test_a_run_that_recovers_loses_its_error(recorded: Any, fake_run: Any) -> No
     fake_run.event("stage_started", "read", attempt=2)
     with lease.hold(fake_run.folder, fake_run.name, waiting=lambda owner: None):
         recorded.mirror(fake_run).synchronise()
-        assert not [run for run in recorded.runs().values() if "bessemer.error" in run.data.tags], "it runs again"
+        assert not [run for run in recorded.runs().values() if "bessemer.error" in run.data.tags]
     fake_run.whole()
     recorded.mirror(fake_run).synchronise()
     assert {run.info.status for run in recorded.runs().values()} == {"FINISHED"}
@@ -238,7 +238,7 @@ def test_costs_are_summed_over_the_stages_and_other_results_keep_their_stage(rec
         "read/data/documents_out": 3.0,
         "pretrain/data/documents_out": 7.0,
     }
-    assert recorded.points(fake_run.name, "cost/USD") == [(1, 21.0)], "once, at the step that is the attempt"
+    assert recorded.points(fake_run.name, "cost/USD") == [(1, 21.0)], "the step is the attempt"
 
 
 def test_the_commit_and_the_command_of_the_newest_attempt_are_tags(recorded: Any, fake_run: Any) -> None:

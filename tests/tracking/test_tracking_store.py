@@ -1,4 +1,4 @@
-"""The default store: one database however many processes make it, artifacts by absolute paths."""
+"""Tests of the default store: concurrent processes create one valid database; artifact paths are absolute."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_processes_that_make_the_database_at_once_all_succeed(recorded: Any, tmp
     ]
     errors = [process.communicate()[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0], errors
-    assert errors == ["", ""], "making a database says nothing"
+    assert errors == ["", ""], "creating a database prints nothing"
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as connection:
         found = dict(connection.execute("SELECT name, artifact_location FROM experiments"))
     assert set(found) == {"Default", "e0", "e1"}

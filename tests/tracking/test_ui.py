@@ -1,4 +1,4 @@
-"""`bessemer ui` shows the runs, their report inside MLflow's frame, and ends when it is told to."""
+"""Tests that `bessemer ui` shows runs and, inside MLflow's frame, their report, and that a signal ends it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
 
 
 def browse(address: str, *options: str) -> str:
-    """What a browser without a window shows of an address, after the page has had time to draw itself."""
+    """The content of a page in a browser without a window, after its scripts have run."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        pytest.skip("there is no Chromium here; install one (`apt-get install chromium`) to open MLflow in it")
+        pytest.skip("Chromium is not installed; to run this test: `apt-get install chromium`")
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=25000", *options, address]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 @pytest.fixture
 def served(recorded: Any, fake_run: FakeRun) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a server on a store that lacks a finished run, and its process."""
+    """(address, process) of a server whose store lacks a finished run."""
     fake_run.whole()
     storage.write_text(fake_run.folder / "report.html", "<!doctype html><title>r</title><h1>The report itself</h1>")
     wanted = {"uri": recorded.uri, "experiment": "toy", "tags": {}, "register": True}
@@ -55,7 +55,7 @@ def served(recorded: Any, fake_run: FakeRun) -> Iterator[tuple[str, subprocess.P
         wait_until(lambda: healthy(address) or process.poll() is not None)
         yield address, process
     finally:
-        process.terminate()  # and with it the workers that it started
+        process.terminate()  # its workers end with it
         process.wait()
 
 
@@ -72,7 +72,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         time.sleep(0.2)
-    raise AssertionError("two minutes were not enough")
+    raise AssertionError("the condition was not met within two minutes")
 
 
 def test_a_browser_sees_the_runs_and_the_report(

@@ -1,6 +1,6 @@
-"""MLflow. No other part of Bessemer imports it; here it is imported inside functions, since that takes 1.5 s.
+"""Records runs in MLflow. No other package of Bessemer imports MLflow; the import takes 1.5 s, so functions do it late.
 
-What is recorded is read from the files of a run, again and again, so a run never waits for MLflow and nothing is
-lost when it cannot be reached: `records` reads the files, `synchronise` writes what MLflow lacks, `mirror` does
-so from a thread while a run works.
+The files of a run are the source of all records. So a run never waits for MLflow, and no record is lost while MLflow is
+unreachable. `records` reads the files, `synchronise` writes the records that MLflow lacks, and `mirror` calls it from a
+thread during a run.
 """

@@ -1,7 +1,7 @@
-"""Keeps MLflow up to date from a thread, so that a run never waits for it and never fails because of it.
+"""Keeps MLflow up to date from a thread, so that a run never waits for MLflow and never fails because of it.
 
-What a run is to be recorded as (URI, experiment, tags) is written to `tracking.json` in its folder first. Whatever
-then goes wrong, a later run under the same storage path, or `bessemer ui`, records what is missing: `catch_up`.
+At the start of a run, the mirror writes the URI, the experiment and the tags to `tracking.json` in the run's folder. If
+the recording fails later, the next run under the same storage path or `bessemer ui` completes it with `catch_up`.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 NAME = "tracking.json"
 LOCK = ".tracking.lock"
 SECONDS = 3.0
-"""Between two looks at a run's files."""
+"""Seconds between two reads of a run's files."""
 LAST_SECONDS = 30.0
-"""A finished run waits this long at most for its last points to be recorded."""
+"""Longest wait of a finished run for the recording of its last points, in seconds."""
 STOPPED_SECONDS = 2.0
-"""The same for one that failed or was stopped: Ray gives a job 3 s."""
+"""The same for a failed or stopped run. It is shorter because Ray gives a stopped job only 3 s."""
 
 
 class Mirror:
-    """Mirrors one run while it works.
+    """Records one run in MLflow during the run.
 
     with Mirror(run.folder, recipe.settings.tracking, say, tags) as mirror:
-        ...                     # work, events, metrics
-        mirror.finish()         # once `run_finished` is recorded
+        ...                     # the work of the run
+        mirror.finish()         # after the event `run_finished`
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class Mirror:
         return self
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Adds tags to the run, now and for a later recording."""
+        """Adds tags to the run, also for a recording by `catch_up`."""
         self._wanted["tags"].update(tags)
         storage.write_json(self._folder / NAME, self._wanted)
 
     def finish(self) -> None:
-        """Records the rest; says so if that is not possible in time."""
+        """Records the rest, for at most `LAST_SECONDS`. Logs a message if that is not enough."""
         self._end(LAST_SECONDS)
 
     def leave(self) -> None:
-        """Waits for nothing: what is not recorded yet, the next run or `bessemer ui` records."""
+        """Ends without waiting. The next run or `bessemer ui` records the rest."""
         self._leaving.set()
         self._ending.set()
         self._wake.set()
@@ -86,7 +86,7 @@ class Mirror:
             self._thread.join(seconds)
             self._leaving.set()
             if not self._recorded and not self._said:
-                self._complain("is slow" if self._thread.is_alive() else "could not be told")
+                self._complain("is too slow" if self._thread.is_alive() else "has not recorded the whole run")
 
     def _work(self) -> None:
         mirror: RunMirror | None = None
@@ -118,22 +118,22 @@ class Mirror:
         if not self._said:
             self._said = True
             self._say(
-                f"tracking: MLflow at {self._wanted['uri']} {why}; the run goes on, "
-                "and the next run or `bessemer ui` records what is missing"
+                f"tracking: MLflow at {self._wanted['uri']} {why}; this does not affect "
+                "the run, and the next run or `bessemer ui` records the rest"
             )
 
 
 def record(folder: Path) -> None:
-    """Brings MLflow up to date on a run that has ended. Raises what `store.unreachable()` names."""
+    """Brings MLflow up to date on a run that has ended. Raises the exceptions of `store.unreachable()`."""
     wanted = storage.read_json(folder / NAME)
     with locked(folder / LOCK):
         _run_mirror(connect(with_credentials(wanted["uri"])), folder, wanted).synchronise()
 
 
 def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Event | None = None) -> int:
-    """Records what MLflow lacks of the runs under `root` that are to be recorded at `uri` and do not run now.
+    """Records the missing parts of all ended runs under `root` whose tracking URI is `uri`; returns the number of runs.
 
-    Costs one search for each experiment and two looks at file sizes for each run that is recorded already.
+    Costs one search per experiment, and a few file sizes per run that is fully recorded. A `stop` event ends it early.
     """
     recorded: dict[str, dict[str, str]] = {}
     caught = 0
@@ -156,19 +156,19 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
 
 
 def registered_models(root: Path, *, only_aliased: bool) -> set[str]:
-    """The fingerprints of the registered models, at every place where the runs under `root` are recorded.
+    """The fingerprints of the registered models, from every MLflow store that records runs under `root`.
 
-    Raises TrackingUnreachable if one of them cannot be asked.
+    Raises TrackingUnreachable if a store is unreachable.
     """
     found: set[str] = set()
     uris = {wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}
-    database = root.absolute() / DATABASE  # also if its runs' folders were deleted
+    database = root.absolute() / DATABASE  # even if the folders of its runs are deleted
     for uri in sorted(uris | ({f"sqlite:///{database}"} if database.exists() else set())):
         try:
             found |= registry.fingerprints(connect(with_credentials(uri)), only_aliased=only_aliased)
         except unreachable() as error:
             raise TrackingUnreachable(
-                f"the models that are registered at `{uri}` cannot be listed: {_first_line(error)}",
+                f"cannot list the models that are registered at `{uri}`: {_first_line(error)}",
                 hint="start the tracking server",
             ) from error
     return found
@@ -190,7 +190,7 @@ def _run_mirror(client: MlflowClient, folder: Path, wanted: dict[str, Any]) -> R
 
 
 def _mirrored(client: MlflowClient, experiment: str) -> dict[str, str]:
-    """The version of each run that MLflow has to the end, by the run's name."""
+    """Maps the names of runs that MLflow has recorded to their end to `records.version` at that time."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return {}

@@ -1,6 +1,6 @@
-"""What MLflow is to know of a run, read from the run's files alone: the plan, the events, manifests and metrics.
+"""Reads the records of a run from its files: the plan, the events, the manifests and the metrics.
 
-Reading it twice gives the same records, with the times at which things happened, not at which they were read.
+The files alone decide the records: two reads give the same records. All times are from the files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Input:
 
 @dataclass
 class StageRecord:
-    """One stage of a run. `generation` counts how often `--rerun` discarded it in this run."""
+    """One stage of a run. `generation` is the number of times that `--rerun` discarded it in this run."""
 
     name: str
     kind: str
@@ -46,7 +46,7 @@ class StageRecord:
     inputs: list[Input]
     log: Path
     state: str = "waiting"
-    """`waiting`, `reused`, or MLflow's status."""
+    """`waiting`, `reused`, or a status of MLflow: `RUNNING`, `FINISHED`, `FAILED`, `KILLED`."""
     started: int = 0
     ended: int | None = None
     error: str = ""
@@ -58,11 +58,11 @@ class StageRecord:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The artifact's manifest; empty until it is finished and after `gc` removed it."""
+        """The artifact's manifest; empty before the stage ends and after `gc` has removed the artifact."""
         return (storage.read_json(self.folder / "manifest.json") or {}) if self.done else {}
 
     def metric_files(self) -> list[Path]:
-        """The step metrics of every attempt, the oldest first."""
+        """The files with step metrics, one per attempt, oldest first."""
         return sorted((self.folder / "metrics").glob("*.jsonl"))
 
     def headline(self) -> dict[str, float]:
@@ -74,7 +74,7 @@ class StageRecord:
 
     @property
     def finished_at(self) -> int:
-        """When the artifact was made, in milliseconds; for a reused one, by an earlier run."""
+        """Time at which the artifact was made, in milliseconds. A reused artifact was made by an earlier run."""
         return milliseconds(self.manifest["created_at"])
 
 
@@ -96,8 +96,7 @@ class RunRecord:
     git_dirty: bool = False
 
     def totals(self) -> dict[str, float]:
-        """The metrics that are summed over stages: the cost of all stages of the run, reused ones included, by
-        currency."""
+        """The metrics that are summed over all stages, reused ones included: the costs, by currency."""
         found: dict[str, float] = {}
         for stage in self.stages:
             for name, value in stage.headline().items():
@@ -106,7 +105,7 @@ class RunRecord:
         return found
 
     def settings(self) -> dict[str, Any]:
-        """The recipe's own settings and those of each stage, with every default."""
+        """The settings of the recipe and, by name, of each stage, with all defaults."""
         path = self.folder / "resolved.yaml"
         resolved = yaml.parse(path.read_text(encoding="utf-8")).value if path.exists() else None
         own = {name: value for name, value in (resolved or {}).items() if name != "stages"}
@@ -114,7 +113,7 @@ class RunRecord:
 
 
 def version(folder: Path) -> str:
-    """Changes whenever there is something new to record of a run that has ended; costs a look at file sizes."""
+    """A text that changes if an ended run has anything new to record. Costs only a few file sizes."""
     events, report, sweep = (_size(folder / name) for name in ("events.jsonl", "report.html", "sweep.json"))
     trials = sum(_size(path) for path in folder.glob("trials/*/events.jsonl"))
     return f"{events}/{report}/{sweep}/{trials}"
@@ -125,10 +124,10 @@ def _size(path: Path) -> int:
 
 
 def read_run(folder: Path, root: Path) -> RunRecord:
-    """The records of the run in `folder`, whose artifacts lie under the storage path `root`.
+    """Reads the run in `folder`, whose artifacts lie under the storage path `root`.
 
-    A sweep is a run whose stages, those that its trials share, have their events in the folder `shared`; a trial is
-    a run inside of it.
+    A sweep is a run too. Its stages are the ones that its trials share; their events are in its folder `shared`. Each
+    trial is a run inside the folder of the sweep.
     """
     plan = storage.read_json(folder / "plan.json") or {"recipe": "", "stages": []}
     shared = folder / "shared"
@@ -155,7 +154,7 @@ def read_run(folder: Path, root: Path) -> RunRecord:
         if not event["event"].startswith("run_"):
             _apply(run, stages, event)
     if run.status == RUNNING and lease.holder(folder) is None:
-        run.status = KILLED  # it ended without a word
+        run.status = KILLED  # it died without an event
         run.ended = run.ended or int((folder / "events.jsonl").stat().st_mtime * 1000)
         for stage in run.stages:
             if stage.state == RUNNING:
@@ -164,32 +163,32 @@ def read_run(folder: Path, root: Path) -> RunRecord:
 
 
 def _apply(run: RunRecord, stages: dict[str, StageRecord], event: dict[str, Any]) -> None:
-    scope, _, what = event["event"].partition("_")
+    scope, _, change = event["event"].partition("_")
     time = milliseconds(event["time"])
     if scope == "run":
-        if what == "started":
+        if change == "started":
             run.started = run.started or time
             run.status, run.ended, run.error, run.command = RUNNING, None, "", event.get("command", "")
             run.attempts += 1
             run.git_commit, run.git_dirty = event.get("git_commit"), event.get("git_dirty", False)
         else:
-            run.status, run.ended, run.error = _ENDINGS[what], time, event.get("error", "")
+            run.status, run.ended, run.error = _ENDINGS[change], time, event.get("error", "")
     elif stage := stages.get(event.get("stage", "")):
-        if what == "started":
+        if change == "started":
             stage.started = stage.started or time
             stage.state, stage.ended, stage.error = RUNNING, None, ""
-        elif what == "discarded":
+        elif change == "discarded":
             stage.generation += 1
             stage.started, stage.state = 0, "waiting"
-        elif what == "reused":
-            # A resumed run finds what it began, or made, itself before: that stage was run, not reused.
+        elif change == "reused":
+            # A resumed run may reuse an artifact that an earlier attempt of the same run made: the run itself made it.
             stage.state, stage.ended = (FINISHED, stage.ended or time) if stage.started else ("reused", None)
-        elif what in _ENDINGS:
-            stage.state, stage.ended, stage.error = _ENDINGS[what], time, event.get("error", "")
+        elif change in _ENDINGS:
+            stage.state, stage.ended, stage.error = _ENDINGS[change], time, event.get("error", "")
 
 
 def read_points(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(offset after it, point) for each whole line of a metrics file from `offset` on."""
+    """Yields (offset after the line, point) for each complete line of a metrics file, from `offset` on."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -201,9 +200,9 @@ def read_points(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
             try:
                 yield offset, json.loads(line)
             except json.JSONDecodeError:
-                continue  # torn by a crash, and continued by a later attempt
+                continue  # cut off by a crash; a later attempt repeats the step
 
 
 def milliseconds(time: str) -> int:
-    """Milliseconds since 1970 of an ISO 8601 time."""
+    """Converts an ISO 8601 time to milliseconds since 1970."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)

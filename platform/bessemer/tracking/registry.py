@@ -1,9 +1,11 @@
-"""Models in MLflow's registry: `<recipe>-base` after pre-training, `<recipe>-chat` after fine-tuning and alignment.
+"""Registers models in MLflow: `<recipe>-base` after pre-training, `<recipe>-chat` after fine-tuning and alignment.
 
-Each version has the fingerprint of its artifact as a tag, by which it is found again. The newest one has the alias
-`candidate`; `promote` makes a version the `champion`, and the champion before it `previous`. On a local store a
-version names the artifact's folder, since the store and the artifacts are seen by the same machines and a copy
-would double the disk; a server gets the files.
+A tag of each version holds the fingerprint of its artifact, by which Bessemer finds the version again. The newest
+version has the alias `candidate`. `promote` gives a version the alias `champion` and the former champion the alias
+`previous`.
+
+In a local store, a version refers to the folder of the artifact: the same machines see both, and a copy would double
+the disk space. To a server, `register` uploads the files.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _ROLES = {"pretrain": "base", "finetune": "chat", "align": "chat"}
 
 
 def register(client: MlflowClient, uri: str, recipe: str, stage: StageRecord, run_id: str) -> None:
-    """Registers the model that a stage made, once; other kinds of models (rewards) are left out."""
+    """Registers the model that a stage made, once. Does nothing for other stages, such as `reward`."""
     if stage.kind not in _ROLES:
         return
     name = f"{recipe}-{_ROLES[stage.kind]}"
@@ -46,15 +48,18 @@ def register(client: MlflowClient, uri: str, recipe: str, stage: StageRecord, ru
 
 
 def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
-    """Makes the version of this artifact the champion of the registered model `name`; returns the version."""
+    """Makes the version of an artifact the champion of the registered model `name`; returns the version.
+
+    Raises UsageError if no version has this fingerprint.
+    """
     version = _find(client, name, fingerprint)
     if version is None:
         raise UsageError(
             f"the registered model `{name}` has no version of the artifact `{fingerprint}`",
-            hint="finish its run with tracking on; `bessemer ui` shows the versions",
+            hint="finish its run with tracking switched on; `bessemer ui` shows all versions",
         )
     aliases = client.get_registered_model(name).aliases
-    champion = str(aliases.get(CHAMPION, version.version))  # MLflow has numbers here, and texts elsewhere
+    champion = str(aliases.get(CHAMPION, version.version))  # MLflow returns numbers here and strings elsewhere
     if champion != str(version.version):
         client.set_registered_model_alias(name, PREVIOUS, champion)
     client.set_registered_model_alias(name, CHAMPION, version.version)
@@ -62,7 +67,7 @@ def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
 
 
 def fingerprints(client: MlflowClient, *, only_aliased: bool) -> set[str]:
-    """The fingerprints of the artifacts of all registered versions, or of those that an alias points to."""
+    """The fingerprints of the artifacts of all registered versions; with `only_aliased`, of versions with an alias."""
     if only_aliased:
         models = _all_pages(lambda token: client.search_registered_models(page_token=token))
         versions = [client.get_model_version_by_alias(model.name, alias) for model in models for alias in model.aliases]
@@ -72,7 +77,7 @@ def fingerprints(client: MlflowClient, *, only_aliased: bool) -> set[str]:
 
 
 def _all_pages(search: Callable[[str | None], Any]) -> list[Any]:
-    """The results of all pages of a search."""
+    """Collects the results of all pages of a search."""
     found: list[Any] = []
     token = None
     while True:

@@ -1,8 +1,7 @@
-"""Where MLflow keeps what it records: SQLite beside the runs, unless the recipe or the environment names a server.
+"""Opens the store of MLflow: SQLite next to the runs, unless the recipe or the environment names a server.
 
-A new SQLite database takes MLflow 2 to 8 seconds of migrations, and two processes that make one at the same time
-damage it. So it is made under a lock, and kept as a template in the user's cache for the next storage path, where
-making it is a copy.
+MLflow needs 2 to 8 seconds to create a SQLite database, and two processes that create it at the same time damage it. So
+`connect` creates it under a lock, and keeps a copy in the user's cache as a template for the next storage path.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ def resolve_uri(uri: str | None, root: Path) -> str:
 
 
 def absolute_uri(uri: str, start: Path | None = None) -> str:
-    """`uri` with an absolute path, from the folder `start` or else the working folder; a server's is returned as it is.
+    """Makes a path in `uri` absolute, relative to `start` or else the working folder. Does not change a server's URI.
 
-    A run records its URI in a file, and a later command in another folder reads it.
+    The path must be absolute because a run records its URI in a file that a later command reads in another folder.
     """
     start = start or Path.cwd()
     if match := re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", uri):
@@ -50,10 +49,9 @@ def absolute_uri(uri: str, start: Path | None = None) -> str:
 
 
 def with_credentials(stored: str) -> str:
-    """The usable URI for one from `tracking.json`, which holds no password.
+    """Completes a URI from `tracking.json`, which contains no password.
 
-    The password comes from `MLFLOW_TRACKING_URI` if that names the same server. Raises TrackingUnreachable if it does
-    not.
+    The password comes from `MLFLOW_TRACKING_URI`. Raises TrackingUnreachable if that names another server or none.
     """
     if MASK not in stored:
         return stored
@@ -61,27 +59,27 @@ def with_credentials(stored: str) -> str:
     if redact(given) != stored:
         raise TrackingUnreachable(
             f"the password of the tracking server `{stored}` is not stored",
-            hint="set MLFLOW_TRACKING_URI to its whole address",
+            hint="set MLFLOW_TRACKING_URI to its address with the password",
         )
     return given
 
 
 def is_local(uri: str) -> bool:
-    """Whether MLflow writes to a database itself, so that models may be named by their paths instead of sent."""
+    """Whether MLflow writes to the store without a server. Models are then registered by path, without an upload."""
     return not uri.startswith(("http://", "https://", "databricks"))
 
 
 def artifact_location(uri: str, root: Path, experiment: str) -> str | None:
-    """Where the files of an experiment go: an absolute folder under the storage path, or what a server decides."""
+    """The folder for the files of an experiment, under the storage path; None if a server decides."""
     return str(root.absolute() / ARTIFACTS / re.sub(r"[^\w.-]+", "-", experiment)) if is_local(uri) else None
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client for `uri`. Makes the database if it is SQLite and not there yet, once however many processes ask.
+    """Returns a client for `uri`. Creates a missing SQLite database; several processes may call this at the same time.
 
-    Raises one of `unreachable()` where there is no such server.
+    Raises an exception of `unreachable()` if the store cannot be used.
     """
-    # Two failed requests of ten seconds and not seven of two minutes: the run's files are kept, nothing is lost.
+    # At most two requests of 10 s; MLflow's default is seven of 120 s. A failure loses nothing: the run's files remain.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -102,7 +100,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def unreachable() -> tuple[type[Exception], ...]:
-    """What MLflow raises where its store cannot be used: no connection, no space, no permission, a refusal."""
+    """The exceptions for a store that cannot be used: no connection, no space, no permission, or a refused request."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -111,7 +109,10 @@ def unreachable() -> tuple[type[Exception], ...]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds an exclusive lock on `path`, freed by the system if this process dies. Yields False if held elsewhere."""
+    """Holds an exclusive lock on the file `path`, which the system frees if this process dies.
+
+    Yields True. Without `wait`, yields False if another process holds the lock.
+    """
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -129,7 +130,7 @@ def _make_database(database: Path) -> None:
             shutil.copyfile(template, temporary)
         else:
             _migrate(temporary)
-            with contextlib.suppress(OSError):  # no cache folder: the next database takes a few seconds again
+            with contextlib.suppress(OSError):  # without a cache folder, the next database takes a few seconds again
                 template.parent.mkdir(parents=True, exist_ok=True)
                 copy = template.with_name(f"{template.name}.{os.getpid()}")
                 shutil.copyfile(temporary, copy)
@@ -150,7 +151,7 @@ def _migrate(database: Path) -> None:
 
 
 def _close(uri: str) -> None:
-    """Forgets MLflow's open connections to a database that is about to be renamed."""
+    """Closes MLflow's connections to a database before it is renamed."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     engines: dict[str, Any] = getattr(SqlAlchemyStore, "_engine_map", {})

@@ -1,16 +1,15 @@
-"""Makes MLflow agree with the files of one run. It may be called any number of times, and writes only the missing
-records.
+"""Writes the records of one run that MLflow lacks. Repeated calls write only new records.
 
-A pipeline run is a parent run, each stage that it ran is a child, found again by the tags `bessemer.run`,
-`bessemer.stage` and `bessemer.generation`. Reused stages have no child: their headline metrics and data sets are
-recorded on the parent. A sweep is a run too, and each of its trials one flat run below it.
+A run of a pipeline is a parent run in MLflow; each stage that it executes is a child run. The tags `bessemer.run`,
+`bessemer.stage` and `bessemer.generation` identify them. A reused stage has no child: its headline metrics and data
+sets are on the parent. A sweep is a parent run too, and each of its trials is one child without children.
 
-Step metrics are sent in the order of steps, in batches that MLflow stores whole, and only those beyond the last step
-that it has for their key. So nothing is recorded twice, even if the response to a batch was lost or a resumed training
-repeated steps. A crash delays at most the points that the next call sends.
+Step metrics are sent in the order of steps, in batches that MLflow stores completely or not at all. Of each metric,
+only points after the last recorded step are sent. So no point is recorded twice, even if the response to a batch is
+lost or a resumed training repeats steps. After a crash, the next call sends the missing points.
 
-On the parent run, a stage's results carry the name of the stage (`clean/data/documents_out`), since several stages have
-results of one name. Costs are also summed there (`cost/USD`).
+On the parent run, the results of a stage have the stage's name as a prefix (`clean/data/documents_out`), because
+several stages have results of the same name. The parent also has the sum of all costs (`cost/USD`).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 MOST_KEYS = 40
-"""Metric names of a stage. A run with all its stages has up to `MOST_PARENT_KEYS`."""
+"""Maximum number of metric names of a child run. A parent run has at most `MOST_PARENT_KEYS`."""
 MOST_PARENT_KEYS = 200
 LONGEST_PARAM = 6000
 
@@ -49,7 +48,7 @@ Point = tuple[str, float, int, int]
 
 @dataclass
 class Recorded:
-    """One of MLflow's runs: what it has, and what this process did with it."""
+    """One run in MLflow: its recorded state, and the progress of this process."""
 
     run_id: str
     last_steps: dict[str, int]
@@ -67,9 +66,10 @@ class Recorded:
 
 
 class RunMirror:
-    """One run of Bessemer in MLflow. Raises what `store.unreachable()` names; then begin with a new one.
+    """Mirrors one run of Bessemer in MLflow.
 
-    With `below`, the id of a sweep's run, it is a trial: one flat run, whose models are not registered.
+    Its methods raise the exceptions of `store.unreachable()`. After an exception, continue with a new object. With
+    `below`, the MLflow id of a sweep, the run is a trial: it has no child runs, and its models are not registered.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RunMirror:
         self._trials: dict[Path, RunMirror] = {}
 
     def synchronise(self) -> RunRecord:
-        """Records what is new in the run's files; returns what they say."""
+        """Records the news in the run's files and returns the records of these files."""
         mirrored = version(self._folder)
         record = read_run(self._folder, self._root)
         if not self._experiment_id:
@@ -122,7 +122,7 @@ class RunMirror:
         return record
 
     def _find(self, record: RunRecord) -> None:
-        """Finds the experiment, or makes it, and the runs that MLflow has already."""
+        """Finds or creates the experiment, and finds the existing runs in MLflow."""
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
             location = artifact_location(self._uri, self._root, self._experiment)
@@ -192,7 +192,7 @@ class RunMirror:
         return child
 
     def _stage(self, stage: StageRecord, child: Recorded) -> None:
-        """Brings a child up to date: its points, and once the stage has ended its results and status."""
+        """Brings a child run up to date: its points and, after the end of the stage, its results and status."""
         if child.concluded == stage.state:
             return
         self._points(child, stage)
@@ -215,9 +215,9 @@ class RunMirror:
         child.concluded = stage.state
 
     def _headline(self, record: RunRecord, stage: StageRecord, parent: Recorded, child: Recorded) -> None:
-        """Copies a finished stage's results to the parent, each at the step that is the stage's place in the plan.
+        """Copies the results of a finished stage to the parent run. Their step is the stage's index in the plan.
 
-        The times are the manifest's, and MLflow keeps equal points once, so a repeated call changes nothing.
+        Times come from the manifest, and MLflow stores equal points only once, so a repeated call changes nothing.
         """
         if stage.manifest:
             results = {_qualified(stage, name): value for name, value in stage.headline().items()}
@@ -230,7 +230,7 @@ class RunMirror:
         self._headlined.add((stage.name, stage.generation))
 
     def _conclude(self, record: RunRecord, parent: Recorded, mirrored: str) -> None:
-        for name, value in dict(self._tags).items():  # a sweep knows its best trial only at its end
+        for name, value in dict(self._tags).items():  # the tag with the best trial of a sweep is set at its end
             if self._tagged.get(name) != value:
                 self._client.set_tag(parent.run_id, name, value)
                 self._tagged[name] = value
@@ -255,7 +255,7 @@ class RunMirror:
             recorded.status = status
 
     def _error(self, recorded: Recorded, error: str) -> None:
-        """Records why a run ended, and removes the reason once a later attempt works or succeeds."""
+        """Records the error of a run, or removes it after a later attempt has started or succeeded."""
         if recorded.error != error:
             if error:
                 self._client.set_tag(recorded.run_id, ERROR_TAG, error)
@@ -264,7 +264,7 @@ class RunMirror:
             recorded.error = error
 
     def _points(self, recorded: Recorded, stage: StageRecord, prefix: str = "") -> None:
-        """Sends the step metrics that are new in the stage's files and beyond the last step recorded."""
+        """Sends the step metrics in the stage's files that are new and after the last recorded step."""
         batch: list[Point] = []
         for path in stage.metric_files():
             for offset, point in read_points(path, recorded.offsets.get(path, 0)):
@@ -281,7 +281,7 @@ class RunMirror:
         self._send(recorded, batch)
 
     def _send(self, recorded: Recorded, points: Iterable[Point]) -> None:
-        """Sends points of at most `most_keys` names; a tag lists the names that were left out."""
+        """Sends points of at most `most_keys` metric names. A tag lists the names that are left out."""
         from mlflow.entities import Metric
 
         new = []
@@ -299,7 +299,7 @@ class RunMirror:
             self._client.set_tag(recorded.run_id, LEFT_OUT_TAG, ", ".join(sorted(recorded.left_out)))
 
     def _params(self, recorded: Recorded, settings: Mapping[str, Any]) -> None:
-        """Records settings that are not recorded yet; a long one is a file, and the parameter says where."""
+        """Records settings that are not recorded yet. A long value becomes a file that the parameter names."""
         from mlflow.entities import Param
 
         new = []
@@ -320,7 +320,7 @@ class RunMirror:
             self._client.log_inputs(recorded.run_id, datasets=datasets)
 
     def _file(self, recorded: Recorded, path: Path) -> None:
-        """Uploads a file, unless this process uploaded it with the same size before."""
+        """Uploads a file, unless this process has already uploaded it with the same size."""
         size = path.stat().st_size if path.exists() else None
         if size is not None and recorded.sizes.get(path) != size:
             self._client.log_artifact(recorded.run_id, str(path))
@@ -328,12 +328,12 @@ class RunMirror:
 
 
 def key(name: str) -> str:
-    """`name` as MLflow takes it for a parameter or a metric: at most 250 letters, digits and `_-. :/`."""
+    """`name` as a key of MLflow: cut to 250 characters, with `_` for all but letters, digits and `_-. :/`."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by dotted names, values as JSON writes them (texts without quotes)."""
+    """Flattens settings to dotted names. Values are JSON, except that strings have no quotes."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
@@ -344,7 +344,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _recorded(run: Run) -> Recorded:
-    # The newest point of each key with its step; the public `data.metrics` has the values alone.
+    # The newest point of each key, with its step. The public `data.metrics` has no steps.
     last_steps = {metric.key: metric.step for metric in run.data._metric_objs}
     return Recorded(
         run_id=run.info.run_id,
@@ -359,24 +359,24 @@ def _recorded(run: Run) -> Recorded:
 
 
 def _qualified(stage: StageRecord, name: str) -> str:
-    """The name of a stage's result on the run's parent: `<stage>/<name>`, and `evaluate/...` as it is."""
+    """The name of a stage's result on the parent run: `<stage>/<name>`, without a second prefix if it has one."""
     return name if name.startswith(f"{stage.name}/") else f"{stage.name}/{name}"
 
 
 def _models(record: RunRecord) -> int:
-    """How many stages of the run train a model, and so may have curves of one name."""
+    """Number of stages that train a model. If there are several, their curves may have the same names."""
     return sum(stage.produces in ("model", "reward_model") for stage in record.stages)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in some containers
         return str(os.getuid())
 
 
 def _dataset(stage: str, kind: str, fingerprint: str, folder: Path) -> DatasetInput:
-    """An artifact as MLflow's data set: named after its stage, its fingerprint as digest."""
+    """An artifact as a data set of MLflow, with the stage as its name and the fingerprint as its digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"uri": str(folder)})

@@ -1,4 +1,4 @@
-"""MLflow's own web interface on the right store."""
+"""Starts the web interface of MLflow on the store of a storage path."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from bessemer.tracking.store import ARTIFACTS, connect, is_local, resolve_uri, u
 
 
 def serve(root: Path, host: str, port: int) -> NoReturn:
-    """Records what is missing, then becomes MLflow's server, so that whatever ends this process ends the server.
+    """Records missing runs, then replaces this process by MLflow's server, so that both end together.
 
-    One worker and no job runner: 0.5 GiB and 15 s to the first page, instead of 1.7 GiB and 26 s.
+    The server has one worker and no job runner, which takes 0.5 GiB and 15 s to the first page, not 1.7 GiB and 26 s.
+    Raises UsageError if a server is already in use or `root` does not exist, TrackingUnreachable if the store fails.
     """
     uri = resolve_uri(None, root)
     if not is_local(uri):
-        raise UsageError(f"MLflow runs at {uri} already", hint="open that address in a browser")
+        raise UsageError(f"MLflow already runs at {uri}", hint="open that address in a browser")
     if not root.is_dir():
         raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
     try:
@@ -27,7 +28,7 @@ def serve(root: Path, host: str, port: int) -> NoReturn:
     except unreachable() as error:
         raise TrackingUnreachable(
             f"the MLflow store {uri} cannot be used: {error}",
-            hint="move the database file away; the next `bessemer ui` records all runs anew",
+            hint="move the database file away; the next `bessemer ui` records all runs again",
         ) from error
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)]
     command += ["--backend-store-uri", uri, "--default-artifact-root", str(root.absolute() / ARTIFACTS)]
