@@ -1,13 +1,13 @@
-"""Makes `trl_vectors.json`: TRL's losses, and their gradients, on random log-probabilities.
+"""Makes `trl_vectors.json`: TRL's losses and their gradients for random log-probabilities.
 
     python -m venv trl && trl/bin/pip install torch==2.13.0 trl==1.16.0
     trl/bin/pip download --no-deps trl==0.11.4 && unzip trl-0.11.4-*.whl -d old
     trl/bin/python tests/align/make_trl_vectors.py old
 
-TRL's losses are parts of its trainers. Its own code runs here, on trainers that have nothing but the settings it reads
-and on models that answer with the log-probabilities at hand. PPO and the smoothing of DPO's labels left TRL before 1.0,
-so they come from the source of 0.11.4, function by function. A case has our function, its arguments, TRL's value and
-the gradients of that value.
+TRL's losses are methods of its trainers. This script runs TRL's code on fake trainers, which have only the settings
+that the methods read, and on fake models, which return the given log-probabilities. TRL removed PPO and label smoothing
+for DPO before version 1.0, so these functions are extracted from the source of 0.11.4. Each case has the name of our
+function, its arguments, TRL's value and the gradients of that value.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def case(
 
 
 def answers(sums: torch.Tensor, counts: torch.Tensor) -> tuple[Any, torch.Tensor]:
-    """What a model says of answers with these summed log-probabilities: evenly spread over `counts` tokens."""
+    """The output of a fake model for answers with these log-probabilities, spread evenly over `counts` tokens."""
     mask = torch.arange(TOKENS) < counts[:, None]
     spread = (sums / counts)[:, None] * mask
     zero = torch.zeros_like(spread)
@@ -131,7 +131,7 @@ def trl_divergences() -> Any:
 
 
 def thumbs() -> None:
-    for offset in (3.0, -3.0):  # policies on both sides of the reference: KTO's KL is positive, then cut at 0
+    for offset in (3.0, -3.0):  # policies on both sides of the reference: KTO's KL is positive, then clipped at 0
         inputs = {"policy": leaf(normal(5, scale=4, offset=-15)), "reference": normal(5, scale=4, offset=-15)}
         desirable = torch.tensor([True, False, False, True, False])
         others = {"policy": normal(5, scale=2, offset=-15 + offset), "reference": normal(5, scale=2, offset=-15)}
@@ -210,7 +210,7 @@ def groups() -> None:
 
 
 def grouped(rewards: torch.Tensor, scale: str) -> torch.Tensor:
-    """Runs the statements of TRL that turn rewards into advantages, which stand in the middle of a long method."""
+    """Runs TRL's statements that turn rewards into advantages. They are in the middle of a long method."""
     method = next(
         node
         for node in ast.walk(ast.parse(Path(GRPO_FILE).read_text()))
@@ -283,7 +283,7 @@ def proximal(old: Path) -> None:
 
 
 def source(file: Path, name: str, names: dict[str, Any]) -> Any:
-    """A function or method of a source file, without importing it."""
+    """Extracts a function or method from a source file without importing the file."""
     node = next(n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef) and n.name == name)
     node.decorator_list, node.returns = [], None
     for argument in node.args.args:

@@ -1,4 +1,4 @@
-"""The pair of answers to a prompt: the best that ended against the worst."""
+"""Tests the choice of a preference pair: the best finished answer against the worst answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The total reward of an answer: weighted rules and a reward model; a score that is not finite is a failure."""
+"""Tests the total reward of an answer: the weighted sum of rules and a reward model, with failures if not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses and their gradients are TRL's, and what their formulas promise."""
+"""Tests that losses and their gradients equal TRL's and have the properties of their formulas."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_values_and_gradients_are_those_of_trl(case: dict[str, Any]) -> None:
     if isinstance(found, tuple):
         found = torch.stack(found)
     expected = tensor(case["value"])
-    if case["function"] == "whitened":  # TRL whitens what is no token as well
+    if case["function"] == "whitened":  # TRL also whitens padding
         found, expected = found[inputs["mask"]], expected[inputs["mask"]]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     leaves = [inputs[name] for name in case["gradients"]]
@@ -62,7 +62,7 @@ def tokens(rows: int, seed: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo"])
 @given(seed=st.integers(0, 1000), cut=st.integers(1, 5))
 def test_a_loss_does_not_depend_on_how_the_batch_is_cut(loss_type: policy.LossType, seed: int, cut: int) -> None:
-    """Sums and weights of micro batches add up, which means of means do not."""
+    """Sums and weights add up over micro-batches. Means of means would not."""
     batch = tokens(6, seed)
 
     def loss(rows: slice) -> Loss:
@@ -83,7 +83,7 @@ def test_what_is_not_of_a_completion_counts_nothing() -> None:
 
 
 def test_the_first_update_is_the_plain_policy_gradient() -> None:
-    """While policy and old policy are the same, the gradient is advantage times that of the log-probability."""
+    """If policy and old policy are equal, the gradient is the advantage times the gradient of the log-probability."""
     batch = tokens(4, 5)
     logprobs = batch["old_logprobs"].clone().requires_grad_()
     loss = policy.policy_loss(logprobs, batch["old_logprobs"], batch["advantages"], batch["mask"])
@@ -100,7 +100,7 @@ def test_the_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely(advanta
 
 
 def test_estimators_of_kl_agree_with_the_exact_value() -> None:
-    """k1 and k3 have its mean under the policy; k2 has its gradient."""
+    """Under the policy, the means of k1 and k3 are the exact KL divergence, and the gradient of k2 is its gradient."""
     generator = torch.Generator().manual_seed(0)
     logits, reference = torch.randn(2, 9, generator=generator, dtype=torch.float64)
     logits.requires_grad_()
@@ -128,7 +128,7 @@ def test_with_gamma_and_lambda_one_a_token_is_worth_what_follows() -> None:
 
 
 def test_preference_losses_move_the_right_way() -> None:
-    """The gradient raises what was chosen and lowers what was rejected, whatever the loss."""
+    """The gradient of every loss raises the chosen answer and lowers the rejected one."""
     chosen, rejected = (tensor([-9.0, -12.0]).requires_grad_() for _ in range(2))
     reference, counts = tensor([-10.0, -10.0]), tensor([4, 5])
     losses = [
@@ -144,7 +144,7 @@ def test_preference_losses_move_the_right_way() -> None:
 
 
 def test_a_model_that_is_certain_keeps_finite_gradients() -> None:
-    """Memorised answers have the log-probability 0 in fp32, where the odds are infinite."""
+    """Memorised answers have the log-probability 0 in fp32, so their odds are infinite."""
     chosen, rejected = tensor([0.0, -1e-9]).requires_grad_(), tensor([-3.0, 0.0]).requires_grad_()
     loss = preference.orpo(chosen, rejected, tensor([2, 2]), tensor([2, 2]))
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss.sum, (chosen, rejected)))

@@ -1,4 +1,4 @@
-"""KTO's estimate of the distance from the start: on answers to other prompts, with the weights before the step."""
+"""Tests KTO's estimate of the KL divergence: it uses mismatched answers and the weights before the step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def logprob(model: Transformer, prompt: Tensor, answer: Tensor) -> float:
 
 @pytest.fixture
 def thumbs(monkeypatch: pytest.MonkeyPatch) -> Thumbs:
-    """An objective whose model has left its start: it now has the weights of `model_of(2)`."""
+    """An objective whose reference is `model_of(1)` and whose model has the weights of `model_of(2)`."""
 
     def read(parts: list[Path], split: str) -> Items:
         numbers = range(COUNT if split == "tune" else 0)
@@ -70,7 +70,7 @@ def test_each_prompt_gets_the_answer_to_another(thumbs: Thumbs) -> None:
 
 
 def test_the_distance_is_the_mean_over_crossed_answers(thumbs: Thumbs) -> None:
-    """Over the rows of the batch, and never below 0."""
+    """The mean is over the rows of the batch and is clipped at 0."""
     numbers = [[0, 1], [2, 3], [4, 5], [0, 3, 5]]
     distances = []
     for chosen in numbers:
@@ -80,7 +80,7 @@ def test_the_distance_is_the_mean_over_crossed_answers(thumbs: Thumbs) -> None:
         batch = thumbs.batch(1, Rows(np.zeros(len(chosen), int), np.array(chosen)))
         assert batch["kl"].tolist() == pytest.approx([max(0.0, expected)] * len(batch["tokens"]), abs=1e-4)
         distances.append(expected)
-    assert max(distances) > 0.1, "a distance of 0 would not show which answers were taken"
+    assert max(distances) > 0.1, "a distance of 0 would not show which answers it uses"
 
 
 def test_the_distance_is_part_of_the_loss(thumbs: Thumbs) -> None:

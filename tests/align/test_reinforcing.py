@@ -1,4 +1,4 @@
-"""GRPO and PPO: the batch made of answers and its loss, against formulas written out by hand."""
+"""Tests the batches and losses of GRPO and PPO against formulas written out by hand."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from small_chat import tokenizer_of
 ALONE = Workers(0, 1, torch.device("cpu"))
 QUESTIONS = [Question(f"question {n}", "?", (3 + n, 9, 11), {}) for n in range(4)]
 LENGTHS = (5, 2, 7, 3)
-"""Tokens of the answers to each prompt."""
+"""Numbers of tokens of the four answers to each prompt."""
 TRUNCATED = 2
-"""The number in its group of the answer that does not end."""
+"""The index in its group of the answer that is truncated."""
 
 
 def model_of(seed: int, **changes: Any) -> Transformer:
@@ -44,7 +44,7 @@ def model_of(seed: int, **changes: Any) -> Transformer:
 
 
 class Scripted:
-    """Rollouts that are functions of the prompt and the number in the group; keeps the prompts that were asked."""
+    """Returns rollouts that depend only on the prompt and the index in the group. `asked` records the prompts."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Prompt, int]] = []
@@ -67,7 +67,7 @@ class Scripted:
 
 
 def score(useful: Sequence[int]) -> Any:
-    """Rewards that differ among the answers to the `useful` questions, and are all 0 elsewhere."""
+    """Rewards that differ among the answers to each of the `useful` questions and are 0 for all other answers."""
 
     def scores(samples: Sequence[Sample], rollouts: Sequence[Rollout]) -> Scores:
         found = [float(r.generation + 1) if r.prompt.number in useful else 0.0 for r in rollouts]
@@ -101,7 +101,7 @@ def loss_of(objective: Reinforcing, *numbers: int) -> Loss:
 
 @torch.no_grad()
 def logprobs_of(model: Transformer, rollout: Rollout, temperature: float = 1.0) -> Tensor:
-    """Log-probabilities of an answer's tokens [T], by a plain forward pass over it alone."""
+    """Log-probabilities of an answer's tokens [T], from a plain forward pass over this answer only."""
     text = [*rollout.prompt.tokens, *rollout.tokens]
     logits = model(torch.tensor([text]))[0, len(rollout.prompt.tokens) - 1 : -1].float() / temperature
     return logits.log_softmax(-1).gather(1, torch.tensor(rollout.tokens)[:, None])[:, 0]
@@ -123,7 +123,7 @@ GRPO: dict[str, Any] = {"num_generations": 4, "num_refills": 0, "max_completion_
 def test_a_worker_without_a_useful_group_changes_no_mean(
     tokenizer: TokenizerFolder, loss_type: Any, truncated: bool
 ) -> None:
-    """Two workers with two prompts each add up to one worker with four, even if one of the two has nothing to learn."""
+    """Two workers with two prompts each equal one worker with four prompts, even if one worker has no useful group."""
     method = Grpo(**GRPO, loss_type=loss_type, beta=0.1, mask_truncated_completions=truncated)
     whole = loss_of(objective(method, tokenizer, useful=(0, 1)), 0, 1, 2, 3)
     useful = loss_of(objective(method, tokenizer, useful=(0, 1)), 0, 1)
@@ -144,7 +144,7 @@ def test_a_batch_without_a_useful_group_has_no_gradient(tokenizer: TokenizerFold
 
 
 def test_each_row_of_a_step_seeds_its_own_answers(tokenizer: TokenizerFolder) -> None:
-    """A prompt may occur twice in a step: in two epochs, and as the replacement of another row's prompt."""
+    """A prompt may occur twice in a step: from two epochs, or as the replacement of another row's prompt."""
     made = objective(Grpo(num_generations=4, num_refills=1), tokenizer, useful=())
     made.batch(1, Rows(np.array([0, 0, 0, 1, 1]), np.array([1, 2, 3, 1, 2])))
     asked = made._rollouts.asked  # type: ignore[attr-defined]
@@ -163,7 +163,7 @@ def test_the_answers_to_a_row_do_not_depend_on_the_worker_that_has_it(tokenizer:
 
 @pytest.mark.parametrize("method", [Grpo(**GRPO), Ppo(num_generations=4, max_completion_length=9)])
 def test_the_distance_from_the_start_is_measured(tokenizer: TokenizerFolder, method: Grpo | Ppo) -> None:
-    """The mean over tokens of exp(-d) - 1 + d with d = log(policy / reference)."""
+    """The measure `kl` is the mean over tokens of exp(-d) - 1 + d with d = log(policy / reference)."""
     found, weight = loss_of(objective(method, tokenizer), 0, 1).measures["kl"]
     model, reference = model_of(1), model_of(2)
     d = torch.cat([logprobs_of(model, one) - logprobs_of(reference, one) for one in answers(0, 1)])
@@ -178,7 +178,7 @@ def test_the_distance_from_the_start_is_measured(tokenizer: TokenizerFolder, met
 def test_the_loss_of_grpo_is_clipped_ratios_and_the_weighed_distance(
     tokenizer: TokenizerFolder, loss_type: Any, temperature: float, scale_rewards: Any
 ) -> None:
-    """Against TRL's formula, token by token."""
+    """Compares the loss with TRL's formula, token by token."""
     method = Grpo(
         **GRPO, loss_type=loss_type, scale_rewards=scale_rewards, beta=0.3, epsilon=0.1, epsilon_high=0.6, delta=4.0,
         temperature=temperature,
@@ -198,7 +198,7 @@ def test_the_loss_of_grpo_is_clipped_ratios_and_the_weighed_distance(
 
 
 def test_answers_that_do_not_end_can_be_left_out(tokenizer: TokenizerFolder) -> None:
-    """`mask_truncated_completions`: their tokens have no part in the loss or the measures."""
+    """With `mask_truncated_completions`, the tokens of truncated answers change neither the loss nor the measures."""
     every, ended = (
         loss_of(objective(Grpo(**GRPO, mask_truncated_completions=masked), tokenizer), 0, 1) for masked in (False, True)
     )
@@ -211,7 +211,7 @@ def test_answers_that_do_not_end_can_be_left_out(tokenizer: TokenizerFolder) -> 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.25])
 def test_ppo_pays_for_the_distance_from_the_start(tokenizer: TokenizerFolder, kl_coef: float) -> None:
-    """With `gamma` and `lam` 1 a token's return is the reward minus the penalties of it and of the tokens after it."""
+    """With `gamma` = `lam` = 1, a token's return is the reward minus the penalties of this and all later tokens."""
     method = Ppo(num_generations=4, max_completion_length=9, kl_coef=kl_coef)
     batch = objective(method, tokenizer).batch(1, rows(0))
     reference = model_of(2)
@@ -225,8 +225,8 @@ def test_ppo_pays_for_the_distance_from_the_start(tokenizer: TokenizerFolder, kl
 
 @torch.no_grad()
 def test_advantages_of_ppo_follow_the_critic(tokenizer: TokenizerFolder) -> None:
-    """Temporal-difference errors discounted by `gamma` and `lam`, then shifted and scaled to mean 0 and variance 1 over
-    all tokens."""
+    """Advantages are sums of temporal-difference errors, discounted by `gamma` and `lam` and then scaled to mean 0 and
+    variance 1 over all tokens."""
     method = Ppo(num_generations=4, max_completion_length=9, kl_coef=0.0, gamma=0.9, lam=0.7)
     batch = objective(method, tokenizer).batch(1, rows(0, 1))
     critic = model_of(3, is_reward=True)
@@ -261,7 +261,7 @@ def test_values_that_move_far_are_clipped(tokenizer: TokenizerFolder) -> None:
 
 
 def test_the_critic_learns_the_returns(tokenizer: TokenizerFolder) -> None:
-    """`vf_coef` weights half the squared error of the values. They equal the old values, so they are not clipped."""
+    """`vf_coef` weights half the squared error of the values. The values equal the old values, so none is clipped."""
     light, heavy = (
         loss_of(objective(Ppo(num_generations=4, max_completion_length=9, vf_coef=weight), tokenizer), 0, 1)
         for weight in (0.5, 2.5)

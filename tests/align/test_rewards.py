@@ -1,4 +1,4 @@
-"""Rewards give the numbers they promise, and a user's function that fails costs a score, never the training."""
+"""Tests that rewards give the documented numbers, and that a failing custom function does not end the training."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_functions_are_called_as_trl_calls_them(file: str) -> None:
         ("exits", "SystemExit"),
         ("too_few", "ValueError: it returned 0 numbers for 1 completions"),
         ("words", "could not convert string to float: 'good'"),
-        ("nothing", "it returned NoneType, and should return a list of numbers"),
+        ("nothing", "it returned NoneType instead of a list of numbers"),
         ("politenes", "there is no function `politenes` in "),
     ],
 )
@@ -258,5 +258,5 @@ def test_a_reward_twice_is_found_in_the_recipe() -> None:
 
 @pytest.mark.parametrize("tests", [None, 5, ["assert True", 5]])
 def test_a_column_that_cannot_be_read_is_an_error_before_training(tests: Any) -> None:
-    with Scorer([UnitTests()]) as scorer, pytest.raises(UsageError, match="`tests`, and the prompts have none that it"):
+    with Scorer([UnitTests()]) as scorer, pytest.raises(UsageError, match="`tests`, which is missing or unreadable"):
         scorer.check(sample("x", tests=tests))

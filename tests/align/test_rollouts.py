@@ -1,4 +1,4 @@
-"""Rollouts have the trainer's log-probabilities, and each is its own, whatever stands beside it."""
+"""Tests that rollouts have the trainer's log-probabilities and do not depend on the other rollouts of a batch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def logprobs(rollouts: list[Rollout]) -> torch.Tensor:
 
 @torch.no_grad()
 def trained_logprobs(model: Transformer, rollouts: list[Rollout]) -> torch.Tensor:
-    """What the trainer's forward pass says of the same tokens, all rollouts in one padded batch."""
+    """Log-probabilities of the same tokens from the trainer's forward pass, with all rollouts in one padded batch."""
     texts = [[*rollout.prompt.tokens, *rollout.tokens] for rollout in rollouts]
     longest = max(map(len, texts))
     tokens = torch.tensor([text + [0] * (longest - len(text)) for text in texts])
@@ -59,7 +59,7 @@ def trained_logprobs(model: Transformer, rollouts: list[Rollout]) -> torch.Tenso
 
 @pytest.mark.parametrize("changes", [{}, SLIDING], ids=["qwen3", "sliding"])
 def test_log_probabilities_are_those_of_the_trainer(changes: dict[str, Any]) -> None:
-    """With grouped queries and prompts of unequal length; to 1e-4 in fp32."""
+    """Covers grouped-query attention and prompts of unequal length. The tolerance is 1e-4 in fp32."""
     model = random_model(**changes)
     rollouts = rolled(model)
     assert len({len(rollout.tokens) for rollout in rollouts}) > 1
@@ -68,8 +68,8 @@ def test_log_probabilities_are_those_of_the_trainer(changes: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("changes", [{}, SLIDING], ids=["qwen3", "sliding"])
 def test_in_bf16_they_differ_by_no_more_than_bf16_does_from_fp32(changes: dict[str, Any]) -> None:
-    """Both round along other ways: the root mean square of the difference stays below twice that of the trainer's own
-    rounding (measured: 1.3 times, 0.05 nats with logits that spread by 1.7)."""
+    """The two computations round differently. The root mean square of their difference is less than twice the trainer's
+    rounding error (measured: 1.3 times, which is 0.05 nats for logits with a spread of 1.7)."""
     model = random_model(torch.bfloat16, **changes)
     rollouts = rolled(model)
     trained = trained_logprobs(model, rollouts)
@@ -79,7 +79,7 @@ def test_in_bf16_they_differ_by_no_more_than_bf16_does_from_fp32(changes: dict[s
 
 
 def test_sampling_log_probabilities_are_of_the_distribution_that_was_drawn_from() -> None:
-    """By definition: those of logits divided by the temperature, and equal to the others at temperature 1."""
+    """They come from the logits divided by the temperature, and equal the plain ones at temperature 1."""
     model = random_model()
     rollout = rolled(model)[0]
     text = [*rollout.prompt.tokens, *rollout.tokens]
@@ -93,7 +93,7 @@ def test_sampling_log_probabilities_are_of_the_distribution_that_was_drawn_from(
 
 
 def test_frequencies_are_the_probabilities_that_are_claimed() -> None:
-    """Many answers of one token: the share of each token is its probability, within four standard errors."""
+    """Samples many answers of one token. The frequency of each token is its probability within four standard errors."""
     model, count = random_model(), 4000
     rollouts = rolled(model, PROMPTS[:1], count, max_new_tokens=1)
     for token in {rollout.tokens[0] for rollout in rollouts}:
@@ -114,7 +114,7 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch() -> None:
 
 
 def test_seed_key_and_generation_give_other_answers() -> None:
-    """A prompt may be asked twice in a call, with two keys."""
+    """A call may contain the same prompt twice, with different keys."""
     model = random_model()
     sampler = RolloutSampler(model, stop_ids=())
     same_text = [Prompt(7, (5, 9), key) for key in ((0, 7), (1, 7))]
@@ -138,7 +138,7 @@ def test_the_stop_token_is_part_of_the_answer_and_its_end() -> None:
 
 
 def test_new_weights_are_used_at_once() -> None:
-    """Also from the trainer's fp32 into a sampler in bf16."""
+    """The test also copies fp32 weights of the trainer into a bf16 sampler."""
     old, new = random_model(torch.bfloat16), random_model()
     for parameter in new.parameters():
         parameter.data *= 1.1
@@ -152,7 +152,7 @@ def test_new_weights_are_used_at_once() -> None:
 
 
 def test_more_answers_than_a_batch_holds() -> None:
-    """Three groups of 30 are two batches; a group of 70 is one."""
+    """Three groups of 30 answers need two batches. A group of 70 is one batch."""
     model = random_model()
     rollouts = rolled(model, count=30)
     assert [rollout.prompt for rollout in rollouts] == [prompt for prompt in PROMPTS for _ in range(30)]

@@ -1,4 +1,4 @@
-"""Answers in a tree are as likely as each is alone after its prompt, in whatever company."""
+"""Tests that each answer in a tree has the log-probability that it has alone after its prompt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ forests = st.lists(st.builds(Tree, ids, st.tuples(ids, ids)), min_size=1, max_si
 
 @torch.no_grad()
 def alone(model: Transformer, prompt: np.ndarray, answer: np.ndarray) -> float:
-    """log P(answer | prompt), in a row of its own."""
+    """log P(answer | prompt), computed on a separate row."""
     row = torch.from_numpy(np.concatenate((prompt, answer)))[None]
     logits = model(row[:, :-1])[0, len(prompt) - 1 :].log_softmax(-1)
     return float(logits.gather(1, row[0, len(prompt) :, None]).sum())

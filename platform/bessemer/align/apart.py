@@ -1,4 +1,4 @@
-"""A user's function in a process of its own, so that one that hangs or crashes costs a score and not the training."""
+"""Runs a user's function in a separate process, so that a function that hangs or crashes does not end the training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bessemer.errors import InputError
 from bessemer.recipe.functions import load_function
 
 STARTING_SECONDS = 60.0
-"""Time to start the process and to import the user's file, which may import much."""
+"""Time limit to start the process and to import the user's file with all its imports."""
 
 
 class FunctionFailed(Exception):
-    """The function raised, hung, died, or returned something else than it should."""
+    """The function raised an exception, exceeded its time, ended its process, or returned a wrong result."""
 
 
 class ChildFunction:
-    """Calls `name` of the Python file `file` with lists by keyword; its process starts at the first call."""
+    """Calls the function `name` of the Python file `file` in a child process, which starts at the first call."""
 
     def __init__(self, file: str, name: str, *, timeout_seconds: float) -> None:
         self._file, self._name, self._timeout = file, name, timeout_seconds
@@ -32,9 +32,10 @@ class ChildFunction:
         self._connection: Connection[Any, Any] | None = None
 
     def __call__(self, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
-        """`count` finite numbers, None where the function gave none. Raises FunctionFailed.
+        """Returns `count` numbers. None replaces None and numbers that are not finite. Raises FunctionFailed.
 
-        The function is given those of `columns` that it takes: all, if it has `**` in its signature.
+        The function gets `columns` as keyword arguments: all of them if its signature has `**`, else those that it
+        names.
         """
         if self._connection is None:
             self._start()
@@ -60,7 +61,7 @@ class ChildFunction:
             raise
 
     def _exchange(self, request: tuple[int, dict[str, Sequence[Any]]] | None, timeout: float) -> Any:
-        """Sends a request, if there is one, and waits for the answer."""
+        """Sends `request`, unless it is None, and waits for the next answer of the child."""
         assert self._connection is not None
         try:
             if request is not None:
@@ -89,8 +90,8 @@ class ChildFunction:
 
 
 def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
-    """The child: loads the function and says whether that worked, then answers one request after the other."""
-    sys.stdout = sys.stderr  # standard output is the program's own
+    """The child process: loads the function, reports whether that worked, then answers requests in a loop."""
+    sys.stdout = sys.stderr  # standard output is reserved for the data of the command
     try:
         function = load_function(file, name)
         connection.send((True, None))
@@ -98,13 +99,13 @@ def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
             count, columns = connection.recv()
             try:
                 connection.send((True, _checked(_call(function, columns), count)))
-            except BaseException as error:  # noqa: BLE001 whatever the user's code raises is told to the parent
+            except BaseException as error:  # noqa: BLE001 the parent reports every error of the user's code
                 connection.send((False, _last_line(error, file)))
     except EOFError:
         return
     except InputError as error:
         connection.send((False, error.message))
-    except BaseException as error:  # noqa: BLE001 likewise
+    except BaseException as error:  # noqa: BLE001 as above
         connection.send((False, _last_line(error, file)))
 
 
@@ -119,7 +120,7 @@ def _checked(answer: Any, count: int) -> list[float | None]:
     try:
         values = list(answer)
     except TypeError:
-        raise TypeError(f"it returned {type(answer).__name__}, and should return a list of numbers") from None
+        raise TypeError(f"it returned {type(answer).__name__} instead of a list of numbers") from None
     if len(values) != count:
         raise ValueError(f"it returned {len(values)} numbers for {count} completions")
     numbers = [math.nan if value is None else float(value) for value in values]
@@ -127,7 +128,7 @@ def _checked(answer: Any, count: int) -> list[float | None]:
 
 
 def _last_line(error: BaseException, file: str) -> str:
-    """The exception and the line of the user's file that it came from."""
+    """The exception, with the line of the user's file that raised it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f" (line {lines[-1]} of `{file}`)" if lines else ""
     return "".join(traceback.format_exception_only(error)).strip() + where

@@ -1,7 +1,7 @@
-"""Preferences from a model's own answers: of several to one prompt, the one with the highest reward and the lowest.
+"""Makes preference pairs from a model's own answers to a prompt: the highest reward against the lowest.
 
-Answers that a model would give itself teach it more than what others wrote (on-policy preferences; best against worst
-as in RLHFlow, arXiv 2405.07863). The answer that a conversation brings may compete with them.
+A model learns more from its own answers than from answers of others (on-policy preferences; best against worst as in
+RLHFlow, arXiv 2405.07863). The reference answer of the conversation can take part too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bessemer.tokens.conversations import Messages, Unfit
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: its text, its tokens with the one that ends it, whether it came to an end, and its reward."""
+    """One answer: its text, its token ids with the stop token, whether it ended with a stop token, and its reward."""
 
     text: str
     ids: npt.NDArray[np.int64]
@@ -35,9 +35,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, as messages and as the tokens that the chat template renders.
+    """A prompt, as messages and as token ids from the chat template.
 
-    `reference` is the answer in the conversation; `row` has the columns that rewards read.
+    `reference` is the answer in the conversation. `row` has the columns that rewards read.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Competition:
-    """How answers are sampled and scored."""
+    """Samples answers to prompts and scores them."""
 
     sampler: RolloutSampler
     template: ChatTemplate
@@ -58,11 +58,11 @@ class Competition:
     settings: GenerationSettings
     include_reference: bool
     max_prompt_length: int
-    """Tokens of a prompt that leave an answer its room."""
+    """Maximum tokens of a prompt; longer prompts leave too little of the context for an answer."""
     seed: int
 
     def unfit(self, prompt: Prompt) -> Unfit | None:
-        """Why a prompt cannot be asked, if so."""
+        """The reason why a prompt cannot be used, or None."""
         size = len(prompt.tokens)
         if size > self.max_prompt_length:
             return Unfit("too_long", value=size, threshold=self.max_prompt_length)
@@ -72,9 +72,9 @@ class Competition:
         return None
 
     def answers(self, prompts: Sequence[Prompt]) -> tuple[list[list[Answer]], list[str]]:
-        """The scored answers to each prompt, and the messages of failed rewards.
+        """Returns the scored answers to each prompt, and the error messages of rewards.
 
-        The answers to a prompt depend only on its id and the seed.
+        Apart from rounding, the answers to a prompt depend only on its name and the seed.
         """
         asked = [
             rollouts.Prompt(place, prompt.tokens, (int(unit_interval("pairs", prompt.name) * 2**53),))
@@ -86,8 +86,8 @@ class Competition:
         found: list[list[Answer]] = [[] for _ in prompts]
         for number, rollout in enumerate(written):
             finished = rollout.finish_reason == "stop"
-            said = rollout.tokens[:-1] if finished else rollout.tokens
-            text = self.template.tokenizer.decode(said, skip_special=True)
+            content = rollout.tokens[:-1] if finished else rollout.tokens
+            text = self.template.tokenizer.decode(content, skip_special=True)
             found[number // self.num_generations].append(Answer(text, np.array(rollout.tokens, np.int64), finished))
         if self.include_reference:
             for p, prompt in enumerate(prompts):
@@ -108,10 +108,10 @@ class Competition:
 
 
 def best_and_worst(answers: Sequence[Answer], min_margin: float, failures: Sequence[str] = ()) -> tuple[Answer, Answer]:
-    """The pair with the greatest difference. Raises Unfit where there is none that teaches anything.
+    """Returns the pair with the greatest difference in reward. Raises Unfit if no pair has enough of a difference.
 
-    An answer without an end is never the better one: it would teach not to stop. `failures` are those of the rewards,
-    and say why no answer has one.
+    An unfinished answer is never the better one, because it would teach the model not to stop. `failures` are the error
+    messages of the rewards, for the case that no answer has a reward.
     """
     scored = [answer for answer in answers if not np.isnan(answer.reward) and len(answer.ids)]
     if not scored:

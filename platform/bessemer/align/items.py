@@ -1,4 +1,4 @@
-"""What preference objectives learn from: the rows of a split, as trees, and what the model first thought of them."""
+"""Reads the preferences of a split as trees, and computes the log-probabilities of their answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bessemer.train.objectives.base import Batch
 from bessemer.train.workers import Workers
 
 BATCH_TOKENS = 8192
-"""Of the pass that asks the model as it starts."""
+"""Tokens per batch of a pass over all answers before training."""
 
 
 class Items:
-    """The preferences of a split. `labels`, of single thumbs, say which were up."""
+    """The preferences of a split. For single answers, `labels` is true for the desirable ones."""
 
     def __init__(self, names: list[str], trees: list[Tree], labels: npt.NDArray[np.bool_] | None = None) -> None:
         self.names, self.trees, self.labels = names, trees, labels
@@ -31,7 +31,7 @@ class Items:
 
 
 def read_pairs(parts: Sequence[Path], split: str) -> Items:
-    """The rows with two answers, the preferred one first."""
+    """Reads the rows with two answers, as trees with the chosen answer first."""
     found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
     prompts, chosen, rejected = (found[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     whole = np.flatnonzero((chosen.lengths > 0) & (rejected.lengths > 0)).tolist()
@@ -40,7 +40,7 @@ def read_pairs(parts: Sequence[Path], split: str) -> Items:
 
 
 def read_thumbs(parts: Sequence[Path], split: str) -> Items:
-    """Every answer by itself; of a pair, the preferred one as a thumb up and the other as a thumb down."""
+    """Reads each answer as a separate item. A chosen answer has the label true, a rejected answer false."""
     found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
     names, trees, labels = [], [], []
     for number, name in enumerate(found["id"].to_pylist()):
@@ -56,9 +56,9 @@ def read_thumbs(parts: Sequence[Path], split: str) -> Items:
 def of_answers(
     ask: Callable[[Batch], Tensor], trees: Sequence[Tree], workers: Workers, *, batch_tokens: int = BATCH_TOKENS
 ) -> Tensor:
-    """What `ask` says of every answer, [trees, answers], in main memory; the workers share the work.
+    """The values of `ask` for every answer, [trees, answers], in main memory. The workers share the work.
 
-    `ask` gets a batch as `lay_out` makes it and gives [rows, trees, answers].
+    `ask` maps a batch of `lay_out` to values [rows, trees, answers].
     """
     found = torch.zeros(len(trees), len(trees[0].answers) if trees else 1)
     order = sorted(range(len(trees)), key=lambda number: -trees[number].size)[workers.rank :: workers.size]
@@ -74,12 +74,12 @@ def of_answers(
 
 
 def logprobs_of(model: nn.Module, trees: Sequence[Tree], workers: Workers) -> Tensor:
-    """The log-probability of every answer [trees, answers], fp32."""
+    """Log-probabilities of all answers in nats, summed over tokens: [trees, answers], fp32."""
     return of_answers(partial(answer_logprobs, model), trees, workers)
 
 
 def in_rows(values: Tensor, rows: Sequence[Sequence[int]], slots: int) -> Tensor:
-    """Values of trees, [trees, ...], where `lay_out` put the trees: [rows, slots, ...]; 0 where there is none."""
+    """Moves values of trees [trees, ...] to the slots of `lay_out`: [rows, slots, ...], 0 at slots without a tree."""
     placed = values.new_zeros(len(rows), slots, *values.shape[1:])
     for row, numbers in enumerate(rows):
         placed[row, : len(numbers)] = values[list(numbers)]

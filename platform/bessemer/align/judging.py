@@ -1,4 +1,4 @@
-"""What answers are worth in all: rules and functions of the recipe, and a reward model."""
+"""Computes the total reward of answers: the rules and functions of the recipe, and a reward model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bessemer.train.workers import Workers
 
 @dataclass(frozen=True)
 class Judge:
-    """Adds up what `scorer` says and `model_weight` times what a reward `model` says; at least one of both is there."""
+    """Adds the rewards of `scorer` and `model_weight` times the rewards of `model`; one of the two can be None."""
 
     scorer: Scorer | None
     model: Transformer | None

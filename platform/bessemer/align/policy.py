@@ -1,12 +1,12 @@
-"""Losses of policy gradients: groups of answers compared with each other (GRPO), or with a value model (PPO).
+"""Policy-gradient losses: GRPO compares the answers to one prompt, PPO compares answers with a value model.
 
-    advantages = group_advantages(rewards, num_generations)                 GRPO: one a completion
-    advantages, returns = generalised_advantages(rewards, values, mask)     PPO: one a token
+    advantages = group_advantages(rewards, num_generations)                 GRPO: one per completion
+    advantages, returns = generalised_advantages(rewards, values, mask)     PPO: one per token
     loss = policy_loss(logprobs, old_logprobs, advantages, mask)
 
-Letters in shapes: B completions, T tokens of the longest. `mask` [B, T] is true for the tokens of a completion, its
-stop token included. All are fp32. Losses are a sum and its weight over the global batch; TRL's are `sum / weight`.
-Settings have TRL's names.
+In shapes, B is the number of completions and T the number of tokens of the longest one. `mask` [B, T] is true for the
+tokens of a completion, including its stop token. All tensors are fp32. A loss is a sum over the global batch and the
+weight of that sum; TRL's loss is `sum / weight`. Settings have TRL's names.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from torch import Tensor
 from bessemer.train.objectives.base import Loss, Measures
 
 ScaleRewards = Literal["none", "group", "batch"]
-"""What advantages are divided by: nothing, the standard deviation of the group, or that of the batch."""
+"""Divisor of the advantages: none, the standard deviation of the group, or that of the batch."""
 LossType = Literal["dapo", "grpo", "dr_grpo"]
-"""What the loss is a mean over. `dapo` (arXiv 2503.14476): all tokens of the global batch. `grpo` (arXiv 2402.03300):
-completions, each a mean over its tokens. `dr_grpo` (arXiv 2503.20783): completions, each a sum over a constant.
+"""The mean that the loss is. `dapo` (arXiv 2503.14476): over all tokens of the global batch. `grpo` (arXiv 2402.03300):
+over completions, each a mean over its tokens. `dr_grpo` (arXiv 2503.20783): over completions, each a sum over its
+tokens divided by a constant.
 """
 Estimator = Literal["k1", "k2", "k3"]
 
 
 def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: ScaleRewards = "none") -> Tensor:
-    """By how much each reward [B] exceeds the mean of its group of `num_generations` rows in succession.
+    """Each reward [B] minus the mean of its group, a run of `num_generations` consecutive rows.
 
-    A reward that is not a number (a reward function failed) counts in no mean, and its advantage is 0. Dividing by the
-    group's standard deviation makes questions that are too easy or too hard weigh more (Dr. GRPO, arXiv 2503.20783).
+    A NaN, from a failed reward function, is left out of the mean and gets the advantage 0. Division by the standard
+    deviation of the group gives more weight to questions that are too easy or too hard (Dr. GRPO, arXiv 2503.20783).
     """
-    assert num_generations > 1, "a group of one has nothing to be compared with"
+    assert num_generations > 1, "a group needs at least two answers to compare"
     groups = rewards.view(-1, num_generations)
     advantages = groups - groups.nanmean(1, keepdim=True)
     if scale_rewards == "group":
@@ -45,7 +46,7 @@ def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: Sc
 
 
 def has_spread(rewards: Tensor, num_generations: int) -> Tensor:
-    """For each group, whether its rewards differ: one that has no spread teaches nothing."""
+    """Whether the rewards of each group differ, [groups]. A group without spread has no gradient."""
     groups, missing = rewards.view(-1, num_generations), rewards.isnan().view(-1, num_generations)
     highest = groups.masked_fill(missing, -torch.inf).amax(1)
     return highest > groups.masked_fill(missing, torch.inf).amin(1)
@@ -68,8 +69,8 @@ def policy_loss(
 ) -> Loss:
     """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A) with r = policy / old policy, per token.
 
-    Log-probabilities are those of the sampled tokens, [B, T]; advantages [B] or [B, T]. Proximal policy optimization
-    (arXiv 1707.06347, eq. 7); a higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` also
+    Log-probabilities [B, T] are those of the sampled tokens; advantages are [B] or [B, T]. Proximal policy optimization
+    (arXiv 1707.06347, eq. 7). A higher upper bound lets unlikely tokens rise (DAPO, arXiv 2503.14476). `delta` also
     bounds r from above if A < 0, which is the dual clip of arXiv 1912.09729 (usual: 3; above 1 + epsilon_high). `beta`
     weights the KL divergence from the reference, estimated by `k3`. `dr_grpo` divides by `max_completion_length` per
     completion. `averaged` [B] is false for completions excluded from the means of `grpo` and `dr_grpo`; by default all
@@ -85,7 +86,7 @@ def policy_loss(
     outside = ((ratio < 1 - epsilon) & (advantages < 0)) | ((ratio > 1 + epsilon_high) & (advantages > 0))
     measures: Measures = {"clip_ratio": ((outside & mask).sum(), tokens)}
     if beta:
-        assert reference_logprobs is not None, "a KL needs a reference"
+        assert reference_logprobs is not None, "the KL divergence needs a reference"
         distance = kl(logprobs.masked_fill(~mask, 0.0), reference_logprobs.masked_fill(~mask, 0.0), "k3")
         losses = losses + beta * distance
         measures["kl"] = (distance.detach().sum(), tokens)
@@ -95,15 +96,17 @@ def policy_loss(
         return Loss(losses.sum(), tokens, measures)
     if loss_type == "grpo":
         return Loss((losses.sum(1) / mask.sum(1).clamp_min(1)).sum(), completions, measures)
-    assert max_completion_length is not None, "`dr_grpo` needs its constant"
+    assert max_completion_length is not None, "`dr_grpo` needs `max_completion_length`"
     return Loss(losses.sum(), completions * max_completion_length, measures)
 
 
 def kl(logprobs: Tensor, reference_logprobs: Tensor, estimator: Estimator) -> Tensor:
-    """An estimate of KL(policy || reference) from each token drawn from the policy (Schulman, 2020).
+    """Estimates KL(policy || reference) in nats from each token that was drawn from the policy (Schulman, 2020).
 
-    With d = log(policy / reference): `k1` = d has the right mean, for rewards; `k2` = d^2 / 2 has the right gradient,
-    for losses; `k3` = exp(-d) - 1 + d has the right mean, is never negative and varies least, for logs.
+    With d = log(policy / reference), the estimators are:
+    - `k1` = d, for rewards: its mean is exact;
+    - `k2` = d^2 / 2, for losses: its gradient is exact;
+    - `k3` = exp(-d) - 1 + d, for logs: its mean is exact, it is never negative, and it has the smallest variance.
     """
     d = logprobs - reference_logprobs
     if estimator == "k1":
@@ -114,7 +117,7 @@ def kl(logprobs: Tensor, reference_logprobs: Tensor, estimator: Estimator) -> Te
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, *, kl_coef: float
 ) -> Tensor:
-    """PPO's rewards [B, T]: every token pays `kl_coef` times its `k1`, and the last gets the completion's score [B]."""
+    """Rewards of PPO [B, T]: -`kl_coef` times `k1` per token, plus the completion's score [B] at its last token."""
     rewards = -kl_coef * kl(logprobs, reference_logprobs, "k1") * mask
     last = mask.long().cumsum(1).argmax(1, keepdim=True)
     return rewards.scatter_add(1, last, scores[:, None].to(rewards))
@@ -123,9 +126,9 @@ def token_rewards(
 def generalised_advantages(
     rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float = 1.0, lam: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Advantages and returns of every token, [B, T], without gradient (arXiv 1506.02438, eq. 16).
+    """Advantages and returns of all tokens, [B, T] each, without gradient (arXiv 1506.02438, eq. 16).
 
-    `gamma` discounts what comes later; `lam` = 1 trusts the rewards, 0 the values.
+    `gamma` discounts later rewards. With `lam` = 1 the advantages rely on the sampled rewards, with 0 on the values.
     """
     values, rewards = (values * mask).detach(), (rewards * mask).detach()
     advantages = torch.zeros_like(values)
@@ -138,9 +141,9 @@ def generalised_advantages(
 
 
 def whitened(advantages: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> Tensor:
-    """Advantages [B, T] with mean 0 and variance 1 over the tokens of `mask`, of all workers.
+    """Scales advantages [B, T] to mean 0 and variance 1 over the tokens in `mask` of all workers.
 
-    `total` adds a tensor up over the workers.
+    `total` sums a tensor over the workers.
     """
     chosen = advantages[mask.bool()].double()
     count, sum_ = total(torch.stack((torch.tensor(float(chosen.numel())).to(chosen), chosen.sum()))).unbind()
@@ -152,7 +155,11 @@ def whitened(advantages: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor]
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, cliprange_value: float = 0.2
 ) -> Loss:
-    """Half the squared error of a value model [B, T], no smaller than that of values kept near the old ones."""
+    """Half the squared error of a value model [B, T], clipped as in PPO.
+
+    The error of a value is the larger of two: that of the value itself, and that of the value clipped to within
+    `cliprange_value` of the old value.
+    """
     near = torch.max(torch.min(values, old_values + cliprange_value), old_values - cliprange_value)
     error, near_error = (values - returns).square(), (near - returns).square()
     tokens = mask.sum().float()
@@ -162,7 +169,7 @@ def value_loss(
 
 
 def _deviation(values: Tensor, dimension: int) -> Tensor:
-    """The standard deviation of a sample, kept as a dimension; what is not a number is left out."""
+    """Sample standard deviation along `dimension`, which is kept with size 1. Leaves out NaN."""
     variance = (values - values.nanmean(dimension, keepdim=True)).square().nanmean(dimension, keepdim=True)
     count = (~values.isnan()).sum(dimension, keepdim=True)
     return (variance * count / (count - 1)).sqrt()

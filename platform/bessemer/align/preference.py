@@ -1,8 +1,8 @@
-"""Losses on what people prefer: pairs of answers (DPO, IPO, ORPO, a reward model) and single thumbs (KTO).
+"""Preference losses: on pairs of answers (DPO, IPO, ORPO, reward models) and on single labelled answers (KTO).
 
-Log-probabilities are those of an answer given its prompt, summed over the answer's tokens, fp32 [N] for N pairs or
-answers. Every loss is a sum over them with their number as its weight; TRL's losses are `sum / weight`. Settings have
-TRL's names and defaults. Rewards in the measures are beta log(policy / reference), as TRL logs them.
+A log-probability is that of an answer given its prompt, summed over the answer's tokens. Tensors are fp32 [N], for N
+pairs or answers. Each loss is the sum over them with the weight N; TRL's loss is `sum / weight`. Settings have TRL's
+names and defaults. The rewards in the measures are beta log(policy / reference), as in TRL's logs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def dpo(
     beta: float = 0.1,
     label_smoothing: float = 0.0,
 ) -> Loss:
-    """-log sigmoid(beta x), where x is by how much the policy's log-odds of the pair exceed the reference's.
+    """-log sigmoid(beta x) with x = log(policy_c / policy_r) - log(reference_c / reference_r) of a pair (c, r).
 
-    Direct preference optimization (arXiv 2305.18290, eq. 7). `label_smoothing` is the chance that a pair is the
-    wrong way round (conservative DPO, eq. 3 of its authors' note).
+    Direct preference optimization (arXiv 2305.18290, eq. 7). `label_smoothing` is the probability that a pair is in
+    the wrong order (conservative DPO, eq. 3 of its authors' note).
     """
     chosen_ratio, rejected_ratio = chosen - reference_chosen, rejected - reference_rejected
     logits = beta * (chosen_ratio - rejected_ratio)
@@ -46,9 +46,9 @@ def ipo(
     *,
     beta: float = 0.1,
 ) -> Loss:
-    """(x - 1 / (2 beta))^2, where x is DPO's, from means over each answer's tokens instead of sums.
+    """(x - 1 / (2 beta))^2 with x as in `dpo`, but from means over the tokens of each answer instead of sums.
 
-    Identity preference optimization (arXiv 2310.12036, eq. 17; beta is its tau). Its authors take means, so that long
+    Identity preference optimization (arXiv 2310.12036, eq. 17; beta is its tau). Its authors use means, so that long
     answers do not weigh more.
     """
     chosen_ratio, rejected_ratio = chosen - reference_chosen, rejected - reference_rejected
@@ -59,10 +59,11 @@ def ipo(
 def orpo(
     chosen: Tensor, rejected: Tensor, chosen_lengths: Tensor, rejected_lengths: Tensor, *, beta: float = 0.1
 ) -> Loss:
-    """-m_c - beta log sigmoid(log odds(m_c) - log odds(m_r)) of the answers' mean log-probabilities m; no reference.
+    """-m_c - beta log sigmoid(log odds(m_c) - log odds(m_r)) with m the mean log-probability of an answer's tokens.
 
-    Odds ratio preference optimization (arXiv 2403.07691, eq. 6 and 7; beta is its lambda). The first term is the mean
-    over pairs of each chosen answer's mean; TRL's is the mean over all tokens of the batch, prompts included.
+    Odds ratio preference optimization (arXiv 2403.07691, eq. 6 and 7; beta is its lambda). It needs no reference model.
+    The first term differs from TRL: here it is a mean over pairs, in TRL a mean over all tokens of the batch, prompts
+    included.
     """
     chosen_mean, rejected_mean = chosen / chosen_lengths, rejected / rejected_lengths
     log_odds = (chosen_mean - rejected_mean) - (_log_one_minus_exp(chosen_mean) - _log_one_minus_exp(rejected_mean))
@@ -80,9 +81,9 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Loss:
-    """1 - sigmoid(beta (r - kl)) of answers with thumbs up, 1 - sigmoid(beta (kl - r)) of those with thumbs down.
+    """1 - sigmoid(beta (r - kl)) for desirable answers, 1 - sigmoid(beta (kl - r)) for undesirable ones.
 
-    r is log(policy / reference) [N], `desirable` [N] is true for thumbs up, `kl` is from `kto_kl`. Kahneman-Tversky
+    r = log(policy / reference) is [N], `desirable` [N] is boolean, and `kl` is from `kto_kl`. Kahneman-Tversky
     optimization (arXiv 2402.01306, eq. 7).
     """
     ratio = policy - reference
@@ -101,10 +102,10 @@ def kto(
 
 
 def kto_kl(policy: Tensor, reference: Tensor) -> Tensor:
-    """KTO's estimate of the policy's distance from the reference, a scalar without gradient, never negative.
+    """KTO's estimate of the KL divergence from the reference: a scalar >= 0 in nats per answer, without gradient.
 
-    From the log-probabilities of answers to other prompts than their own; TRL takes each prompt with the answer of the
-    row before it.
+    The log-probabilities are those of mismatched pairs of a prompt and an answer to another prompt. TRL pairs each
+    prompt with the answer of the previous row.
     """
     return (policy - reference).mean().clamp_min(0).detach()
 
@@ -112,10 +113,10 @@ def kto_kl(policy: Tensor, reference: Tensor) -> Tensor:
 def bradley_terry(
     chosen: Tensor, rejected: Tensor, *, margin: Tensor | None = None, center_rewards_coefficient: float = 0.01
 ) -> Loss:
-    """-log sigmoid(r_c - r_r - margin) + c (r_c + r_r)^2 of a reward model's rewards [N].
+    """-log sigmoid(r_c - r_r - margin) + c (r_c + r_r)^2 for rewards r [N] and c = `center_rewards_coefficient`.
 
-    Bradley-Terry; the second term keeps rewards near 0 (arXiv 2312.09244), and `margin` is as in Llama 2 (arXiv
-    2307.09288).
+    The loss of a Bradley-Terry reward model. The second term keeps rewards near 0 (arXiv 2312.09244). `margin` is as in
+    Llama 2 (arXiv 2307.09288).
     """
     difference = chosen - rejected
     losses = -F.logsigmoid(difference if margin is None else difference - margin)
@@ -142,6 +143,6 @@ def _count(losses: Tensor) -> Tensor:
 
 
 def _log_one_minus_exp(x: Tensor) -> Tensor:
-    """log(1 - exp(x)) of x <= 0, precise at both ends (Maechler, 2012); that of a certainty, x = 0, stays finite."""
+    """log(1 - exp(x)) for x <= 0, precise near 0 and for very negative x (Maechler, 2012). Finite even at x = 0."""
     x = x.clamp_max(-torch.finfo(x.dtype).eps)
     return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))

@@ -1,7 +1,7 @@
-"""Learning from preferences as an objective of the trainer: DPO, IPO, ORPO and KTO, over trees of answers.
+"""Preference objectives for the trainer: DPO, IPO, ORPO and KTO, over trees of answers.
 
-What the model thought of every answer before it began (its reference) is computed once, in one pass over the data, and
-kept: one number an answer instead of a second model in memory and a second forward pass in every step.
+The reference is the model before training. Its log-probabilities are computed once, in one pass over the data: one
+number per answer, instead of a second model in memory and a second forward pass in every step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPLITS = ("tune", "validation")
 
 
 class OverPreferences(Stateless, ABC):
-    """What the objectives over preferences share: items in place of token windows."""
+    """Base of the objectives over preferences. Their rows are items instead of token windows."""
 
     causal = True
     prefetch = True
@@ -55,11 +55,11 @@ class OverPreferences(Stateless, ABC):
 
     @abstractmethod
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
-        """The items called `numbers` of a split (0: `tune`, 1: `validation`), as a batch."""
+        """The items with index in `numbers` of a split (0: `tune`, 1: `validation`), as a batch."""
 
 
 class Pairs(OverPreferences):
-    """DPO, IPO or ORPO."""
+    """The objective of DPO, IPO or ORPO, over pairs of answers."""
 
     measure_names = (*OverPreferences.measure_names, "rewards_accuracies")
 
@@ -96,10 +96,11 @@ def _lengths(batch: Batch, there: Tensor) -> tuple[Tensor, ...]:
 
 
 class Thumbs(OverPreferences):
-    """KTO. Its distance from the reference is that of the whole global batch, however the batch is cut.
+    """The objective of KTO, over single answers with a label.
 
-    It is estimated on answers given to other prompts than their own, with the weights before the step, so a batch
-    cannot be made ahead. Held out, the distance counts as zero.
+    The KL divergence from the reference is estimated over the whole global batch, so it does not depend on
+    micro-batches or workers. The estimate uses mismatched prompts and answers, and the weights before the step; so
+    batches cannot be prefetched. On held-out data it is 0.
     """
 
     prefetch = False
@@ -132,7 +133,7 @@ class Thumbs(OverPreferences):
         return {name: value for name, value in super().measure(model, batch).items() if name != "kl"}
 
     def _distance(self, numbers: Integers) -> Tensor:
-        """The mean over the global batch; every worker gives the sum over its rows."""
+        """The KL estimate of the global batch. Each worker contributes the sum over its rows."""
         alone = Workers(0, 1, self._workers.device)
         now = logprobs_of(self._model, [self._crossed[number] for number in numbers], alone)[:, 0]
         before = self._crossed_reference[numbers]
@@ -152,7 +153,7 @@ class Thumbs(OverPreferences):
 
 
 def _crossed(trees: Sequence[Tree], seed: int) -> list[Tree]:
-    """Each prompt with the answer to another: that of the item before it in a shuffled order."""
+    """Pairs each prompt with the answer of another item: the one before it in a shuffled order."""
     order = generator_of("crossed", seed).permutation(len(trees))
     found: list[Tree | None] = [None] * len(trees)
     for before, here in zip(np.roll(order, 1).tolist(), order.tolist(), strict=True):
@@ -161,7 +162,7 @@ def _crossed(trees: Sequence[Tree], seed: int) -> list[Tree]:
 
 
 def build(method: Method, parts: Sequence[Path], model: nn.Module, workers: Workers, *, seed: int) -> Pairs | Thumbs:
-    """The objective of a method, with `model` as it is now for its reference."""
+    """Builds the objective of a method. The present weights of `model` are the reference."""
     if isinstance(method, Kto):
         return Thumbs(parts, method, model, workers, seed=seed)
     return Pairs(parts, method, model, workers)

@@ -1,7 +1,7 @@
-"""Learning a reward model: which of two answers do people prefer? (Bradley-Terry; Ouyang et al. 2022, arXiv 2203.02155)
+"""The objective that trains a reward model to predict the preferred one of two answers.
 
-The model reads prompt and answer and scores it at the token that ends the answer. Answers to one prompt share it, as
-branches of a tree.
+The model reads a prompt and an answer, and its output at the last token of the answer is the reward. The loss is that
+of Bradley and Terry (Ouyang et al. 2022, arXiv 2203.02155). Answers to the same prompt are branches of one tree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bessemer.train.sampler import Integers
 
 
 class Rewarding(OverPreferences):
-    """Pairs; `center_rewards_coefficient` weighs what keeps rewards near zero."""
+    """Pairs of answers. `center_rewards_coefficient` is the weight of the term that keeps rewards near 0."""
 
     measure_names = ("loss", "rewards_chosen", "rewards_rejected", "rewards_margins", "rewards_accuracies")
     causal = False
@@ -40,7 +40,7 @@ class Rewarding(OverPreferences):
 
 
 def answer_rewards(model: nn.Module, batch: Batch) -> Tensor:
-    """A reward model's score of every answer [rows, trees, answers], fp32; 0 where a row has fewer trees."""
+    """A reward model's rewards of all answers, [rows, trees, answers], fp32; 0 at slots without an answer."""
     ends = batch["ends"]
     there = ends >= 0
     rows = torch.arange(len(ends), device=ends.device)[:, None, None].expand_as(ends)[there]

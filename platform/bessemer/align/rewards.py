@@ -1,4 +1,4 @@
-"""What an answer is worth: rules, unit tests and functions of the user's own, each a number for every answer.
+"""Rewards: rules, unit tests and custom functions that give each answer a number.
 
     rewards:
       - {kind: exact_match, extract: '#### (.+)'}
@@ -7,12 +7,12 @@
       - {kind: length, limit: 256, buffer: 64}
       - {kind: function, file: rewards.py, name: politeness}
 
-    # rewards.py, as TRL calls them: lists by name, each column of the data set among them
+    # rewards.py, with the signature that TRL uses: keyword arguments are lists, and include all columns of the data set
     def politeness(completions, **columns):
         return [float("please" in completion) for completion in completions]
 
-A reward is opened for as long as answers are scored: `with reward.open() as score: numbers = score(samples)`, with None
-for an answer that cannot be scored. `scoring.py` adds several up. A reward model would be one more kind in `AnyReward`.
+Usage: `with reward.open() as score: numbers = score(samples)`. The number of an answer that cannot be scored is None.
+`scoring.py` adds up several rewards. To add a kind of reward, add its class to `AnyReward`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from bessemer.recipe.settings import RecipeFile, Settings, execution
 from bessemer.sandbox.run import Limits, Program, run_all
 
 PATTERN_SECONDS = 1.0
-"""Time for a pattern on one answer; some patterns take exponentially long on some texts."""
+"""Time limit of a pattern on one answer. Some patterns take exponential time on some texts."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to be scored. `row` is what the data set says of its prompt."""
+    """An answer to score. `row` has the columns of the data set for its prompt."""
 
     prompt: str
     completion: str
     num_tokens: int
-    """Tokens of the completion."""
+    """Number of tokens of the completion."""
     row: Mapping[str, Any]
 
 
@@ -61,36 +61,36 @@ Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
 
 
 class Reward(Settings):
-    """Base of the kinds of reward."""
+    """Base of all kinds of reward."""
 
     weight: float = 1.0
-    """What the reward is multiplied with before all are added up."""
+    """Factor of this reward in the sum of all rewards."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What the reward is recorded as."""
+        """The name of the reward in logs and metrics."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a row must have."""
+        """The columns of the data set that the reward reads."""
         return ()
 
     def lacks(self, row: Mapping[str, Any]) -> str | None:
-        """The first column without which an answer to this row's prompt cannot be scored."""
+        """The first column that the reward needs and that is missing or unreadable in `row`, or None."""
         return next((column for column in self.columns if not self.reads(row.get(column))), None)
 
     def reads(self, value: Any) -> bool:
-        """Whether a column's value is one that it can read."""
+        """Whether the reward can read this value of a column."""
         return value is not None
 
     @abstractmethod
     def open(self) -> AbstractContextManager[Score]:
-        """What scores answers, for as long as it is open."""
+        """A context manager that yields the function that scores answers."""
 
 
 class Rule(Reward):
-    """Base of the rewards that look at one answer at a time."""
+    """Base of the rewards that score one answer at a time."""
 
     @property
     def label(self) -> str:
@@ -107,22 +107,22 @@ class Rule(Reward):
 
     @abstractmethod
     def score(self, sample: Sample) -> float:
-        """The reward of one answer. Raises TimeoutError where a pattern takes too long."""
+        """The reward of one answer. Raises TimeoutError if a pattern takes too long."""
 
 
 class ExactMatch(Rule):
-    """1 if the answer is the expected one, else 0."""
+    """1 if the answer equals the expected answer, else 0."""
 
     kind: Literal["exact_match"] = "exact_match"
     column: str = "answer"
     """The column with the expected answer."""
     extract: Pattern | None = None
-    """The last match of this regular expression is the answer (its first group, if it has one); without a match the
-    reward is 0. The column is read in the same way where it matches."""
+    """A regular expression that finds the answer in the text: its last match, or the first group of that match. Without
+    a match, the reward is 0. If the expected answer matches too, it is extracted in the same way."""
     ignore_case: bool = False
-    """Whether `Yes` is `yes`."""
+    """Whether the comparison ignores case."""
     regexes_to_ignore: tuple[Pattern, ...] = ()
-    """What is taken out of both before they are compared, such as `[,$]`."""
+    """Regular expressions, such as `[,$]`, whose matches are deleted from both texts before the comparison."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -148,22 +148,22 @@ class RegularExpression(Rule):
 
     kind: Literal["regular_expression"] = "regular_expression"
     pattern: Pattern
-    """The regular expression; begin it with `(?s)` to let `.` match line ends."""
+    """The regular expression. Start it with `(?s)` to let `.` match newlines."""
 
     def score(self, sample: Sample) -> float:
         return float(regex.search(self.pattern, sample.completion, timeout=PATTERN_SECONDS) is not None)
 
 
 class Length(Rule):
-    """A penalty for length in tokens: for coming near a limit, or for the distance from a target."""
+    """A penalty for length in tokens: either near and above a limit, or by the distance from a target."""
 
     kind: Literal["length"] = "length"
     limit: PositiveInt | None = None
-    """An answer of this length or longer gets -1."""
+    """An answer with this number of tokens or more gets -1."""
     buffer: NonNegativeInt = 0
-    """Before the limit the penalty grows from 0 to -1 over this many tokens (DAPO, arXiv 2503.14476, eq. 13)."""
+    """Number of tokens before the limit over which the reward falls from 0 to -1 (DAPO, arXiv 2503.14476, eq. 13)."""
     target: PositiveInt | None = None
-    """The reward is -|length - target| / target, at least -1."""
+    """Target length in tokens. The reward is -|length - target| / target, at least -1."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -185,19 +185,20 @@ class Length(Rule):
 
 
 class UnitTests(Reward):
-    """1 if the answer's program, followed by tests, runs to its end in the sandbox, else 0."""
+    """1 if the program in the answer, followed by the tests, exits without an error in the sandbox, else 0."""
 
     kind: Literal["unit_tests"] = "unit_tests"
     column: str = "tests"
-    """The column with the tests: Python text, or a list of lines such as `assert f(1) == 2`."""
+    """The column with the tests: Python source, or a list of lines such as `assert f(1) == 2`."""
     extract: Pattern = r"(?s)```(?:python|py)?[ \t]*\n(.*?)```"
-    """The last match is the program (its first group, if it has one); without a match the whole answer is."""
+    """A regular expression that finds the program: its last match, or the first group of that match. Without a match,
+    the program is the whole answer."""
     cpu_seconds: PositiveInt = 5
-    """Processor time of one program."""
+    """Limit of the CPU time of one program, in seconds. The limit of the elapsed time is three times as long."""
     memory_bytes: PositiveInt = 512 * 2**20
-    """Memory of one program."""
+    """Limit of the memory of one program, in bytes."""
     num_programs: PositiveInt | None = execution(None)
-    """Programs side by side; as many as there are processors if unset."""
+    """Number of programs that run in parallel. Default: the number of processors."""
 
     @property
     def label(self) -> str:
@@ -220,7 +221,7 @@ class UnitTests(Reward):
         return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
 
     def program(self, sample: Sample) -> str:
-        """The program of an answer, with its tests."""
+        """The program in the answer, followed by the tests."""
         try:
             code = _last_match(self.extract, sample.completion)
         except TimeoutError:
@@ -230,18 +231,18 @@ class UnitTests(Reward):
 
 
 class Function(Reward):
-    """A function of your own, called as TRL calls reward functions: `(prompts, completions, **columns) -> numbers`.
+    """A custom function with TRL's signature for rewards: `(prompts, completions, **columns) -> numbers`.
 
-    It may take fewer arguments, and answer None for what it cannot score. It runs in a process of its own.
+    It may have fewer parameters, and may return None for an answer that it cannot score. It runs in a separate process.
     """
 
     kind: Literal["function"] = "function"
     file: RecipeFile = execution(...)
-    """The Python file, relative to the recipe; its content is part of the fingerprint, its place is not."""
+    """The Python file, relative to the recipe. Its content is part of the fingerprint, its path is not."""
     name: str
-    """The function's name in the file."""
+    """The name of the function in the file."""
     timeout_seconds: PositiveFloat = 60.0
-    """Time to score one batch; then the process is killed and the batch has no score."""
+    """Time limit for one batch, in seconds. After it, the process is killed and the answers have no score."""
 
     @property
     def label(self) -> str:
@@ -273,11 +274,11 @@ def _each_once(rewards: tuple[Reward, ...]) -> tuple[Reward, ...]:
 
 
 Rewards = Annotated[tuple[AnyReward, ...], AfterValidator(_each_once)]
-"""Rewards that are added up; each is recorded by its label, so there are no two of one."""
+"""Rewards that are added up. Their labels must be distinct, because metrics are named after them."""
 
 
 def code_of(rewards: Sequence[AnyReward]) -> list[str]:
-    """The SHA-256 of the files of your own functions: what decides a result beside the settings. Raises InputError."""
+    """SHA-256 of the files of custom functions, for the stage's fingerprint. Raises InputError if one is missing."""
     return [function_file(reward.file, reward.name) for reward in rewards if reward.kind == "function"]
 
 
@@ -287,7 +288,7 @@ def runs_programs(rewards: Sequence[AnyReward]) -> bool:
 
 
 def _last_match(pattern: str, text: str) -> str | None:
-    """The first group of a pattern's last match, or the whole match if there are no groups."""
+    """The last match of a pattern, or its first group if it has groups. None without a match."""
     matches = list(regex.finditer(pattern, text, timeout=PATTERN_SECONDS))
     if not matches:
         return None

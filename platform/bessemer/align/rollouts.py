@@ -1,12 +1,12 @@
-"""Answers of the policy to its own prompts, with the log-probability of every token, for policy gradients.
+"""Samples answers (rollouts) from the policy, with the log-probability of every token, for policy gradients.
 
     sampler = RolloutSampler(model, stop_ids=template.stop_ids)
     rollouts = sampler.sample(prompts, num_generations=8, settings=settings, seed=step)
-    sampler.update(dict(trained.named_parameters()))       # the next answers are those of the trained weights
+    sampler.update(dict(trained.named_parameters()))       # the next answers come from the trained weights
 
-A prompt is read once for all its answers, whose caches begin as copies of the prompt's. An answer depends on the seed,
-the prompt's key and its own number in the group. The rest of the batch changes its logits by rounding alone (up to 0.01
-in bf16), because matrix products of other shapes add in another order.
+The model reads a prompt once for all its answers: their caches start as copies of the prompt's cache. An answer depends
+on the seed, the key of the prompt and the answer's number in its group. Other answers in the batch change its logits
+only by rounding (up to 0.01 in bf16), because matrix products of other shapes sum in another order.
 
 A sampled token has two log-probabilities: under the model's logits, and under the logits divided by the temperature.
 The second is the sampling distribution before `top_k` and `top_p` cut off improbable tokens.
@@ -29,18 +29,18 @@ from bessemer.generate.settings import GenerationSettings
 from bessemer.model.transformer import Transformer
 
 MAX_ROWS = 64
-"""Answers that are written side by side, at most; a group is never cut."""
+"""Maximum number of answers that are generated in parallel. The answers to one prompt are never split."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt in tokens; `number` is its place in the data set."""
+    """A prompt as token ids. `number` is its index in the data set."""
 
     number: int
     tokens: tuple[int, ...]
     key: tuple[int, ...]
-    """Non-negative numbers that seed its answers. Prompts of one call have distinct keys: equal keys give equal answers
-    to equal prompts."""
+    """Non-negative numbers that seed the answers. The prompts of one call must have distinct keys, because equal
+    prompts with equal keys get equal answers."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class Rollout:
 
     prompt: Prompt
     generation: int
-    """Its number in the group."""
+    """The number of the answer in its group."""
     tokens: tuple[int, ...]
-    """The token that stopped it is the last one."""
+    """The token ids. If the answer is finished, the last one is the stop token."""
     logprobs: tuple[float, ...]
-    """Of each token, at temperature 1."""
+    """Log-probability of each token in nats, at temperature 1."""
     sampling_logprobs: tuple[float, ...]
-    """Of each token, at the temperature it was drawn with."""
+    """Log-probability of each token in nats, at the temperature of the sampling."""
     finish_reason: Literal["stop", "length"]
 
 
 class RolloutSampler:
-    """Writes answers with a model of its own, whose weights `update` replaces. `stop_ids` end an answer."""
+    """Samples answers with a separate model, whose weights `update` replaces. A token in `stop_ids` ends an answer."""
 
     def __init__(self, model: Transformer, *, stop_ids: Collection[int]) -> None:
         self._model = model.eval()
@@ -69,9 +69,9 @@ class RolloutSampler:
 
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor]) -> None:
-        """Takes over weights, named as in `Transformer.named_parameters`, from any floating type and device."""
+        """Copies weights, named as in `Transformer.named_parameters`, from any floating-point type and device."""
         parameters = dict(self._model.named_parameters())
-        assert parameters.keys() == weights.keys(), f"other weights: {sorted(parameters.keys() ^ weights.keys())}"
+        assert parameters.keys() == weights.keys(), f"different weights: {sorted(parameters.keys() ^ weights.keys())}"
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
         self._decoder = Decoder(self._model)
@@ -79,13 +79,13 @@ class RolloutSampler:
     def sample(
         self, prompts: Sequence[Prompt], *, num_generations: int, settings: GenerationSettings, seed: int
     ) -> list[Rollout]:
-        """`num_generations` answers to each prompt in succession, prompts in their order.
+        """Samples `num_generations` answers per prompt, in the order of the prompts.
 
-        The seed of `settings` is not used, nor are its texts to stop at. Raises UsageError for a prompt that fills the
-        model's context.
+        Ignores the seed and the stop texts of `settings`. Raises UsageError for a prompt that fills the model's
+        context.
         """
         assert len({prompt.key for prompt in prompts}) == len(prompts), "equal keys would give equal answers"
-        assert settings.temperature > 0, "answers that are all the same teach nothing"
+        assert settings.temperature > 0, "at temperature 0 all answers to a prompt are the same"
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].tokens))
         per_batch = max(1, MAX_ROWS // num_generations)
         found: dict[int, list[Rollout]] = {}
@@ -128,7 +128,7 @@ class RolloutSampler:
 
 @torch.inference_mode()
 def _logprobs(logits: Tensor, tokens: list[int], temperature: float) -> list[tuple[float, float]]:
-    """By row, the token's log-probability at temperature 1 and at `temperature`."""
+    """Per row, the log-probability of its token at temperature 1 and at `temperature`."""
     rows = in_rows(logits).float()
     places = torch.tensor(tokens, device=rows.device)[:, None]
 

@@ -1,7 +1,7 @@
-"""Several rewards of the same answers, added up; failures are counted and told, and end nothing.
+"""Adds up several rewards of the same answers. A reward that fails is reported and does not end the training.
 
 with Scorer(rewards) as scorer:
-    scorer.check(sample)              # before the training: mistakes of the user's are errors here
+    scorer.check(sample)              # before training: here a failing reward is an error
     scores = scorer(samples)          # .rewards, .by_reward, .failures
 """
 
@@ -25,15 +25,15 @@ class Scores:
     """The rewards of a batch of answers."""
 
     rewards: list[float]
-    """By answer, the sum of weights times rewards; not a number where one of them could not be had."""
+    """Per answer, the weighted sum of its rewards; NaN if a reward is missing."""
     by_reward: dict[str, list[float]]
-    """By reward and answer, before weights."""
+    """Per label of a reward and answer, before weighting."""
     failures: list[str] = field(default_factory=list)
-    """What went wrong, in words."""
+    """Error messages of rewards that failed."""
 
 
 class Scorer:
-    """Rewards that are open; no two have one label."""
+    """Scores answers with several rewards, whose labels are distinct. Use it as a context manager."""
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
         assert len({reward.label for reward in rewards}) == len(rewards) > 0
@@ -49,19 +49,19 @@ class Scorer:
         self._open.close()
 
     def check(self, sample: Sample) -> None:
-        """Scores one answer. Raises UsageError for a missing column, InputError for a function that does not work."""
+        """Scores one answer. Raises UsageError if a column is missing, InputError if a reward function fails."""
         if found := self.lacks(sample.row):
             label, column = found
             raise UsageError(
-                f"the reward `{label}` reads the column `{column}`, and the prompts have none that it can read",
-                hint=nearest(column, sample.row) or "put it beside the conversation, in its row",
+                f"the reward `{label}` reads the column `{column}`, which is missing or unreadable in a prompt's row",
+                hint=nearest(column, sample.row) or "add the column to the rows of the conversations",
             )
         failures = self([sample]).failures
         if failures:
-            raise InputError(failures[0], hint="mend it; it was called with one answer, before anything else")
+            raise InputError(failures[0], hint="fix the function; it failed on one answer, before training started")
 
     def lacks(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
-        """The first reward that cannot score answers to a prompt with this row, and the column that it would need."""
+        """The first (label, column) of a reward and a column that it needs and that this row lacks, or None."""
         return next(((reward.label, column) for reward in self._rewards if (column := reward.lacks(row))), None)
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:

@@ -1,4 +1,4 @@
-"""What a recipe says about learning from preferences and from rewards, in TRL's words. Free of torch."""
+"""Settings of a recipe for preference losses and policy gradients, with TRL's names. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,98 +10,100 @@ from bessemer.recipe.settings import Settings
 
 
 class Dpo(Settings):
-    """Direct preference optimization: the preferred answer likelier, the other less, both against the start."""
+    """Direct preference optimization: makes chosen answers likelier than rejected ones, relative to a reference."""
 
     beta: PositiveFloat = 0.1
-    """How strongly the model is held to where it started; smaller lets it go further."""
+    """Strength of the pull towards the model before training. A smaller value allows larger changes."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """The chance that a pair is the wrong way round."""
+    """Assumed probability that a pair is in the wrong order."""
 
 
 class Ipo(Settings):
-    """Identity preference optimization: DPO that aims at a margin and not beyond, so that it overfits less."""
+    """Identity preference optimization: like DPO, but with a target margin, so that it overfits less."""
 
     beta: PositiveFloat = 0.1
-    """Half of one over the margin aimed at, in nats a token."""
+    """Sets the target margin, which is 1 / (2 beta) nats per token."""
 
 
 class Kto(Settings):
-    """Kahneman-Tversky optimization: from single thumbs, up or down; a pair is one of each."""
+    """Kahneman-Tversky optimization: from single answers labelled as desirable or not. A pair counts as one of each."""
 
     beta: PositiveFloat = 0.1
-    """How strongly the model is held to where it started."""
+    """Strength of the pull towards the model before training."""
     desirable_weight: NonNegativeFloat = 1.0
-    """Weight of thumbs up; raise it where they are few."""
+    """Weight of desirable answers. Raise it if they are few."""
     undesirable_weight: NonNegativeFloat = 1.0
-    """Weight of thumbs down; raise it where they are few."""
+    """Weight of undesirable answers. Raise it if they are few."""
 
 
 class Orpo(Settings):
-    """Odds ratio preference optimization: fine-tuning on the preferred answers and preferring them, in one."""
+    """Odds ratio preference optimization: fine-tuning on chosen answers plus a preference term, without a reference."""
 
     beta: PositiveFloat = 0.1
-    """Weight of preferring against fine-tuning."""
+    """Weight of the preference term relative to the fine-tuning term."""
 
 
 Method = Dpo | Ipo | Kto | Orpo
 
 
 class Sampling(Settings):
-    """How the model writes the answers that it learns from."""
+    """Settings that GRPO and PPO share: how answers are sampled, and the clipping of the loss."""
 
     temperature: float = Field(1.0, gt=0)
-    """Divides the logits, while sampling and in the loss."""
+    """Divides the logits, both in sampling and in the loss."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Samples from the likeliest tokens that together have this probability."""
+    """Samples from the smallest set of most likely tokens with at least this total probability."""
     top_k: NonNegativeInt = 0
-    """Samples from this many of the likeliest tokens; 0 from all."""
+    """Samples from this number of most likely tokens; 0: from all tokens."""
     max_completion_length: PositiveInt = 256
-    """Tokens of an answer at most."""
+    """Maximum number of tokens of an answer."""
     mask_truncated_completions: bool = False
-    """Whether answers that did not come to an end are left out of the loss."""
+    """Whether the loss leaves out answers that reach `max_completion_length`."""
     num_iterations: PositiveInt = 1
-    """Updates with each batch of answers; with one, every update is on answers of the present model."""
+    """Number of updates per batch of answers. With 1, every update uses answers of the current model."""
     epsilon: float = Field(0.2, gt=0, lt=1)
-    """By how much an update may lower a token's probability, relatively."""
+    """Clip range below: an update may lower a token's probability by this fraction."""
     epsilon_high: float = Field(0.28, gt=0)
-    """By how much it may raise it."""
+    """Clip range above: an update may raise a token's probability by this fraction."""
     delta: float | None = Field(None, gt=1)
-    """Bounds the ratio from above also where an answer was bad (dual clip)."""
+    """Upper bound of the probability ratio for tokens with a negative advantage (dual clip). Default: none."""
     track_kl: bool = True
-    """Whether the distance from where the model began is recorded, for a forward pass more; a penalty needs it too."""
+    """Whether to record the KL divergence from the model before training, at the cost of one more forward pass. A KL
+    penalty needs this pass too."""
 
 
 class Grpo(Sampling):
-    """Group relative policy optimization: answers to one prompt compared with each other."""
+    """Group relative policy optimization: compares the answers to one prompt with each other."""
 
     num_generations: int = Field(8, ge=2)
-    """Answers to each prompt; one alone would have nothing to be compared with."""
+    """Number of answers per prompt, at least 2."""
     beta: NonNegativeFloat = 0.0
-    """Weight of the distance from where the model began."""
+    """Weight of the KL divergence from the model before training."""
     loss_type: Literal["dapo", "grpo", "dr_grpo"] = "dapo"
-    """A mean over all tokens of the batch (`dapo`), over answers each by its tokens, or over answers by a constant."""
+    """The loss is a mean over all tokens of the batch (`dapo`), a mean over answers of their means over tokens
+    (`grpo`), or a mean over answers of their sums over tokens divided by `max_completion_length` (`dr_grpo`)."""
     scale_rewards: Literal["none", "group"] = "none"
-    """What advantages are divided by: nothing, or the standard deviation of the group's rewards."""
+    """Divisor of the advantages: `none`, or the standard deviation of the rewards in the `group`."""
     num_refills: NonNegativeInt = 1
-    """Times that groups whose answers are all worth the same are left out and other prompts asked in their place."""
+    """Maximum number of times that a batch replaces groups without differences in reward by groups of other prompts."""
 
 
 class Ppo(Sampling):
-    """Proximal policy optimization: a second model, the critic, says what to expect; what exceeds it is good."""
+    """Proximal policy optimization: compares rewards with the predictions of a second model, the critic."""
 
     num_generations: PositiveInt = 1
-    """Answers to each prompt."""
+    """Number of answers per prompt."""
     epsilon_high: float = Field(0.2, gt=0)
-    """By how much an update may raise a token's probability, relatively."""
+    """Clip range above: an update may raise a token's probability by this fraction."""
     kl_coef: NonNegativeFloat = 0.05
-    """What each token pays for its distance from where the model began."""
+    """Weight of the KL divergence from the model before training, which is subtracted from the reward of each token."""
     gamma: float = Field(1.0, gt=0, le=1)
-    """Discount of what comes later."""
+    """Discount factor of later rewards."""
     lam: float = Field(1.0, ge=0, le=1)
-    """1 trusts the rewards, 0 the critic."""
+    """Trade-off of the advantage estimate: 1 relies on the sampled rewards, 0 on the critic."""
     vf_coef: PositiveFloat = 0.5
     """Weight of the critic's loss."""
     cliprange_value: PositiveFloat = 0.2
-    """By how much an update may change what the critic says."""
+    """Clip range of the critic: an update may change its prediction by this amount."""
     critic_learning_rate_ratio: PositiveFloat = 10.0
-    """The critic's learning rates over the model's."""
+    """Learning rates of the critic, relative to those of the model."""

@@ -1,9 +1,9 @@
-"""Prompts with several answers each, in as few tokens as can be.
+"""Lays out prompts with several answers each, in as few tokens as possible.
 
-The answers to a prompt are branches of a tree: all see the prompt and themselves, none sees another. In a row the
-prompt stands once, its answers behind it, each counting its positions on from the prompt's end; several trees share a
-row, and none sees another. A pair of answers so costs one prompt instead of two, and nothing is padded but the end of
-each row.
+A prompt and its answers are a tree. A row holds the prompt once, followed by all its answers; the positions of each
+answer continue from the end of the prompt. An answer attends to the prompt and to itself, not to the other answers.
+Several trees share a row and do not attend to each other. So a pair of answers costs one prompt instead of two, and
+only the end of a row is padding.
 
     batch, rows = lay_out(trees)
     logprobs = answer_logprobs(model, batch)        [rows, trees, answers], summed over each answer's tokens
@@ -28,7 +28,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tree:
-    """A prompt and its answers, in tokens, each at least one."""
+    """A prompt and its answers as token ids. Each has at least one token."""
 
     prompt: Integers
     answers: Sequence[Integers]
@@ -39,12 +39,18 @@ class Tree:
 
 
 def lay_out(trees: Sequence[Tree], capacity: int = 0) -> tuple[dict[str, Tensor], list[list[int]]]:
-    """The trees as a batch, and the numbers of those in each row; rows are as long as the longest tree, or `capacity`.
+    """Packs trees into a batch. Returns the batch and, per row, the indices of its trees.
 
-    `tokens`, `positions`, `trees` (0 is padding) and `branches` (0 is the prompt) are [rows, length]. `sources`,
-    `targets`, `owners` and `offsets` [rows, n] say at which place which token of an answer is predicted, of which
-    answer of the row, and which of its tokens it is; `ends` [rows, trees, answers] is where each answer ends, -1 where
-    a row has fewer trees or a tree fewer answers.
+    Rows are as long as the longest tree, or `capacity` if that is longer. The columns of the batch are:
+
+    - `tokens` and `positions` [rows, length];
+    - `trees` [rows, length]: 1 plus the slot of the tree in the row, 0 for padding;
+    - `branches` [rows, length]: the number of the answer in the tree, 0 for the prompt;
+    - `targets` [rows, n]: the tokens of the answers;
+    - `sources` [rows, n]: the place in the row whose output predicts the target;
+    - `owners` [rows, n]: the answer in the row that the target belongs to;
+    - `offsets` [rows, n]: the index of the target in its answer;
+    - `ends` [rows, trees, answers]: the place of the last token of each answer, -1 for a missing answer.
     """
     rows = pack(np.array([tree.size for tree in trees]), max([capacity, *(tree.size for tree in trees)]))
     length = max(sum(trees[number].size for number in row) for row in rows)
@@ -80,20 +86,20 @@ def lay_out(trees: Sequence[Tree], capacity: int = 0) -> tuple[dict[str, Tensor]
 
 
 def tree_mask(batch: Batch) -> Tensor:
-    """The mask [rows, length, length] that keeps answers apart; order in time is the model's affair."""
+    """The mask [rows, length, length] that separates trees and answers. The model adds the causal mask."""
     trees, branches = batch["trees"], batch["branches"]
     together = trees[:, :, None] == trees[:, None, :]
     return together & ((branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :]))
 
 
 def answer_logprobs(model: nn.Module, batch: Batch) -> Tensor:
-    """log P(answer | prompt) in nats [rows, trees, answers], fp32; 0 where there is none."""
+    """log P(answer | prompt) in nats, [rows, trees, answers], fp32; 0 at slots without an answer."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
     return _by_answer(batch, rows, places, token_logprobs(model, batch))
 
 
 def token_logprobs(model: nn.Module, batch: Batch, *, temperature: float = 1.0) -> Tensor:
-    """log P of every token of an answer given what is before it, [n], in the order of rows and places in `targets`."""
+    """log P of every token of an answer given the tokens before it, in nats, [n], in the order of `targets`."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
     nats: Tensor = model(
         batch["tokens"],
@@ -108,7 +114,7 @@ def token_logprobs(model: nn.Module, batch: Batch, *, temperature: float = 1.0) 
 
 
 def by_answer_and_token(batch: Batch, values: Tensor) -> Tensor:
-    """Values [n] in the order of `token_logprobs` as [answers of all rows, tokens of the longest]; 0 elsewhere."""
+    """Values [n], in the order of `token_logprobs`, as [answers of all rows, tokens of the longest]; 0 elsewhere."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
     ends, offsets = batch["ends"], batch["offsets"][rows, places]
     owners = rows * ends[0].numel() + batch["owners"][rows, places]
@@ -117,13 +123,13 @@ def by_answer_and_token(batch: Batch, values: Tensor) -> Tensor:
 
 
 def answer_lengths(batch: Batch) -> Tensor:
-    """Tokens of each answer [rows, trees, answers], fp32; 0 where there is none."""
+    """Number of tokens of each answer, [rows, trees, answers], fp32; 0 at slots without an answer."""
     rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
     return _by_answer(batch, rows, places, torch.ones(len(rows), device=rows.device))
 
 
 def _by_answer(batch: Batch, rows: Tensor, places: Tensor, values: Tensor) -> Tensor:
-    """Values of predicted tokens, summed by the answer that they belong to."""
+    """Sums values of predicted tokens per answer, [rows, trees, answers]."""
     ends = batch["ends"]
     owners = rows * ends[0].numel() + batch["owners"][rows, places]
     return torch.zeros(ends.numel(), device=values.device).index_add(0, owners, values).view(ends.shape)
