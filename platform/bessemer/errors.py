@@ -6,10 +6,10 @@ BessemerError                 exit code 1
 ├── ClusterUnreachable        3   no Ray cluster at the address
 ├── TrackingUnreachable       3   no MLflow server at the URI
 ├── InputError                1   input from outside that no stage can work with
-│   └── NotFinite             1   a model whose predictions are NaN or infinite
+│   ├── NotFinite             1   a model whose predictions are NaN or infinite
+│   └── InputChanged          1   files that changed while a stage read them
 ├── ArtifactDamaged           1   files no longer match their manifest
 ├── CountMismatch             1   in + created != out + removed
-├── InputChanged              1   files that changed while a stage read them
 ├── LeaseLost                 1   another process took over what this one was writing
 ├── StorageError              1   no space, no permission, a path that is not there
 ├── TrainingDiverged          1   a loss that is not a number
@@ -78,16 +78,16 @@ class NotFinite(InputError):
     pass
 
 
+class InputChanged(InputError):
+    may_pass = True
+
+
 class ArtifactDamaged(BessemerError):
     pass
 
 
 class CountMismatch(BessemerError):
     pass
-
-
-class InputChanged(BessemerError):
-    may_pass = True
 
 
 class LeaseLost(BessemerError):

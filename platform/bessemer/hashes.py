@@ -1,16 +1,20 @@
 """SHA-256 of files that are asked for again and again, remembered in the user's cache.
 
-A file is known by its real path, inode, size and times of modification and change, as git's index knows it. One that
-was changed within the last seconds is hashed again, for it might still change without a new time. The cache may be
-deleted at any time; where it cannot be used, files are read.
+A file is known by its real path, inode, size and times of modification and change, as git's index knows it. A file that
+was changed within the last seconds is hashed again, because it might still change without a new time. The cache may be
+deleted at any time; if it cannot be used, files are read.
+
+`state` is the part of this that is equal on every machine that sees the file. If a file has one state before it is
+hashed, before it is read and after it is read, then the content that was read is the content that was hashed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,8 +28,11 @@ _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, state TEXT N
 
 
 def sha256_of(paths: Sequence[Path]) -> list[str]:
-    """The SHA-256 of each file in hexadecimal; those that have not changed are not read."""
-    states = {path: _state(path) for path in paths}
+    """The SHA-256 of each file in hexadecimal; files that have not changed are not read."""
+    found_files = {path: path.stat() for path in paths}
+    states = {path: f"{found.st_dev} {found.st_ino} {state(found)}" for path, found in found_files.items()}
+    for recorder in _recorders:
+        recorder.update({path.absolute(): state(found) for path, found in found_files.items()})
     with _cache() as cache:
         known = {path: _look_up(cache, path, state) for path, state in states.items()}
         missing = [path for path, sha256 in known.items() if sha256 is None]
@@ -38,9 +45,34 @@ def sha256_of(paths: Sequence[Path]) -> list[str]:
     return [known[path] or found[path] for path in paths]
 
 
-def _state(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+_recorders: list[dict[Path, str]] = []
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[dict[Path, str]]:
+    """Yields the state of each file that `sha256_of` is asked for meanwhile, as it was before the file was hashed."""
+    states: dict[Path, str] = {}
+    _recorders.append(states)
+    try:
+        yield states
+    finally:
+        _recorders[:] = [one for one in _recorders if one is not states]
+
+
+def state(found: os.stat_result) -> str:
+    """Size and times of a file. Its content cannot change without a new state, unless a clock is set back."""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def changed(states: Mapping[Path, str]) -> Path | None:
+    """The first file whose state is another one now; None if all are as they were."""
+    for path, before in states.items():
+        try:
+            if state(path.stat()) != before:
+                return path
+        except FileNotFoundError:
+            return path
+    return None
 
 
 def _settled(path: Path) -> bool:

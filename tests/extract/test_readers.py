@@ -6,7 +6,9 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import resource
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bessemer.artifacts.ledger import Counts
-from bessemer.errors import InputError
+from bessemer.errors import InputChanged, InputError
 from bessemer.extract.cut import cut_into_units
 from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
@@ -27,6 +29,7 @@ from bessemer.extract.readers.lines import split_lines
 from bessemer.extract.records import Record, documents_of, record_tables
 from bessemer.extract.settings import Fields, ReaderSettings, TextSettings
 from bessemer.extract.streams import is_seekable_utf8
+from bessemer.hashes import state
 
 FORMATS = ("html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc", None)
 
@@ -34,7 +37,7 @@ FORMATS = ("html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc", Non
 def piece(path: Path, format: Any = "auto", **values: Any) -> Piece:
     size = path.stat().st_size
     found = find_format(InputFile(path.name, str(path), size)) if format == "auto" else format
-    return Piece(path.name, str(path), found, size, size, **values)
+    return Piece(path.name, str(path), found, size, size, state=state(path.stat()), **values)
 
 
 def records(path: Path, format: Any = "auto", **changes: Any) -> list[Record]:
@@ -201,6 +204,37 @@ def test_a_file_that_changes_under_the_reader_is_an_error(tmp_path: Path) -> Non
     path.write_text("as it is now")
     with pytest.raises(InputError, match="changed while it was read"):
         list(read(before, ReaderSettings()))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.html", "a.jsonl.gz"])
+@pytest.mark.parametrize("when", ["before", "meanwhile", "restored"])
+def test_a_file_with_other_content_of_the_same_size_is_an_error(tmp_path: Path, name: str, when: str) -> None:
+    """Also if the hashed content is back before the file is read to its end."""
+    path = tmp_path / name
+    content = b"text\n" + b"one\n" * 50 if name.endswith(("csv", "tsv", "txt")) else b'{"text": "one"}\n' * 50
+    if name == "a.json":
+        content = b"[" + b'{"text": "one"},' * 50 + b'{"text": "one"}]'
+    content = gzip.compress(content) if name.endswith(".gz") else content
+    path.write_bytes(content)
+    before = piece(path)
+    time.sleep(0.02)  # longer than the steps of the file system's clock
+
+    def change() -> None:
+        times = path.stat()
+        path.write_bytes(content[::-1])
+        if when == "restored":
+            path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def consume() -> None:
+        if when == "before":
+            change()
+        for number, _ in enumerate(read(before, ReaderSettings())):
+            if number == 0 and when != "before":
+                change()
+
+    with pytest.raises(InputChanged, match="changed while it was read"):
+        consume()
 
 
 def test_real_archives_of_every_crawler(dataset: Callable[[str], Path]) -> None:

@@ -62,5 +62,13 @@ def test_a_file_of_any_name_may_look_itself_up(tmp_path: Path, file_name: str) -
         "def wanted(x):\n    return Point(x).x\n"
     )
     assert load_function(str(file), "wanted")(2.0) == 2.0
+
+
+def test_a_changed_file_is_loaded_again(tmp_path: Path) -> None:
+    """The fingerprint of a result follows the content, so the code must too."""
+    file = tmp_path / "functions.py"
+    for answer in (1, 2):
+        file.write_text(f"def wanted(): return {answer}")
+        assert load_function(str(file), "wanted")() == answer
     assert json.loads("2") == 2
     assert sys.modules["json"] is json

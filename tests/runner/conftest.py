@@ -39,15 +39,16 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     recipe_file = tmp_path / "recipe.yaml"
     recipe_file.write_text(f"name: toy\nstorage_path: {tmp_path / 'runs'}\nstages:\n  write:\n  double:\n  join:\n")
 
-    def plan(*assignments: str, **choices: Any) -> Any:
+    def make(*assignments: str, **choices: Any) -> Any:
         recipe = load_recipe(recipe_file, assignments)
         return recipe, make_plan(recipe, Store(storage_root(recipe)), **choices)
 
     def execute(*assignments: str, until: str | None = None, rerun: tuple[str, ...] = (), **choices: Any) -> Any:
-        recipe, planned = plan(*assignments, until=until, rerun=rerun)
+        recipe, planned = make(*assignments, until=until, rerun=rerun)
+        planned = choices.pop("plan", planned)
         display = Silent([stage.name for stage in planned.stages])
         return runner.run_recipe(recipe, planned, display, command="bessemer run", rerun=rerun, **choices), display
 
-    execute.plan = plan  # type: ignore[attr-defined]
+    execute.plan = make  # type: ignore[attr-defined]
     execute.root = tmp_path / "runs"  # type: ignore[attr-defined]
     return execute

@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bessemer.errors import InputError, RecipeError
+from bessemer.errors import InputChanged, InputError, RecipeError
 from bessemer.extract import cut
 from bessemer.extract.inputs import find_files
 from bessemer.fingerprint import fingerprint
@@ -234,3 +235,38 @@ def test_in_and_created_is_out_and_removed_for_any_folder(
     assert draft.counts.created + draft.counts.files_failed == len(ledger) >= len(files)
     assert len({row["id"] for row in ledger}) == len(ledger)
     assert {row["id"] for row in documents} == {row["id"] for row in ledger if row["verdict"] == "kept"}
+
+
+def test_files_are_compared_with_the_plan_after_they_are_found_and_before_they_are_read(
+    folder: Path, make_artifact: Any, make_context: Any
+) -> None:
+    """The states that the workers compare are from before this comparison, so they belong to the planned content."""
+    assert ingest.STAGE.verifies_reads
+
+    def changed() -> None:
+        raise InputChanged("changed")
+
+    draft, _ = make_artifact("documents", "ingest")
+    with pytest.raises(InputChanged):
+        ingest.run(ingest.Config(paths=[str(folder)]), {}, draft, make_context(check_outside=changed))
+    assert not (draft.path / "data").exists() or not rows(draft.data)
+
+
+def test_a_unit_whose_file_changes_while_it_is_read_has_no_receipt(
+    folder: Path, make_artifact: Any, make_context: Any
+) -> None:
+    """The units before it keep theirs, and the restored file is read by the next attempt."""
+    file = folder / "records.jsonl"
+    content = file.read_bytes()
+
+    def disturb() -> None:
+        time.sleep(0.02)  # longer than the steps of the file system's clock
+        file.write_bytes(content[::-1])
+
+    draft, _ = make_artifact("documents", "ingest")
+    with pytest.raises(InputChanged, match="records"):
+        ingest.run(ingest.Config(paths=[str(folder)]), {}, draft, make_context(check_outside=disturb))
+    assert not list((draft.work / "receipts").glob("*.json"))
+    file.write_bytes(content)
+    ingest.run(ingest.Config(paths=[str(folder)]), {}, draft, make_context())
+    assert sum(row["url"].startswith("https://a.test/") for row in rows(draft.data)) == 20

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.errors import InputError
-from bessemer.fingerprint import file_sha256
+from bessemer.hashes import sha256_of
 
 Dataset = str | dict[str, str]
 """Paths of files of rows, or for each column the path of a text file with one of its values a line."""
@@ -60,7 +60,8 @@ def content(dataset: Dataset) -> Any:
     """A JSON value that stands for what is in the dataset, wherever it lies."""
     if isinstance(dataset, dict):
         return {column: content(path) for column, path in dataset.items()}
-    return [[path.name, file_sha256(path)] for path in files(dataset)]
+    found = files(dataset)
+    return [[path.name, sha256] for path, sha256 in zip(found, sha256_of(found), strict=True)]
 
 
 def read_rows(dataset: Dataset) -> list[Row]:

@@ -48,7 +48,7 @@ def cut_into_units(
 
 
 def _pieces(file: InputFile, format: Format | None, unit_bytes: int) -> Iterator[Piece]:
-    piece = Piece(file.relative, file.path, format, file.size, file.size * _WORK.get(format, 1))
+    piece = Piece(file.relative, file.path, format, file.size, file.size * _WORK.get(format, 1), state=file.state)
     if file.size <= unit_bytes:
         yield piece
     elif format == "jsonl" and is_seekable_utf8(Path(file.path)):

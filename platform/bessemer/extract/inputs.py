@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.errors import InputError
-from bessemer.hashes import sha256_of
+from bessemer.hashes import sha256_of, state
 
 CHECK_PATHS = "check `paths`; they are relative to the folder of the recipe"
 
@@ -27,6 +27,8 @@ class InputFile:
     relative: str
     path: str
     size: int
+    state: str = ""
+    """Its `hashes.state`."""
 
 
 def find_files(paths: Sequence[str]) -> list[InputFile]:
@@ -41,7 +43,8 @@ def find_files(paths: Sequence[str]) -> list[InputFile]:
             )
         for name, path in files:
             relative = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name need not be text
-            known = found.setdefault(relative, InputFile(relative, path, _size(path)))
+            seen = _seen(path)
+            known = found.setdefault(relative, InputFile(relative, path, seen.st_size, state(seen)))
             if known.path != path and not Path(known.path).samefile(path):
                 raise InputError(
                     f"two input files are both called `{relative}`: `{known.path}` and `{path}`",
@@ -91,9 +94,9 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _size(path: str) -> int:
+def _seen(path: str) -> os.stat_result:
     try:
         with Path(path).open("rb") as file:
-            return os.fstat(file.fileno()).st_size
+            return os.fstat(file.fileno())
     except PermissionError:
         raise InputError(f"`{path}` may not be read", hint=f"allow it with `chmod u+r {path}`") from None

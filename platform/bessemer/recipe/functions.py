@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from bessemer.errors import InputError
-from bessemer.fingerprint import file_sha256
+from bessemer.hashes import sha256_of
 from bessemer.recipe.problems import nearest
 
 
@@ -31,21 +31,24 @@ def function_file(file: str, name: str) -> str:
     names = _names(tree)
     if "*" not in names and name not in names:
         raise InputError(f"there is no function `{name}` in `{path}`", hint=nearest(name, names))
-    return file_sha256(path)
+    return sha256_of([path])[0]
+
+
+def load_function(file: str, name: str) -> Callable[..., Any]:
+    """The function `name` of a file, which is run once per process and content.
+
+    Raises InputError if the file or the function does not exist, and any error of the file itself. The module is in
+    `sys.modules`, where `dataclasses` and `pickle` look it up, under a name that hides no other module.
+    """
+    return _load(file, name, _existing(file, name).read_bytes())
 
 
 @cache
-def load_function(file: str, name: str) -> Callable[..., Any]:
-    """The function `name` of a file, which is run.
-
-    Raises InputError where there is no such file or function, and whatever the file itself raises. The module is in
-    `sys.modules`, where `dataclasses` and `pickle` look it up, under a name that hides no other module.
-    """
-    path = _existing(file, name)
+def _load(file: str, name: str, content: bytes) -> Callable[..., Any]:
     module = ModuleType(re.sub(r"\W", "_", file))
     module.__file__ = file
     sys.modules[module.__name__] = module
-    exec(compile(path.read_bytes(), file, "exec", dont_inherit=True), vars(module))
+    exec(compile(content, file, "exec", dont_inherit=True), vars(module))
     found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -23,7 +23,7 @@ from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.artifacts.store import Artifact, Store
 from bessemer.credentials import redact
-from bessemer.errors import BessemerError, LeaseLost, NothingLeft, StageFailed, Stopped, StorageError
+from bessemer.errors import BessemerError, InputChanged, LeaseLost, NothingLeft, StageFailed, Stopped, StorageError
 from bessemer.fingerprint import versions
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
@@ -31,6 +31,7 @@ from bessemer.runner.changes import NAME as IDENTITY
 from bessemer.runner.cluster import Cluster
 from bessemer.runner.cost import money
 from bessemer.runner.display import Display, native_errors_to
+from bessemer.runner.input_check import InputCheck
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, PlannedStage, stale
 from bessemer.runner.runs import Run
@@ -174,8 +175,10 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
     stage = stages.load(planned.kind)
     config = execution.recipe.stage(planned.name).config
     inputs: Inputs = {kind: execution.ready[source] for kind, source in planned.inputs.items()}
+    check = InputCheck(planned, stage, config, inputs)
     left = execution.store.find(planned.kind, planned.fingerprint)
-    if left is not None or _begun_from_others(folder, inputs):
+    source = {"inputs": {k: a.manifest.digest for k, a in inputs.items()}, "outside": check.outside_states}
+    if left is not None or _begun_from_others(folder, source):
         execution.store.clear(folder)
     begun = list(storage.read_lines(folder / "attempts.jsonl"))
     attempt = 1 + len({line["attempt"] for line in begun})
@@ -183,7 +186,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
     draft = Draft(folder, planned.fingerprint, attempt=attempt)
     storage.append_line(
         folder / "attempts.jsonl",
-        {"attempt": attempt, "run": execution.run.name, "inputs": {k: a.manifest.digest for k, a in inputs.items()}},
+        {"attempt": attempt, "run": execution.run.name, **source},
     )
     relative = folder.relative_to(execution.store.root).as_posix()
     facts = {"stage": planned.name, "kind": planned.kind, "fingerprint": planned.fingerprint, "path": relative}
@@ -192,10 +195,14 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
     started = time.monotonic()
     try:
         with _log(execution.run.log_file(planned.name), planned.name, execution.display.say) as log:
-            context = _context(execution, planned.name, config, log, held)
-            for artifact in inputs.values():
-                artifact.verify(hashes=True)
+            context = _context(execution, planned.name, config, log, held, check)
+            check.verify()
             stage.run(config, inputs, draft, context)
+            try:
+                check.check()
+            except InputChanged:
+                execution.store.clear(folder)
+                raise
             if draft.counts is not None and draft.counts.documents_out == 0:
                 raise NothingLeft(
                     f"nothing is left after `{planned.name}`: {_losses(draft.counts)}",
@@ -210,7 +217,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
         seconds = time.monotonic() - started
         state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
         cause: BaseException = getattr(error, "cause", None) or error  # Ray keeps a worker's exception there
-        shown = storage.no_space(cause, folder) or error
+        shown = storage.no_space(cause, folder) or check.explain(error)
         with suppress(StorageError, LeaseLost, OSError):  # a full disk must not hide the error
             storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
             execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(shown))
@@ -263,13 +270,15 @@ def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, sec
     return Artifact(draft.path, manifest)
 
 
-def _begun_from_others(folder: Path, inputs: Inputs) -> bool:
-    """Whether the unfinished work in `folder` was begun from inputs with other bytes."""
-    now = {kind: artifact.manifest.digest for kind, artifact in inputs.items()}
-    return any(line["inputs"] != now for line in storage.read_lines(folder / "attempts.jsonl") if "inputs" in line)
+def _begun_from_others(folder: Path, source: dict[str, Any]) -> bool:
+    """Whether the unfinished work in `folder` was, or may have been, begun from inputs with other bytes."""
+    attempts = [line for line in storage.read_lines(folder / "attempts.jsonl") if "inputs" in line]
+    return any(line.get(name, source[name]) != source[name] for line in attempts for name in source)
 
 
-def _context(execution: Execution, name: str, config: Any, log: logging.Logger, held: Lease) -> Context:
+def _context(
+    execution: Execution, name: str, config: Any, log: logging.Logger, held: Lease, check: InputCheck
+) -> Context:
     workers = config.num_workers if config.num_workers is not None else execution.recipe.settings.num_workers
 
     def progress(done: float, total: float, unit: str, **facts: Any) -> None:
@@ -288,6 +297,7 @@ def _context(execution: Execution, name: str, config: Any, log: logging.Logger, 
         progress=progress,
         stopping=execution.asked_to_stop,
         check_lease=check_lease,
+        check_outside=check.check_outside,
     )
 
 

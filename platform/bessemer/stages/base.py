@@ -119,6 +119,9 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event)
     check_lease: Callable[[], None] = lambda: None
     """Raises LeaseLost if another process has taken over the artifact."""
+    check_outside: Callable[[], None] = lambda: None
+    """Raises InputChanged if the inputs from outside the recipe are not as the plan found them. A stage with
+    `verifies_reads` calls it after it has found its files and before it reads them."""
 
     def check_stop(self) -> None:
         """Raises Stopped once the run was asked to stop, LeaseLost if it lost the artifact; called between units."""
@@ -156,6 +159,9 @@ class Stage:
     """Whether it removes documents by their content, which changes the shares that a stage above set."""
     outside: Callable[[Any], Any] | None = None
     """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
+    verifies_reads: bool = False
+    """Whether the workers compare each file from outside with its state before it was hashed. Then a unit that is done
+    has the planned content, also if files changed later. For other stages the runner compares the whole."""
     check: Callable[[Any, Mapping[str, StageConfig]], None] | None = None
     """Raises BessemerError if the settings do not fit the inputs, given as the settings of the stage that makes each
     kind; every plan calls it."""

@@ -71,5 +71,6 @@ STAGE = Stage(
     run=run,
     libraries=("jinja2", "tokenizers"),
     outside=outside,
+    verifies_reads=True,
     check=check,
 )

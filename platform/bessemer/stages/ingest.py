@@ -74,6 +74,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.stages.units import Unit, document_units
 
     units = cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
+    context.check_outside()
     draft.counts = document_units(
         [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(units)],
         partial(IngestWorker, config),
@@ -134,5 +135,6 @@ STAGE = Stage(
     run=run,
     libraries=LIBRARIES,
     outside=outside,
+    verifies_reads=True,
     warnings=warnings,
 )

@@ -234,8 +234,10 @@ def run_rows(
     tokenizer = inputs["tokenizer"].data
     ChatTemplate.of(TokenizerFolder.open(tokenizer))
     check_columns(config)
+    units = [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(_units(config))]
+    context.check_outside()
     counts = document_units(
-        [Unit(f"{index:05d}", pieces) for index, pieces in enumerate(_units(config))],
+        units,
         partial(_Worker, config, tokenizer, schema, read),
         context,
         data=draft.data,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from bessemer.errors import InputError, NothingLeft
-from bessemer.fingerprint import file_sha256
+from bessemer.hashes import sha256_of
 from bessemer.model.folder import tokenizer_files
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
@@ -58,7 +58,8 @@ def outside(config: Config) -> Any:
     template = {"chat_template": _template(config)} if config.chat_template is not None else {}
     if config.path is None:
         return template or None
-    return {name: file_sha256(file) for name, file in tokenizer_files(Path(config.path)).items()} | template
+    files = tokenizer_files(Path(config.path))
+    return dict(zip(files, sha256_of(list(files.values())), strict=True)) | template
 
 
 def brought(config: Config) -> TokenizerFolder:

@@ -35,10 +35,14 @@ _READERS = {
 
 
 def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a piece in order, at least one if it is a whole file. Memory: a few times `max_document_bytes`."""
+    """The records of a piece in order, at least one if it is a whole file. Memory: a few times `max_document_bytes`.
+
+    Raises InputChanged, at the end at the latest, if the file is not as it was when it was hashed.
+    """
     empty = True
     for record in _READERS[piece.format](piece, settings):
         empty = False
         yield record
     if empty and piece.is_whole:
         yield piece.record(settings, rule="empty_text", evidence="a file without records")
+    piece.checked_path()

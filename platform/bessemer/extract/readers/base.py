@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bessemer.artifacts.charset import decode
-from bessemer.errors import InputError
+from bessemer.errors import InputChanged
 from bessemer.extract.formats import Format
 from bessemer.extract.json_values import json_value
 from bessemer.extract.plain import well_formed
@@ -19,6 +19,7 @@ from bessemer.extract.records import Record
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
 from bessemer.extract.verdict import Refused
 from bessemer.fingerprint import origin_id
+from bessemer.hashes import state
 
 MAX_METADATA_VALUE = 1000
 _LANGUAGE = re.compile(r"([a-z]{2})(?:[-_].*)?", re.IGNORECASE)
@@ -28,8 +29,8 @@ _LANGUAGE = re.compile(r"([a-z]{2})(?:[-_].*)?", re.IGNORECASE)
 class Piece:
     """A file, or of a large one the part from `start` to `end`: bytes of JSON lines, row groups of a Parquet file.
 
-    `size` is the whole file's, `weight` about that of the part; `first_record` is the number of the first line in it.
-    `format` is None for a file that no reader knows.
+    `size` and `state` are those of the whole file, `weight` is about that of the part; `first_record` is the number of
+    the first line in it. `format` is None for a file that no reader knows, `state` is empty if it is not known.
     """
 
     relative: str
@@ -40,6 +41,7 @@ class Piece:
     start: int = 0
     end: int | None = None
     first_record: int = 1
+    state: str = ""
 
     @property
     def is_whole(self) -> bool:
@@ -61,14 +63,19 @@ class Piece:
         return self.record(settings, place, rule="unreadable_file", evidence=evidence[:300])
 
     def checked_path(self) -> Path:
-        """Path of the file. Raises InputError if it is not the file that the units were cut from."""
+        """Path of the file. Raises InputChanged if it is not the file that the units were cut from.
+
+        Called before and after a file is read, so its documents are those of the hashed content.
+        """
         path = Path(self.path)
         try:
-            size = path.stat().st_size
+            found = path.stat()
         except FileNotFoundError:
-            size = None
-        if size != self.size:
-            raise InputError(f"`{path}` changed while it was read", hint="let it rest, and run the same command again")
+            found = None
+        if found is None or found.st_size != self.size or (self.state and state(found) != self.state):
+            raise InputChanged(
+                f"`{path}` changed while it was read", hint="wait until nothing writes to it, and run the same command"
+            )
         return path
 
 

@@ -24,7 +24,10 @@ SUFFIXES = ".jsonl .json .csv .tsv .parquet"
 
 
 def read_rows(piece: Piece, settings: FileSettings) -> Iterator[Record]:
-    """The rows of a piece in order; a record's number is that of its line, element or row in the file, from 1."""
+    """The rows of a piece in order; a record's number is that of its line, element or row in the file, from 1.
+
+    Raises InputChanged, at the end at the latest, if the file is not as it was when it was hashed.
+    """
 
     def from_json(number: int, value: bytes) -> Record:
         return piece.record(settings, number, content=value)
@@ -39,6 +42,7 @@ def read_rows(piece: Piece, settings: FileSettings) -> Iterator[Record]:
         yield from records_of_rows(piece, settings, partial(_record, piece, settings))
     else:
         yield piece.record(settings, rule="unsupported_format", evidence=f"rows are read from {SUFFIXES}")
+    piece.checked_path()
 
 
 def _parquet(piece: Piece, settings: FileSettings) -> Iterator[Record]:
