@@ -287,7 +287,7 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
     with pytest.raises(UsageError, match="made with another tokenizer or chat template"):
         tune("other", rows=rows)
     rows.manifest.inputs.pop("tokenizer")
-    with pytest.raises(UsageError, match="no rule for its rate"):
+    with pytest.raises(UsageError, match="no rule for its rate is known"):
         tune("muon", rows=rows, optimizer="muon", learning_rate="auto")
     with pytest.raises(ValueError, match="`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`"):
         finetune.Config(lora=LoraSettings(), optimizer="muon")

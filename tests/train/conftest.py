@@ -15,7 +15,7 @@ from bessemer.train.loop import Trainer
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost a hundred times what so small a model needs."""
+    """Limits torch to one thread. On a busy machine, synchronising threads takes 100 times the time of these models."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -29,5 +29,5 @@ def store(tmp_path: Path) -> TokenStore:
 
 @pytest.fixture
 def trainer(store: TokenStore, tmp_path: Path) -> Callable[..., Trainer]:
-    """`trainer("name", num_steps=3)` is a trainer of the small language, in a folder of that name."""
+    """`trainer("name", num_steps=3)` returns a trainer of the small language that writes to a folder of that name."""
     return lambda name, **changes: make_trainer(store, tmp_path / name, **changes)

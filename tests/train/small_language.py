@@ -1,4 +1,4 @@
-"""A language small enough to be learned in seconds: a store of its tokens, a model of it, and a trainer."""
+"""A synthetic language that a model learns in seconds: a store of its tokens, a model, and a trainer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ SAVE_EVERY_STEP = 1e-9
 
 
 def write_store(folder: Path, *, tokens: dict[str, int]) -> TokenStore:
-    """A store in which every token is the one before plus a small random step; token 0 ends documents of 40."""
+    """A store in which every token is the previous one plus a small random step.
+
+    `tokens` gives the number of tokens per split. Token 0 ends each document, and documents have 40 tokens.
+    """
     shards = []
     for split, count in tokens.items():
         random = np.random.default_rng(len(split))
@@ -80,7 +83,7 @@ STORIES = [
 
 
 def write_stories(folder: Path) -> tuple[TokenStore, TokenizerFolder]:
-    """A store of real text with its tokenizer; every fourth story is held out."""
+    """A store of English text with its tokenizer. Every fourth story is held out."""
     tokenizer = TokenizerFolder.trained(train_tokenizer(STORIES, 320))
     shards = []
     for split in ("train", "validation"):
@@ -103,7 +106,7 @@ def make_model(dtype: torch.dtype = torch.float32) -> Transformer:
 
 
 def make_trainer(store: TokenStore, folder: Path, **changes: Any) -> Trainer:
-    """A trainer in `folder`; `changes` are fields of the plan or the pace, or arguments of `Trainer`."""
+    """A trainer that writes to `folder`. `changes` override fields of `PLAN` or `PACE`, or arguments of `Trainer`."""
     objective = changes.pop("objective", None)
     plan = replace(PLAN, **{name: changes.pop(name) for name in list(changes) if name in vars(PLAN)})
     pace = replace(PACE, **{name: changes.pop(name) for name in list(changes) if name in vars(PACE)})

@@ -1,4 +1,4 @@
-"""Lanes compute every row once, raise errors, share threads, and add up gradients in the parameter's layout."""
+"""Lanes compute every row once, raise errors, split the threads, and sum gradients in the parameter's layout."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_gradients_add_up_in_the_layout_of_their_parameter(parameter, gradient):
     total = accumulated(parameter, accumulated(parameter, total, None), gradient)
     assert total.stride() == parameter.stride()
     assert torch.equal(total, expected)
-    assert torch.equal(gradient, before), "a gradient may belong to something else"
+    assert torch.equal(gradient, before), "the gradient's memory may be in use elsewhere"
     assert accumulated(parameter, None, None) is None
 
 

@@ -1,4 +1,4 @@
-"""The loop: exact after any interruption, careful with steps that are not like the others."""
+"""The training loop resumes exactly after any interruption, skips spikes, and handles divergence."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from bessemer.train.settings import OptimizerName
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nobody catches it."""
+    """Simulates SIGKILL. It is a BaseException, so no handler catches it."""
 
 
 def recorded(folder: Path) -> dict[tuple[int, str], float]:
-    """Every figure on record, throughput aside. Fails if one was recorded twice."""
+    """Every recorded figure except throughput, memory and energy. Fails if a figure was recorded twice."""
     found: dict[tuple[int, str], float] = {}
     for file in sorted((folder / "metrics").glob("*.jsonl")):
         for line in storage.read_lines(file):
@@ -50,7 +50,7 @@ def assert_equal_weights(one, other):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_a_killed_run_continues_to_the_bit(trainer, tmp_path, optimizer):
-    """Killed after several steps, twice, and continued: figures and weights are those of an uninterrupted run."""
+    """A run that is killed and resumed twice has the figures and weights of an uninterrupted run."""
     whole = trainer("whole", optimizer=optimizer)
     outcome = whole.run()
 
@@ -72,7 +72,7 @@ def test_a_killed_run_continues_to_the_bit(trainer, tmp_path, optimizer):
         with pytest.raises(Killed):
             killed.run()
         killed.checkpoints.wait()
-        shutil.rmtree(tmp_path / "killed" / "checkpoints" / f"step-{doomed}")  # the last save did not come through
+        shutil.rmtree(tmp_path / "killed" / "checkpoints" / f"step-{doomed}")  # simulates a save that did not finish
     last = trainer("killed", optimizer=optimizer, attempt=3)
     assert last.run() == outcome
     assert_equal_weights(weights(last), weights(whole))
@@ -112,7 +112,7 @@ def test_micro_batches_and_lanes_change_rounding_only(trainer, tmp_path, size, l
 @pytest.mark.parametrize("adapted", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
 def test_every_optimizer_trains_the_same_parameters_on_any_number_of_lanes(trainer, optimizer, adapted):
-    """Compares parameters, because a scrambled gradient has the right norm and does not change the loss of step 1."""
+    """Compares parameters, because a permuted gradient has the right norm and does not change the loss of step 1."""
 
     def trained(lanes: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         model = make_model()
@@ -142,7 +142,7 @@ def test_activations_computed_again_are_the_same_to_the_bit(trainer, lanes):
 
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
 def test_a_run_continued_with_other_threads_is_equal_to_the_bit(trainer, optimizer):
-    """A continued run keeps its first lanes and threads, on any machine."""
+    """A resumed run keeps the lanes and threads of its first attempt, even on a machine with other defaults."""
 
     def attempt(name: str, lanes: int, threads: int, number: int, **changes):
         torch.set_num_threads(threads)
@@ -163,16 +163,16 @@ def test_another_number_of_threads_is_refused_and_another_micro_batch_is_logged(
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
         trainer("run", should_stop=asked.__next__).run()
-    with pytest.raises(UsageError, match="was made with 1 threads, and `num_threads` is 3") as caught:
+    with pytest.raises(UsageError, match="was made with 1 threads, but `num_threads` is 3") as caught:
         trainer("run", num_threads=3, attempt=2).run()
     assert caught.value.hint.startswith("set `num_threads` to 1 or `auto`")
     assert "micro_batch_size" not in caplog.text
     trainer("run", num_threads=1, micro_batch_size=2, attempt=3).run()
-    assert "`micro_batch_size` was 4 and is 2 now; the result differs in its last bits" in caplog.text
+    assert "`micro_batch_size` changed from 4 to 2; the result differs in its last bits" in caplog.text
 
 
 def test_lanes_end_in_any_order_and_add_up_in_theirs(trainer, tmp_path):
-    """However the threads race, a run is equal to the bit to the one before."""
+    """Runs are equal to the bit, regardless of the order in which lanes finish."""
     first = trainer("first", num_lanes=4, micro_batch_size=1)
     first.run()
     for attempt in range(3):
@@ -182,7 +182,7 @@ def test_lanes_end_in_any_order_and_add_up_in_theirs(trainer, tmp_path):
 
 
 def test_the_loss_falls_and_is_that_of_torch(trainer, tmp_path, store):
-    """The first loss is the mean cross entropy of the first batch under the fresh model."""
+    """The first loss is the mean cross entropy of the first batch under the newly initialised model."""
     small = trainer("run", num_steps=40, learning_rate=0.02)
     rows = small.sampler.rows(1)
     batch = small.objective.batch(1, rows)
@@ -196,7 +196,7 @@ def test_the_loss_falls_and_is_that_of_torch(trainer, tmp_path, store):
 
 
 def test_losses_are_those_they_always_were(trainer, tmp_path):
-    """Golden: guards refactoring. Printed once by this very run; an intended change bumps the stage's version."""
+    """Golden values that guard refactoring, recorded from this run. An intended change bumps the stage's version."""
     trainer("run").run()
     found = recorded(tmp_path / "run")
     figures = [found[step, "train/loss"] for step in (1, 4, 8, 12)] + [found[12, "validation/bits_per_byte"]]
@@ -204,7 +204,7 @@ def test_losses_are_those_they_always_were(trainer, tmp_path):
 
 
 class Bad(Causal):
-    """Spoils the loss of some steps."""
+    """Multiplies the loss of step N by `spoil[N]`."""
 
     prefetch = False
 
@@ -245,7 +245,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_last_good_checkpoint(train
 
 
 def test_a_rewind_leaves_out_the_batches_since_the_last_checkpoint(trainer, store, caplog):
-    """Steps 4 and 5 were trained on after the checkpoint of step 3; step 6 is no number. None of them counts."""
+    """The checkpoint is from step 3, and step 6 has a NaN loss. The rewind therefore skips steps 4 to 6."""
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
         trainer("run", on_divergence="rewind", should_stop=asked.__next__).run()
@@ -260,8 +260,8 @@ def test_a_rewind_leaves_out_the_batches_since_the_last_checkpoint(trainer, stor
     assert outcome.skipped_steps == [4, 5, 6]
     assert list(seen) == [4, 5, 7, 8, 9, 10, 11, 12]
     assert "step 6: loss nan" in caplog.text
-    assert "steps 4 to 6 are left out" in caplog.text
-    # step 7 went on from the weights of step 3: they differ by one step's update, which is no larger than step 4's
+    assert "skips steps 4 to 6" in caplog.text
+    # Step 7 starts from the weights of step 3. They differ by one update, of about the size of step 4's.
     moved = max((seen[7][name] - at_checkpoint[name]).abs().max() for name in at_checkpoint)
     assert 0 < moved <= 2 * max((seen[4][name] - at_checkpoint[name]).abs().max() for name in at_checkpoint)
 
@@ -294,7 +294,7 @@ def test_a_spike_is_skipped_and_its_documents_are_noted(trainer, store, caplog):
 
 
 def test_a_continued_run_judges_steps_by_those_before_it_was_stopped(trainer, store):
-    """The window is filled before the stop, and the spike comes after it."""
+    """The spike window is filled before the stop, and the spike occurs after it."""
     asked = iter([False, False, True])
     stopped = trainer("run", should_stop=asked.__next__)
     stopped.spikes.load_state_dict({"losses": [4.0, 4.4] * 40, "norms": [0.5, 1.5] * 40})
@@ -310,7 +310,7 @@ def test_a_continued_run_judges_steps_by_those_before_it_was_stopped(trainer, st
 
 
 def mean_gradients(run, step: int) -> dict[str, torch.Tensor]:
-    """The gradients of the mean loss over the whole batch of a step, in one pass."""
+    """The gradients of the mean loss over the whole batch of a step, computed in one pass."""
     model = make_model()
     batch = run.objective.batch(step, run.sampler.rows(step))
     (model(batch["tokens"], targets=batch["targets"]) / batch["targets"].numel()).backward()
@@ -331,7 +331,7 @@ def test_the_gradient_is_that_of_the_mean_loss_and_its_norm_is_clipped(trainer, 
     run.run()
     expected = mean_gradients(run, 1)
     norm = torch.cat([gradient.flatten() for gradient in expected.values()]).norm().item()
-    assert norm > 0.02, "the larger clip shrinks too"
+    assert norm > 0.02, "both small clips must shrink the gradient"
     assert recorded(tmp_path / "run")[1, "train/grad_norm"] == pytest.approx(norm, rel=1e-4), "before clipping"
     assert taken.keys() == expected.keys()
     factor = clip / norm if shrinks else 1.0
@@ -359,11 +359,11 @@ def test_a_damaged_checkpoint_is_passed_over(trainer, tmp_path, caplog):
 
 def test_a_checkpoint_of_another_shape_or_plan_is_refused(trainer):
     trainer("run", num_steps=3).run()
-    with pytest.raises(UsageError, match=r"`learning_rate` 0\.02, and this run has 0.5"):
+    with pytest.raises(UsageError, match=r"`learning_rate` 0\.02, but this run has 0.5"):
         trainer("run", num_steps=3, learning_rate=0.5).run()
     other = make_model()
     other.norm = torch.nn.Parameter(torch.ones(33))
-    with pytest.raises(ArtifactDamaged, match=r"model.norm.*\[32\] there and \[33\] here"):
+    with pytest.raises(ArtifactDamaged, match=r"model.norm.*\[32\] in the checkpoint and \[33\] in this run"):
         trainer("run", num_steps=3, model=other).run()
 
 
@@ -393,7 +393,7 @@ def test_old_checkpoints_are_pruned(trainer, tmp_path):
 
 
 def test_validation_is_the_mean_over_every_held_out_token(trainer, store):
-    """300 tokens make 19 windows of 16, the last padded; special tokens have no bytes and do not count there."""
+    """300 tokens make 19 windows of 16, the last padded. Bits per byte leave out special tokens, which have no bytes."""
     run = trainer("run")
     tokens = torch.from_numpy(store.read("validation", 0, 300).astype(np.int64))
     nats, counted, bits, sizes = 0.0, 0, 0.0, 0

@@ -1,4 +1,4 @@
-"""Meters tell what was measured, and nothing where nothing can be."""
+"""Meters report measured figures, and omit figures that cannot be measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clock(monkeypatch, *times):
 
 
 def test_speed_waiting_and_utilisation(monkeypatch):
-    clock(monkeypatch, 0.0, 10.0, 11.0, 14.0, 20.0)  # made, step begins, batch there, step done, read
+    clock(monkeypatch, 0.0, 10.0, 11.0, 14.0, 20.0)  # created, step starts, batch arrives, step ends, read
     found = Meter(Workers(0, 2, CPU), flops_per_token=10**9, peak_flops=1e12)
     found.start()
     found.waited()
@@ -28,7 +28,7 @@ def test_speed_waiting_and_utilisation(monkeypatch):
     figures = found.read()
     assert figures["throughput/tokens_per_second"] == 2000
     assert figures["throughput/teraflops"] == 2.0
-    assert figures["throughput/model_flops_utilisation"] == 1.0  # 2 teraflops of two workers with 1 each
+    assert figures["throughput/model_flops_utilisation"] == 1.0  # 2 teraflops on two workers with a peak of 1 each
     assert figures["throughput/data_wait_ratio"] == 0.25
     assert figures["throughput/checkpoint_ratio"] == 0.1
     assert figures["memory/peak_gib"] > 0.01
@@ -63,6 +63,6 @@ def test_energy_of_all_packages_is_added_up_and_may_wrap(tmp_path):
     count(1, 990)
     found = EnergyMeter(CPU, tmp_path)
     count(0, 460)
-    count(1, 350)  # begun again
+    count(1, 350)  # the counter wrapped
     assert found.kilowatt_hours() == (360 + 360) / 3.6e6
     assert EnergyMeter(CPU, tmp_path / "nowhere").kilowatt_hours() is None

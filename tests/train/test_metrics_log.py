@@ -1,4 +1,4 @@
-"""The record of a run: each figure once, with the time it was first reached."""
+"""The metrics log of a run holds each figure once, with the time at which it was first reached."""
 
 from __future__ import annotations
 

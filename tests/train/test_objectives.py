@@ -1,4 +1,4 @@
-"""Objectives: what is hidden, what is moved, what is mixed; and that models learn what each is for."""
+"""Objectives mask, reorder and mix rows correctly, and models learn from them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_masked_hides_the_asked_share_of_text_and_asks_for_it_alone(masked):
     assert (batch["targets"].numpy()[hidden] == whole[hidden]).all()
     assert (batch["tokens"].numpy()[hidden] == MASK_ID).all()
     assert (batch["tokens"].numpy()[~hidden] == whole[~hidden]).all()
-    assert not (whole[hidden] == 0).any()  # the end of a document is no text
+    assert not (whole[hidden] == 0).any()  # end-of-text tokens are never masked
     assert (hidden.sum(1) == np.round(0.3 * (whole != 0).sum(1))).all()
 
 
@@ -95,17 +95,17 @@ def test_infill_moves_the_middle_of_each_document_and_loses_nothing(infill, stor
     text = "The cat saw two trees by the river."
     orders = set()
     for seed in range(40):
-        told = infill._told(text, np.random.default_rng(seed))
-        if told[1] == s.suffix and told.index(s.middle) > 2:  # suffix, then prefix and middle
-            after, rest = told[2 : told.index(s.middle)], told[told.index(s.middle) + 1 :]
+        tokens = infill._reordered(text, np.random.default_rng(seed))
+        if tokens[1] == s.suffix and tokens.index(s.middle) > 2:  # suffix, then prefix and middle
+            after, rest = tokens[2 : tokens.index(s.middle)], tokens[tokens.index(s.middle) + 1 :]
             assert tokenizer.decode(rest) + tokenizer.decode(after) == text
             orders.add("suffix first")
         else:
-            at, middle = told.index(s.suffix), told.index(s.middle)
-            before, after, between = told[1:at], told[at + 1 : middle], told[middle + 1 :]
+            at, middle = tokens.index(s.suffix), tokens.index(s.middle)
+            before, after, between = tokens[1:at], tokens[at + 1 : middle], tokens[middle + 1 :]
             assert tokenizer.decode(before) + tokenizer.decode(between) + tokenizer.decode(after) == text
             orders.add("prefix first")
-        assert told[0] == s.prefix
+        assert tokens[0] == s.prefix
     assert orders == {"suffix first", "prefix first"}
 
 
@@ -118,7 +118,7 @@ def test_infill_rows_have_one_length_and_padding_is_not_trained_on(infill):
 
 
 def test_exact_infill_is_what_greedy_decoding_gives(infill, stories):
-    """The middles that are right are the same ones that decoding token by token gives."""
+    """The measure counts exactly the middles that greedy decoding, token by token, reproduces."""
     _, tokenizer = stories
     shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
     model = Transformer(shape.resolve(vocab_size=tokenizer.vocab_size, max_seq_length=64))
@@ -126,7 +126,7 @@ def test_exact_infill_is_what_greedy_decoding_gives(infill, stories):
     batch = infill.validation_batch(0, infill.num_validation_rows)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     right, asked = 0.0, float(len(batch["tokens"]))
-    while right < asked / 3:  # trained on the answers themselves, until a part is known
+    while right < asked / 3:  # overfits the answers until it knows a third of them
         loss = infill.loss(model, batch)
         (loss.sum / loss.weight).backward()
         optimizer.step()
@@ -175,7 +175,7 @@ def test_a_mixture_is_the_sum_of_its_parts(mixture):
 
 
 def test_a_mixture_is_trained_by_the_same_trainer_however_it_is_cut(trainer, mixture):
-    """Micro batches and held-out batches that hold one objective only, or both."""
+    """Micro batches and held-out batches may contain one objective or both."""
     runs = [
         trainer(str(size), objective=mixture, micro_batch_size=size, num_lanes=lanes).run().validation
         for size, lanes in ((8, 1), (1, 2), (3, 1))
@@ -186,7 +186,7 @@ def test_a_mixture_is_trained_by_the_same_trainer_however_it_is_cut(trainer, mix
 
 
 def test_with_a_document_mask_a_document_is_alone(store):
-    """The loss of a row is that of its documents, each by itself."""
+    """The loss of a row is the sum of the losses of its documents, each computed alone."""
     model = make_model()
     objective = Causal(store, length=16, seed=0, validation_tokens=100, document_mask=True)
     rows = rows_of(objective, size=4)

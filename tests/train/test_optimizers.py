@@ -1,4 +1,4 @@
-"""The optimizers against torch's own."""
+"""Our optimizers agree with torch's, on fused, sharded and strided matrices too."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def test_muon_equals_torchs(shape):
     steps(Muon([{"params": ours}], lr=0.02, momentum=0.9, weight_decay=0.1), ours)
     steps(torch.optim.Muon(theirs, lr=0.02, momentum=0.9, weight_decay=0.1), theirs)
     for one, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(one, other, atol=1e-3)  # bf16, and products in another order
+        assert torch.allclose(one, other, atol=1e-3)  # tolerance for bf16 and another order of products
 
 
 def test_muon_treats_fused_maps_as_if_they_stood_alone():
@@ -92,7 +92,7 @@ def test_adamw_alone_updates_matrices_as_torch_does():
 
 @pytest.mark.parametrize("wrong", ["gradient", "state"])
 def test_adamw_refuses_a_tensor_that_is_laid_out_otherwise_than_its_parameter(wrong):
-    """The fused kernel for CPUs would pair each number with a number from another place."""
+    """With another layout, the fused CPU kernel would pair each number with the gradient of a different number."""
     parameter = nn.Parameter(torch.ones(4, 3))
     optimizer = AdamW([parameter], fused=True)
     steps(optimizer, [parameter], 1)
@@ -131,7 +131,7 @@ def test_muon_reads_tensors_by_their_strides(layout):
 
 @pytest.fixture
 def mesh(tmp_path) -> Iterator[DeviceMesh]:
-    """One process that shards with itself: `test_workers` has two."""
+    """A mesh of one process. `test_workers` covers two processes."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     dist.destroy_process_group()
@@ -139,7 +139,7 @@ def mesh(tmp_path) -> Iterator[DeviceMesh]:
 
 @pytest.mark.parametrize(("shape", "rows"), [((12, 16), (4, 8)), ((16, 12), ()), ((24, 8), (8, 16))])
 def test_muon_updates_sharded_matrices_as_whole_ones(mesh, shape, rows):
-    """The decay and the momentum are large, so that both show."""
+    """Weight decay and momentum are large, so that an error in either is visible."""
     random = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=random) for _ in range(2)]
     wholes = [nn.Parameter(value.clone()) for value in start]
@@ -158,7 +158,7 @@ def test_muon_updates_sharded_matrices_as_whole_ones(mesh, shape, rows):
 
 
 def test_muon_decays_weights_by_their_rate():
-    """With a gradient of zero only the decay remains: (1 - 0.1 * 0.5) per step."""
+    """With a gradient of zero, only the decay changes the weights: by a factor of (1 - 0.1 * 0.5) per step."""
     weight = nn.Parameter(torch.ones(4, 4))
     optimizer = Muon([{"params": [weight]}], lr=0.1, weight_decay=0.5)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Packing loses no sequence, cuts none, and wastes little."""
+"""Packing keeps every sequence whole and wastes little space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_every_sequence_is_in_one_row_and_rows_hold_what_they_can(lengths):
 
 @given(st.lists(st.integers(1, 64), min_size=1))
 def test_no_two_rows_would_fit_in_one(lengths):
-    """What best fit promises: a row that a later one would have fitted into was given it."""
+    """A property of best fit: no two rows together have at most the capacity of one row."""
     filled = sorted(sum(lengths[number] for number in row) for row in pack(np.array(lengths, np.int64), 64))
     assert len(filled) < 2 or filled[0] + filled[1] > 64
 

@@ -1,4 +1,4 @@
-"""The order of training rows: complete, seeded, the same on any number of workers."""
+"""The sampler's order of rows is complete, seeded, and the same on any number of workers."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_from_rows_back_to_the_steps_that_took_them(num_rows, batch_size, repeat
 
 
 def test_the_order_never_changes():
-    """Golden: a change here would break every half-finished run. Printed once by this very call."""
+    """Golden values, recorded from this call. A change of the order would break every unfinished run."""
     rows = Sampler(1000, 8, seed=7).rows(125)
     assert rows.epoch.tolist() == [0] * 8
     assert rows.index.tolist() == [448, 692, 385, 301, 431, 938, 877, 632]
@@ -67,7 +67,7 @@ def test_the_order_never_changes():
 
 
 def test_every_epoch_and_seed_of_a_run_has_another_order():
-    """One step per epoch, so its rows are the epoch's order."""
+    """Each step covers one epoch, so the rows of a step are the order of its epoch."""
     orders = {tuple(Sampler(40, 40, seed).rows(step).index) for seed in (0, 1, 2) for step in (1, 2, 3)}
     assert len(orders) == 9
 
@@ -82,7 +82,7 @@ def test_orders_of_epochs_and_seeds_are_unlike():
 
 @pytest.mark.parametrize("size", [100, 1000, 65_536])
 def test_an_order_is_spread_evenly(size):
-    """The first tenth of an epoch holds a tenth of each quarter of the corpus, within chance."""
+    """The first tenth of an epoch contains a tenth of each quarter of the corpus, up to random variation."""
     first = Permutation(size, (3, 0)).forward(np.arange(size // 10))
     counts = np.histogram(first, bins=4, range=(0, size))[0]
     assert np.abs(counts - size / 40).max() < 5 * (size / 40) ** 0.5

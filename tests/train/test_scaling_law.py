@@ -1,4 +1,4 @@
-"""A fitted law gives back the law that made the losses, and says what it was not told."""
+"""The fit recovers the law that generated the losses, and predicts losses at other compute budgets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_units_of_compute_and_order_do_not_matter(law: ScalingLaw) -> None:
 
 
 def test_noise_moves_the_prediction_by_as_much() -> None:
-    """Losses that are off by 0.5 % foretell those of 25 times the compute to a few per cent."""
+    """Losses with 0.5 % noise predict the loss at 25 times the compute within 6 %."""
     law, far = ScalingLaw(0.9, 30.0, 0.1), COMPUTE[-1] * 25
     random = np.random.default_rng(0)
     for _ in range(50):
@@ -45,5 +45,5 @@ def test_noise_moves_the_prediction_by_as_much() -> None:
 
 
 def test_two_computes_tell_no_law() -> None:
-    with pytest.raises(ValueError, match="2 computes"):
+    with pytest.raises(ValueError, match="needs at least 3 distinct compute budgets, got 2"):
         fit([1e14, 1e15, 1e15], [3.0, 2.0, 2.1])

@@ -1,4 +1,4 @@
-"""The learning rate's course."""
+"""The learning rate schedules: shape, range, and golden values."""
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ def factors(schedule):
 
 
 def test_warmup_stable_decay():
-    """Golden, worked out by hand: up by quarters, constant, down over the last half."""
+    """Golden values computed by hand: up in quarters, constant, then down over the last half."""
     course = factors(Schedule("warmup_stable_decay", num_steps=10, warmup_steps=3, decay_ratio=0.5))
     assert course == [0.25, 0.5, 0.75, 1.0, 1.0, 0.9, 0.7, 0.5, 0.3, 0.1]
 

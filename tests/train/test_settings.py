@@ -1,4 +1,4 @@
-"""What settings left to `auto` become, and which sizes are refused."""
+"""The values of settings left to `auto`, and the errors for sizes that do not fit together."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_the_batch_is_a_power_of_two_and_grows_with_the_budget(num_tokens, lengt
 
 
 def test_the_batch_follows_the_ladder_of_its_source():
-    """OLMo-core at N = 108e6 and D = 20 N: 2048 * 160 tokens; between powers of two the nearer one."""
+    """OLMo-core's rule gives 2048 * 160 tokens at N = 108e6 and D = 20 N; the nearest power of two is 2048 * 128."""
     assert plan_of(num_tokens=20 * 108_000_000, max_seq_length=2048).tokens_per_step == 2048 * 128
 
 
 def test_two_lengths_of_a_run_are_one_too_many():
-    with pytest.raises(ValueError, match="`num_tokens` and `max_steps` both say how long to train"):
+    with pytest.raises(ValueError, match="only one of `num_tokens` and `max_steps` may be set"):
         TrainSettings(num_tokens=1, max_steps=1)
 
 
@@ -59,7 +59,7 @@ def test_what_is_set_by_hand_is_taken():
 
 
 def test_a_corpus_shorter_than_a_row_is_refused():
-    with pytest.raises(UsageError, match="`max_seq_length` is 512, and the corpus has 512 tokens"):
+    with pytest.raises(UsageError, match="`max_seq_length` is 512, but the corpus has only 512 training tokens"):
         plan_of(train_tokens=512)
 
 

@@ -1,4 +1,4 @@
-"""Which steps are too unlike the last ones to be learned from."""
+"""Spikes are detected relative to the recent steps."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The state of a fresh optimizer is created where its parameters are, in their layout."""
+"""Optimizer state is created on the device of its parameter, in the parameter's memory layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bessemer.train.state import create_optimizer_state, parameter_roles, tensor
 
 
 class Stored:
-    """A checkpoint from which only the shapes are read."""
+    """A fake checkpoint that has shapes only."""
 
     def __init__(self, module, optimizers):
         self._tensors = tensors(module, optimizers)
@@ -22,7 +22,7 @@ class Stored:
 
 
 def training(device: str, optimizer: str):
-    """A module on `device` with fresh optimizers of it."""
+    """A module on `device` with new optimizers."""
     module = nn.ModuleDict({"model": make_model(), "objective": nn.ModuleDict({"value": nn.Linear(32, 1)})}).to(device)
     plan = PLAN.__class__(**{**vars(PLAN), "optimizer": optimizer})
     return module, build_optimizers(module, parameter_roles(module), plan, torch.float32)
@@ -30,7 +30,7 @@ def training(device: str, optimizer: str):
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_state_for_a_checkpoint_is_created_on_the_device_of_its_parameter(optimizer):
-    """`meta` is used instead of a GPU, on which a fused optimizer refuses a count of steps in main memory."""
+    """On a GPU, fused optimizers reject a step count in main memory. The test uses the device `meta` in its place."""
     trained = training("cpu", optimizer)
     for parameter in trained[0].parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -40,7 +40,7 @@ def test_state_for_a_checkpoint_is_created_on_the_device_of_its_parameter(optimi
     create_optimizer_state(module, optimizers, Stored(*trained))
     expected, found = tensors(*trained), tensors(module, optimizers)
     assert found.keys() == expected.keys()
-    assert any(tensor.ndim == 0 for tensor in expected.values()), "the counts of steps are among them"
+    assert any(tensor.ndim == 0 for tensor in expected.values()), "the step counts must be included"
     for name, tensor in found.items():
         like = expected[name]
         assert tensor.device.type == "meta", name

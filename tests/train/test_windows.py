@@ -1,4 +1,4 @@
-"""Rows of tokens: every token of the ring is there, and rows, documents and steps lead to each other."""
+"""Windows cover every token of the ring, and rows, documents and steps can be mapped to each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def every_row(windows: TrainingWindows, epoch: int) -> Rows:
 @WITHOUT_DEADLINE
 @given(length=st.integers(1, 700), epoch=st.integers(0, 5), seed=st.integers(0, 100))
 def test_an_epoch_is_the_ring_of_tokens_cut_into_windows(store, length, epoch, seed):
-    """Laid end to end, the inputs are the corpus from some origin on, without gap; targets are one ahead."""
+    """Concatenated, the inputs are the corpus from some origin on, without gaps. Targets are shifted by one token."""
     windows = TrainingWindows(store, "train", length, seed)
     total = store.num_tokens("train")
     found = windows.read(every_row(windows, epoch))

@@ -1,4 +1,4 @@
-"""Two processes train as one would, also when the rows of a batch do not divide between them."""
+"""Two processes train like one process, even if the rows of a batch do not divide evenly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Unequal(Causal):
 
 
 def train(rank: int, size: int, folder: Path, steps: int, rows: int, sharded: bool = False) -> None:
-    """Trains until step `steps` is done and leaves weights and a measurement on a single row behind."""
+    """Trains up to step `steps`, then saves the weights and a validation result on a single row."""
     torch.set_num_threads(1)
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=size)
@@ -61,7 +61,7 @@ def train(rank: int, size: int, folder: Path, steps: int, rows: int, sharded: bo
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("rows", [8, 9], ids=["even", "uneven"])
 def test_one_to_two_to_one_workers_is_the_curve_of_one(store: TokenStore, tmp_path: Path, rows: int, sharded: bool):
-    """Stopped and continued on another number of workers: the same rows, so the same figures but for rounding."""
+    """A run that is resumed on another number of workers sees the same rows and has the same figures up to rounding."""
     one, changed = tmp_path / "one", tmp_path / "changed"
     for folder in (one, changed):
         folder.mkdir()

@@ -1,1 +1,2 @@
-"""One trainer for every objective: exact after any failure, the same batches on any number of workers."""
+"""One trainer for every objective. It resumes exactly after a failure, and sees the same batches on any number of
+workers."""

@@ -1,4 +1,4 @@
-"""Makes the next step's batch while this one is trained on, so that training does not wait for data."""
+"""Builds the next step's batch in a thread during the current step, so that training does not wait for data."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from bessemer.train.workers import Workers
 
 
 class Ahead:
-    """This worker's batches. A batch is a function of its step, so which thread makes it when changes nothing.
+    """Builds this worker's batches, one step ahead.
 
-    An objective whose batches depend on the model (`prefetch` false) has each made when it is asked for.
+    A batch is a pure function of its step, so building it early does not change it. If the batches of an objective
+    depend on the model (`prefetch` is false), each batch is built on request.
     """
 
     def __init__(self, objective: Objective, sampler: Sampler, workers: Workers) -> None:
@@ -23,7 +24,10 @@ class Ahead:
         self._next: tuple[int, Future[Batch]] | None = None
 
     def batch(self, step: int, *, last: bool) -> Batch:
-        """The batch of `step`; begins with the one after it unless it is the `last`. Raises what making it raised."""
+        """Returns the batch of `step` and starts to build the next one, unless `step` is the `last`.
+
+        Raises the exception that building the batch raised.
+        """
         made = self._next[1] if self._next and self._next[0] == step else None
         batch = made.result() if made else self._make(step)
         self._next = None

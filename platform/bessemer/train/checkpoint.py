@@ -1,17 +1,17 @@
-"""What a training run needs to go on after any death, exactly where it was.
+"""Checkpoints: all state that a training run needs to continue exactly after its process died.
 
     checkpoints/step-40/   __0_0.distcp .metadata   tensors, in torch's distributed checkpoint format
-                           model/                   the model as it then was, if an `export` writes one
+                           model/                   the exported model of this step, if `export` is set
                            manifest.json            written last: step, facts, sizes and hashes of the files
 
-A checkpoint is written into a temporary folder, flushed, and renamed when its manifest is complete, so a folder
-`step-N` is whole unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the one before.
-The numbers of workers that wrote and read it need not be equal.
+The writer fills a temporary folder, flushes it, and renames it when the manifest is complete. A folder `step-N` is
+therefore complete unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the previous
+checkpoint. A checkpoint can be read by a different number of workers than wrote it.
 
-Where parameters are sharded every worker writes its pieces, else worker 0 writes all.
+If the parameters are sharded, every worker writes its own pieces. Otherwise worker 0 writes everything.
 
-Saving stops training only for a copy of the tensors in memory; a thread writes them meanwhile. Saving again waits
-for the save before it, so at most one copy is held. The cost: one more model and optimizer state in main memory.
+Saving pauses training only while the tensors are copied in memory; a thread then writes the copy. The next save waits
+for this thread, so at most one copy exists. The cost is one more model and optimizer state in main memory.
 """
 
 from __future__ import annotations
@@ -47,38 +47,39 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk."""
+    """A complete checkpoint on disk."""
 
     path: Path
     step: int
     facts: dict[str, Any]
-    """What is no tensor: JSON values."""
+    """The state that is not a tensor, as JSON values."""
 
     def shapes(self) -> dict[str, torch.Size]:
-        """The shape of every tensor in it, by name."""
+        """The shape of every tensor in the checkpoint, by name."""
         stored = FileSystemReader(self.path).read_metadata().state_dict_metadata
         return {name: value.size for name, value in stored.items() if hasattr(value, "size")}
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
-        """Raises UsageError if the run that made it had other settings than `plan`."""
+        """Raises UsageError if the run that wrote the checkpoint had other settings than `plan`."""
         stored = self.facts["plan"]
         for name in sorted(stored.keys() | plan.keys()):
             if stored.get(name) != plan.get(name):
                 raise UsageError(
-                    f"checkpoint `{self.path}` has `{name}` {stored.get(name)}, and this run has {plan.get(name)}",
+                    f"checkpoint `{self.path}` was made with `{name}` {stored.get(name)}, "
+                    f"but this run has {plan.get(name)}",
                     hint=f"set `{name}` to its old value, or remove the folder `checkpoints` to start again",
                 )
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Fills `tensors` in place. Raises ArtifactDamaged if the checkpoint holds other names or shapes."""
+        """Fills `tensors` in place. Raises ArtifactDamaged if the names or shapes in the checkpoint differ."""
         stored = self.shapes()
         wanted = {name: tensor.shape for name, tensor in tensors.items()}
         if stored != wanted:
             odd = min(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
             raise ArtifactDamaged(
-                f"checkpoint `{self.path}` is of another model: `{odd}` is {_shape(stored.get(odd))} there "
-                f"and {_shape(wanted.get(odd))} here",
-                hint="remove the folder `checkpoints` to begin again, or restore the settings it was made with",
+                f"checkpoint `{self.path}` belongs to another model: `{odd}` is {_shape(stored.get(odd))} in the "
+                f"checkpoint and {_shape(wanted.get(odd))} in this run",
+                hint="remove the folder `checkpoints` to start again, or restore the settings of the checkpoint",
             )
         _quiet()
         load(dict(tensors), storage_reader=FileSystemReader(self.path), no_dist=True)
@@ -86,38 +87,38 @@ class Checkpoint:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run, in `folder`; the `keep_last` newest are kept."""
+    """The checkpoints of one run, in `folder`. Only the `keep_last` newest are kept."""
 
     folder: Path
     workers: Workers
     log: logging.Logger
     keep_last: int = 2
     export: Callable[[Path, Mapping[str, Tensor]], None] | None = None
-    """`export(folder, tensors)` writes the model in `tensors`, all whole and in main memory, while training goes on."""
+    """`export(folder, tensors)` writes the model, in the background. `tensors` are unsharded and in main memory."""
     writing_seconds: float = 0.0
-    """How long the last one took to be written, in the background."""
+    """Seconds that the last checkpoint took to write, in the background."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _pending: Future[None] | None = None
     _mesh: DeviceMesh | None = None
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Copies `tensors` and writes them in the background. Raises what the save before this one raised."""
+        """Copies `tensors` and writes the copy in the background. Raises the exception of the previous save, if any."""
         self.wait()
         sharded = any(isinstance(tensor, DTensor) for tensor in tensors.values())
-        if sharded and self._mesh is None:  # a group of the writers' own, for the workers' is in use meanwhile
+        if sharded and self._mesh is None:  # a separate group, because training uses the default group meanwhile
             self._mesh = DeviceMesh.from_group(dist.new_group(backend="gloo"), "cpu")
-        if sharded or self.workers.rank == 0:  # else the others hold the same tensors
+        if sharded or self.workers.rank == 0:  # without sharding, all workers hold the same tensors
             copies = {name: copy_to_cpu(tensor, self._mesh) for name, tensor in tensors.items()}
             self._pending = self._writer.submit(self._write, step, copies, dict(facts), sharded)
 
     def wait(self) -> None:
-        """Returns when nothing is left to write. Raises what the last save raised."""
+        """Blocks until the last save has finished. Raises the exception of that save, if any."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole, the same on every worker; damaged ones are logged and passed over."""
+        """The newest complete checkpoint, the same on every worker. Damaged checkpoints are logged and skipped."""
         found = self._newest_whole() if self.workers.rank == 0 else None
         step = int(self.workers.from_first(found.step if found else -1))
         if step < 0:
@@ -130,7 +131,7 @@ class Checkpoints:
                 checkpoint = _read(path)
                 _verify(path)
             except ArtifactDamaged as error:
-                self.log.warning("%s; the checkpoint before it is used", error.message)
+                self.log.warning("%s; trying the previous checkpoint", error.message)
             else:
                 return checkpoint
         return None
@@ -170,7 +171,7 @@ class Checkpoints:
         self.writing_seconds = time.monotonic() - began
 
     def _discard(self, path: Path) -> None:
-        """Removes a checkpoint whole: what is left of an interrupted removal is no `step-N`."""
+        """Removes a checkpoint. It is renamed first, so that an interrupted removal leaves no incomplete `step-N`."""
         if path.exists():
             doomed = temporary_path(path, "removed")
             path.rename(doomed)
@@ -178,13 +179,13 @@ class Checkpoints:
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint in `folder`, whole or not; 0 if there is none."""
+    """The step of the newest checkpoint in `folder`, even if it is damaged; 0 without checkpoints."""
     found = _folders(folder)
     return _step(found[-1]) if found else 0
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders `step-N`, oldest first."""
+    """The folders `step-N` of `folder`, oldest first."""
     return sorted((p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdecimal()), key=_step)
 
 
@@ -201,7 +202,7 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _read_back(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole parameters of a checkpoint that was just written, of which `pieces` are this worker's."""
+    """Reads the unsharded parameters from the checkpoint just written at `path`; `pieces` gives names and shapes."""
     whole = {
         name: torch.empty(piece.shape, dtype=piece.dtype)
         for name, piece in pieces.items()
@@ -217,7 +218,7 @@ def _verify(path: Path) -> None:
         if not file.is_file():
             raise ArtifactDamaged(f"checkpoint `{path}` lacks `{name}`")
         if file.stat().st_size != expected["size"] or file_sha256(file) != expected["sha256"]:
-            raise ArtifactDamaged(f"checkpoint `{path}` is damaged: `{name}` is not as it was written")
+            raise ArtifactDamaged(f"checkpoint `{path}` is damaged: `{name}` does not match its manifest")
 
 
 def _shape(shape: torch.Size | None) -> str:
@@ -225,5 +226,8 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def _quiet() -> None:
-    """One process writes for all on purpose. A filter, not `catch_warnings`, which no thread may use."""
+    """Silences torch's warning about saving and loading in one process, which is intended here.
+
+    The function sets a filter because `catch_warnings` is not thread-safe.
+    """
     warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")

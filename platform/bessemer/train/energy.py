@@ -1,8 +1,8 @@
-"""How much energy a run took: the GPU's own counter, or that of the processor packages, where one can be read.
+"""Energy use of a run, read from the counter of the GPU or of the processor packages.
 
-On Linux, Intel and AMD processors count microjoules per package (RAPL, under `/sys/class/powercap`), memory and the
-rest of the machine left out; reading it needs the right to. NVIDIA GPUs since Volta count millijoules of the board.
-Both count what the whole device takes, also for others on it.
+On Linux, Intel and AMD processors count microjoules per package (RAPL, under `/sys/class/powercap`). The count leaves
+out memory and the rest of the machine, and the files may be readable by root only. NVIDIA GPUs since Volta count
+millijoules per board. Both counters cover the whole device, including other processes that use it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RAPL = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """`kilowatt_hours()` since it was made; None where nothing counts."""
+    """Measures the energy used since the meter was created."""
 
     def __init__(self, device: torch.device, folder: Path = RAPL) -> None:
         self._counters = [_gpu(device)] if device.type == "cuda" else [_package(p) for p in _packages(folder)]
@@ -25,7 +25,10 @@ class EnergyMeter:
         self._joules = 0.0
 
     def kilowatt_hours(self) -> float | None:
-        """Read it more often than the counters wrap (a package's: about once in ten minutes under full load)."""
+        """The energy used since the meter was created, in kWh; None if no counter can be read.
+
+        Call this more often than the counters wrap. A package counter wraps about every ten minutes under full load.
+        """
         now = [read() for read, _ in self._counters]
         pairs = list(zip(now, self._last, self._counters, strict=True))
         if not pairs or any(value is None or before is None for value, before, _ in pairs):
@@ -39,7 +42,7 @@ class EnergyMeter:
 
 
 Counter = tuple[Callable[[], float | None], float]
-"""Reads joules; and the joules at which it begins again."""
+"""A function that reads the counter in joules, and the value in joules at which the counter wraps to zero."""
 
 
 def _packages(folder: Path) -> list[Path]:
@@ -62,7 +65,7 @@ def _package(path: Path) -> Counter:
 
 def _gpu(device: torch.device) -> Counter:
     def read() -> float | None:
-        with contextlib.suppress(Exception):  # pynvml missing, or a board without the counter
+        with contextlib.suppress(Exception):  # pynvml is missing, or the board has no counter
             import pynvml
 
             pynvml.nvmlInit()

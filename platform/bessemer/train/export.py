@@ -1,4 +1,4 @@
-"""Models out of a training run, as Hugging Face folders that were read back."""
+"""Exports the model of a training run as a Hugging Face folder, and reads it back to verify it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PREFIX = "parameter/model."
 
 @dataclass(frozen=True)
 class Exporter:
-    """Writes models in `dtype` with `tokenizer`, a folder; generation ends at any of `stop_ids`.
+    """Writes models in `dtype`, with the files of the folder `tokenizer`. Generation stops at any of `stop_ids`.
 
-    With `lora` a folder has the adapters in the folder `adapter` too, and its weights have them merged; `start` is the
-    model that was adapted.
+    With `lora`, the weights have the adapters merged in, and the adapters alone go to the subfolder `adapter`. `start`
+    is the base model's folder.
     """
 
     config: ModelConfig
@@ -33,9 +33,9 @@ class Exporter:
     dtype: torch.dtype = torch.float32
 
     def __call__(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Writes the model in a checkpoint's tensors, named as in `train.state`; without `lora` nothing is copied.
+        """Writes the model whose weights are in `tensors`, the tensors of a checkpoint, named as in `train.state`.
 
-        Raises ArtifactDamaged where it cannot be read back as it is.
+        Without `lora`, no tensor is copied. Raises ArtifactDamaged if the written model differs when read back.
         """
         weights = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
         if self.lora is None:

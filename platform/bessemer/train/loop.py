@@ -1,14 +1,14 @@
-"""The training loop: exact, and ignorant of what it trains for.
+"""The training loop: exactly resumable, and independent of the objective.
 
     rows of step N  ->  batch  ->  micro batches: sums of loss and gradients  ->  sums over workers
     ->  divide by the global weight  ->  clip  ->  spike? skip : update
 
-Nothing but the checkpoint carries over from step to step: rows, learning rate and random numbers are functions of
-(seed, step), so a run that was killed and continued on as many workers is equal to the bit to one that was not
-(on a CPU), and on another number of workers it sees the same rows and differs by rounding.
+All state that passes from one step to the next is in the checkpoint. Rows, learning rate and random numbers are pure
+functions of (seed, step). On a CPU, a run that was killed and resumed with the same number of workers therefore equals
+an uninterrupted run to the bit. With another number of workers it sees the same rows and differs only by rounding.
 
-Every worker takes the same decisions, because it takes them from the same sums: worker 0's wish to stop or to
-save travels in the step's one reduction of figures.
+Every worker makes the same decisions, because all decide from the same sums. Each step reduces its figures in one
+message, which also carries worker 0's requests to stop and to save.
 """
 
 from __future__ import annotations
@@ -48,42 +48,42 @@ from bessemer.train.workers import Workers
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How a plan is carried out: what may change between two attempts without changing the result."""
+    """Execution settings: they may change between two attempts of a run without changing its result."""
 
     micro_batch_size: int
     """Rows per forward and backward pass, over all lanes."""
     num_lanes: int = 1
-    """Micro batches at a time; see `train.lanes`."""
+    """Micro batches computed in parallel; see `train.lanes`."""
     num_threads: int | None = None
-    """CPU threads that the run must have; None for those of the checkpoint, or of the process in a new run."""
+    """Required number of CPU threads. If None, the number in the checkpoint; in a new run, that of the process."""
     validation_interval: int
     log_interval: int
     checkpoint_interval_seconds: float | None
-    """If None, as often as costs little: see below."""
+    """Seconds between checkpoints. If None, derived from the time to write one; see `INTERVAL_OF_WRITING`."""
 
 
 SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING = 10.0, 20.0
-"""Between checkpoints: so many seconds, or so many times what writing one takes, the longer of the two."""
+"""The automatic interval between checkpoints is at least 10 s, and at least 20 times the time to write one."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run says of itself."""
+    """The result of a finished run."""
 
     step: int
     num_tokens: int
     skipped_steps: list[int]
     validation: dict[str, float]
-    """The last measurement on held-out rows, by name; empty if there are none."""
+    """The last measurement on held-out rows, by name; empty without held-out rows."""
 
 
 MOST_REWINDS = 3
-"""Of a run; what diverges more often has another cause than its batches."""
+"""Rewinds per run. If a run diverges more often, its batches are not the cause."""
 
 
 @dataclass
 class _Progress:
-    """What a checkpoint remembers beside the tensors."""
+    """The counters that a checkpoint stores in addition to the tensors."""
 
     step: int = 0
     num_tokens: int = 0
@@ -92,7 +92,7 @@ class _Progress:
 
 
 class Trainer:
-    """Trains `model` for `objective` as `plan` says, from the newest checkpoint if there is one.
+    """Trains `model` on `objective` according to `plan`, starting from the newest checkpoint if there is one.
 
     Trainer(model, objective, plan, pace, workers=..., checkpoints=..., metrics=...).run()
     """
@@ -142,7 +142,11 @@ class Trainer:
         self.memory = BoundedMemory()
 
     def run(self) -> Outcome:
-        """Trains to the end. Raises TrainingDiverged, or Stopped with everything saved."""
+        """Trains to the last step.
+
+        Raises TrainingDiverged if the loss or the gradient norm is not finite, and Stopped, after saving, if worker 0
+        requested to stop.
+        """
         self._restore()
         saved_at = time.monotonic()
         validation: dict[str, float] | None = None
@@ -185,7 +189,7 @@ class Trainer:
         return given or max(SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING * self.checkpoints.writing_seconds)
 
     def validate(self) -> dict[str, float]:
-        """The objective's figures over all held-out rows, by name; the rows are shared out among the workers."""
+        """The objective's figures over all held-out rows, by name. The rows are split among the workers."""
         rows, workers = self.objective.num_validation_rows, self.workers
         if not rows:
             return {}
@@ -193,31 +197,35 @@ class Trainer:
         totals = Totals(workers)
         for measures in self.lanes.map(self._measure, self._cut(first, end)):
             totals.add(measures)
-        # As many passes on every worker, for a sharded model is gathered in each; those too many count nothing.
+        # A sharded model is gathered in each pass, so every worker needs the same number of passes. Workers with fewer
+        # micro batches fill up with passes of weight 0.
         for _ in range(len(self._cut(0, -(-rows // workers.size))) - len(self._cut(first, end))):
             totals.add(self._measure(slice(0, 1)), 0.0)
         let_go(self.model)
         return self.objective.figures(totals.ratios())
 
     def _rows_at_once(self) -> int:
-        """Rows of a lane's micro batch."""
+        """Rows per micro batch of one lane."""
         return max(1, self.pace.micro_batch_size // self.lanes.count)
 
     def _cut(self, first: int, end: int) -> list[slice]:
-        """Rows `first` to `end` in micro batches, for the lanes to take."""
+        """Splits the rows from `first` up to `end` into micro batches for the lanes."""
         shares = share_out(end - first, self.lanes.count, self._rows_at_once())
         return [slice(first + part.start, first + part.stop) for share in shares for part in share]
 
-    @torch.no_grad()  # a thread has its own switch
+    @torch.no_grad()  # set here because gradient mode is per thread
     def _measure(self, rows: slice) -> Measures:
         batch = self.objective.validation_batch(rows.start, rows.stop)
         return self.objective.measure(self.model, self._to_device(batch))
 
     def step(self, *, stop: bool = False, save: bool = False) -> tuple[dict[str, float], bool, bool]:
-        """The next update; returns its figures, and whether worker 0 asked (`stop`, `save`) to stop and to save."""
+        """Runs the next step. Returns its figures, and whether worker 0 requested to stop and to save.
+
+        Only worker 0's `stop` and `save` count; all workers get the same answer.
+        """
         self.meter.start()
         step = self.progress.step + 1
-        # Seeded anew each step: no random state has to be saved, and a step does not depend on those before it.
+        # Every step sets its own seed, so no random state is saved and no step depends on previous ones.
         torch.manual_seed(_seed_of(self.plan.seed, step, self.workers.rank))
         batch = self._to_device(self.ahead.batch(step, last=step == self.plan.num_steps))
         self.meter.waited()
@@ -228,7 +236,8 @@ class Trainer:
         for measures in self._forward_and_back(batch):
             totals.add(measures)
         totals.add({f"train/{name}": measure for name, measure in self.objective.batch_measures().items()})
-        self.workers.sum_gradients(p for p in self.parameters if not isinstance(p, DTensor))  # sharded ones are summed
+        # FSDP has already summed the gradients of sharded parameters.
+        self.workers.sum_gradients(p for p in self.parameters if not isinstance(p, DTensor))
         sums = totals.sums()
         figures = self._update(step, *sums["loss"])
         for optimizer in self.optimizers:
@@ -244,10 +253,11 @@ class Trainer:
         return figures, sums["stop"][0] > 0, sums["save"][0] > 0
 
     def _forward_and_back(self, batch: Batch) -> list[Measures]:
-        """Fills the parameters' gradients with those of the batch's summed loss; the measures of each micro batch."""
+        """Sets the parameters' gradients to those of the batch's summed loss. Returns the measures per micro batch."""
         parts = share_out(len(batch["tokens"]), self.lanes.count, self._rows_at_once())
-        if len(parts) == 1:  # hooks on the parameters, as sharding has them, hear of `backward` only
-            # As many passes on every worker, for a sharded model is gathered in each; one too many counts nothing.
+        if len(parts) == 1:  # uses `backward`, because the parameter hooks of FSDP do not run for `autograd.grad`
+            # A sharded model is gathered in each pass, so every worker needs the same number of passes. Workers with
+            # fewer micro batches fill up with passes whose loss is multiplied by 0.
             most = self.workers.most(len(parts[0])) if is_sharded(self.model) else 0
             found = [self._forward(batch, part, torch.Tensor.backward) for part in parts[0]]
             for _ in range(most - len(found)):
@@ -275,7 +285,10 @@ class Trainer:
         return {"loss": (loss.sum.detach(), loss.weight), **{f"train/{n}": m for n, m in loss.measures.items()}}
 
     def _update(self, step: int, loss_sum: float, weight: float) -> dict[str, float]:
-        """Divides the summed gradients by the global weight, clips them and takes the step, or skips it."""
+        """Divides the summed gradients by the global weight, clips them, and updates the parameters.
+
+        A spike in loss or gradient norm skips the update.
+        """
         loss = loss_sum / weight
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.workers.from_first(gradient_norm(gradients, self.workers) / weight)
@@ -293,7 +306,7 @@ class Trainer:
             self.progress.skipped_steps.append(step)
             documents = self.objective.documents(self.sampler.rows(step))
             self.log.warning(
-                "step %d skipped: loss %.3f, gradient norm %.3f; its documents: %s",
+                "step %d skipped: loss %.3f, gradient norm %.3f; documents in this step: %s",
                 step, loss, norm, " ".join(documents),
             )  # fmt: skip
         return {
@@ -306,20 +319,21 @@ class Trainer:
     def _diverged(self, step: int, loss: float, norm: float) -> TrainingDiverged:
         self.checkpoints.wait()
         good = self.checkpoints.newest()
-        kept = f"the last good checkpoint is `{good.path}`" if good else "there is no checkpoint yet"
+        kept = f"the last good checkpoint is `{good.path}`" if good else "no checkpoint exists yet"
         return TrainingDiverged(
             f"training diverged at step {step}: loss {loss:g}, gradient norm {norm:g}; {kept}",
-            hint="lower `learning_rate` or set `gradient_clip`, and look at the step's documents with `bessemer trace`",
+            hint="lower `learning_rate` or set `gradient_clip`, and inspect the step's documents with `bessemer trace`",
         )
 
     def _rewind(self, error: TrainingDiverged) -> None:
-        """Back to the newest checkpoint and on after the batch that failed: it and those since are left out.
+        """Restores the newest checkpoint and skips all batches from there up to and including the one that diverged.
 
-        (PaLM, arXiv 2204.02311, section 5.1.) Which those are depends on when the checkpoint was made. Raises `error`
-        where the plan does not say so, where there is no checkpoint, or after too many.
+        The method is that of PaLM (arXiv 2204.02311, section 5.1). The skipped batches depend on the checkpoint's step.
+
+        Raises `error` if `on_divergence` is `stop`, if no checkpoint exists, or after `MOST_REWINDS` rewinds.
         """
         rewinds, iterations = self.progress.num_rewinds + 1, self.objective.num_iterations
-        failed = (self.progress.step // iterations + 1) * iterations  # the last step of its batch
+        failed = (self.progress.step // iterations + 1) * iterations  # the last step that uses the failed batch
         checkpoint = self.checkpoints.newest()
         if self.plan.on_divergence == "stop" or checkpoint is None or rewinds > MOST_REWINDS:
             raise error
@@ -328,8 +342,8 @@ class Trainer:
         self._restore()
         left_out = range(self.progress.step + 1, failed + 1)
         self.log.warning(
-            "%s; it goes on from there, and steps %d to %d are left out (`bessemer trace RUN --step N` names their "
-            "documents)",
+            "%s; training resumes from it and skips steps %d to %d (list their documents with "
+            "`bessemer trace RUN --step N`)",
             error.message, left_out.start, failed,
         )  # fmt: skip
         self.progress.skipped_steps += left_out
@@ -341,7 +355,7 @@ class Trainer:
     def _save(self) -> None:
         facts = {
             "plan": self._settled(),
-            "progress": asdict(self.progress),  # a copy: it is written while training goes on
+            "progress": asdict(self.progress),  # a copy, because training continues while it is written
             "spikes": self.spikes.state_dict() if self.spikes else None,
             "objective": self.objective.state_dict(),
             "num_workers": self.workers.size,
@@ -358,7 +372,7 @@ class Trainer:
         if checkpoint is None:
             return
         checkpoint.check_plan(self._settled())
-        if checkpoint.facts["num_workers"] == self.workers.size:  # other numbers of workers round differently anyway
+        if checkpoint.facts["num_workers"] == self.workers.size:  # otherwise the rounding changes anyway
             self._restore_threads(checkpoint)
         create_optimizer_state(self.module, self.optimizers, checkpoint)
         checkpoint.load(tensors(self.module, self.optimizers))
@@ -369,24 +383,24 @@ class Trainer:
         self.log.info("training continues after step %d of %d", checkpoint.step, self.plan.num_steps)
 
     def _restore_threads(self, checkpoint: Checkpoint) -> None:
-        """Continues with the lanes and threads of the checkpoint: sums over others differ in their last bits.
+        """Continues with the checkpoint's numbers of lanes and threads, because others change the last bits of sums.
 
-        Raises UsageError if the recipe asks for another number of threads.
+        Raises UsageError if the recipe sets another number of threads.
         """
         facts, wanted, here = checkpoint.facts, self.pace.num_threads, torch.get_num_threads()
         was, now = facts["micro_batch_size"], self.pace.micro_batch_size
         if was != now:
-            self.log.warning("`micro_batch_size` was %d and is %d now; the result differs in its last bits", was, now)
+            self.log.warning("`micro_batch_size` changed from %d to %d; the result differs in its last bits", was, now)
         if self.workers.device.type != "cpu":
             return
         threads, lanes = (facts[name][self.workers.rank] for name in ("num_threads", "num_lanes"))
         if wanted is not None and wanted != threads:
             raise UsageError(
-                f"checkpoint `{checkpoint.path}` was made with {threads} threads, and `num_threads` is {wanted}",
-                hint=f"set `num_threads` to {threads} or `auto`, or remove the folder `checkpoints` to begin again",
+                f"checkpoint `{checkpoint.path}` was made with {threads} threads, but `num_threads` is {wanted}",
+                hint=f"set `num_threads` to {threads} or `auto`, or remove the folder `checkpoints` to start again",
             )
         if (threads, lanes) != (here, self.lanes.count):
-            self.log.info("training continues with the checkpoint's %d threads instead of %d", threads, here)
+            self.log.info("training continues with %d threads, as in the checkpoint, instead of %d", threads, here)
             torch.set_num_threads(threads)
             self.lanes.resize(lanes, threads=threads)
 

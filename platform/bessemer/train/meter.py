@@ -1,8 +1,8 @@
-"""How fast does training go, how near to what the hardware could do, and what else does the time go to?
+"""Training throughput, hardware utilisation, and the time spent on waiting for data and on saving.
 
-Model-flops utilisation is the model's operations a token (`ModelConfig.flops_per_token`: 6 N + 12 L H d T, forward and
-back, recomputation not counted), times tokens a second, over the peak of all workers. Without a known peak there is
-none.
+Model-flops utilisation is the model's operations per token times tokens per second, divided by the peak of all
+workers. The operations per token are `ModelConfig.flops_per_token`, 6 N + 12 L H d T, for forward and backward without
+recomputation. If the peak of the hardware is unknown, the utilisation is not recorded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bessemer.train.workers import Workers
 
 
 class Meter:
-    """Adds up the steps between two readings; time outside of steps (validation, saving) does not count as theirs."""
+    """Adds up time and tokens of the steps between two readings. Validation and saving are not part of a step."""
 
     def __init__(self, workers: Workers, flops_per_token: int, peak_flops: float | None) -> None:
         self._flops_per_token = flops_per_token
@@ -30,26 +30,26 @@ class Meter:
         self._saving = 0.0
 
     def start(self) -> None:
-        """A step begins, with waiting for its batch."""
+        """Marks the start of a step, before it waits for its batch."""
         self._began = time.perf_counter()
 
     def waited(self) -> None:
-        """The batch is there."""
+        """Marks that the batch has arrived."""
         self._waiting += time.perf_counter() - self._began
 
     def stop(self, num_tokens: int) -> None:
-        """The step is done; `num_tokens` over all workers."""
+        """Marks the end of a step that trained on `num_tokens` tokens over all workers."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self._seconds += time.perf_counter() - self._began
         self._tokens += num_tokens
 
     def saved(self, seconds: float) -> None:
-        """Training stood still for `seconds` to save."""
+        """Adds `seconds` for which training paused to save."""
         self._saving += seconds
 
     def read(self) -> dict[str, float]:
-        """The figures since the last reading."""
+        """The figures since the last reading, by metric name."""
         now = time.perf_counter()
         speed = self._tokens / self._seconds
         figures = {

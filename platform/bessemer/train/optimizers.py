@@ -1,13 +1,13 @@
-"""AdamW, and Muon for the hidden matrices.
+"""The optimizers: Muon for the hidden matrices, AdamW for all other parameters.
 
-Muon (Jordan et al. 2024) replaces the momentum of a weight matrix by the nearest orthogonal matrix, found with five
-Newton-Schulz iterations (products only), so that every direction of the matrix learns at the same pace. It reaches
-a given loss in about two thirds of AdamW's steps at 100M parameters and less of a gain at 1B (facts in
-modded-nanogpt, track 3). Embedding, head and gains have no such geometry and stay with AdamW.
+Muon (Jordan et al. 2024) replaces the momentum of a weight matrix by the nearest orthogonal matrix, so that the update
+has the same size in every direction. Five Newton-Schulz iterations, which need matrix products only, find it. Muon
+reaches a given loss in about two thirds of AdamW's steps at 100M parameters, and gains less at 1B (modded-nanogpt,
+track 3). Embedding, head and gains have no such geometry and use AdamW.
 
-The cost of a Muon step is about 5 * (4 m + 2 n) m n flops for a matrix [m, n], m <= n, whatever the batch; its state
-is one number a parameter where AdamW has two. Matrices of one shape are orthogonalised together, and maps fused in
-one matrix (queries, keys and values) each by itself.
+A Muon step costs about 5 * (4 m + 2 n) m n flops for a matrix [m, n] with m <= n, independent of the batch. Its state
+is one number per parameter, compared with two for AdamW. Matrices of equal shape are orthogonalised in one batch. Maps
+fused into one matrix (queries, keys and values) are orthogonalised separately.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from bessemer.train.settings import Plan
 from bessemer.train.sharding import Exchange, local
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic x -> a x + b x^3 + c x^5 with the steepest slope at 0 that keeps [0, 1] near 1 (Jordan)."""
+"""Coefficients a, b, c of x -> a x + b x^3 + c x^5: the steepest slope at 0 that keeps (0, 1] near 1 (Jordan)."""
 _ITERATIONS = 5
 _TINY = 1e-7
 _MOST_NUMBERS = 2**26
-"""Numbers orthogonalised at once: bounds the working memory at about 0.5 GiB in bf16."""
+"""Elements orthogonalised in one batch: bounds the working memory at about 0.5 GiB in bf16."""
 
 
 def build_optimizers(
     module: nn.Module, roles: Mapping[str, ParameterRole], plan: Plan, dtype: torch.dtype, lanes: Lanes | None = None
 ) -> list[torch.optim.Optimizer]:
-    """The optimizers of every parameter of `module` that learns; `roles` by parameter name.
+    """The optimizers for the trainable parameters of `module`. `roles` maps parameter names to roles.
 
-    Each group remembers its rate as `initial_lr`, for the schedule to multiply. `dtype` is that of Muon's products,
-    which are computed on `lanes` (on the calling thread if None).
+    Each group keeps its peak rate as `initial_lr`; the schedule multiplies it. Muon computes its matrix products in
+    `dtype` and on `lanes`, or on the calling thread if `lanes` is None.
     """
     adamw: list[dict[str, Any]] = []
     muon: list[dict[str, Any]] = []
     grouped: dict[tuple[ParameterRole, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:  # sharded parameters and others cannot share an update
+        if parameter.requires_grad:  # one update cannot mix sharded and unsharded parameters
             grouped.setdefault((roles[name], isinstance(parameter, DTensor)), []).append(parameter)
     rates = {
         "matrix": plan.learning_rate,
@@ -78,10 +78,10 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW, for gradients and state that are laid out in memory like their parameters.
+    """torch's AdamW with a check that gradients and state have the memory layout of their parameters.
 
-    The fused kernel for CPUs reads all of them in memory order and ignores their strides, so another layout pairs each
-    number with the gradient of another one (seen in torch 2.13). The kernel for GPUs refuses other layouts.
+    The fused CPU kernel reads these tensors in memory order and ignores their strides. With another layout it would
+    pair each number with the gradient of a different number (seen in torch 2.13). The GPU kernel rejects other layouts.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -89,19 +89,19 @@ class AdamW(torch.optim.AdamW):
         for group in self.param_groups:
             for parameter in group["params"]:
                 for tensor in (parameter.grad, *self.state.get(parameter, {}).values()):
-                    if tensor is not None and tensor.ndim:  # the number of steps has no dimension
+                    if tensor is not None and tensor.ndim:  # skips the step count, a scalar
                         assert _layout(tensor) == _layout(parameter), "AdamW needs tensors laid out like the parameter"
         super().step()
 
 
 def _layout(tensor: Tensor) -> list[tuple[int, int]]:
-    """The size and stride of each dimension; those of size 1 have no layout."""
+    """The size and stride of each dimension, except dimensions of size 1, whose stride has no effect."""
     piece = local(tensor)
     return [(size, stride) for size, stride in zip(piece.shape, piece.stride(), strict=True) if size > 1]
 
 
 class _Map(NamedTuple):
-    """A linear map [m, n] inside a parameter, with what belongs to it; views all."""
+    """A linear map [m, n] inside a parameter, with its gradient and momentum. All three are views."""
 
     weight: Tensor
     gradient: Tensor
@@ -109,10 +109,10 @@ class _Map(NamedTuple):
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)), with decoupled weight decay.
+    """Orthogonalised Nesterov momentum, scaled by sqrt(max(1, rows / columns)), with decoupled weight decay.
 
-    A group's `rows` say how its matrices [sum(rows), n] are cut into maps; `dtype` is that of the iterations, and
-    `lanes` compute side by side.
+    A group's `rows` are the row counts of the maps that its matrices [sum(rows), n] consist of. The Newton-Schulz
+    iterations run in `dtype`, in parallel on `lanes`.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Muon(torch.optim.Optimizer):
                 for start in range(0, len(alike), size):
                     self._update_sharded(group, alike[start : start + size])
 
-    @torch.no_grad()  # a thread has its own switch
+    @torch.no_grad()  # set here because gradient mode is per thread
     def _update(self, group: dict[str, Any], maps: list[_Map]) -> None:
         gradients, momenta = [m.gradient for m in maps], [m.momentum for m in maps]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
@@ -162,7 +162,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _update_sharded(self, group: dict[str, Any], parameters: list[DTensor]) -> None:
-        """Each matrix is orthogonalised by one worker; momentum stays where its rows are."""
+        """Gathers each matrix on one worker to orthogonalise it. The momentum stays sharded like the parameter."""
         exchange = Exchange(parameters)
         ahead = []
         for parameter in parameters:
@@ -179,7 +179,7 @@ class Muon(torch.optim.Optimizer):
             weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(piece, alpha=-group["lr"])
 
     def _bundles(self, maps: list[_Map]) -> list[list[_Map]]:
-        """Maps of one shape in lists of bounded size, at least one for each lane."""
+        """Splits maps of one shape into batches of bounded size, and into at least one batch per lane if possible."""
         size = min(max(1, _MOST_NUMBERS // maps[0].weight.numel()), -(-len(maps) // self.lanes.count))
         return [maps[start : start + size] for start in range(0, len(maps), size)]
 
@@ -197,7 +197,7 @@ def _scale(shape: torch.Size) -> float:
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest (semi-)orthogonal matrix of each of `matrices` [k, m, n], its singular values within 0.7 .. 1.2."""
+    """The nearest (semi-)orthogonal matrix to each of `matrices` [k, m, n], with singular values from 0.7 to 1.2."""
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices

@@ -1,14 +1,14 @@
-"""Which rows form step N? A pure function of (seed, N), so that resuming needs no loader state.
+"""The sampler maps each step N to its rows. It is a pure function of (seed, N), so resuming needs no loader state.
 
-Step N (counted from 1) takes the rows numbered (N-1)*B .. N*B-1 of an endless sequence, B being the global
-batch size. The sequence is epoch after epoch; inside an epoch the rows come in the order of a pseudo-random
-permutation that is computed, not stored: a Feistel network over the next power of two, walked until it falls
-inside the range (Black and Rogaway 2002, "cycle walking"; fewer than two walks a row on average). Memory O(1),
-about 0.1 microseconds a row, and it can be inverted to ask which steps saw a row.
+The epochs follow each other in one endless sequence of rows. With global batch size B, step N (counted from 1) takes
+the rows (N-1)*B .. N*B-1 of this sequence. Inside an epoch, the rows are in pseudo-random order. The permutation is
+computed, not stored: a Feistel network over the next power of two is applied until the result falls inside the range
+(Black and Rogaway 2002, "cycle walking"; fewer than two applications per row on average). It takes O(1) memory and
+about 0.1 microseconds per row, and its inverse gives the steps that saw a row.
 
-A batch may straddle two epochs, so nothing is left over at an epoch's end; with `repeats` it forms so many steps
-in a row. The rows of a step do not depend on the number of workers: worker r of w takes the r-th of w contiguous
-parts.
+A batch may span two epochs, so no rows are left over at the end of an epoch. With `repeats` > 1, each batch is used in
+that number of consecutive steps. The rows of a step do not depend on the number of workers: worker r of w takes the
+r-th of w contiguous parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a batch: the epoch that each belongs to, and its number in [0, rows of an epoch)."""
+    """The rows of a batch. Each row has an epoch, and an index in [0, rows per epoch)."""
 
     epoch: Integers
     index: Integers
@@ -39,13 +39,13 @@ class Rows:
         return Rows(self.epoch[chosen], self.index[chosen])
 
     def part(self, number: int, of: int) -> Rows:
-        """The `number`-th of `of` contiguous parts, as equal as can be."""
+        """The part with index `number` (from 0) of `of` contiguous parts, whose lengths differ by at most 1."""
         return self[len(self) * number // of : len(self) * (number + 1) // of]
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The rows of every step, for `num_rows` rows an epoch and `batch_size` rows a step."""
+    """The rows of every step, for `num_rows` rows per epoch and `batch_size` rows per step."""
 
     num_rows: int
     batch_size: int
@@ -53,7 +53,7 @@ class Sampler:
     repeats: int = 1
 
     def rows(self, step: int) -> Rows:
-        """The rows of step `step`, the first being 1."""
+        """The rows of step `step`, counted from 1."""
         assert step >= 1
         batch = (step - 1) // self.repeats
         number = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size, dtype=np.int64)
@@ -65,7 +65,7 @@ class Sampler:
         return Rows(epoch, index)
 
     def steps_of(self, rows: Rows) -> Integers:
-        """The steps whose batches hold the `rows`, ascending, each once."""
+        """The steps whose batches contain any of `rows`, ascending, without duplicates."""
         position = np.empty_like(rows.index)
         for one in np.unique(rows.epoch):
             chosen = rows.epoch == one
@@ -78,7 +78,7 @@ class Sampler:
 
 
 class Permutation:
-    """A pseudo-random permutation of [0, size) named by `key`, forward and backward, in O(1) memory."""
+    """A pseudo-random permutation of [0, size), determined by `key`, with its inverse, in O(1) memory."""
 
     def __init__(self, size: int, key: tuple[int, ...]) -> None:
         assert size >= 1
@@ -94,7 +94,7 @@ class Permutation:
         return self._walk(positions, range(_ROUNDS))
 
     def backward(self, values: Integers) -> Integers:
-        """The position of each value: `backward(forward(x)) == x`."""
+        """The position of each value. It is the inverse of `forward`: `backward(forward(x)) == x`."""
         return self._walk(values, range(_ROUNDS - 1, -1, -1))
 
     def _walk(self, numbers: Integers, rounds: range) -> Integers:
@@ -106,7 +106,7 @@ class Permutation:
         return found.astype(np.int64)
 
     def _mix(self, numbers: Words, rounds: range) -> Words:
-        """An alternating Feistel network: each half in turn is XORed with a hash of the other."""
+        """An alternating Feistel network: each round XORs one half of the bits with a hash of the other half."""
         high, low = numbers >> self.low_bits, numbers & self.low_mask
         for number in rounds:
             if number % 2:

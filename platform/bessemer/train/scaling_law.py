@@ -1,11 +1,12 @@
-"""How loss falls with compute: L(C) = E + A C^-alpha, fitted to a ladder of models.
+"""The scaling law L(C) = E + A C^-alpha of the loss L in the training compute C, fitted to a ladder of models.
 
-The form is that of Hoffmann et al. 2022 (arXiv 2203.15556) along a line of constant tokens a parameter, where size and
-tokens together are one variable, the training compute C in floating-point operations. E is what no compute removes.
+C is in floating-point operations. The form is that of Hoffmann et al. 2022 (arXiv 2203.15556) at a constant number of
+tokens per parameter, where C determines both model size and tokens. E is the irreducible loss.
 
-The fit: for each E below the least loss, log(L - E) is a straight line in log C, found by least squares; E is the one
-whose curve is nearest to the losses in log L (a golden-section search after a grid). Three numbers come out, so it
-takes at least as many models, and more to be worth anything; what it is worth, a model left out tells.
+The fit: for a given E below the smallest loss, log(L - E) is linear in log C, and least squares gives A and alpha. A
+grid and then a golden-section search find the E with the smallest squared error in log L. The law has three
+parameters, so the fit needs at least three models, and more to be reliable. Predictions that leave out one model each
+show how reliable it is.
 """
 
 from __future__ import annotations
@@ -33,14 +34,18 @@ class ScalingLaw:
     exponent: float
 
     def loss(self, compute: float) -> float:
-        """The loss after `compute` floating-point operations."""
+        """The predicted loss after `compute` floating-point operations."""
         return float(self.irreducible + self.coefficient * compute**-self.exponent)
 
 
 def fit(compute: Sequence[float], loss: Sequence[float]) -> ScalingLaw:
-    """The law nearest to models of `compute` operations and `loss`. Raises ValueError for fewer than three."""
+    """Fits the law to models with training compute `compute` and final loss `loss`, one entry per model.
+
+    Raises ValueError for fewer than three distinct values of `compute`.
+    """
     if len(set(compute)) < MINIMUM_MODELS:
-        raise ValueError(f"a scaling law has three numbers, and {len(set(compute))} computes do not tell them")
+        found = len(set(compute))
+        raise ValueError(f"a scaling law needs at least {MINIMUM_MODELS} distinct compute budgets, got {found}")
     x, y = np.log(np.asarray(compute, np.float64)), np.asarray(loss, np.float64)
     least = float(y.min())
     grid = least * (1 - np.geomspace(1.0, 1e-4, _GRID))
@@ -59,13 +64,16 @@ def fit(compute: Sequence[float], loss: Sequence[float]) -> ScalingLaw:
 
 
 def leave_one_out(compute: Sequence[float], loss: Sequence[float], at: float) -> list[float]:
-    """The loss at `at` operations by the laws of all models but one each: how much the prediction hangs on any."""
+    """The loss predicted at `at` operations by each law that is fitted without one of the models.
+
+    The spread of the predictions shows how much they depend on single models.
+    """
     kept = [[i for i in range(len(compute)) if i != left] for left in range(len(compute))]
     return [fit([compute[i] for i in some], [loss[i] for i in some]).loss(at) for some in kept]
 
 
 def _line(x: Floats, y: Floats, irreducible: float) -> tuple[float, float, float]:
-    """Squared error in log L, slope and intercept of the line through (x, log(y - irreducible))."""
+    """Squared error in log L, slope and intercept of the line fitted to (x, log(y - irreducible))."""
     slope, start = np.polyfit(x, np.log(y - irreducible), 1)
     predicted = irreducible + np.exp(start + slope * x)
     return float(np.square(np.log(predicted / y)).sum()), float(slope), float(start)

@@ -1,11 +1,11 @@
-"""The learning rate as a pure function of the step: a factor in [0, 1] that multiplies every group's rate.
+"""The learning rate schedule: a pure function from the step to a factor in [0, 1] that multiplies every group's rate.
 
-- `warmup_stable_decay`: up in a line, constant, down in a line over the last `decay_ratio` of the steps
-  (Hu et al. 2024, MiniCPM; Hägele et al. 2024). A run can be continued from its stable part.
-- `cosine`: up in a line, then half a cosine (Loshchilov and Hutter 2017).
-- `linear`: up in a line, then down in a line.
+- `warmup_stable_decay`: linear warmup, constant, then linear decay over the last `decay_ratio` of the steps
+  (Hu et al. 2024, MiniCPM; Hägele et al. 2024). Training can be continued from a checkpoint of the constant part.
+- `cosine`: linear warmup, then half a cosine (Loshchilov and Hutter 2017).
+- `linear`: linear warmup, then linear decay.
 
-All end at `final_ratio`. Step N (counted from 1) is the N-th update: the first update of a warm-up already moves.
+All schedules decay towards `final_ratio`. Step N (counted from 1) is the N-th update. The factor of step 1 is above 0.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Schedule:
         start = self.warmup_steps
         if self.shape == "warmup_stable_decay":
             start = max(start, self.num_steps - round(self.decay_ratio * self.num_steps))
-        # The last update is half a step short of the end: a factor of zero would waste its batch.
+        # The last update is half a step before the end, because a factor of zero would waste its batch.
         progress = max(0.0, (step - start - 0.5) / max(1, self.num_steps - start))
         remaining = 0.5 * (1 + math.cos(math.pi * progress)) if self.shape == "cosine" else 1 - progress
         return self.final_ratio + (1 - self.final_ratio) * remaining

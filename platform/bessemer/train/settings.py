@@ -1,7 +1,7 @@
-"""What a recipe says about training, whatever the objective, and what becomes of the settings it leaves to `auto`.
+"""The training settings that all objectives share, and the values of the settings that a recipe leaves to `auto`.
 
-`TrainSettings` is the recipe's side; `resolve` makes a `Plan` of it, in which every number that decides the result is
-there, once the model's size and the corpus are known. Both are free of torch, so that `bessemer plan` shows them.
+A recipe sets `TrainSettings`. Once the model's size and the corpus are known, `resolve` turns them into a `Plan`, which
+contains every number that affects the result. This module does not import torch, so `bessemer plan` can use it.
 """
 
 from __future__ import annotations
@@ -25,86 +25,93 @@ OptimizerName = Literal["muon", "adamw"]
 
 class TrainSettings(Settings):
     max_seq_length: PositiveInt = 512
-    """Tokens a row: what the model sees at once."""
+    """Tokens per row, the model's context during training."""
     global_batch_size: PositiveInt | Auto = "auto"
-    """Rows a step, over all workers."""
+    """Rows per step, over all workers."""
     num_tokens: PositiveInt | None = None
-    """How long to train, in tokens; set at most one of `num_tokens`, `num_epochs` and `max_steps`."""
+    """Training length in tokens. Set at most one of `num_tokens`, `num_epochs` and `max_steps`."""
     num_epochs: PositiveFloat | None = None
-    """How long to train, in passes over the corpus."""
+    """Training length in passes over the corpus."""
     max_steps: PositiveInt | None = None
-    """How long to train, in steps."""
+    """Training length in steps."""
     optimizer: OptimizerName | Auto = "auto"
-    """What updates the hidden matrices; embedding, head and gains always have AdamW. `auto`: Muon, or what a model that
-    is fine-tuned was trained with."""
+    """Optimizer of the hidden matrices; embedding, head and gains always use AdamW. `auto`: Muon. If an existing model
+    is trained further, `auto` is the optimizer of its pre-training, or AdamW if that is unknown."""
     learning_rate: PositiveFloat | Auto = "auto"
-    """Peak rate of the hidden matrices."""
+    """Peak learning rate of the hidden matrices."""
     embedding_learning_rate: PositiveFloat | Auto = "auto"
-    """Peak rate of the embedding (which is the head too where they are tied)."""
+    """Peak learning rate of the embedding, which is also the head if they are tied."""
     head_learning_rate: PositiveFloat | Auto = "auto"
-    """Peak rate of an untied head."""
+    """Peak learning rate of an untied head."""
     vector_learning_rate: PositiveFloat | Auto = "auto"
-    """Peak rate of the gains."""
+    """Peak learning rate of the gains."""
     weight_decay: NonNegativeFloat | Auto = "auto"
-    """Decoupled decay of the hidden matrices, times their learning rate; nothing else decays. `auto`: none where a
-    model is trained further."""
+    """Decoupled weight decay of the hidden matrices, multiplied by their learning rate; other parameters have none.
+    `auto`: 0 if an existing model is trained further, otherwise a value that suits the optimizer."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Muon's Nesterov momentum."""
     beta1: float = Field(0.9, ge=0, lt=1)
-    """AdamW's decay of the mean gradient."""
+    """AdamW's decay rate of the mean gradient."""
     beta2: float = Field(0.95, ge=0, lt=1)
-    """AdamW's decay of the mean squared gradient."""
+    """AdamW's decay rate of the mean squared gradient."""
     lr_scheduler: Shape = "warmup_stable_decay"
-    """How the learning rate goes over the run."""
+    """Shape of the learning rate schedule."""
     warmup_steps: NonNegativeInt | Auto = "auto"
-    """Steps in which the learning rate rises."""
+    """Steps of linear warmup. `auto`: 2 % of the steps, at most 100."""
     decay_ratio: float = Field(0.65, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+    """Fraction of the steps, at the end, in which `warmup_stable_decay` lowers the learning rate."""
     final_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
-    """What is left of the learning rate at the end."""
+    """Learning rate at the end of training, as a fraction of the peak."""
     gradient_clip: PositiveFloat | None = 1.0
-    """Largest norm of the gradient; a longer one is scaled down to it."""
+    """Largest allowed norm of the gradient; larger gradients are scaled down to it. `null` turns clipping off."""
     spike_sigmas: PositiveFloat | None = 6.0
-    """A step whose loss or gradient norm is this many standard deviations above those before it is skipped."""
+    """Skips a step whose loss or gradient norm is this many standard deviations above the mean of recent steps. `null`
+    skips no step."""
     on_divergence: Literal["stop", "rewind"] = "stop"
-    """A loss or gradient that is no number: stop, or go back to the last checkpoint and leave out the batches since."""
+    """Action if loss or gradient become infinite or NaN: stop, or return to the last checkpoint and skip the batches
+    since then."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """What activations are computed in; parameters are fp32. `auto`: bf16 where the hardware multiplies it."""
+    """Number type of the activations; parameters are fp32. `auto`: bf16 if the hardware multiplies bf16 natively."""
     validation_interval: PositiveInt | Auto = execution("auto")
-    """Steps between measurements on held-out documents; `auto` spends a twentieth of the time. The end has one."""
+    """Steps between measurements on held-out documents. `auto`: 4 to 20 measurements per run, which take about 5 % of
+    its time. The last step is always measured."""
     log_interval: PositiveInt = execution(10)
     """Steps between recorded training figures."""
     checkpoint_interval_seconds: PositiveFloat | Auto = execution("auto")
-    """Time between checkpoints: what is done again after a death, at most. `auto`: 10 s, or 20 times what writing one
-    takes where that is longer."""
+    """Seconds between checkpoints, the most work that a crash can lose. `auto`: 10 s, or 20 times the time to write a
+    checkpoint if that is longer."""
     keep_last: PositiveInt = execution(2)
-    """Checkpoints kept."""
+    """Number of checkpoints to keep."""
     compile: bool | Auto = execution("auto")
-    """Whether torch compiles the blocks: a minute before the first step, faster steps; `auto`: on GPUs."""
+    """Whether torch compiles the blocks. It takes about a minute before the first step and makes steps faster. `auto`:
+    on GPUs."""
     activation_checkpointing: bool = execution(False)
-    """Whether blocks are computed again on the way back: less memory for a third more time."""
+    """Whether the backward pass recomputes the activations: less memory for about a third more time."""
     sharding: Literal["auto", "none", "full"] = execution("auto")
-    """Whether workers share out parameters and optimizer state (FSDP2); `auto`: if they fill half of a GPU's memory."""
+    """Whether to shard parameters and optimizer state over the workers (FSDP2). `auto`: if they would take more than
+    half of a GPU's memory."""
     micro_batch_size: PositiveInt | Auto = execution("auto")
-    """Rows a worker computes at once; bounds the memory and changes the result in its last bits only."""
+    """Rows per forward and backward pass of a worker. It bounds the memory and changes only the last bits of the
+    result."""
     num_threads: PositiveInt | Auto = execution("auto")
-    """CPU threads per worker. `auto`: its share of the machine's cores, or the number that a continued run began with.
-    The number decides the last bits of the result, so a run cannot be continued with another one."""
+    """CPU threads per worker. `auto`: the worker's share of the machine's cores; for a resumed run, the number that it
+    started with. The number affects the last bits of the result, so a run cannot be resumed with another number."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         given = [name for name in ("num_tokens", "num_epochs", "max_steps") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(f'`{name}`' for name in given)} both say how long to train; set one")
+            names = " and ".join(f"`{name}`" for name in given)
+            raise ValueError(f"only one of {names} may be set; each gives the training length")
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Every number that decides the result of a training run."""
+    """Every value that affects the result of a training run."""
 
     objective: dict[str, Any]
-    """What is learned, with all that decides it: JSON values."""
+    """The objective and its settings, as JSON values."""
     max_seq_length: int
     global_batch_size: int
     num_steps: int
@@ -139,22 +146,23 @@ class Plan:
 
 
 TOKENS_PER_PARAMETER = 20
-"""Compute-optimal budget (Hoffmann et al. 2022), over the parameters that multiply every token."""
+"""Compute-optimal budget (Hoffmann et al. 2022), over the parameters of blocks, norms and head."""
 
 RULES = {
-    "num_tokens": "20 for each parameter that multiplies every token, the head still to come (Hoffmann et al. 2022)",
-    "global_batch_size": "2048 x 160 x (num_tokens / 20 / 108e6)^(2/3) tokens, to a power of two (OLMo-core's ladder)",
-    "muon": "tuned on documentation at 5M parameters and 4096 tokens a step",
+    "num_tokens": "20 per parameter of blocks and head (Hoffmann et al. 2022); the head's size is not known yet",
+    "global_batch_size": "2048 x 160 x (num_tokens / 20 / 108e6)^(2/3) tokens, rounded to a power of two (OLMo-core's "
+    "ladder)",
+    "muon": "tuned on documentation at 5M parameters and 4096 tokens per step",
     "adamw": "0.5 x 0.0047 x (parameters / 108e6)^(-1/3) (OLMo-core's ladder)",
 }
-"""How settings left to `auto` are derived."""
+"""The rules that derive settings left to `auto`, as shown to the user."""
 MOST_TOKENS_AT_ONCE = 16_384
-"""Of a micro batch left to `auto`: enough to fill the processor, and bounded in memory."""
+"""Most tokens of an automatic micro batch: enough to use the processor fully, with bounded memory."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """An optimizer with its peak learning rates by role, and the matrices' weight decay."""
+    """An optimizer with its peak learning rates by parameter role, and the weight decay of the matrices."""
 
     optimizer: OptimizerName
     matrix: float
@@ -176,13 +184,13 @@ class Rates:
         )
 
     def scaled(self, share: float) -> Rates:
-        """The same optimizer at a share of the rates, without decay."""
+        """The same optimizer with all rates multiplied by `share`, without weight decay."""
         matrix, embedding, head, vector = (share * r for r in (self.matrix, self.embedding, self.head, self.vector))
         return Rates(self.optimizer, matrix, embedding, head, vector, weight_decay=0.0)
 
 
 AutoRates = Callable[[int], Rates]
-"""What stands for rates left to `auto`, for a number of tokens a step."""
+"""A function from tokens per step to the rates that replace `auto`."""
 
 
 def resolve(
@@ -196,7 +204,7 @@ def resolve(
 ) -> Plan:
     """The plan for a corpus of `num_rows` rows.
 
-    `default_tokens` is how long to train where the settings do not say.
+    `default_tokens` is the training length in tokens if the settings give none.
     """
     length = settings.max_seq_length
     if settings.num_epochs is not None:
@@ -240,16 +248,16 @@ def resolve_pretraining(
     objective: dict[str, Any],
     further: AutoRates | None = None,
 ) -> Plan:
-    """The plan of a pre-training on `train_tokens` tokens: of a new model, or with the rates of one that reads on.
+    """The plan to pre-train a new model on `train_tokens` tokens, or to continue pre-training with the rates `further`.
 
-    Left to the rules, a new model has the budget of its size, and one that reads on reads everything once. Raises
-    UsageError for sizes that do not fit together.
+    If the settings do not give a training length, a new model trains for the compute-optimal budget of its size, and a
+    continued model sees each token once. Raises UsageError if the corpus is shorter than one row.
     """
     length = settings.max_seq_length
     if train_tokens <= length:
         raise UsageError(
-            f"`max_seq_length` is {length}, and the corpus has {train_tokens} tokens to train on",
-            hint="set a smaller `max_seq_length`, or bring more documents",
+            f"`max_seq_length` is {length}, but the corpus has only {train_tokens} training tokens",
+            hint="set a smaller `max_seq_length`, or add documents",
         )
     return resolve(
         settings,
@@ -262,7 +270,10 @@ def resolve_pretraining(
 
 
 def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[str, Any]]:
-    """The sizes and rates of a plan before the corpus is known: each `value`, and the rule it is `by`."""
+    """The sizes and rates of a plan that are known before the corpus, by setting name.
+
+    Each has its `value`, and in `by` the rule that derives it or "the recipe".
+    """
     given = settings.num_tokens
     budget = given or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
     batch = settings.global_batch_size
@@ -282,21 +293,22 @@ def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[st
 
 
 def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int | tuple[int, int]) -> int:
-    """Rows a worker computes at once. Raises UsageError where the batch does not divide among the workers.
+    """Rows per forward and backward pass of a worker, for a number of workers or a range (least, most).
 
-    Of a range of workers each takes what its number gives it, and the last bits of the result depend on it.
+    Raises UsageError if a fixed number of workers does not divide the global batch, or if workers would get no rows. In
+    a range, the batch may divide unevenly, and the last bits of the result depend on the actual number of workers.
     """
     least, most = (num_workers, num_workers) if isinstance(num_workers, int) else num_workers
     rows, rest = divmod(plan.global_batch_size, least)
     if most > plan.global_batch_size:
         raise UsageError(
             f"`global_batch_size` {plan.global_batch_size} leaves some of {most} workers without a row",
-            hint=f"set `num_workers` to at most {plan.global_batch_size}, or a larger `global_batch_size`",
+            hint=f"set `num_workers` to at most {plan.global_batch_size}, or set a larger `global_batch_size`",
         )
     if rest and least == most:
         raise UsageError(
             f"`global_batch_size` {plan.global_batch_size} does not divide among {least} workers",
-            hint=f"set `num_workers` to a divisor of {plan.global_batch_size}, or another `global_batch_size`",
+            hint=f"set `num_workers` to a divisor of {plan.global_batch_size}, or set another `global_batch_size`",
         )
     return min(
         rows + (rest > 0), round(_given(settings.micro_batch_size, max(1, MOST_TOKENS_AT_ONCE // plan.max_seq_length)))
@@ -304,9 +316,10 @@ def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int | tup
 
 
 def validation_interval(settings: TrainSettings, plan: Plan, validation_tokens: int) -> int:
-    """Steps between measurements of `validation_tokens` tokens, each a third of the cost of training on as many.
+    """Steps between measurements on `validation_tokens` held-out tokens.
 
-    Left to `auto`: 4 to 20 in a run, as many as cost a twentieth of it.
+    `auto` gives 4 to 20 measurements per run, so that they cost about a twentieth of it. A measurement costs a third of
+    training on the same number of tokens.
     """
     measurements = min(20, max(4, 0.05 * plan.num_tokens / max(1, validation_tokens / 3)))
     return round(_given(settings.validation_interval, max(1, plan.num_steps / measurements)))
@@ -317,13 +330,16 @@ def _given(value: float | Auto, derived: float) -> float:
 
 
 def auto_batch_size(budget: float, length: int) -> int:
-    """Rows a step, a power of two: 2048 * 160 * (D / 20 / 108e6)^(2/3) tokens for a budget D (OLMo-core's ladder)."""
+    """Rows per step for a training length of `budget` tokens, in rows of `length` tokens.
+
+    2048 * 160 * (budget / 20 / 108e6)^(2/3) tokens (OLMo-core's ladder), rounded to a power of two in rows.
+    """
     tokens = 2048 * 160 * (budget / TOKENS_PER_PARAMETER / 108e6) ** (2 / 3)
     return int(2 ** max(0, round(math.log2(tokens / length))))
 
 
 def new_rates(optimizer: OptimizerName | Auto, model: ModelConfig, batch_tokens: int) -> Rates:
-    """The rates of a pre-training with `batch_tokens` tokens a step; see `RULES`."""
+    """The rates to pre-train a new model with `batch_tokens` tokens per step; see `RULES`."""
     adamw = 0.5 * 0.0047 * (model.num_parameters(embedding=False) / 108e6) ** (-1 / 3)
     if optimizer == "adamw":
         return Rates("adamw", adamw, adamw, adamw, adamw, weight_decay=0.1)
@@ -339,11 +355,11 @@ def further_rates(
     share: float,
     adamw: float,
 ) -> Rates:
-    """The rates of a model that is trained further: a share of those of its pre-training, without decay.
+    """The rates for further training of a model: its pre-training rates, `origin`, times `share`, without weight decay.
 
-    With another optimizer than that, or where it is not known (`origin` None), one rate for all parameters:
-    `learning_rate` where it is given, else the share of what AdamW pre-trains with, or `adamw`. Raises UsageError for
-    Muon without a rate then: what it would have to be is not known.
+    If `origin` is None, or if the settings ask for another optimizer, all parameters have one rate: `learning_rate` if
+    it is set. Otherwise it is `adamw` if `origin` is None, and else `share` times the pre-training rate of AdamW.
+    Raises UsageError for Muon without a `learning_rate` in this case, because no rule for its rate is known.
     """
     wanted = settings.optimizer
     if origin is not None and wanted in ("auto", origin.optimizer):
@@ -351,8 +367,8 @@ def further_rates(
     if wanted == "muon":
         if settings.learning_rate == "auto":
             raise UsageError(
-                "`optimizer` is `muon`, and there is no rule for its rate here",
-                hint="set `learning_rate`, or use `adamw`",
+                "`optimizer` is `muon`, but no rule for its rate is known when this model is trained further",
+                hint="set `learning_rate`, or set `optimizer: adamw`",
             )
         return Rates("muon", adamw, adamw, adamw, adamw, weight_decay=0.0)
     rate = adamw if origin is None else share * new_rates("adamw", model, batch_tokens).matrix

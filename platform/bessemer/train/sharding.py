@@ -1,11 +1,12 @@
-"""Fully sharded training (FSDP2): parameters, gradients and optimizer state are cut among the workers.
+"""Fully sharded training (FSDP2): each worker holds a part of the parameters, gradients and optimizer state.
 
-A worker holds 1/n of the state, 16 bytes a parameter with AdamW, and gathers one block's parameters at a time, forward
-and back. Gathering and reducing move three times the parameters a micro batch, where plain data parallelism moves
-twice the gradients a step, so sharding is for models whose state does not fit beside their activations.
+With n workers, each holds 1/n of the state, which is 16 bytes per parameter with AdamW. It gathers the parameters of
+one block at a time, in the forward and in the backward pass. Sharding moves three times the parameters per micro batch;
+plain data parallelism moves twice the gradients per step. Sharding is therefore for models whose state and activations
+do not fit into memory together.
 
-Rows of each parameter are dealt out in equal pieces, as `torch.chunk` cuts them. Gradients are sums over the workers,
-in fp32, like those of `Workers.sum_gradients`.
+The rows of each parameter are split into equal pieces, as by `torch.chunk`. Gradients are summed over the workers in
+fp32, like those of `Workers.sum_gradients`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from bessemer.model.transformer import Transformer
 from bessemer.train.workers import Workers
 
 STATE_BYTES = 16
-"""Of a parameter: itself, its gradient and AdamW's two moments in fp32."""
+"""Bytes of state per parameter: the parameter, its gradient and AdamW's two moments, all in fp32."""
 
 
 def should_shard(wanted: Literal["auto", "none", "full"], num_parameters: int, workers: Workers) -> bool:
-    """Whether to shard a model; `auto`: if its state would take more than half of a GPU's memory, on CPUs never."""
+    """Whether to shard a model. `auto` shards if the state needs more than half of a GPU's memory; never on CPUs."""
     if workers.size == 1 or wanted != "auto":
         return workers.size > 1 and wanted == "full"
     if workers.device.type != "cuda":
@@ -37,14 +38,14 @@ def should_shard(wanted: Literal["auto", "none", "full"], num_parameters: int, w
 
 
 def shard(model: Transformer, workers: Workers) -> None:
-    """Cuts a model that every worker holds whole; it is gathered block by block from now on."""
+    """Shards `model` in place. Every worker must hold the full model; afterwards, passes gather it block by block."""
     mesh = init_device_mesh(workers.device.type, (workers.size,))
     for module in (*model.blocks(), model):
         fully_shard(module, mesh=mesh)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
-            module.set_force_sum_reduction_for_comms(True)  # gloo knows no product with a factor
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no reduction that multiplies by a factor
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
@@ -52,23 +53,23 @@ def is_sharded(model: torch.nn.Module) -> bool:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This worker's piece of a sharded tensor, sharing its memory; any other tensor itself."""
+    """This worker's piece of a sharded tensor, as a view. Returns other tensors unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All pieces of a sharded tensor, gathered on every worker; any other tensor itself."""
+    """The full tensor of a sharded tensor, gathered on every worker. Returns other tensors unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def let_go(model: Transformer) -> None:
-    """Frees what a forward pass without a backward pass left gathered of a sharded model."""
+    """Frees the parameters of a sharded model that a forward pass without a backward pass left gathered."""
     if isinstance(model, FSDPModule):
         model.reshard()
 
 
 def gradient_norm(gradients: Iterable[Tensor], workers: Workers) -> float:
-    """The norm of all gradients together, whether sharded or held by every worker alike."""
+    """The norm of all gradients together. Sharded and unsharded gradients may be mixed."""
     gradients = list(gradients)
     plain = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
     norm = float(torch.nn.utils.get_total_norm(plain)) if plain else 0.0
@@ -80,7 +81,7 @@ def gradient_norm(gradients: Iterable[Tensor], workers: Workers) -> float:
 
 
 def copy_to_cpu(tensor: Tensor, mesh: DeviceMesh | None) -> Tensor:
-    """A copy in main memory; of a sharded tensor its pieces, on `mesh`, a mesh of CPUs."""
+    """A copy of `tensor` in main memory. A sharded tensor stays sharded, on `mesh`, a mesh of CPUs."""
     if not isinstance(tensor, DTensor):
         return tensor.detach().to("cpu", copy=True)
     assert mesh is not None
@@ -91,10 +92,11 @@ def copy_to_cpu(tensor: Tensor, mesh: DeviceMesh | None) -> Tensor:
 
 
 class Exchange:
-    """Gathers whole matrices on one worker each, and deals their updates out again, many at a time.
+    """Gathers several sharded matrices, each on one worker, and scatters their updates again.
 
-    Worker k of n gets the k-th of at most n matrices of one shape [rows, columns]; each worker sends its pieces of all
-    and receives its pieces of all updates: two messages of the matrices' size, whatever n is.
+    Worker k of n gets the k-th of at most n matrices of one shape [rows, columns]. Each worker sends its pieces of all
+    matrices and receives its pieces of all updates. This takes two messages of the size of a matrix per worker,
+    independent of n.
     """
 
     def __init__(self, parameters: list[DTensor]) -> None:
@@ -108,11 +110,11 @@ class Exchange:
 
     @property
     def mine(self) -> int | None:
-        """The number of the matrix that this worker gathers."""
+        """The index of the matrix that this worker gathers; None if there are more workers than matrices."""
         return self._rank if self._rank < self._count else None
 
     def gather(self, pieces: list[Tensor]) -> Tensor | None:
-        """From this worker's piece of each matrix, the whole of its own."""
+        """Sends `pieces`, this worker's piece of each matrix, and returns the full matrix `mine`, if any."""
         sent = pieces[0].new_zeros(self._size, self._piece, self._shape[1])
         for number, piece in enumerate(pieces):
             sent[number, : len(piece)] = piece
@@ -120,7 +122,10 @@ class Exchange:
         return None if self.mine is None else received.flatten(0, 1)[: self._shape[0]]
 
     def deal(self, update: Tensor | None, like: list[Tensor]) -> list[Tensor]:
-        """This worker's piece of every worker's `update`; pieces have the shapes of `like`."""
+        """Sends `update`, the full update of matrix `mine`, and returns this worker's piece of each matrix's update.
+
+        The pieces have the shapes of `like`.
+        """
         sent = like[0].new_zeros(self._size * self._piece, self._shape[1])
         if update is not None:
             sent[: self._shape[0]] = update

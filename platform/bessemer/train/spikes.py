@@ -1,9 +1,9 @@
-"""When is a step too unlike the last ones to be learned from?
+"""Detects spikes in loss or gradient norm, so that the trainer can skip the update.
 
-A step whose loss or gradient norm lies more than `sigmas` standard deviations above the mean of the last `length`
-steps is skipped: its gradient is thrown away and its documents are noted (OLMo-core: 6 sigma over 128 steps). Its
-values join the window all the same, so that a loss that has moved for good is soon learned from again. Nothing is
-judged before half the window is filled: in the first steps loss and norm move for good reasons.
+A step is a spike if its loss or gradient norm is more than `sigmas` standard deviations above the mean of the last
+`length` steps (OLMo-core: 6 sigma over 128 steps). The trainer discards the gradient of such a step and logs its
+documents. The values of a spike still enter the window, so a permanent change of the loss soon counts as normal. No
+step is a spike until half the window is filled, because loss and norm change quickly at the start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SpikeWindow:
         self.norms = deque(maxlen=self.length)
 
     def accepts(self, loss: float, norm: float) -> bool:
-        """Whether the step may be learned from; it joins the window in any case."""
+        """Whether the step is not a spike. The values enter the window in either case."""
         spike = self._above(self.losses, loss) or self._above(self.norms, norm)
         self.losses.append(loss)
         self.norms.append(norm)
@@ -40,7 +40,7 @@ class SpikeWindow:
         return bool(value > seen.mean() + self.sigmas * seen.std())
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON values; floats survive JSON exactly."""
+        """The window as JSON values. JSON keeps floats exactly."""
         return {"losses": list(self.losses), "norms": list(self.norms)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""The tensors of a training run by name: `parameter/<name>` and `optimizer/<name>/<what>`.
+"""The tensors of a training run by name: `parameter/<name>` and `optimizer/<name>/<key>`.
 
-Only tensors that cannot be derived: learning rates, betas and the like come from the plan, not from a checkpoint.
+The plan supplies learning rates, betas and similar values, so a checkpoint does not store them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from bessemer.train.sharding import whole
 
 
 def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
-    """The role of every parameter of the trainer's module: the model's own, AdamW's for what an objective adds."""
+    """The role of every parameter of the trainer's module, by name.
+
+    The model defines the roles of its parameters. Parameters that an objective adds get roles for which AdamW is used.
+    """
     roles: dict[str, ParameterRole] = {}
     for name, part in module.named_modules():
         if isinstance(part, Transformer):
@@ -27,7 +30,10 @@ def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
 
 
 def tensors(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Every tensor that a continued run needs, not copied; what does not learn is where it came from."""
+    """Every tensor that a resumed run needs, by name, without copies.
+
+    Frozen parameters are omitted; they are reloaded from the base model.
+    """
     names: dict[Tensor, str] = {
         parameter: name for name, parameter in module.named_parameters() if parameter.requires_grad
     }
@@ -39,16 +45,17 @@ def tensors(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> d
 
 
 def whole_parameters(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters in `tensors`, whole and in main memory; every worker takes part."""
+    """The trainable parameters, unsharded and in main memory, named as in `tensors`. All workers must call it."""
     return {name: whole(tensor).cpu() for name, tensor in tensors(module, ()).items()}
 
 
 def create_optimizer_state(
     module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], checkpoint: Checkpoint
 ) -> None:
-    """Gives fresh optimizers the empty state that `checkpoint` will fill, on the devices of their parameters.
+    """Creates zero-filled state in new optimizers, which `checkpoint` then fills, on the devices of the parameters.
 
-    State has the shape of its parameter, or none: a count of steps, which fused optimizers need on the same device.
+    A state tensor has the shape of its parameter or is a scalar, the step count. Fused optimizers need the step count
+    on the parameter's device too.
     """
     owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     parameters = dict(module.named_parameters())

@@ -1,6 +1,6 @@
-"""From a training step to its documents, and from a document to its steps.
+"""Maps a training step to its documents, and a document to its steps.
 
-Nothing is recorded for this: which rows form a step is a function of the plan, so it is computed again.
+Training records nothing for this. The rows of a step are a function of the plan and are recomputed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Trace:
 
     @classmethod
     def of(cls, store: TokenStore, plan: Mapping[str, Any]) -> Trace:
-        """`plan` is `train.settings.Plan`, as JSON."""
+        """The trace of a run with `plan`, a `train.settings.Plan` as JSON."""
         windows = TrainingWindows(store, "train", plan["max_seq_length"], plan["seed"])
         return cls(
             store, windows, Sampler(windows.num_rows, plan["global_batch_size"], plan["seed"]), plan["num_steps"]
         )
 
     def documents_of(self, step: int) -> list[dict[str, Any]]:
-        """`id`, `url` and `source` of the documents that step `step` (from 1) was trained on, in order, each once."""
+        """`id`, `url` and `source` of the documents in step `step` (from 1), in order, without duplicates."""
         found: dict[str, dict[str, Any]] = {}
         for table in self.windows.rows_of_index(self.sampler.rows(step)):
             for row in table.select(["id", "url", "source"]).to_pylist():
@@ -43,7 +43,7 @@ class Trace:
         return list(found.values())
 
     def steps_of(self, document: str) -> list[int]:
-        """The steps whose rows held tokens of a document, by its id or URL; none if the split `train` lacks it."""
+        """The steps whose rows contain tokens of a document, given by id or URL; empty if it is not in `train`."""
         found: set[int] = set()
         epochs = -(-self.num_steps * self.sampler.batch_size // self.windows.num_rows)
         for table in self.store.iter_rows("train"):

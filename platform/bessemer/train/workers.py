@@ -1,8 +1,9 @@
-"""The processes that train one model together: who am I, and what do we add up?
+"""The worker processes that train one model together, and the reductions over them.
 
-Data parallel: every worker holds the whole model, works on its part of the global batch, and the gradients are
-summed in buckets after the last micro batch, so accumulation costs no traffic. Sums are made in a fixed order, so
-equal runs on equally many workers are equal to the bit. One worker needs no process group at all.
+Training is data parallel: every worker holds the full model and computes its part of the global batch. Gradients are
+summed over the workers in buckets after the last micro batch, so gradient accumulation causes no network traffic. Sums
+have a fixed order, so equal runs on the same number of workers are equal to the bit. A single worker needs no process
+group.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 _BUCKET_NUMBERS = 2**23
-"""Gradient numbers sent at once: 32 MiB in fp32, large enough to use the network, small beside a model."""
+"""Gradient elements per message: 32 MiB in fp32. This is enough to saturate the network, and small next to a model."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Workers:
 
     @classmethod
     def of_process_group(cls, device: torch.device) -> Workers:
-        """The workers of the default process group, or this process alone where there is none."""
+        """The workers of the default process group; a single worker without a process group."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size(), device)
         return cls(0, 1, device)
@@ -40,7 +41,7 @@ class Workers:
         return total
 
     def most(self, value: int) -> int:
-        """The largest `value` of any worker."""
+        """The largest `value` over the workers."""
         if self.size == 1:
             return value
         largest = torch.tensor(value, device=self.device)
@@ -54,11 +55,11 @@ class Workers:
         return [int(found) for found in self.sum(mine)]
 
     def from_first(self, value: float) -> float:
-        """Worker 0's `value`, on every worker: what they decide by must be equal to the last bit."""
+        """Worker 0's `value`, on every worker. Workers that decide by a number need it equal to the last bit."""
         return float(self.sum(torch.tensor(value if self.rank == 0 else 0.0, dtype=torch.float64)))
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces every gradient by its sum over the workers; a parameter that none here used counts as zero."""
+        """Replaces every gradient by its sum over the workers. A gradient of None counts as zero."""
         if self.size == 1:
             return
         for bucket in _buckets(parameters):

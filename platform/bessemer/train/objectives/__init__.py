@@ -1,1 +1,1 @@
-"""What a model is trained to do. The trainer knows an objective by its interface (`base.Objective`) only."""
+"""Training objectives. The trainer uses them only through the interface `base.Objective`."""

@@ -1,11 +1,11 @@
-"""What the trainer asks of an objective; everything else about it is the objective's own affair.
+"""The interface between the trainer and an objective.
 
-    rows    = the numbers that form step N                      (the sampler's: a pure function of seed and N)
+    rows    = the rows of step N                                (from the sampler: a pure function of seed and N)
     batch   = objective.batch(step, rows)                       rows to tensors
     sum, weight, measures = objective.loss(model, batch)        a sum, never a mean
 
-The trainer adds up sums and weights over micro batches and workers and divides by the global weight, so the
-gradient does not depend on how the batch was cut, however unevenly the weights (target tokens, pairs, ...) fall.
+The trainer adds up sums and weights over micro batches and workers, and divides by the global weight. The gradient
+therefore does not depend on how the batch is split, even if the weights (target tokens, pairs, ...) are uneven.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from bessemer.train.sampler import Rows
 
 Batch = Mapping[str, Tensor]
-"""Tensors whose first dimension is the row; `tokens` [rows, T] is there always and is what throughput counts."""
+"""Tensors whose first dimension is the row. `tokens` [rows, T] is always present; throughput counts its elements."""
 
 Measures = dict[str, tuple[Tensor, Tensor]]
-"""By name, a sum and the weight it is divided by, both scalars; the same names in every batch."""
+"""By name, a sum and the weight that divides it, both scalars. Every batch has the same names."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Loss:
     """The loss of one micro batch."""
 
     sum: Tensor
-    """fp32 scalar that gradients are taken of."""
+    """fp32 scalar; the trainer computes its gradients."""
     weight: Tensor
-    """Scalar that the sum over the global batch is divided by."""
+    """Scalar. The trainer divides the sum by the weight, both over the global batch."""
     measures: Measures = field(default_factory=dict)
     """Further figures to record as `train/<name>`."""
 
@@ -41,53 +41,54 @@ class Loss:
 class Objective(Protocol):
     @property
     def measure_names(self) -> tuple[str, ...]:
-        """The names that `measure` answers with."""
+        """The names in the result of `measure`."""
 
     @property
     def causal(self) -> bool:
-        """Whether a model trained for it can write from left to right."""
+        """Whether a model trained with this objective can generate text from left to right."""
 
     @property
     def prefetch(self) -> bool:
-        """Whether a step's batch may be made before the step before it is done."""
+        """Whether a step's batch may be built before the previous step is finished."""
 
     num_rows: int
-    """Rows of one epoch."""
+    """Rows per epoch."""
     num_iterations: int
-    """Steps in a row that take the same rows; a run goes on from a checkpoint only where such a row ends."""
+    """Number of consecutive steps that use the same rows. Checkpoints are saved only after the last of these steps."""
     num_validation_rows: int
-    """Rows held out; 0 if there are none."""
+    """Number of held-out rows; may be 0."""
     modules: nn.ModuleDict
-    """What is trained beside the model (a value head, ...); often empty."""
+    """Modules that are trained in addition to the model (a value head, ...); often empty."""
 
     def batch(self, step: int, rows: Rows) -> Batch:
-        """The tensors of `rows`. Any randomness comes from (seed, epoch, row), not from a generator's state."""
+        """The tensors of `rows`. Randomness must depend on (seed, epoch, row) only, not on a generator's state."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss: ...
 
     def validation_batch(self, first: int, last: int) -> Batch:
-        """Held-out rows `first` <= row < `last`."""
+        """The tensors of the held-out rows `first` <= row < `last`."""
 
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
         """Sums and weights on a held-out batch, without gradients."""
 
     def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        """What is recorded as `validation/<name>`: the ratios of the measures, and what follows from them."""
+        """The figures to record as `validation/<name>`: `measured`, the measures as ratios, and values derived from
+        them."""
 
     def documents(self, rows: Rows) -> list[str]:
         """The ids of the documents in `rows`."""
 
     def batch_measures(self) -> Measures:
-        """Figures of the batch that `batch` made last, beside those of its loss."""
+        """Figures of the latest result of `batch`, in addition to the measures of its loss."""
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON values that a continued run needs; tensors belong in `modules`."""
+        """JSON values that a resumed run needs. Tensors belong in `modules`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class Stateless:
-    """What most objectives have in common: nothing beside the model, and nothing to tell of a batch."""
+    """Base class of objectives that have no state to save and no figures per batch."""
 
     num_iterations = 1
 
@@ -105,5 +106,5 @@ class Stateless:
 
 
 def generator_of(what: str, *numbers: int) -> np.random.Generator:
-    """Random numbers that depend on what they are for and on `numbers` (seed, epoch, row, ...) alone."""
+    """A random generator seeded by the purpose `what` and by `numbers` (seed, epoch, row, ...) only."""
     return np.random.default_rng([*what.encode(), *(int(number) for number in numbers)])

@@ -1,4 +1,4 @@
-"""From the names in a recipe to an objective."""
+"""Creates the objective that a recipe names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bessemer.train.settings import Plan
 
 
 def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *, validation_tokens: int) -> Objective:
-    """The plan's objective. Raises UsageError where the tokenizer lacks the special tokens that it needs."""
+    """The plan's objective. Raises UsageError if the tokenizer lacks special tokens that the objective needs."""
     shares: dict[ObjectiveName, float] = plan.objective["shares"]
     parts: dict[str, Objective] = {name: _part(name, plan, store, tokenizer, validation_tokens) for name in shares}
     if len(parts) == 1:
@@ -51,6 +51,6 @@ def _part(
 
 def _lacking(name: str, tokens: str) -> UsageError:
     return UsageError(
-        f"`objective` is `{name}`, and the tokenizer has no special token {tokens}",
-        hint="train a tokenizer with the stage `tokenizer`, or add the tokens to the one you bring",
+        f"`objective` is `{name}`, but the tokenizer has no special token {tokens}",
+        hint="train a tokenizer with the stage `tokenizer`, or add the tokens to your own tokenizer",
     )

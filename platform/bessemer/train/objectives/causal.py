@@ -1,7 +1,7 @@
-"""Next-token prediction: the loss is the cross entropy of every token given those before it.
+"""Next-token prediction: the loss is the cross entropy of every token, given the tokens before it.
 
-Held out, the measure that does not depend on the tokenizer is bits per byte: nats / ln 2 / UTF-8 bytes, over the
-targets that stand for text (special tokens have no bytes and are left out of both sums).
+On held-out text, bits per byte is the measure that does not depend on the tokenizer: nats / ln 2 / UTF-8 bytes. It
+covers targets that encode text. Special tokens have no bytes and are left out of both sums.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bessemer.train.sampler import Integers, Rows
 
 
 class Causal(OverWindows):
-    """Next-token prediction over a token store: trains on its split `train`, measures on `validation`.
+    """Next-token prediction on a token store. It trains on the split `train` and measures on `validation`.
 
-    With `document_mask`, tokens see those of their own document only.
+    With `document_mask`, attention does not cross document boundaries.
     """
 
     measure_names = ("loss", "bits_per_byte")
@@ -66,10 +66,10 @@ class Causal(OverWindows):
         if not self.document_mask:
             return None
         ends = (tokens == self.end_of_text_id).cumsum(1)
-        return document_mask(ends - (tokens == self.end_of_text_id).long())  # an end belongs to what it ends
+        return document_mask(ends - (tokens == self.end_of_text_id).long())  # an end token belongs to its document
 
 
 def _shifted(tokens: Integers) -> dict[str, Tensor]:
-    """Inputs and targets of rows of length + 1 tokens; padding is no valid input and becomes token 0."""
+    """Inputs and targets from rows of length + 1 tokens. Padding is not a valid input, so it becomes token 0."""
     rows = torch.from_numpy(tokens)
     return {"tokens": rows[:, :-1].clamp_min(0), "targets": rows[:, 1:]}

@@ -1,18 +1,18 @@
-"""Fill in the middle (Bavarian et al. 2022, arXiv 2207.14255): a left-to-right model learns to write between texts.
+"""Fill in the middle (Bavarian et al. 2022, arXiv 2207.14255): a left-to-right model learns to insert text.
 
-Each document of a row is cut at two characters into prefix, middle and suffix, and told in another order:
+Each document of a row is split at two characters into prefix, middle and suffix, which are then reordered:
 
     prefix-suffix-middle   <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M
     suffix-prefix-middle   <|fim_prefix|> <|fim_suffix|> S <|fim_middle|> P M
 
-Cuts fall between any two characters, so that a model learns to begin and end inside a word. The parts are tokenized
-apart, and the loss is that of every token. A row that grows beyond its length is cut, one that shrinks is padded with
-what is not trained on. Mixed into causal training at a rate of a half it costs left-to-right loss nothing; rows are
-told which objective they belong to by `mixture.py`.
+Splits fall between any two characters, so the model learns to start and end inside a word. The parts are tokenized
+separately, and the loss covers every token. A row that becomes too long is cut. A row that becomes too short is padded;
+padding has no loss. If half of the rows use this objective, the left-to-right loss of causal training does not suffer.
+`mixture.py` assigns rows to objectives.
 
-Held out, the measure is exact infill: the share of short middles that greedy decoding would give to the last token and
-its end. Greedy decoding gives them exactly if the likeliest token is right at every place when the true ones before it
-are given, so one pass is enough.
+On held-out text, the measure is exact infill: the fraction of short middles that greedy decoding reproduces exactly,
+including the end of text. Greedy decoding reproduces a middle exactly if the model predicts each of its tokens
+correctly from the true tokens before it, so one forward pass is enough.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Rows
 
 LONGEST_MIDDLE = 16
-"""Characters of a held-out middle, at most."""
+"""Most characters of a held-out middle."""
 SPM_RATE = 0.5
-"""Share of documents told in suffix-prefix-middle order."""
+"""Fraction of documents in suffix-prefix-middle order."""
 SHORTEST = 8
-"""Characters of a document that is cut; a shorter one stays as it is."""
+"""Fewest characters of a document that is split; shorter documents stay unchanged."""
 
 
 class Infill(OverWindows):
-    """Fill in the middle over a token store: trains on its split `train`, measures on `validation`."""
+    """Fill in the middle on a token store. It trains on the split `train` and measures on `validation`."""
 
     measure_names = ("exact_infill", "infill_loss", "infill_bits_per_byte")
     causal = True
@@ -84,7 +84,7 @@ class Infill(OverWindows):
             counted.append((len(prompt), len(prompt) + len(answer)))
         batch = self._rows(found)
         targets = torch.full_like(batch["targets"], IGNORED)
-        for row, (start, end) in enumerate(counted):  # a target stands one place before its token
+        for row, (start, end) in enumerate(counted):  # the target of a token is one position before it
             targets[row, start - 1 : end - 1] = batch["targets"][row, start - 1 : end - 1]
         return {**batch, "targets": targets}
 
@@ -105,15 +105,15 @@ class Infill(OverWindows):
         }
 
     def _transformed(self, tokens: list[int], random: np.random.Generator) -> list[int]:
-        """A row's documents, each told in one of the two orders."""
+        """The documents of a row, each reordered in one of the two ways."""
         found: list[int] = []
         for document, ended in _documents(tokens, self.sentinels.end):
-            found += self._told(self._text(document), random)
+            found += self._reordered(self._text(document), random)
             if ended:
                 found.append(self.sentinels.end)
         return found
 
-    def _told(self, text: str, random: np.random.Generator) -> list[int]:
+    def _reordered(self, text: str, random: np.random.Generator) -> list[int]:
         encode, s = self.tokenizer.encode, self.sentinels
         if len(text) < SHORTEST:
             return encode(text)
@@ -124,9 +124,12 @@ class Infill(OverWindows):
         return [s.prefix, *encode(prefix), s.suffix, *encode(suffix), s.middle, *encode(middle)]
 
     def _question(self, tokens: list[int], random: np.random.Generator) -> tuple[list[int], list[int]]:
-        """A window's longest document with a short middle taken out, and that middle with its end."""
+        """The prompt and its answer: a window's longest document without a short middle, and the middle with its end.
+
+        A prompt that does not fit is cut at the start.
+        """
         text = self._text(max((d for d, _ in _documents(tokens, self.sentinels.end)), key=len))
-        text = text[: 2 * self.length]  # about half a row: it fits for any tokenizer that is worth having
+        text = text[: 2 * self.length]  # about half a row at 4 characters per token
         size = min(int(random.integers(1, LONGEST_MIDDLE + 1)), max(1, len(text) // 3))
         start = int(random.integers(0, max(1, len(text) - size)))
         prompt = infill_prompt(self.tokenizer, self.sentinels, text[:start], text[start + size :])
@@ -135,7 +138,7 @@ class Infill(OverWindows):
         return (prompt if len(prompt) <= room else [self.sentinels.prefix, *prompt[-(room - 1) :]]), answer
 
     def _text(self, tokens: list[int]) -> str:
-        """The text of a document's tokens; half a character where the window cut one is left out."""
+        """The text of a document's tokens, without incomplete characters at the edges of the window."""
         return self.tokenizer.decode(tokens).strip("\ufffd")
 
     def _rows(self, found: list[list[int]]) -> dict[str, Tensor]:
@@ -147,7 +150,7 @@ class Infill(OverWindows):
 
 
 def _documents(tokens: list[int], end: int) -> list[tuple[list[int], bool]]:
-    """The documents in a row, and whether their end is in it."""
+    """The documents in a row, each with whether the row contains its end."""
     found: list[tuple[list[int], bool]] = []
     start = 0
     for place, token in enumerate(tokens):

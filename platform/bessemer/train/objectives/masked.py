@@ -1,12 +1,12 @@
-"""Masked language modelling (cloze): hidden tokens are told from the text on both sides.
+"""Masked language modelling: the model predicts masked tokens from the text on both sides.
 
-A share of each row's tokens (`masking_ratio`; 0.3 in recent encoders, 0.15 in BERT) is replaced by the mask token, all
-of them, and the loss is the cross entropy of what was there. Attention sees both directions, so a model trained on
-nothing else is no left-to-right model, and its export says so.
+A fraction of each row's tokens (`masking_ratio`; 0.3 in recent encoders, 0.15 in BERT) is replaced by the mask token.
+All chosen tokens are masked, and the loss is the cross entropy of the original tokens. Attention is bidirectional. A
+model trained only with this objective cannot generate from left to right, and its export is marked accordingly.
 
-Held out, the measure is pseudo-perplexity (Salazar et al. 2020, arXiv 1910.14659): each token's likelihood given all
-others. One token at a time would cost a pass each; here every eighth token is hidden in each of eight passes, so a
-token is told from seven eighths of the rest, and the figure is a little above theirs.
+On held-out text, the measure is pseudo-perplexity (Salazar et al. 2020, arXiv 1910.14659): the likelihood of each token
+given all others. The paper masks one token per forward pass. This module masks every eighth token in each of eight
+passes, so a prediction sees only seven eighths of the tokens, and the result is slightly higher than in the paper.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Integers, Rows
 
 PASSES = 8
-"""Passes over a held-out window, each hiding every eighth token."""
+"""Passes over a held-out window. Each pass masks every eighth token."""
 
 
 class Masked(OverWindows):
-    """Cloze over a token store: trains on its split `train`, measures on `validation`."""
+    """Masked language modelling on a token store. It trains on the split `train` and measures on `validation`."""
 
     measure_names = ("pseudo_loss", "pseudo_bits_per_byte")
     causal = False
@@ -62,7 +62,7 @@ class Masked(OverWindows):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         targets = batch["targets"]
-        chosen = torch.nonzero(targets != IGNORED, as_tuple=True)  # the head reads the hidden ones alone
+        chosen = torch.nonzero(targets != IGNORED, as_tuple=True)  # the head computes masked positions only
         total = model(batch["tokens"], targets=targets[chosen], at=chosen, causal=False, z_loss=self.z_loss)
         return Loss(total, torch.tensor(float(len(chosen[0])), device=targets.device))
 

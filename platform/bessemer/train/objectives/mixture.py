@@ -1,7 +1,8 @@
-"""Several objectives in one run: each row belongs to one of them, drawn by weight from (seed, epoch, row).
+"""Several objectives in one run. Each row is assigned to one of them at random, seeded by (seed, epoch, row).
 
-The loss is the sum over all rows divided by all their targets, so an objective with fewer targets a row (masked: three
-in ten) weighs less than its share of rows. Each keeps its own held-out rows and measures.
+The loss is the sum over all rows divided by the number of their targets. An objective with fewer targets per row
+(masked: 30 % of the tokens) therefore weighs less than its share of rows. Each objective has its own held-out rows and
+measures.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WHICH = "objective"
 
 
 class Mixture(Stateless):
-    """`parts` by name, over the same rows; `weights` are the shares of rows, of any sum."""
+    """The objectives `parts`, by name, on the same rows. `weights` are relative shares of rows; any sum is valid."""
 
     def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float], seed: int) -> None:
         self.names = sorted(parts)
@@ -32,7 +33,7 @@ class Mixture(Stateless):
         self.num_validation_rows = sum(part.num_validation_rows for part in self.parts)
         self.modules = nn.ModuleDict({name: part.modules for name, part in zip(self.names, self.parts, strict=True)})
         self.measure_names = tuple(name for part in self.parts for name in part.measure_names)
-        assert len(set(self.measure_names)) == len(self.measure_names), "measures have names of their own"
+        assert len(set(self.measure_names)) == len(self.measure_names), "two objectives have a measure of the same name"
         self.causal = any(part.causal for part in self.parts)
         self.prefetch = all(part.prefetch for part in self.parts)
 
@@ -95,7 +96,7 @@ class Mixture(Stateless):
         return iter(enumerate(self.parts))
 
     def _which(self, rows: Rows) -> Integers:
-        """The number of the objective that each row belongs to."""
+        """The index of the objective to which each row belongs."""
         drawn = [
             generator_of("mixture", self.seed, epoch, index).random()
             for epoch, index in zip(rows.epoch, rows.index, strict=True)
@@ -108,7 +109,10 @@ def _chosen(batch: Batch, rows: Tensor) -> Batch:
 
 
 def _joined(which: Integers, batches: list[Batch]) -> Batch:
-    """One batch with the rows of all, in the order of `which`; each has the same tensors of the same widths."""
+    """One batch with the rows of all `batches`, in the order of `which`.
+
+    `which` gives the index of each row's batch. All batches have the same tensors with the same widths.
+    """
     given = [(n, batch) for n, batch in enumerate(batches) if batch]
     places = {n: np.flatnonzero(which == n) for n, _ in given}
     joined: dict[str, Tensor] = {WHICH: torch.from_numpy(which)}

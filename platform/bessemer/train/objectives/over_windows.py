@@ -1,4 +1,4 @@
-"""What objectives over the windows of a token store have in common."""
+"""The common base of objectives on the windows of a token store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bessemer.train.sampler import Rows
 
 
 class OverWindows(Stateless):
-    """Rows and documents of the splits `train` and `validation`, and no state beside the model's."""
+    """Base class that reads the splits `train` and `validation`. It has no state except the model's."""
 
     prefetch = True
 

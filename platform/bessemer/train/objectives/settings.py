@@ -1,4 +1,4 @@
-"""What a recipe says about the objective of pre-training. Free of torch."""
+"""Settings of the pre-training objective. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ ObjectiveName = Literal["causal", "masked", "fill_in_the_middle"]
 
 class ObjectiveSettings(Settings):
     objective: ObjectiveName | dict[ObjectiveName, PositiveFloat] = "causal"
-    """What the model learns: one objective, or several by their shares of rows (`{causal: 0.5, ...: 0.5}`)."""
+    """Training objective: a single one, or several with their shares of rows (`{causal: 0.5, ...: 0.5}`)."""
     masking_ratio: float = Field(0.3, gt=0, lt=1)
-    """Share of a row's tokens that `masked` hides."""
+    """Fraction of a row's tokens that the objective `masked` hides."""
     document_mask: bool = False
-    """Whether tokens see those of their own document only, with `causal`."""
+    """Whether tokens attend only to their own document, with the objective `causal`."""
 
     z_loss: NonNegativeFloat = 0.0
     """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
     validation_tokens: PositiveInt = 131_072
-    """Held-out tokens measured each time: evenly spread windows, or all there are."""
+    """Held-out tokens per measurement, in evenly spread windows; all held-out tokens if there are fewer."""
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
         if not self.objectives:
-            raise ValueError("`objective` names none")
+            raise ValueError("`objective` is empty; name at least one objective")
         for field, objective in (("document_mask", "causal"), ("masking_ratio", "masked")):
             if field in self.model_fields_set and objective not in self.objectives:
-                raise ValueError(f"`{field}` is for the objective `{objective}`, which `objective` does not name")
+                raise ValueError(f"`{field}` needs the objective `{objective}`, which `objective` does not include")
         return self
 
     @property
@@ -40,7 +40,7 @@ class ObjectiveSettings(Settings):
         return {name: shares[name] / sum(shares.values()) for name in sorted(shares)}
 
     def resolved(self) -> dict[str, Any]:
-        """What a `Plan` holds as its `objective`."""
+        """The value of `Plan.objective`."""
         return {
             "shares": self.objectives,
             "masking_ratio": self.masking_ratio,

@@ -1,9 +1,10 @@
-"""Supervised fine-tuning: next-token prediction of what an assistant says, over packed conversations.
+"""Supervised fine-tuning: next-token prediction of the assistant's messages, on packed conversations.
 
-A row holds several conversations. Each sees itself alone (a block-diagonal mask) and counts its positions from zero, so
-it is trained on exactly as if it had the row to itself. The loss is that of the learned tokens, the assistant's and the
-one that ends each answer, summed; the trainer divides by their number in the whole global batch, so a long answer
-weighs as much as its tokens, however rows, micro batches and workers were cut.
+A row contains several conversations. A block-diagonal mask limits attention to a token's own conversation, and
+positions start from zero in each. The result is the same as with one conversation per row. The loss is summed over the
+learned tokens: the assistant's messages and the token that ends each of them. The trainer divides the sum by the number
+of learned tokens in the global batch. Every learned token has the same weight, regardless of the split into rows, micro
+batches and workers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bessemer.train.sampler import Rows
 
 
 class Supervised(Stateless):
-    """The conversations of the split `tune`, measured on those of `validation`."""
+    """Trains on the conversations of the split `tune` and measures on those of `validation`."""
 
     measure_names = ("loss",)
     causal = True
@@ -38,7 +39,7 @@ class Supervised(Stateless):
 
     @property
     def packing_ratio(self) -> float:
-        """The share of the rows that is no padding."""
+        """The fraction of the rows' positions that are not padding."""
         return self._train.filled / max(1, self.num_rows * self._train.length)
 
     def batch(self, step: int, rows: Rows) -> Batch:
@@ -68,7 +69,7 @@ def _targets(batch: Batch) -> Tensor:
 
 
 class _Packed:
-    """The conversations of a split in rows of `length` tokens."""
+    """The conversations of a split, packed into rows of `length` tokens."""
 
     def __init__(self, parts: Sequence[Path], split: str, length: int) -> None:
         found: Mapping[str, Any] = read_split(parts, CONVERSATIONS, split, ["id", "ids", "learned"])
@@ -82,7 +83,7 @@ class _Packed:
         self.rows = [teaching[row].tolist() for row in pack(lengths, length)]
 
     def read(self, rows: Sequence[int]) -> Batch:
-        """`tokens`, `targets`, `segments` (0 is padding) and `positions`, [rows, length] each."""
+        """`tokens`, `targets`, `segments` (0 is padding) and `positions`, each [rows, length]."""
         shape = (len(rows), self.length)
         tokens, segments, positions = (np.zeros(shape, np.int64) for _ in range(3))
         targets = np.full(shape, IGNORED, np.int64)

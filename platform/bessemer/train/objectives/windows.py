@@ -1,12 +1,12 @@
-"""Token windows of one length: the rows of every objective that reads plain text.
+"""Token windows of a fixed length: the rows of every objective on plain text.
 
-Training sees the corpus as a ring: in epoch e window i begins at token (o_e + i * length) mod N, the origin o_e drawn
-from (seed, e). So each epoch cuts the text in other places, no token is always a row's last, and nothing is ever
-padded; the N mod length tokens that no window holds are others each time. Documents follow each other, separated by
-their end-of-text token. All tokens are trained on; a row may begin inside a document (best-fit packing instead would
-crop a third of the tokens at this length, and masking other documents brought nothing in nanochat's ablations).
+Training treats the corpus of N tokens as a ring. In epoch e, window i starts at token (o_e + i * length) mod N. The
+origin o_e is random, seeded by (seed, e), so each epoch cuts the text at different places. No row needs padding. Each
+epoch leaves out N mod length tokens, at a different place each time. Documents are concatenated, separated by their
+end-of-text token. A row may start inside a document. Best-fit packing would avoid this, but it would crop a third of
+the tokens at this length. A mask over other documents gained nothing in nanochat's ablations.
 
-A row has length + 1 tokens: inputs are all but the last, targets all but the first.
+A row has length + 1 tokens: the inputs are all but the last, and the targets are all but the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bessemer.train.sampler import Integers, Rows
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """The windows of a split in training order; `length` < the split's tokens."""
+    """The windows of a split in training order. `length` must be smaller than the split's number of tokens."""
 
     store: TokenStore
     split: str
@@ -48,23 +48,23 @@ class TrainingWindows:
         return found
 
     def documents(self, rows: Rows) -> list[str]:
-        """The ids of the documents that `rows` hold tokens of, in order, each once."""
+        """The ids of the documents whose tokens are in `rows`, in order, without duplicates."""
         found: dict[str, None] = {}
         for table in self.rows_of_index(rows):
             found.update(dict.fromkeys(table["id"].to_pylist()))
         return list(found)
 
     def rows_of_index(self, rows: Rows) -> Iterator[pa.Table]:
-        """What the store's index says of the documents that `rows` hold tokens of, in order."""
+        """The store's index entries of the documents whose tokens are in `rows`, in order; one table per span."""
         for start in self._starts(rows):
             for begin, count in self._spans(start):
                 yield self.store.rows_at(self.split, begin, count)
 
     def rows_holding(self, epoch: int, start: int, count: int) -> Rows:
-        """The rows of an epoch whose windows hold any of the tokens `start .. start + count` of the split."""
+        """The rows of an epoch whose windows contain any token of `start` <= token < `start + count` of the split."""
         total = self.store.num_tokens(self.split)
         index = np.arange(self.num_rows)
-        # A window covers length + 1 tokens of the ring; distances are counted from the window's first token.
+        # A window covers length + 1 tokens of the ring. The distance is from the window's first token to `start`.
         distance = (start - _origin(self.seed, epoch, total) - index * self.length) % total
         holding = index[(distance <= self.length) | (distance + count > total)]
         return Rows(np.full(len(holding), epoch), holding)
@@ -76,7 +76,7 @@ class TrainingWindows:
         return starts
 
     def _spans(self, start: int) -> list[tuple[int, int]]:
-        """(start, count) of the one or two pieces of the ring that a window is."""
+        """(start, count) of the one or two contiguous spans of a window: two if it wraps around the ring's end."""
         total, wanted = self.store.num_tokens(self.split), self.length + 1
         first = min(wanted, total - start)
         return [(start, first)] if first == wanted else [(start, first), (0, wanted - first)]
@@ -89,7 +89,10 @@ def _origin(seed: int, epoch: int, total: int) -> int:
 
 @dataclass(frozen=True)
 class ValidationWindows:
-    """Windows of a held-out split, always the same: end to end, the last padded; `limit` evenly spread ones at most."""
+    """The fixed windows of a held-out split: adjacent, with padding in the last.
+
+    If there are more than `limit` windows, `limit` evenly spread ones are used.
+    """
 
     store: TokenStore
     split: str
@@ -101,7 +104,10 @@ class ValidationWindows:
         return min(self.limit, self._available)
 
     def read(self, first: int, last: int, padding: int) -> Integers:
-        """Token ids [last - first, length + 1] of windows `first` to `last`, `padding` after the split's end."""
+        """Token ids [last - first, length + 1] of windows `first` <= window < `last`.
+
+        Positions after the end of the split contain `padding`.
+        """
         total = self.store.num_tokens(self.split)
         found = np.full((last - first, self.length + 1), padding, dtype=np.int64)
         starts = [number * self._available // self.num_rows * self.length for number in range(first, last)]
@@ -112,5 +118,5 @@ class ValidationWindows:
 
     @property
     def _available(self) -> int:
-        """Windows that hold at least one target."""
+        """Number of windows with at least one target."""
         return -(-max(0, self.store.num_tokens(self.split) - 1) // self.length)
