@@ -1,4 +1,4 @@
-"""The kernel that is used is the fastest of those that take the shape."""
+"""Attention uses the fastest kernel that supports the shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_cpu_has_nothing_to_choose() -> None:
 
 
 def test_kernels_that_do_not_take_a_shape_are_passed_over() -> None:
-    """On a CPU torch has FlashAttention's alone; the others refuse."""
+    """On a CPU, torch supports FlashAttention only. The other kernels raise an error."""
     work = attention._attention(CONFIG, 2, 64, torch.float32, torch.device("cpu"))
     assert set(attention.timed(work)) <= {"flash"}
 

@@ -1,4 +1,4 @@
-"""Impossible shapes are refused with the reason; counts and FLOPs agree with the network itself."""
+"""Invalid shapes raise errors that give the reason. Parameter counts and FLOPs agree with the network."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def test_num_parameters_counts_the_network(changes: dict) -> None:
 
 
 def test_flops_per_token_agree_with_torchs_own_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bessemer.model.transformer.cpu", plain)  # the CPU path skips and recomputes products
+    monkeypatch.setattr(
+        "bessemer.model.transformer.cpu", plain
+    )  # the CPU path skips some products and recomputes others
     shape = config(num_key_value_heads=2)
     model = Transformer(shape)
     model.initialise(0)
     tokens = torch.zeros(2, 32, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(tokens, targets=tokens, mask=torch.ones(2, 32, 32, dtype=torch.bool)).backward()
-    # norms are counted as matrices in the formula and not at all by torch: they are the whole difference
+    # The only difference is that the formula counts the gains of norms as matrices, and torch does not count them.
     norms = 6 * sum(p.numel() for p in model.parameters() if p.ndim == 1)
     assert counter.get_total_flops() == 64 * (shape.flops_per_token(32) - norms)
 
@@ -45,7 +47,7 @@ def test_named_sizes_resolve(size: str) -> None:
     ("changes", "complaint"),
     [
         ({"num_attention_heads": 3}, r"`num_attention_heads` \(3\) must divide `hidden_size` \(128\)"),
-        ({"hidden_size": 100}, r"`hidden_size` \(100\) is no multiple of the head width \(64\)"),
+        ({"hidden_size": 100}, r"`hidden_size` \(100\) is not a multiple of the head width \(64\)"),
         ({"num_attention_heads": 4, "num_key_value_heads": 3}, r"`num_key_value_heads` \(3\) must divide"),
         ({"num_attention_heads": 2, "head_dim": 7}, "must be even"),
         ({"num_hidden_layers": 0}, "greater than 0"),

@@ -1,4 +1,4 @@
-"""The hand-written CPU operations equal the plain formulas, results and every gradient."""
+"""The hand-written CPU operations equal the plain formulas, in their results and in every gradient."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def assert_same(name: str, inputs: list[torch.Tensor], call: object, tolerance: float = 2e-5) -> None:
-    """`call(module)` gives the same result and the same gradients of `inputs` from both modules."""
+    """Checks that `call(cpu)` and `call(plain)` have the same result and the same gradients for `inputs`."""
     results = []
     for module in (cpu, plain):
         y = call(module)

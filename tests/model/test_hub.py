@@ -1,4 +1,4 @@
-"""Exported models are stock `transformers` models with equal logits; folders that do not fit are refused."""
+"""Exported models load in `transformers` with equal logits. Folders that do not fit raise errors."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_sharded_stock_checkpoints_load_with_equal_logits(tmp_path: Path, family
 
 
 def test_sliding_layers_are_those_of_stock_transformers(tmp_path: Path) -> None:
-    """Out and in: a text of four windows, with a layer that sees all after each that does not."""
+    """Export and import with sliding and full layers in turn, on a text that is four windows long."""
     types = ("sliding_attention", "full_attention", "sliding_attention")
     model = random_model(num_hidden_layers=3, sliding_window=7, layer_types=types)
     export_model(model, tmp_path / "ours")
@@ -117,7 +117,7 @@ def test_export_and_import_are_inverse(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_stored_type_is_that_of_the_weights(tmp_path: Path, dtype: torch.dtype) -> None:
-    """This holds even if `config.json` does not name it, and next to a few tensors of another type."""
+    """The type is correct even if `config.json` lacks it and if a few tensors have another type."""
     model = random_model()
     export_model(model, tmp_path, dtype=dtype)
     verify_export(model, tmp_path)
@@ -135,7 +135,7 @@ def test_the_stored_type_is_that_of_the_weights(tmp_path: Path, dtype: torch.dty
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
 @pytest.mark.parametrize("sharded", [False, True])
 def test_a_head_next_to_other_embeddings_is_not_tied(tmp_path: Path, family: str, sharded: bool) -> None:
-    """The file says tied, the weights say otherwise: `transformers` believes the weights."""
+    """If `config.json` sets tied embeddings but the stored head differs, the weights win, as in `transformers`."""
     config = transformers.AutoConfig.for_model(family, **SHAPE, tie_word_embeddings=False, initializer_range=0.3)
     torch.manual_seed(3)
     stock = transformers.AutoModelForCausalLM.from_config(config).eval()

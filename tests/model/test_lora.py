@@ -1,4 +1,4 @@
-"""Adapters change nothing until they are trained, are what `peft` loads, and merge into the weights."""
+"""New adapters do not change the model. Trained adapters load in `peft` and merge into the weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model() -> Transformer:
 
 
 def shaken(model: Transformer) -> None:
-    """Gives adapters something to do."""
+    """Sets the trainable parameters to random values, so that the adapters have an effect."""
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -57,7 +57,9 @@ def test_only_adapters_learn_and_all_of_them_do(model: Transformer) -> None:
         assert (parameter.grad is not None and bool(parameter.grad.any())) == (name in learning), name
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft reads it of transformers
+@pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing:FutureWarning"
+)  # from peft, which reads an attribute of transformers
 @pytest.mark.parametrize("targets", [SETTINGS.target_modules, ("q_proj", "v_proj"), ("up_proj",)])
 def test_peft_loads_them_and_merging_gives_the_same_model(
     model: Transformer, tmp_path: Path, targets: tuple[str, ...]
@@ -80,7 +82,9 @@ def test_peft_loads_them_and_merging_gives_the_same_model(
     torch.testing.assert_close(model(TOKENS), adapted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft reads it of transformers
+@pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing:FutureWarning"
+)  # from peft, which reads an attribute of transformers
 def test_peft_finds_the_base_by_itself(model: Transformer, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     export_model(model, tmp_path / "base")
@@ -103,7 +107,7 @@ def test_generation_hears_of_them(model: Transformer) -> None:
 
 
 def test_roles_cut_adapters_by_their_own_shape(model: Transformer) -> None:
-    """An adapter's `down` has r rows, unlike the block's own `down`."""
+    """An adapter's parameter `down` has r rows, but the block's parameter `down` has hidden_size rows."""
     before = model.parameter_roles()
     add_adapters(model, SETTINGS, seed=0)
     roles = model.parameter_roles()

@@ -1,4 +1,4 @@
-"""The chunked cross entropy equals torch's, with its gradients, for any chunks, ignored targets and number type."""
+"""The chunked cross entropy and its gradients equal torch's for any chunk size, ignored targets and number type."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_sum(inputs: tuple[torch.Tensor, ...]) -> None:
 
 
 def test_sum_with_z_loss(inputs: tuple[torch.Tensor, ...]) -> None:
-    """The squared logarithm of the denominator counts where a target does, with its gradients."""
+    """The z-loss term and its gradients cover exactly the targets that are not ignored."""
     hidden, head, targets = inputs
     ours = cross_entropy(hidden, head, targets, z_loss=0.1)
     logits = (hidden @ head.T).flatten(0, 1)
@@ -93,9 +93,9 @@ def test_targets_of_any_probability(
     dtype: torch.dtype,
     tolerance: float,
 ) -> None:
-    """Every number of the gradient has the precision of its type, also if p rounds to 1.
+    """Every element of the gradient has the precision of its type, even if p rounds to 1.
 
-    The head is the identity, so hidden states are the logits and their gradient is that of the logits.
+    The head is the identity, so the hidden states are the logits and have the gradient of the logits.
     """
     monkeypatch.setattr(loss, "CHUNK_NUMBERS", numbers)
     size, targets = 16, torch.arange(len(PROBABILITIES)) % 5
@@ -142,7 +142,7 @@ def test_not_a_number_is_not_hidden() -> None:
 
 
 def test_no_position_at_all_is_a_loss_of_zero() -> None:
-    """A micro batch in which nothing is asked for, as masked rows without text are."""
+    """A micro batch may have no targets, for example masked rows without text."""
     head = torch.randn(11, 4, requires_grad=True)
     loss = cross_entropy(torch.empty(0, 4, requires_grad=True), head, torch.empty(0, dtype=torch.long))
     loss.backward()

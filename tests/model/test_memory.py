@@ -1,4 +1,4 @@
-"""Freed memory is used again without asking the system for it page by page."""
+"""Freed memory is reused without new page faults, and a growing process returns memory to the system."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_holes_between_living_blocks_can_be_given_back() -> None:
 
 
 def test_a_process_that_grows_is_held_to_half_more_than_its_steps_need() -> None:
-    """Each step leaves holes; giving back removes them, and one of constant size is left alone."""
+    """A process that grows with each step returns memory. A process of constant size does not."""
     size, given_back, sizes = 1000, 0, []
 
     def give_back() -> None:

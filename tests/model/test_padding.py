@@ -21,7 +21,7 @@ ANSWERS = ["It is red.", "It is blue, or so they say.", "No."]
 
 
 def tokenizer_folder(folder: Path, special: list[str], **settings: Any) -> TokenizerFolder:
-    """A byte-level tokenizer with these special tokens alone."""
+    """A byte-level tokenizer with only these special tokens."""
     trained = json.loads(train_tokenizer(ANSWERS * 9, 300).to_str())
     for number, token in enumerate(trained["added_tokens"]):
         name = special[number] if number < len(special) else f"word {number}"

@@ -1,4 +1,4 @@
-"""Caches, documents, compiled blocks and initial weights of the network."""
+"""The network's caches, document masks, windows, compiled blocks and initial weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_cache_gives_the_logits_of_the_whole_text_for_rows_of_unequal_length(c
     whole = model(tokens)
     cache = KeyValueCache(model.config, 3, 16, dtype=torch.float32)
     prompt = torch.tensor([3, 7, 5])
-    logits = model(tokens[:, :7], cache=cache)  # shorter prompts are followed by tokens that do not count
+    logits = model(tokens[:, :7], cache=cache)  # tokens after the end of a shorter prompt are ignored
     cache.advance(prompt.tolist())
     for row, length in enumerate(prompt.tolist()):
         torch.testing.assert_close(logits[row, :length], whole[row, :length])
@@ -83,7 +83,7 @@ def test_documents_in_a_row_do_not_see_each_other(changes: dict[str, Any]) -> No
 
 @torch.no_grad()
 def test_a_window_is_the_mask_of_what_is_near() -> None:
-    """Every way to say so is one: by blocks, by a mask, to both sides, with another layer that sees all."""
+    """All implementations of the window agree: blocks, masks, positions, and bidirectional attention."""
     model, tokens = small(**WINDOWS), some_tokens(2, 13)
     everything = torch.ones(2, 13, 13, dtype=torch.bool)
     torch.testing.assert_close(model(tokens), model(tokens, mask=everything))
@@ -91,7 +91,7 @@ def test_a_window_is_the_mask_of_what_is_near() -> None:
     changed = tokens.clone()
     changed[:, 0] = (changed[:, 0] + 1) % 19
     alone = small(sliding_window=5, full_attention_interval=9)
-    reach = 2 * 4  # two layers, each four tokens back
+    reach = 2 * 4  # each of two layers reaches four tokens back
     assert torch.equal(alone(tokens)[:, reach + 1 :], alone(changed)[:, reach + 1 :])
     assert not torch.allclose(alone(tokens)[:, reach], alone(changed)[:, reach], atol=1e-6)
     both = alone(tokens, causal=False), alone(changed, causal=False)
@@ -139,7 +139,7 @@ def test_compiled_blocks_give_the_same_loss_and_gradients() -> None:
 
 @pytest.mark.parametrize("again", [False, True])
 def test_activation_checkpointing_keeps_one_activation_per_block(again: bool) -> None:
-    """Each block is computed again in the backward pass, and keeps only its input until then."""
+    """The backward pass recomputes each block. Until then, the block keeps only its input."""
     model, tokens = small(num_hidden_layers=3), some_tokens(2, 20)
     model.activation_checkpointing = again
     calls, kept = [], []
@@ -155,11 +155,14 @@ def test_activation_checkpointing_keeps_one_activation_per_block(again: bool) ->
     assert (held < 10 * width) == again, "the inputs of three blocks and what the head keeps"
     with torch.no_grad():
         model(tokens)
-    assert len(calls) == (9 if again else 6), "no pass is computed again without gradients"
+    assert len(calls) == (9 if again else 6), "without gradients, no block is recomputed"
 
 
 def graphs(model: Transformer, shapes: list[tuple[int, int]]) -> int:
-    """Graphs of the blocks after passes of `shapes`, with gradients and without. Fails if one runs without a graph."""
+    """The number of graphs after passes with `shapes`, with and without gradients.
+
+    Fails if a pass exceeds the limit and runs without a graph.
+    """
     torch.compiler.reset()
     counter = CompileCounter()
     model.compile_blocks(backend=counter)
@@ -176,7 +179,7 @@ def graphs(model: Transformer, shapes: list[tuple[int, int]]) -> int:
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 def test_windows_modes_and_shapes_have_room_for_their_graphs() -> None:
-    """Torch's limit of 8 graphs would let further passes run without a graph, and only log it."""
+    """With torch's default limit of 8 graphs, further passes would run without a graph, with only a log line."""
     model = small(**WINDOWS)
     add_adapters(model, LoraSettings(r=2), seed=0)
     assert 8 < graphs(model, [(2, 16), (3, 20)]) <= 2 * MOST_GRAPHS
@@ -184,7 +187,7 @@ def test_windows_modes_and_shapes_have_room_for_their_graphs() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 def test_graphs_of_one_model_do_not_count_against_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages of a recipe train one model after the other in one process."""
+    """The stages of a recipe train several models in one process, one after the other."""
     monkeypatch.setattr(transformer, "MOST_GRAPHS", 2)
     tokens = some_tokens(2, 16)
     torch.compiler.reset()
@@ -198,7 +201,9 @@ def test_graphs_of_one_model_do_not_count_against_another(monkeypatch: pytest.Mo
                 model(tokens, targets=tokens)
                 model(tokens, cache=KeyValueCache(model.config, 2, 16, dtype=torch.float32))
                 model.hidden_states(tokens, at=(torch.tensor([0]), torch.tensor([3])))
-            assert counter.frame_count == 2, "one per mode, for any number of blocks; caches and places have none"
+            assert counter.frame_count == 2, (
+                "one graph per mode for any number of blocks; no graph for `cache` and `at`"
+            )
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -393,7 +393,7 @@ def test_old_checkpoints_are_pruned(trainer, tmp_path):
 
 
 def test_validation_is_the_mean_over_every_held_out_token(trainer, store):
-    """300 tokens make 19 windows of 16, the last padded. Bits per byte leave out special tokens, which have no bytes."""
+    """300 tokens make 19 windows of 16, the last padded. Bits per byte leave out special tokens, which have none."""
     run = trainer("run")
     tokens = torch.from_numpy(store.read("validation", 0, 300).astype(np.int64))
     nats, counted, bits, sizes = 0.0, 0, 0.0, 0

@@ -1,1 +1,1 @@
-"""The language model: its shape, its network, and its exchange with Hugging Face folders."""
+"""The language model: its configuration, its network, and import from and export to Hugging Face folders."""

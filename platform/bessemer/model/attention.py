@@ -1,8 +1,9 @@
-"""Which of torch's fused attention kernels is fastest on this GPU for a model: measured, not assumed.
+"""Selects the fastest of torch's fused attention kernels for a model on this GPU, by measurement.
 
-FlashAttention's, cuDNN's and the memory-efficient kernel differ by tens of per cent between GPUs and shapes. Each is
-timed forward and back on the shape that training has, and the fastest goes first; the others stay for what it does not
-take (FlashAttention's takes no mask). CPUs have their own attention (`cpu.py`).
+The relative speed of the FlashAttention, cuDNN and memory-efficient kernels varies by tens of per cent between GPUs and
+shapes. Each kernel is timed forward and backward on the shape of the training batches. The fastest gets priority. The
+others remain as fallbacks for inputs that it does not support (FlashAttention supports no mask). CPUs use their own
+attention, in `cpu.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ _REPEATS = 5
 def fastest_first(
     config: ModelConfig, *, rows: int, length: int, dtype: torch.dtype, device: torch.device
 ) -> Iterator[str | None]:
-    """In the body the fastest kernel for batches of `rows` by `length` goes first; yields its name.
+    """A context in which the fastest kernel for batches of shape `rows` x `length` has priority.
 
-    None where there is nothing to choose.
+    Yields the kernel's name, or None on CPUs and if no kernel supports the shape.
     """
     times = timed(_attention(config, rows, length, dtype, device)) if device.type == "cuda" else {}
     if not times:
@@ -44,14 +45,14 @@ def fastest_first(
 
 
 def timed(attention: Callable[[], None]) -> dict[str, float]:
-    """Seconds of `attention` with each kernel that takes it, the best of several."""
+    """Seconds that `attention` takes with each kernel that supports it, the minimum of several repeats."""
     found = {}
     for name, backend in KERNELS.items():
         try:
             with warnings.catch_warnings(), sdpa_kernel(backend):
-                warnings.simplefilter("ignore")  # a kernel says at length why it cannot
+                warnings.simplefilter("ignore")  # a kernel that does not support the shape warns at length
                 found[name] = min(_seconds(attention) for _ in range(_REPEATS))
-        except RuntimeError:  # there is no such kernel for the shape or the GPU
+        except RuntimeError:  # the kernel does not support the shape or the GPU
             continue
     return found
 

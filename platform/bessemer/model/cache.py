@@ -1,9 +1,9 @@
-"""Keys and values of the tokens seen so far, so that a new token costs one position, not the whole text.
+"""The key-value cache: it keeps keys and values of previous tokens, so a new token costs one position, not all.
 
-Memory is taken once: 2 L B G S d numbers for S positions. Every row has its own length, so prompts of unequal
-length share a batch without padding between prompt and answer: a row's token t always sits in slot t. The slots
-past a row's length hold garbage until they are written; the mask hides them. Where all rows are equally long,
-nothing needs to be hidden and slots are written as one slice.
+Memory is allocated once: 2 L B G S d numbers for S positions (L layers; other letters as in `transformer.py`). Every
+row has its own length, and its token t is always in slot t. Prompts of different lengths therefore share a batch
+without padding between prompt and answer. Slots past a row's length contain arbitrary values until they are written,
+and the mask hides them. If all rows have the same length, no mask is needed and the slots are written as one slice.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bessemer.model.config import ModelConfig
 from bessemer.model.rope import Rotation
 
 Slots = slice | Tensor
-"""Which positions are open: the same for all rows, or by row [B, T]."""
+"""The positions to write next: one slice for all rows, or a tensor [B, T] of positions per row."""
 
 
 class KeyValueCache:
-    """Room for `capacity` positions in each of `rows` rows."""
+    """A cache for `rows` rows of at most `capacity` positions each."""
 
     def __init__(
         self, config: ModelConfig, rows: int, capacity: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
@@ -42,13 +42,14 @@ class KeyValueCache:
 
     @property
     def slots(self) -> Slots:
-        """The positions that are open."""
+        """The open positions, set by `open`."""
         return self._slots
 
     def open(self, count: int) -> tuple[Rotation, Tensor | None]:
-        """Opens the next `count` slots of every row: their rotation, and which slots [B, 1, T, S] each may see.
+        """Opens the next `count` slots of every row. Returns their rotary rotation and their attention mask.
 
-        No mask (None) where a single token of equally long rows sees everything, or where nothing was seen before.
+        The mask [B, 1, T, S] is true if an open slot may attend to a slot. It is None if all rows have the same length
+        and either `count` is 1 or the cache is empty.
         """
         longest = max(self._lengths)
         self._size = longest + count
@@ -66,14 +67,14 @@ class KeyValueCache:
         return (torch.arange(self._size, device=self._device) <= positions[:, :, None])[:, None]
 
     def _band(self, window: int) -> Tensor:
-        """The mask of a layer with a window; the same for all of them while the slots are open."""
+        """The mask of the layers with a sliding window, computed once per call of `open`."""
         if self._banded is None:
             slots = torch.arange(self._size, device=self._device)
             self._banded = self._mask(self._positions) & (slots > self._positions[:, None, :, None] - window)
         return self._banded
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Stores keys and values [B, G, T, d] in the open slots; attention over all slots, [B, T, H d]."""
+        """Stores keys and values [B, G, T, d] in the open slots. Returns attention over all slots, [B, T, H d]."""
         all_keys, all_values = self._keys[layer], self._values[layer]
         for store, new in ((all_keys, keys), (all_values, values)):
             if isinstance(self._slots, slice):
@@ -94,14 +95,14 @@ class KeyValueCache:
         return y.transpose(1, 2).flatten(2)
 
     def advance(self, counts: Sequence[int] | int) -> None:
-        """Counts the first `counts` (one number, or one a row) of the tokens in the open slots as seen."""
+        """Extends each row by the first `counts` tokens of its open slots: one number for all rows, or one per row."""
         each = [counts] * len(self._lengths) if isinstance(counts, int) else counts
         self._lengths = [length + count for length, count in zip(self._lengths, each, strict=True)]
 
     def take_rows(self, rows: Sequence[int]) -> None:
-        """Goes on with these rows alone, one of them as often as it is named."""
+        """Keeps only these rows, in this order. An index may occur several times, which copies its row."""
         chosen = torch.tensor(rows, device=self._device)
         for stored in (self._keys, self._values):
-            for layer, x in enumerate(stored):  # one after the other, so that there are never two whole caches
+            for layer, x in enumerate(stored):  # layer by layer, so that memory never holds two full caches
                 stored[layer] = x[chosen]
         self._lengths = [self._lengths[row] for row in rows]

@@ -1,10 +1,10 @@
-"""The shape of a model, in Hugging Face's names.
+"""The configuration of a model, with Hugging Face's field names.
 
-`ModelConfig` is complete: every number that the network needs. `ModelShape` is what a recipe says: a named
-size, and any fields that differ from it; `resolve` makes a `ModelConfig` of it once the vocabulary is known.
+`ModelConfig` is complete: it has every number that the network needs. `ModelShape` is the setting in a recipe: a named
+size, and fields that override it. `resolve` turns it into a `ModelConfig` once the vocabulary is known.
 
-The network is exactly Qwen3 (`qk_norm: true`) or Llama (`qk_norm: false`), so that an exported model loads in
-stock `transformers`, vLLM and llama.cpp.
+The network is exactly Qwen3 (`qk_norm: true`) or Llama (`qk_norm: false`), so an exported model loads in unmodified
+`transformers`, vLLM and llama.cpp.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SizeName = Literal["nano", "tiny", "mini", "small", "medium", "large", "1b", "4b
 
 
 class NamedSize(NamedTuple):
-    """The proportions of a named size; heads are 64 wide in small models, 128 above, as the families do."""
+    """The dimensions of a named size. Heads are 64 wide in small models and 128 in larger ones, as in both families."""
 
     num_hidden_layers: int
     hidden_size: int
@@ -28,7 +28,7 @@ class NamedSize(NamedTuple):
     num_key_value_heads: int
     head_dim: int
     intermediate_size: int | None = None
-    """8/3 of the width if None."""
+    """8/3 of `hidden_size` if None."""
 
 
 NAMED_SIZES: dict[SizeName, NamedSize] = {
@@ -45,16 +45,16 @@ NAMED_SIZES: dict[SizeName, NamedSize] = {
 
 
 class RopeScaling(Settings):
-    """Llama 3's stretch of the rotary frequencies for contexts longer than those first trained on."""
+    """Llama 3's scaling of the rotary frequencies, for contexts longer than in the original training."""
 
     factor: float = Field(gt=0)
-    """How many times longer the context became."""
+    """Factor by which the context was lengthened."""
     low_freq_factor: float
-    """Wavelengths above `original_max_position_embeddings / low_freq_factor` are stretched by `factor`."""
+    """Wavelengths above `original_max_position_embeddings / low_freq_factor` are multiplied by `factor`."""
     high_freq_factor: float
-    """Wavelengths below `original_max_position_embeddings / high_freq_factor` stay as they are."""
+    """Wavelengths below `original_max_position_embeddings / high_freq_factor` stay unchanged."""
     original_max_position_embeddings: PositiveInt
-    """The context length before the stretch."""
+    """Context length before it was lengthened."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,7 +64,7 @@ class RopeScaling(Settings):
 
 
 class ModelConfig(Settings):
-    """Every number the network needs; the names are those of Hugging Face's `config.json`."""
+    """Every number that the network needs, with the field names of Hugging Face's `config.json`."""
 
     vocab_size: PositiveInt
     """Number of token ids."""
@@ -81,27 +81,27 @@ class ModelConfig(Settings):
     head_dim: PositiveInt
     """Width of one head."""
     max_position_embeddings: PositiveInt
-    """Longest sequence the model is made for (`max_seq_length` in training)."""
+    """Longest supported sequence, in tokens (`max_seq_length` in training)."""
     rope_theta: float = Field(10_000.0, gt=1)
     """Base of the rotary position frequencies."""
     rope_scaling: RopeScaling | None = None
-    """Llama 3's frequency stretch, for imported checkpoints that have it."""
+    """Llama 3's frequency scaling, for imported checkpoints that use it."""
     rms_norm_eps: float = Field(1e-6, gt=0)
-    """Added to the mean square before its root is taken."""
+    """Constant added to the mean square inside the norm's square root."""
     tie_word_embeddings: bool = True
     """Whether the output head is the embedding matrix."""
     qk_norm: bool = True
-    """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    """Whether queries and keys are normalised per head: true for Qwen3, false for Llama."""
     sliding_window: PositiveInt | None = None
-    """Tokens that a layer with a window sees, its own included."""
+    """Number of tokens to which a sliding-window layer attends, including the current one."""
     layer_types: tuple[LayerType, ...] | None = None
-    """What each layer sees where `sliding_window` is set: all (`full_attention`), or its window alone."""
+    """Attention of each layer if `sliding_window` is set: `full_attention` or `sliding_attention`."""
     initializer_range: float = Field(0.02, gt=0)
-    """Standard deviation of the embedding and of an untied head at the start."""
+    """Standard deviation of the embedding and of an untied head at initialisation."""
     is_causal: bool = True
-    """Whether the model writes from left to right; one trained on masked tokens alone does not."""
+    """Whether the model generates from left to right; false for a model trained only on masked tokens."""
     is_reward: bool = False
-    """Whether the model gives a text one number in place of its next tokens."""
+    """Whether the model outputs one score per text instead of next-token logits."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -111,17 +111,19 @@ class ModelConfig(Settings):
                 f"`num_attention_heads` ({self.num_attention_heads})"
             )
         if self.head_dim % 2:
-            raise ValueError(f"`head_dim` must be even for rotary positions, and is {self.head_dim}")
+            raise ValueError(f"`head_dim` must be even for rotary positions, but is {self.head_dim}")
         if (self.sliding_window is None) != (self.layer_types is None):
-            raise ValueError("`sliding_window` and `layer_types` go together")
+            raise ValueError("`sliding_window` and `layer_types` must be set together")
         if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
-            raise ValueError(f"`layer_types` names {len(self.layer_types)} layers of {self.num_hidden_layers}")
+            raise ValueError(
+                f"`layer_types` has {len(self.layer_types)} entries, but the model has {self.num_hidden_layers} layers"
+            )
         if self.sliding_window and not self.qk_norm:
-            raise ValueError("`sliding_window` needs `qk_norm`: Qwen3 has sliding layers, Llama has none")
+            raise ValueError("`sliding_window` needs `qk_norm`: Qwen3 has sliding-window layers, Llama does not")
         return self
 
     def window(self, layer: int) -> int | None:
-        """Tokens that a layer sees, its own included; None for all."""
+        """Number of tokens to which a layer attends, including the current one; None if it attends to all."""
         sliding = self.layer_types is not None and self.layer_types[layer] == "sliding_attention"
         return self.sliding_window if sliding else None
 
@@ -134,7 +136,11 @@ class ModelConfig(Settings):
         return self.num_key_value_heads * self.head_dim
 
     def num_parameters(self, *, embedding: bool = True) -> int:
-        """Trainable numbers; without `embedding`, those that multiply every token (blocks, norms and head)."""
+        """Number of trainable parameters. Without `embedding`, counts those applied to every token: blocks, norms,
+        head.
+
+        A tied embedding counts as the head.
+        """
         attention = self.hidden_size * (2 * self.query_size + 2 * self.key_value_size)
         feed_forward = 3 * self.hidden_size * self.intermediate_size
         norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
@@ -145,11 +151,11 @@ class ModelConfig(Settings):
         return self.num_hidden_layers * (attention + feed_forward + norms) + self.hidden_size + tables
 
     def flops_per_token(self, seq_len: int) -> int:
-        """Floating-point operations of one training token, forward and backward: 6 N + 12 L H d T.
+        """Floating-point operations per training token, forward and backward: 6 N + 12 L H d T.
 
-        N counts the parameters that multiply every token (the head, not the embedding lookup); the second term
-        is attention's two products over the whole T x T square, as in PaLM (arXiv 2204.02311, appendix B); a layer
-        with a window counts with its window for T. A forward pass alone is a third of it.
+        N is the number of parameters that are applied to every token (including the head, without the embedding
+        lookup). The second term is for the two products of attention over the full T x T square, as in PaLM (arXiv
+        2204.02311, appendix B). For a layer with a sliding window, T is the window. A forward pass alone takes a third.
         """
         seen = sum(min(seq_len, self.window(layer) or seq_len) for layer in range(self.num_hidden_layers))
         return 6 * self.num_parameters(embedding=False) + 12 * self.query_size * seen
@@ -160,49 +166,53 @@ PROJECTIONS: tuple[Projection, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "
 
 
 class LoraSettings(Settings):
-    """Low-rank adapters instead of all parameters, in the words of `peft`."""
+    """Trains low-rank adapters instead of all parameters. The field names are those of `peft`."""
 
     r: PositiveInt = 16
     """Rank: the inner width of each adapter."""
     lora_alpha: PositiveInt = 32
-    """The change of a weight is `lora_alpha` / `r` times the product of its adapter's two matrices."""
+    """Scale: a weight changes by `lora_alpha` / `r` times the product of its adapter's two matrices."""
     target_modules: tuple[Projection, ...] = Field(PROJECTIONS, min_length=1)
-    """The linear maps that have adapters; all of them unless fewer are named."""
+    """The linear maps that get adapters; by default all of them."""
 
 
 class ModelShape(Settings):
-    """A model as a recipe describes it: a named size, and whatever differs from it."""
+    """The model in a recipe: a named size, and fields that override it."""
 
     size: SizeName = "tiny"
-    """Named size that gives the fields left out: `nano` (0.9M parameters in its blocks) to `8b` (Qwen3-8B's shape)."""
+    """Named size that supplies the omitted fields: `nano` (0.9M parameters in its blocks) to `8b` (Qwen3-8B's
+    shape)."""
     hidden_size: PositiveInt | None = None
-    """Width of the residual stream; the size's if left out."""
+    """Width of the residual stream. Default: from `size`."""
     intermediate_size: PositiveInt | None = None
-    """Inner width of the feed-forward layers; 8/3 of `hidden_size`, rounded up to a multiple of 64, if left out."""
+    """Inner width of the feed-forward layers. Default: 8/3 of `hidden_size`, rounded up to a multiple of 64; for the
+    sizes `4b` and `8b`, that of Qwen3."""
     num_hidden_layers: PositiveInt | None = None
-    """Number of transformer blocks; the size's if left out."""
+    """Number of transformer blocks. Default: from `size`."""
     num_attention_heads: PositiveInt | None = None
-    """Number of query heads; the size's, or `hidden_size` / `head_dim` if the width was set, if left out."""
+    """Number of query heads. Default: `hidden_size` / `head_dim`."""
     num_key_value_heads: PositiveInt | None = None
-    """Number of key and value heads; the size's, or half the query heads where that is whole, else all, if left out."""
+    """Number of key and value heads. Default: from `size` if the number of query heads is that of the size, otherwise
+    half the query heads, or all of them if their number is odd."""
     head_dim: PositiveInt | None = None
-    """Width of one head; `hidden_size` / `num_attention_heads` if the heads were set, else the size's."""
+    """Width of one head. Default: `hidden_size` / `num_attention_heads` if the heads are set, otherwise from `size`."""
     rope_theta: float = Field(10_000.0, gt=1)
     """Base of the rotary position frequencies."""
     rope_scaling: RopeScaling | None = None
-    """Llama 3's frequency stretch, for a context longer than a model was first trained on."""
+    """Llama 3's frequency scaling, for a context longer than in a model's original training."""
     rms_norm_eps: float = Field(1e-6, gt=0)
-    """Added to the mean square before its root is taken."""
+    """Constant added to the mean square inside the norm's square root."""
     tie_word_embeddings: bool = True
     """Whether the output head is the embedding matrix."""
     qk_norm: bool = True
-    """Whether queries and keys are normalised per head: Qwen3 with it, Llama without."""
+    """Whether queries and keys are normalised per head: true for Qwen3, false for Llama."""
     sliding_window: PositiveInt | None = None
-    """Tokens that layers with a window see, their own included; all layers see all if left out."""
+    """Number of tokens to which sliding-window layers attend, including the current one. Default: no layer has a
+    window."""
     full_attention_interval: PositiveInt = 4
-    """With `sliding_window`, one layer in this many sees all: the last of each group."""
+    """With `sliding_window` and interval n, every n-th layer attends to all tokens."""
     initializer_range: float = Field(0.02, gt=0)
-    """Standard deviation of the embedding and of an untied head at the start."""
+    """Standard deviation of the embedding and of an untied head at initialisation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -213,7 +223,7 @@ class ModelShape(Settings):
         return self
 
     def resolve(self, *, vocab_size: int, max_seq_length: int) -> ModelConfig:
-        """The complete configuration for a vocabulary and a sequence length. Raises ValueError if it cannot be."""
+        """The complete configuration for a vocabulary and a sequence length. Raises ValueError for invalid fields."""
         named = NAMED_SIZES[self.size]
         hidden_size = self.hidden_size or named.hidden_size
         heads, head_dim = self._heads(hidden_size)
@@ -259,7 +269,7 @@ class ModelShape(Settings):
         head_dim = self.head_dim or named.head_dim
         if hidden_size % head_dim:
             raise ValueError(
-                f"`hidden_size` ({hidden_size}) is no multiple of the head width ({head_dim}); "
+                f"`hidden_size` ({hidden_size}) is not a multiple of the head width ({head_dim}); "
                 "set `num_attention_heads` or `head_dim`"
             )
         return hidden_size // head_dim, head_dim

@@ -1,15 +1,15 @@
 """The network's operations for the CPU, with gradients written by hand.
 
-Why: on a CPU with matrix units the products of a small model take a third of a training step; the rest is memory
-traffic. PyTorch's norm, rotary positions and gated unit are a dozen passes over the activations each way, and the
-backward pass of its fused attention is several times slower than the products it consists of. Here every
-intermediate is written once, in the compute type, into a buffer that the next operation wants, and attention is
-products and softmaxes over blocks of queries that skip the keys no query of the block may see.
+Reason: on a CPU with matrix units, matrix products take a third of a small model's training step, and memory traffic
+takes the rest. PyTorch's norm, rotary positions and gated unit pass over the activations a dozen times in each
+direction. The backward pass of its fused attention is several times slower than its matrix products. In this module,
+every intermediate is written once, in the compute type and in the layout of the next operation. Attention works on
+blocks of queries and skips the keys to which no query of the block attends.
 
-Measured with the processor's matrix units (AMX), 4 layers of width 256, T = 512, bf16, one pass forward and back:
-1.4 times as fast as with `plain.py`.
+Measured with the processor's matrix units (AMX), 4 layers of width 256, T = 512, bf16, one forward and backward pass:
+1.4 times as fast as `plain.py`.
 
-In bf16 the scale of a normalised row is rounded to bf16 like the row itself; in fp32 results equal `plain.py`.
+In bf16, the scale of a normalised row is rounded to bf16, like the row itself. In fp32, results equal `plain.py`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bessemer.model.config import ModelConfig
 from bessemer.model.rope import Rotation
 
 BLOCK_NUMBERS = 2**21
-"""Attention weights held at once, at most; 2 M in bf16 are 4 MiB."""
+"""Most attention weights in memory at a time; 2 M in bf16 take 4 MiB."""
 MINIMUM_BLOCK = 64
-"""Fewest queries in a block, below which the products are too thin."""
+"""Fewest queries per block. With fewer, the matrix products are too narrow to be efficient."""
 
 
 def norm_linear(x: Tensor, gain: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """rms_norm(x) weight^T: [..., D] to [..., out]. The gain scales the weight instead of the rows."""
+    """rms_norm(x) weight^T, from [..., D] to [..., out]. The gain is multiplied into the weight instead of the rows."""
     y: Tensor = _NormLinear.apply(x.flatten(0, -2), gain, weight, eps)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)
 
@@ -46,7 +46,7 @@ def attend(
     mask: Tensor | None,
     window: int | None = None,
 ) -> Tensor:
-    """Attention's output [B, T, H d] from queries, keys and values [B, T, (H + 2 G) d]; see `plain.attend`."""
+    """The attention output [B, T, H d] for queries, keys and values [B, T, (H + 2 G) d]; see `plain.attend`."""
     heads = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
     q, k, v = torch.split(qkv.view(*qkv.shape[:2], -1, config.head_dim), heads, dim=2)
     query_gain, key_gain = gains or (None, None)
@@ -57,7 +57,7 @@ def attend(
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up: [..., 2 I] to [..., I]."""
+    """silu(gate) * up, from [..., 2 I] to [..., I]."""
     y: Tensor = _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
     return y
 
@@ -74,7 +74,7 @@ class _NormLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         unit, scale, scaled_weight, gain, weight = ctx.saved_tensors
-        # the greater of the two dimensions last: for 1408 x 256 this is twice as fast as the other way round
+        # The larger dimension is last in the product. For 1408 x 256, this is twice as fast as the other order.
         wide = weight.shape[0] > weight.shape[1]
         weight_gradient = ((unit.T @ upstream).T if wide else upstream.T @ unit).to(weight.dtype)
         gain_gradient = (weight_gradient * weight).sum(0)
@@ -105,7 +105,7 @@ class _SwiGLU(torch.autograd.Function):
 
 
 class _NormRotate(torch.autograd.Function):
-    """x [B, T, heads, d] to `factor` * rotate(rms_norm(x)); without a gain, no norm."""
+    """`factor` * rotate(rms_norm(x)) for x [B, T, heads, d]. If `gain` is None, x is not normalised."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor | None, rotation: Rotation, factor: float, eps: float) -> Tensor:
@@ -132,9 +132,9 @@ class _NormRotate(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(q k^T) v, with q [B, T, H, d] (already scaled), k and v [B, T, G, d], to [B, T, H, d].
+    """softmax(q k^T) v, [B, T, H, d], for q [B, T, H, d] (already scaled), k and v [B, T, G, d].
 
-    The queries of the heads that share a key stand below each other in one product: no key is repeated.
+    Query heads that share a key head are stacked into one product, so no key is copied.
     """
 
     @staticmethod
@@ -177,14 +177,14 @@ def _by_head(x: Tensor) -> Tensor:
 
 
 def _take(x: Tensor, queries: slice, groups: int) -> Tensor:
-    """The rows of some queries of x [B, T, H, d], those that share a key together: [B G, (H / G) queries, d]."""
+    """The rows of x [B, T, H, d] at the positions `queries`, grouped by key head: [B G, (H / G) queries, d]."""
     rows, _, heads, size = x.shape
     part = x[:, queries].view(rows, -1, groups, heads // groups, size)
     return part.permute(0, 2, 3, 1, 4).reshape(rows * groups, -1, size)
 
 
 def _put(x: Tensor, queries: slice, taken: Tensor, groups: int) -> None:
-    """The inverse of `_take`, into x."""
+    """The inverse of `_take`: writes `taken` into x."""
     rows, _, heads, size = x.shape
     part = x[:, queries].view(rows, -1, groups, heads // groups, size)
     part.permute(0, 2, 3, 1, 4).copy_(taken.view(rows, groups, heads // groups, -1, size))
@@ -193,9 +193,9 @@ def _put(x: Tensor, queries: slice, taken: Tensor, groups: int) -> None:
 def _blocks(
     q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, window: int | None
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
-    """(queries, keys they may see, rows of q as `_take` gives them, attention weights [B G, rows, keys]), by block.
+    """Yields, per block of queries: queries, the keys visible to them, the rows of q as in `_take`, attention weights.
 
-    The weights live until the next block.
+    The weights are [B G, rows, keys]. Their buffer is reused by the next block.
     """
     (batch, length, heads, _), groups = q.shape, k.shape[2]
     keys_turned = _by_head(k).mT.contiguous()
@@ -223,7 +223,7 @@ def _blocks(
 
 
 def _rotated(x: Tensor, rotation: Rotation, factor: float, gain: Tensor | None) -> Tensor:
-    """factor * rotate(x * gain) for x [B, T, heads, d]; gain and factor are worked into the small tables."""
+    """factor * rotate(x * gain) for x [B, T, heads, d]. Gain and factor are multiplied into the small tables."""
     cosine, sine = (table * factor for table in rotation)
     first_gain, second_gain = (1.0, 1.0) if gain is None else gain.float().chunk(2)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -236,6 +236,6 @@ def _rotated(x: Tensor, rotation: Rotation, factor: float, gain: Tensor | None) 
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """1 / sqrt(mean(x^2) + eps) over the last dimension, kept, in x's type."""
+    """1 / sqrt(mean(x^2) + eps) over the last dimension, which is kept with size 1, in x's type."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).float()
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)

@@ -8,10 +8,10 @@ from bessemer.errors import NotFinite
 
 
 def check_finite(values: Tensor) -> Tensor:
-    """`values` themselves. Raises NotFinite if a number among a model's predictions is NaN or infinite."""
+    """Returns `values`, a model's predictions. Raises NotFinite if they contain NaN or infinity."""
     if not bool(values.isfinite().all()):
         raise NotFinite(
-            "the model's predictions are not finite: its weights hold NaN, or a product overflows",
-            hint="check the loss of the training that made it; if it is finite, set its `export_dtype` to `float32`",
+            "the model's predictions are not finite: its weights contain NaN, or a product overflows",
+            hint="check the training loss of the model; if it is finite, export it with `export_dtype: float32`",
         )
     return values

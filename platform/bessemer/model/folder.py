@@ -1,4 +1,4 @@
-"""The files of a Hugging Face model folder. Free of torch, so that `bessemer plan` can look at one."""
+"""The files of a Hugging Face model folder. This module does not import torch, so `bessemer plan` can use it."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 
 
 def tokenizer_files(folder: Path) -> dict[str, Path]:
-    """The tokenizer's files in a folder, by their names relative to it."""
+    """The tokenizer's files in a folder, by their names relative to the folder."""
     found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     return {str(file.relative_to(folder)): file for file in [*found, *sorted(folder.glob(NAMED_TEMPLATES))]}
 
 
 def vocabulary_size(folder: Path) -> int:
-    """The rows of a model's embedding. Raises InputError if its configuration does not say."""
+    """The vocabulary size in a model's configuration. Raises InputError if the configuration lacks it."""
     try:
         return int((storage.read_foreign_json(folder / CONFIG) or {})["vocab_size"])
     except (KeyError, TypeError, ValueError):
         raise InputError(
-            f"`{folder / CONFIG}` has no `vocab_size`", hint="name a Hugging Face model folder, fetched whole"
+            f"`{folder / CONFIG}` has no `vocab_size`", hint="set the path of a complete Hugging Face model folder"
         ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder's weights; of shards, the index first. Raises InputError for an index that is none."""
+    """The weight files in a folder; for sharded weights, the index first. Raises InputError for an invalid index."""
     index = folder / INDEX
     if not index.exists():
         return [folder / WEIGHTS]
     try:
         names = sorted(set(storage.read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"`{index}` is not an index of weights", hint="fetch the model's folder again") from None
+        raise InputError(f"`{index}` is not an index of weights", hint="download the model's folder again") from None
     return [index, *(folder / name for name in names)]
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Configuration, weights and tokenizer. Raises InputError where the folder lacks one that a model needs."""
+    """The files of configuration, weights and tokenizer. Raises InputError if a required file is missing."""
     needed = [folder / CONFIG, *weight_files(folder), folder / TOKENIZER_FILES[0]]
     for file in needed:
         if not file.is_file():
             raise InputError(
-                f"`{folder}` is no whole model folder: it lacks `{file.name}`",
-                hint="name a Hugging Face model folder with safetensors and `tokenizer.json`, fetched whole",
+                f"`{folder}` is not a complete model folder: it lacks `{file.name}`",
+                hint="set the path of a complete Hugging Face model folder, with safetensors and `tokenizer.json`",
             )
     optional = [*tokenizer_files(folder).values(), folder / "generation_config.json"]
     return [*needed, *(file for file in optional if file not in needed and file.is_file())]

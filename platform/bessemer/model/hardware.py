@@ -1,7 +1,7 @@
-"""What this machine computes with: device, number type, peak.
+"""The hardware of this machine: device, number type, peak performance.
 
-bf16 pays where the processor multiplies it in hardware: on GPUs since Ampere, and on CPUs with AMX tiles, where
-matrix products run about ten times as fast as in fp32. `model.speed` measures it once a machine.
+bf16 is faster if the processor multiplies it in hardware: on GPUs since Ampere, and on CPUs with AMX tiles, whose
+matrix products are about ten times as fast as in fp32. `model.speed` measures the difference once per machine.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from bessemer.model import speed
 
 
 def choose_device() -> torch.device:
-    """This process's GPU (by LOCAL_RANK, as launchers set it), or the CPU where there is none."""
+    """The GPU of this process, chosen by the launcher's variable LOCAL_RANK; the CPU if the machine has no GPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     return torch.device("cpu")
 
 
 def choose_dtype(wanted: Literal["auto", "bfloat16", "float32"], device: torch.device) -> torch.dtype:
-    """The type that activations are computed in; `auto` is bf16 where the device was measured to be faster with it."""
+    """The number type of activations. `auto` is bf16 if a measurement on the device shows that it is faster."""
     chosen = speed.faster(speed.measured(device)) if wanted == "auto" else wanted
     return torch.bfloat16 if chosen == "bfloat16" else torch.float32
 
 
 def should_compile(wanted: bool | Literal["auto"], device: torch.device) -> bool:
-    """Whether to compile a model; `auto`: on GPUs for which torch came with its compiler.
+    """Whether to compile a model. `auto` compiles on GPUs if torch's compiler for them is installed.
 
-    Raises UsageError where it is wanted and there is no compiler.
+    Raises UsageError if `wanted` is true and no compiler is installed.
     """
     compiler = "triton" if device.type == "cuda" else "a C++ compiler"
     there = find_spec("triton") is not None if device.type == "cuda" else _has_cxx()
@@ -43,7 +43,8 @@ def should_compile(wanted: bool | Literal["auto"], device: torch.device) -> bool
         return device.type == "cuda" and there
     if wanted and not there:
         raise UsageError(
-            f"`compile: true` needs {compiler}, and this machine has none", hint=f"install {compiler}, or leave it out"
+            f"`compile: true` needs {compiler}, but this machine has none",
+            hint=f"install {compiler}, or remove `compile`",
         )
     return wanted
 
@@ -68,11 +69,11 @@ PEAK_FLOPS = {
     "RTX 4090": 165.2e12,
     "RTX 3090": 71e12,
 }
-"""Dense bf16 operations a second by the words in a GPU's name, the longer name first; from NVIDIA's data sheets."""
+"""Peak dense bf16 operations per second, by the words in a GPU's name; from NVIDIA's data sheets."""
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
-    """What the device could do at best, or None where no data sheet is known: a guess would make utilisation a lie."""
+    """The device's peak operations per second; None if its data sheet is not known, as a guess would mislead."""
     if device.type != "cuda" or dtype != torch.bfloat16:
         return None
     words = torch.cuda.get_device_name(device).replace("-", " ").split()
@@ -80,7 +81,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 
 
 def peak_of(words: list[str]) -> float | None:
-    """The peak of the GPU whose name has these words."""
+    """The peak of the GPU whose name has these words; the longest matching entry of `PEAK_FLOPS` wins."""
     for name, peak in sorted(PEAK_FLOPS.items(), key=lambda item: -len(item[0])):
         if set(name.split()) <= set(words):
             return peak
@@ -88,7 +89,7 @@ def peak_of(words: list[str]) -> float | None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process held at most: on the GPU where it uses one, else in main memory."""
+    """The peak memory of this process in bytes: GPU memory if `device` is a GPU, otherwise main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,8 +1,8 @@
-"""Models as Hugging Face folders: out for every tool that reads them, in from the Llama and Qwen3 families.
+"""Exports models to Hugging Face folders, and loads folders of the Llama and Qwen3 families.
 
-A folder has `config.json`, `model.safetensors` (or shards with an index), `generation_config.json` and the
-tokenizer's files. Fused matrices are cut on the way out and joined on the way in. Reading is by memory map, one
-tensor at a time; weights that are missing, left over or of another shape are one error that lists them all.
+A folder has `config.json`, `model.safetensors` (or shards with an index), `generation_config.json` and the tokenizer's
+files. Export splits fused matrices, and import joins them. Import reads one tensor at a time from a memory map. A
+single error lists all weights that are missing, unexpected or of the wrong shape.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from bessemer.model.folder import tokenizer_files, weight_files
 from bessemer.model.padding import set_padding_token
 from bessemer.model.transformer import Transformer
 
-FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: does it have qk_norm
+FAMILIES = {"Qwen3ForCausalLM": True, "LlamaForCausalLM": False}  # architecture: whether it has qk_norm
 REWARD_FAMILIES = {"Qwen3ForSequenceClassification": True, "LlamaForSequenceClassification": False}
 MASKED = "BessemerForMaskedLM"
-"""The architecture of a model that sees both directions: ours alone, for a causal class would load it wrongly."""
+"""Our architecture name for a bidirectional model. Hugging Face's causal classes would load it wrongly."""
 _SAME_NAME = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
@@ -42,7 +42,7 @@ _REQUIRED_VALUES = {
 _NUM_NAMED_WEIGHTS = 8
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _ROWS_AT_ONCE = 8192
-_MAX_WINDOW_LAYERS = 28  # of a Qwen3 configuration that does not say
+_MAX_WINDOW_LAYERS = 28  # the default of Qwen3 configurations
 
 
 def export_model(
@@ -53,10 +53,10 @@ def export_model(
     stop_ids: Sequence[int] = (),
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes `model` to `folder` in `dtype`, with the tokenizer files found in the folder `tokenizer`.
+    """Writes `model` to `folder` in `dtype`, with the tokenizer files of the folder `tokenizer`.
 
-    `stop_ids` are the tokens that end generation, recorded where Hugging Face's tools look for them. A reward model
-    gets a padding token that is none of them.
+    `stop_ids` are the tokens that end generation; they are written as `eos_token_id`. A reward model gets a padding
+    token that is not one of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in _named_weights(model)}
@@ -73,12 +73,12 @@ def export_model(
 
 
 def _ends(stop_ids: Sequence[int]) -> int | list[int] | None:
-    """The value of `eos_token_id`: a number, or a list of several."""
+    """The value of `eos_token_id`: a single id, a list if there are several, or None."""
     return list(stop_ids) if len(stop_ids) > 1 else next(iter(stop_ids), None)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copies the tokenizer's files. Raises InputError where `source` has none."""
+    """Copies the tokenizer's files from `source` to `folder`. Raises InputError if `source` has no `tokenizer.json`."""
     if not (source / "tokenizer.json").is_file():
         raise InputError(f"`{source}` has no `tokenizer.json`", hint="name a folder made by the stage `tokenizer`")
     for name, file in tokenizer_files(source).items():
@@ -89,20 +89,21 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 def load_config(folder: Path) -> ModelConfig:
     """The configuration in a Hugging Face folder. Raises InputError for a family other than Llama and Qwen3.
 
-    A head that is stored next to other embeddings makes the model untied, as in `transformers`, even if the file sets
-    `tie_word_embeddings`.
+    If the folder stores a head that differs from the embeddings, the model is untied, as in `transformers`, even if the
+    file sets `tie_word_embeddings`.
     """
     raw = storage.read_foreign_json(folder / "config.json")
     if raw is None:
         raise InputError(
-            f"`{folder}` is no model folder: it has no `config.json`", hint="name a Hugging Face model folder"
+            f"`{folder}` is not a model folder: it has no `config.json`",
+            hint="set the path of a Hugging Face model folder",
         )
     architecture = (raw.get("architectures") or ["none"])[0]
     known = FAMILIES | REWARD_FAMILIES
     if architecture not in (*known, MASKED):
         raise InputError(
-            f"`{folder}` holds a model of architecture `{architecture}`",
-            hint=f"the architectures that can be read are {', '.join((*known, MASKED))}",
+            f"`{folder}` contains a model of the unsupported architecture `{architecture}`",
+            hint=f"use a model of one of the architectures {', '.join((*known, MASKED))}",
         )
     for key, value in _REQUIRED_VALUES.items():
         if raw.get(key, value) != value:
@@ -124,7 +125,7 @@ def load_config(folder: Path) -> ModelConfig:
         return ModelConfig(**fields, **_rope_fields(raw, folder), qk_norm=qk_norm, **kind)
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
-        raise InputError(f"`{folder}/config.json` is not usable: {problems}", hint="mend the file") from None
+        raise InputError(f"`{folder}/config.json` is not valid: {problems}", hint="correct the file") from None
 
 
 def load_model(
@@ -134,10 +135,10 @@ def load_model(
     device: torch.device | str = "cpu",
     config: ModelConfig | None = None,
 ) -> Transformer:
-    """The model in a Hugging Face folder, with parameters and activations in `dtype`. Raises InputError.
+    """Loads the model in a Hugging Face folder, with parameters and activations in `dtype`.
 
-    `config` stands for the folder's own where it is to see more, or otherwise, than it was made for; a reward model
-    made of a language model scores everything zero.
+    `config` replaces the folder's configuration, for example for a longer context. If `config` turns a language model
+    into a reward model, its score is zero for every text. Raises InputError if the weights do not fit.
     """
     stored = load_config(folder)
     config = config or stored
@@ -154,18 +155,18 @@ def load_model(
 
 
 def verify_export(model: Transformer, folder: Path) -> None:
-    """Raises ArtifactDamaged if `folder` does not hold exactly the weights of `model`, rounded to its own dtype."""
+    """Raises ArtifactDamaged if the weights in `folder` differ from those of `model`, rounded to the stored dtype."""
     for place, file, name in _matched(model, folder):
         stored = file.get_tensor(name)
         if not torch.equal(stored, place.to("cpu", stored.dtype)):
             raise ArtifactDamaged(
-                f"`{name}` in `{folder}` is not what was exported",
-                hint="look at the disk; then run the same command again",
+                f"`{name}` in `{folder}` differs from the exported weight",
+                hint="check the disk, then run the same command again",
             )
 
 
 def check_model(folder: Path) -> ModelConfig:
-    """The configuration of a folder whose weights fit it, by their names and shapes alone. Raises InputError."""
+    """The configuration of a folder. Raises InputError if names or shapes of the weights do not fit it."""
     config = load_config(folder)
     with torch.device("meta"):
         model = Transformer(config)
@@ -174,7 +175,10 @@ def check_model(folder: Path) -> ModelConfig:
 
 
 def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterator[tuple[Tensor, Any, str]]:
-    """(place in the model, file, name) of every weight `but` one. Raises InputError in the end if any do not fit."""
+    """Yields (tensor in the model, file, name) for every weight except `but`.
+
+    Raises InputError at the end if any weights are missing, unexpected or of the wrong shape.
+    """
     places = {name: place for name, place in _named_weights(model) if name != but}
     problems = []
     for file, name in _stored(folder):
@@ -182,7 +186,7 @@ def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterat
         shape = file.get_slice(name).get_shape()
         if place is None:
             if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and model.lm_head is None):
-                continue  # older exports store the rotary table, and a tied head twice: see `_has_own_head`
+                continue  # older exports store the rotary table, and a copy of a tied head; see `_has_own_head`
             problems.append(f"`{name}` is unexpected")
         elif list(place.shape) != shape:
             problems.append(f"`{name}` has shape {shape}, not {list(place.shape)}")
@@ -194,12 +198,15 @@ def _matched(model: Transformer, folder: Path, but: str | None = None) -> Iterat
         more = f" and {len(problems) - _NUM_NAMED_WEIGHTS} more" if len(problems) > _NUM_NAMED_WEIGHTS else ""
         raise InputError(
             f"the weights in `{folder}` do not fit its `config.json`: {shown}{more}",
-            hint="check that configuration and weights belong together and that every shard is there",
+            hint="check that configuration and weights belong together and that no shard is missing",
         )
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """The number type of the weights in a Hugging Face folder: that of its largest tensor."""
+    """The number type of the weights in a Hugging Face folder, which is that of the largest tensor.
+
+    Raises InputError for types other than float32, bfloat16 and float16.
+    """
     sizes: dict[str, int] = {}
     for file, name in _stored(folder):
         weight = file.get_slice(name)
@@ -207,7 +214,8 @@ def stored_dtype(folder: Path) -> torch.dtype:
     found = max(sizes, key=lambda name: sizes[name], default="F32")
     if found not in _DTYPES:
         raise InputError(
-            f"the weights in `{folder}` have the number type `{found}`", hint="use float32, bfloat16 or float16 weights"
+            f"the weights in `{folder}` have the unsupported number type `{found}`",
+            hint="use float32, bfloat16 or float16 weights",
         )
     return _DTYPES[found]
 
@@ -226,7 +234,7 @@ def _has_own_head(folder: Path) -> bool:
 
 
 def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
-    """(Hugging Face name, view of the parameter) for every weight of the exported model."""
+    """Yields (Hugging Face name, view of the parameter) for every weight of the exported model."""
     c = model.config
     yield "model.embed_tokens.weight", model.embed_tokens.data
     for number, block in enumerate(model.blocks()):
@@ -253,24 +261,25 @@ def _named_weights(model: Transformer) -> Iterator[tuple[str, Tensor]]:
 
 
 def _stored(folder: Path) -> Iterator[tuple[Any, str]]:
-    """(open file, name) of every stored weight."""
+    """Yields (open file, name) for every stored weight."""
     for path in weight_files(folder):
         if path.suffix == ".json":
             continue
         if not path.is_file():
             raise InputError(
-                f"`{folder}` lacks the weights file `{path.name}`", hint="fetch the whole folder, safetensors included"
+                f"`{folder}` lacks the weights file `{path.name}`",
+                hint="download the complete folder, including safetensors files",
             )
         try:
             with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 (no mapping)
+                for key in file.keys():  # noqa: SIM118 (not a mapping)
                     yield file, key
         except SafetensorError as error:
-            raise InputError(f"`{path}` is damaged: {error}", hint="fetch or export the model again") from None
+            raise InputError(f"`{path}` is damaged: {error}", hint="download or export the model again") from None
 
 
 def _rope_fields(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`rope_theta` and `rope_scaling` from either spelling: `rope_parameters` (new) or two fields (old)."""
+    """`rope_theta` and `rope_scaling` from either format: `rope_parameters` (new) or two fields (old)."""
     parameters = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
     kind = parameters.pop("rope_type", parameters.pop("type", "default"))
     theta = parameters.pop("rope_theta", None) or raw.get("rope_theta")
@@ -286,7 +295,7 @@ def _rope_fields(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
-    """`sliding_window` and `layer_types`; a window that is not used (`use_sliding_window`) is none."""
+    """`sliding_window` and `layer_types`. The window is ignored unless `use_sliding_window` is set."""
     if not raw.get("use_sliding_window") or not raw.get("sliding_window"):
         return {"sliding_window": None}
     count, full = raw.get("num_hidden_layers", 0), raw.get("max_window_layers", _MAX_WINDOW_LAYERS)

@@ -1,13 +1,13 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): of each chosen matrix W only a change B A is learned.
+"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): for each chosen matrix W, only a change B A is trained.
 
     add_adapters(model, LoraSettings(r=16), seed=0)      freezes the model, gives it adapters
-    with without_adapters(model): ...                    the model as it was before
+    with without_adapters(model): ...                    the base model
     merge_adapters(model)                                W + (lora_alpha / r) B A in place of W
     write_adapters(model, settings, folder)              a folder that `peft` loads
 
-The change is added to the weight before the product, so every kernel of the network serves adapted models too, and
-what is trained is to the last bit what the merged model computes. The price is that the full weight gradient is
-computed, one matrix at a time, as in full fine-tuning; what is saved is its memory and the optimizer's.
+The change is added to the weight before the product. Every kernel of the network therefore works for adapted models,
+and training computes exactly the outputs of the merged model. The cost is that the full weight gradient is computed,
+one matrix at a time, as in full fine-tuning. LoRA saves the memory of that gradient and of the optimizer state.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bessemer.model.config import PROJECTIONS, LoraSettings
 from bessemer.model.transformer import FUSED, Adapter, Block, Transformer, generator_for
 
 _PLACES: dict[str, str] = {name: "self_attn" if name in PROJECTIONS[:4] else "mlp" for name in PROJECTIONS}
-"""Where Hugging Face's Llama and Qwen3 keep each projection."""
+"""The module of Hugging Face's Llama and Qwen3 that contains each projection."""
 
 
 def add_adapters(model: Transformer, settings: LoraSettings, *, seed: int) -> None:
-    """Freezes `model` and gives it adapters that change nothing yet: A uniform, as in `peft`, and B zero.
+    """Freezes `model` and adds adapters that do not change its output yet: A is uniform, as in `peft`, and B is zero.
 
-    A reward model's score learns on: it is new.
+    The score of a reward model stays trainable, because it is new.
     """
     model.requires_grad_(False)
     if model.score is not None:
@@ -48,7 +48,7 @@ def add_adapters(model: Transformer, settings: LoraSettings, *, seed: int) -> No
 
 @contextmanager
 def without_adapters(model: Transformer) -> Iterator[None]:
-    """The model as it was before it was adapted, for as long as the body runs."""
+    """A context in which the model ignores its adapters and computes the base model."""
     _switch(model, False)
     try:
         yield
@@ -63,7 +63,7 @@ def _switch(model: Transformer, on: bool) -> None:
 
 @torch.no_grad()
 def merge_adapters(model: Transformer) -> None:
-    """Makes the change part of the weights and gives up the adapters; without any, nothing."""
+    """Adds the adapters' changes to the weights and removes the adapters. Does nothing without adapters."""
     for block in model.blocks():
         if block.adapters:
             for matrix in FUSED:
@@ -72,7 +72,10 @@ def merge_adapters(model: Transformer) -> None:
 
 
 def write_adapters(model: Transformer, settings: LoraSettings, folder: Path, *, base: Path) -> None:
-    """`adapter_config.json` and `adapter_model.safetensors`, in the format of `peft`; `base` is the adapted model."""
+    """Writes `adapter_config.json` and `adapter_model.safetensors` in the format of `peft`.
+
+    `base` is the folder of the base model.
+    """
     weights = {}
     for number, block in enumerate(model.blocks()):
         for name, adapter in _adapters(block):

@@ -1,10 +1,11 @@
-"""Cross entropy from hidden states, without ever holding all the logits.
+"""Cross entropy from hidden states, without all logits in memory at a time.
 
-The logits of a batch are its largest tensor by far ([16384, 32768] in fp32 are 2 GiB, and their gradient as
-much). Here the positions go through the head in chunks; of each chunk the loss and, at once, the gradients with
-respect to hidden states and head are computed, and its logits are dropped (the idea of Liger Kernel, arXiv
-2410.10989). For the summed loss this costs no extra arithmetic: three products, as without chunks. For a loss per
-position the gradient has to wait for its weights, so the logits are computed twice: four products.
+The logits are by far the largest tensor of a batch: [16384, 32768] in fp32 take 2 GiB, and so does their gradient. This
+module multiplies the positions by the head in chunks. Per chunk, it computes the loss and immediately the gradients
+with respect to hidden states and head, and then discards the logits (the method of Liger Kernel, arXiv 2410.10989). For
+the summed loss, this costs no additional arithmetic: three matrix products, as without chunks. For a loss per position,
+the gradient depends on upstream weights that are known only in the backward pass. The logits are then computed twice,
+which makes four products.
 
 Memory: two chunks of logits (`CHUNK_NUMBERS` numbers each) in the compute type.
 """
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor
 
 IGNORED = -100
-"""A target that counts nothing, as in `torch.nn.functional.cross_entropy`."""
+"""A target without loss, as in `torch.nn.functional.cross_entropy`."""
 
 CHUNK_NUMBERS = 2**22
-"""Logits in a chunk; 4 M in bf16 are 8 MiB, which stays near the processor."""
+"""Logits per chunk on a CPU; 4 M in bf16 take 8 MiB, which fits in the processor's cache."""
 ACCELERATOR_CHUNK_NUMBERS = 2**27
-"""Logits in a chunk on an accelerator, which wants large products."""
+"""Logits per chunk on an accelerator, which needs large products to be efficient."""
 
 
 def cross_entropy(
@@ -34,17 +35,17 @@ def cross_entropy(
     reduction: Literal["sum", "none"] = "sum",
     z_loss: float = 0.0,
 ) -> Tensor:
-    """-log softmax(hidden head^T)[target] in nats, fp32: summed, or one a position in the shape of `targets`.
+    """-log softmax(hidden head^T)[target] in nats, fp32: the sum, or one value per position in the shape of `targets`.
 
-    `hidden` [..., D], `head` [V, D] in any floating type, `targets` [...] in 0 .. V - 1 or `IGNORED`. With `z_loss`
-    the sum has in it `z_loss` * (log sum exp(logits))^2 of every target, which keeps logits from drifting (PaLM,
-    arXiv 2204.02311, section 5).
+    `hidden` is [..., D] and `head` [V, D], in any floating type. `targets` [...] are in 0 .. V - 1 or `IGNORED`. With
+    `z_loss`, the sum also includes `z_loss` * (log sum exp(logits))^2 for every target, which keeps logits from
+    drifting (PaLM, arXiv 2204.02311, section 5).
     """
     x, flat = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
     if reduction == "sum":
         total: Tensor = _SummedLoss.apply(x, head, flat, z_loss)  # type: ignore[no-untyped-call]
         return total
-    assert not z_loss, "a loss per position is a measure, and z-loss is none"
+    assert not z_loss, "a loss per position is for measurement, which leaves out z-loss"
     losses: Tensor = _LossPerPosition.apply(x, head, flat)  # type: ignore[no-untyped-call]
     return losses.view(targets.shape)
 
@@ -111,13 +112,13 @@ class _LossPerPosition(torch.autograd.Function):
 
 
 def _gradient_buffers(x: Tensor, weight: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
-    """Of the hidden states, and of the head unless it is frozen."""
+    """Buffers for the gradients of the hidden states and of the head; None for a frozen head."""
     head = None if frozen else torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
     return torch.empty_like(x), head
 
 
 def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """(positions, their logits, a buffer of the same shape); both buffers live until the next chunk."""
+    """Yields (positions, their logits, a scratch buffer of the same shape). The next chunk reuses both buffers."""
     numbers = CHUNK_NUMBERS if x.device.type == "cpu" else ACCELERATOR_CHUNK_NUMBERS
     size = max(1, min(len(x), numbers // len(weight)))
     buffer = torch.empty(size, len(weight), dtype=x.dtype, device=x.device)
@@ -129,21 +130,22 @@ def _chunks(x: Tensor, weight: Tensor, scratch_dtype: torch.dtype) -> Iterator[t
 
 
 def _losses(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """-log p of each target [n] in fp32, 0 if ignored; at most 87, where p is the smallest normal number."""
+    """-log p of each target [n] in fp32; 0 if ignored. The largest value is 87, for the smallest normal p."""
     losses = _surprise(probabilities[_places(targets)].float())
     return losses.masked_fill_(targets == IGNORED, 0.0)
 
 
 def _losses_and_gradient(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses, and d loss / d logits [n, V]: softmax(logits) - onehot(target), 0 if ignored; written over softmax.
+    """The losses, and d loss / d logits [n, V], which is softmax(logits) - onehot(target), or 0 if ignored.
 
-    p - 1 of a probable target is computed as minus the sum of the other probabilities. In bf16, whose numbers below 1
-    lie 2^-8 apart, the difference itself would be wrong by up to its own size from p = 0.996 on.
+    The gradient overwrites `probabilities`. For a probable target, p - 1 is computed as minus the sum of the other
+    probabilities. In bf16, numbers just below 1 are 2^-8 apart. The error of p - 1 would therefore reach the size of
+    the value itself from p = 0.996 on.
     """
     places = _places(targets)
     chosen = probabilities[places].float()
     rest = 1 - chosen
-    # Only these rows need the sum, but selecting them on an accelerator would make the host wait.
+    # Only these rows need the sum. On an accelerator, selecting them would make the host wait for the device.
     likely = (chosen > 0.5).nonzero()[:, 0] if chosen.device.type == "cpu" else slice(None)
     others = probabilities[likely]
     others[_places(targets[likely])] = 0.0
@@ -158,7 +160,7 @@ def _losses_and_gradient(probabilities: Tensor, targets: Tensor) -> tuple[Tensor
 
 
 def _surprise(probabilities: Tensor) -> Tensor:
-    """-log p, finite if p is 0."""
+    """-log p; finite even if p is 0."""
     return probabilities.clamp_min(torch.finfo(torch.float32).tiny).log().neg()
 
 

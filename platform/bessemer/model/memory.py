@@ -1,11 +1,12 @@
-"""Memory that is freed stays with the process, for processes that compute the same thing over and over; within bounds.
+"""Keeps freed memory in the process for reuse, within bounds. It is for processes that repeat the same computation.
 
-glibc gives large blocks back to the system when they are freed and asks for them again, page by page, in the next
-step: tens of thousands of page faults for a small model's activations. Telling it to keep them makes a training step
-on the CPU 3 to 18 % cheaper in processor time; the process stays as large as it ever was.
+glibc returns large freed blocks to the system and requests them again, page by page, in the next step. For a small
+model's activations, this causes tens of thousands of page faults per step. If glibc keeps the blocks, a training step
+on the CPU takes 3 to 18 % less processor time, but the process never shrinks.
 
-Steps of ever other shapes, as those over whole answers are, leave holes that no later block fits: a process that needs
-1.2 GiB held 3.6 GiB after 600 steps, and went on. So what is free is given back whenever the process has grown by half.
+Steps whose shapes vary, as with whole answers, leave free gaps that fit no later block. A process that needs 1.2 GiB
+held 3.6 GiB after 600 steps and was still growing. `BoundedMemory` therefore returns free memory to the system whenever
+the process has grown by half.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library so, for the whole process; False where it is not glibc."""
+    """Makes glibc keep freed memory, for the whole process. Returns False if the C library is not glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # macOS
@@ -31,21 +32,21 @@ def keep_freed_memory() -> bool:
 
 
 def give_freed_memory_back() -> None:
-    """Every free page of the process goes back to the system; nothing happens where the C library is not glibc."""
+    """Returns every free page of the process to the system. Does nothing if the C library is not glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def resident_bytes() -> int:
-    """What the process holds of main memory."""
+    """The resident memory of the process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 class BoundedMemory:
-    """Watches a process from step to step; see above.
+    """Returns free memory to the system when the process has grown to `GROWTH` times the size that it needs.
 
-    The measure is the largest size after the first `SETTLING` steps, and after those that follow each giving back.
+    The needed size is the largest size in the first `SETTLING` steps. It is measured again after each return of memory.
     """
 
     SETTLING, GROWTH = 5, 1.5
@@ -57,7 +58,7 @@ class BoundedMemory:
         self._steps = self._needed = 0
 
     def step_done(self) -> None:
-        """Called after every step."""
+        """Measures the process and returns memory if necessary. Must be called after every step."""
         held = self._held()
         if self._steps < self.SETTLING:
             self._steps, self._needed = self._steps + 1, max(self._needed, held)

@@ -1,8 +1,8 @@
 """The padding token of a reward model.
 
-`transformers` reads a sequence's score at its last token that is not `pad_token_id` of `config.json`, with or without
-an attention mask. If an answer can end with that token, the score is read one token early. So the padding token is one
-that ends no answer, and the tokenizer pads with the same one.
+`transformers` reads a sequence's score at the last token that is not `pad_token_id` of `config.json`, even if an
+attention mask is given. If an answer could end with the padding token, the score would be read one token too early. The
+padding token is therefore a token that never ends an answer, and the tokenizer pads with the same token.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from bessemer import storage
 from bessemer.tokens.tokenizer import CONFIG_FILE, SPECIAL_FILE, TOKENIZER_FILE
 
 _PREFERRED = ("pad", "unk", "mask", "fim", "reserved")
-"""Parts of the names of special tokens that never end a text, the best first."""
+"""Parts of the names of special tokens that never end a text, in order of preference."""
 
 
 def set_padding_token(folder: Path, stop_ids: Collection[int]) -> int | None:
-    """Makes the tokenizer files in `folder` pad with a token that ends no answer, and returns its id.
+    """Sets the padding token of the tokenizer files in `folder` to a token that never ends an answer.
 
-    The tokenizer's own `pad_token` is kept if it is none of `stop_ids` and not the `eos_token`. None if every special
-    token ends answers: `transformers` then refuses batches of several sequences.
+    Returns the token's id. The tokenizer's current `pad_token` is kept if it is a special token that is neither in
+    `stop_ids` nor the `eos_token`. Returns None if every special token ends answers; `transformers` then rejects
+    batches of several sequences.
     """
     found = storage.read_foreign_json(folder / TOKENIZER_FILE) or {}
     special = {token["content"]: token["id"] for token in found.get("added_tokens", []) if token.get("special")}
@@ -46,5 +47,5 @@ def _rank(name: str) -> int:
 
 
 def _name(token: Any) -> Any:
-    """The text of a token, which settings give as a string or as an object."""
+    """The text of a token, which the files store as a string or as an object."""
     return token.get("content") if isinstance(token, dict) else token

@@ -1,6 +1,6 @@
-"""The network's operations as formulas, for accelerators, whose own kernels are fused, and as the tests' oracle.
+"""The network's operations as plain formulas, for accelerators with fused kernels, and as the oracle of the tests.
 
-`cpu.py` has the same three functions with gradients written by hand. Shapes: see `transformer.py`.
+`cpu.py` has the same three functions with gradients written by hand. `transformer.py` explains the letters in shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bessemer.model.rope import Rotation, rotate
 
 
 def norm_linear(x: Tensor, gain: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """rms_norm(x) weight^T: [..., D] to [..., out]."""
+    """rms_norm(x) weight^T, from [..., D] to [..., out]."""
     return F.linear(rms_norm(x, gain, eps), weight.to(x.dtype))
 
 
@@ -28,10 +28,11 @@ def attend(
     mask: Tensor | None,
     window: int | None = None,
 ) -> Tensor:
-    """Attention's output [B, T, H d] from queries, keys and values [B, T, (H + 2 G) d].
+    """The attention output [B, T, H d] for queries, keys and values [B, T, (H + 2 G) d].
 
-    `gains` are those of the norms of queries and keys; `mask` [B, 1, T, T] is true where a query sees a key
-    (and already causal, if it should be). A causal query without a mask sees `window` keys, its own included, if given.
+    `gains` are the gains of the norms of queries and keys. `mask` [B, 1, T, T] is true if a query attends to a key; for
+    causal attention, it must already be causal. Without a mask, causal attention is limited to `window` keys, including
+    the query's own, if `window` is given.
     """
     q, k, v = queries_keys_values(qkv, gains, rotation, config)
     if window is not None and mask is None and window < q.shape[2]:
@@ -43,9 +44,10 @@ def attend(
 
 
 def _windowed(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Causal attention over `window` keys, [B, H, T, d]: blocks of as many queries, with their keys and those before.
+    """Causal attention [B, H, T, d] over the last `window` keys.
 
-    T times 2 `window` products instead of T times T.
+    Queries are split into blocks of `window`. Each block attends to the keys of the same block and of the previous one.
+    This takes T times 2 `window` products instead of T times T.
     """
     rows, _, length, _ = q.shape
     count = -(-length // window)
@@ -61,7 +63,7 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     query = torch.arange(window, device=q.device)[:, None] + window
     key = torch.arange(2 * window, device=q.device)
     band = (key <= query) & (key > query - window)
-    first = band & (key >= window)  # nothing is before the first block
+    first = band & (key >= window)  # the first block has no previous block
     mask = torch.cat((first[None], band.expand(count - 1, -1, -1))).repeat(rows, 1, 1)[:, None]
     y = F.scaled_dot_product_attention(
         blocks(q).flatten(0, 1),
@@ -76,7 +78,7 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
 def queries_keys_values(
     qkv: Tensor, gains: tuple[Tensor, Tensor] | None, rotation: Rotation, config: ModelConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [B, H, T, d], keys and values [B, G, T, d], normalised and turned."""
+    """Queries [B, H, T, d], keys and values [B, G, T, d]. Queries and keys are normalised and rotated."""
     heads = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
     q, k, v = torch.split(qkv.view(*qkv.shape[:2], -1, config.head_dim), heads, dim=2)
     if gains is not None:
@@ -85,11 +87,11 @@ def queries_keys_values(
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up: [..., 2 I] to [..., I]."""
+    """silu(gate) * up, from [..., 2 I] to [..., I]."""
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * gain over the last dimension, in fp32 inside, in x's type outside."""
+    """x / sqrt(mean(x^2) + eps) * gain over the last dimension, computed in fp32 and returned in x's type."""
     return F.rms_norm(x.float(), (x.shape[-1],), gain.float(), eps).to(x.dtype)

@@ -1,6 +1,6 @@
 """Rotary positions (RoFormer, arXiv 2104.09864), in the half-split layout of Llama and Qwen.
 
-Feature i and feature i + d/2 of a head are a plane that turns by position * theta^(-2i/d).
+Features i and i + d/2 of a head form a plane, which is rotated by the angle position * theta^(-2i/d).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def frequencies(config: ModelConfig) -> Tensor:
-    """Radians per position of each plane, fp32 [d/2]; stretched as Llama 3 does where the config says so."""
+    """The rotation of each plane in radians per position, fp32 [d/2], with Llama 3's scaling if the config sets it."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
     base = 1.0 / (config.rope_theta**exponents)
     scaling = config.rope_scaling
@@ -31,7 +31,7 @@ def frequencies(config: ModelConfig) -> Tensor:
 
 
 def rotation(config: ModelConfig, length: int, positions: Tensor | None, device: torch.device) -> Rotation:
-    """The rotation at `positions` [T] or [B, T] (0 .. length - 1 if None)."""
+    """The rotation at `positions` [T] or [B, T]. If None, the positions are 0 .. length - 1."""
     if positions is None:
         positions = torch.arange(length, device=device)
     angles = positions.to(device, torch.float32)[..., None] * frequencies(config).to(device)
@@ -42,7 +42,7 @@ def rotation(config: ModelConfig, length: int, positions: Tensor | None, device:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """x [B, T, heads, d] turned by its positions."""
+    """x [B, T, heads, d], rotated by `rotation`."""
     cosine, sine = (table.to(x.dtype) for table in rotation)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)

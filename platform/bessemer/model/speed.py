@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 WORTHWHILE = 1.2
-"""How many times as fast bf16 must be to be chosen: it is less exact."""
+"""Smallest speedup for which bf16 is chosen, because bf16 is less precise."""
 _TYPES = ("bfloat16", "float32")
 _SMALL, _LARGE = 256, 1024
 """Rows and columns of the matrices."""
@@ -40,20 +40,20 @@ def remembered() -> Speeds | None:
 
 
 def measured(device: torch.device) -> Speeds:
-    """The measurement of `device`; makes and stores it if there is none."""
+    """The stored measurement of `device`. Measures and stores it if it is missing."""
     import torch
 
     key = _key(torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name())
     known = _read()
     if key not in known:
         known[key] = {name: _measure(device, getattr(torch, name)) for name in _TYPES}
-        with contextlib.suppress(OSError, StorageError):  # a cache that cannot be written costs a measurement
+        with contextlib.suppress(OSError, StorageError):  # without a writable cache, each process measures
             storage.write_json(_file(), known)
     return known[key]
 
 
 def faster(speeds: Speeds) -> str:
-    """The number type to compute in."""
+    """The faster number type: bf16 if its speedup is at least `WORTHWHILE`, otherwise fp32."""
     return "bfloat16" if speeds["bfloat16"] >= WORTHWHILE * speeds["float32"] else "float32"
 
 
@@ -82,7 +82,7 @@ def _operations(size: int) -> float:
 
 
 def _read() -> dict[str, Speeds]:
-    with contextlib.suppress(OSError, ValueError, AttributeError, KeyError, TypeError):  # damaged
+    with contextlib.suppress(OSError, ValueError, AttributeError, KeyError, TypeError):  # the file is damaged
         found = storage.read_json(_file()) or {}
         return {key: {name: float(speeds[name]) for name in _TYPES} for key, speeds in found.items()}
     return {}

@@ -1,4 +1,4 @@
-"""The network: a decoder-only transformer, exactly Qwen3 (or Llama, without the norm of queries and keys).
+"""The network: a decoder-only transformer, exactly Qwen3, or Llama if queries and keys are not normalised.
 
     x = embedding[tokens]
     for each block:  x += out(attention(rope(norm(q)), rope(norm(k)), v));  x += down(silu(gate(h)) * up(h))
@@ -7,13 +7,12 @@
 Letters in shapes: B rows, T positions, D hidden_size, H query heads, G key-value heads, d head_dim,
 I intermediate_size, V vocab_size.
 
-Precision: parameters are kept as they are (fp32 while training) and each weight is cast once per forward pass to
-`compute_dtype`, in which the whole pass runs; gradients come back in the parameter's own type. Norms and the
-softmax of the loss are computed in fp32. The cast costs about 1 % of a step and needs no autocast, which would
-look at every operation.
+Precision: parameters keep their type (fp32 in training). Each weight is cast to `compute_dtype` once per forward pass,
+and the whole pass runs in that type. Gradients have the type of their parameter. Norms and the softmax of the loss are
+computed in fp32. The casts cost about 1 % of a step. Autocast is not used, because it would inspect every operation.
 
-Queries, keys and values are one matrix, gate and up another, because one wide product is faster than three.
-`parameter_roles` says how to cut them again, for optimizers that work on whole matrices.
+Queries, keys and values share one matrix, and gate and up share another, because one wide product is faster than
+several narrow ones. `parameter_roles` gives the rows of each map, for optimizers that work on whole maps.
 """
 
 from __future__ import annotations
@@ -39,28 +38,28 @@ __all__ = ["IGNORED", "ParameterRole", "Transformer", "document_mask"]
 
 @dataclass(frozen=True)
 class ParameterRole:
-    """What a parameter is to an optimizer."""
+    """The properties of a parameter that determine its optimizer and learning rate."""
 
     kind: Literal["matrix", "embedding", "head", "vector"]
     """`matrix`: a hidden linear map [out, in]; `embedding` and `head`: [V, D]; `vector`: a norm's gain."""
     rows: tuple[int, ...] = ()
-    """Of a `matrix`: the output rows of each map fused in it, in order; they sum to its first dimension."""
+    """For a `matrix`: the output rows of each map fused in it, in order. Their sum is its first dimension."""
     rate_ratio: float = 1.0
-    """What the learning rates of its kind are multiplied with."""
+    """Factor on the learning rate of its kind."""
 
 
 class Transformer(nn.Module):
-    """The language model. `config` is its shape; `compute_dtype` the type that activations have."""
+    """The language model. `config` is its configuration, and `compute_dtype` the number type of its activations."""
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
         self.compute_dtype = compute_dtype
         self.activation_checkpointing = False
-        """Whether a block's activations are computed again on the way back instead of kept: a third more products for
-        a block's memory instead of all blocks'. Results stay the same to the bit."""
+        """Whether the backward pass recomputes the activations of each block. This takes a third more matrix products,
+        and memory for the activations of one block instead of all. Results are equal to the bit."""
         self.learning_rate_ratio = 1.0
-        """Of the rates that it is trained with, where several models are trained together."""
+        """Factor on the learning rates of this model if several models are trained together."""
         self.embed_tokens = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
         self.layers = nn.ModuleList(Block(config, number) for number in range(config.num_hidden_layers))
         self.norm = nn.Parameter(torch.ones(config.hidden_size))
@@ -83,16 +82,16 @@ class Transformer(nn.Module):
         causal: bool = True,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Logits [B, T, V] of `tokens` [B, T], or, with `targets` [B, T], their cross entropy in nats.
+        """Logits [B, T, V] of `tokens` [B, T]; with `targets` [B, T], the cross entropy in nats.
 
-        `temperature` divides the logits. `at`, a row and a position for each of n places, asks for those alone: logits
-        [n, V], or with `targets` [n] their cross entropy. Without `logits` the answer is the hidden states that the
-        head would read. A reward model has a score [B, T] or [n] in place of logits, fp32.
+        `temperature` divides the logits. `at` restricts the result to n places, given as their rows and positions: the
+        logits are then [n, V], and `targets` are [n]. If `logits` is false, returns the hidden states before the head.
+        A reward model returns scores [B, T] or [n] in fp32 instead of logits.
 
-        The targets are used as they are (shift them before); those equal to `IGNORED` count nothing. `reduction`
-        `sum` gives a scalar in fp32, `none` one number a position [B, T] (its gradient costs one product more).
-        `z_loss` weighs the squared logarithm of the softmax's denominator in the sum. The other arguments are those
-        of `hidden_states`.
+        The caller must shift the targets. Targets equal to `IGNORED` have no loss. `reduction` `sum` gives a scalar in
+        fp32. `none` gives one value per position [B, T], and its gradient costs one more matrix product. `z_loss` is
+        the weight of the squared logarithm of the softmax's denominator in the sum. For the other arguments, see
+        `hidden_states`.
         """
         x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
         if at is not None:
@@ -117,20 +116,20 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         at: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """The normalised last hidden states [B, T, D], which the head reads.
+        """The last hidden states [B, T, D] after the final norm, the input of the head.
 
-        `at`, a row and a position for each of n places, asks for those [n, D] alone: then the last feed-forward layer
-        is computed nowhere else.
+        `at` restricts the result to n places [n, D], given as their rows and positions. The last feed-forward layer is
+        then computed only for these places.
 
-        `positions` [T] or [B, T] are 0, 1, 2, ... if left out. `mask` [B, T, T] is true where a query (second
-        dimension) may see a key (third); every query must see one. `causal=False` lets tokens see what is after
-        them. With a `cache` the tokens go on from its rows, and it is the caller's to say how many of them count
-        (`cache.advance`).
+        `positions` [T] or [B, T] default to 0, 1, 2, ... `mask` [B, T, T] is true if a query (second dimension) may
+        attend to a key (third dimension); every query needs at least one key. With `causal=False`, tokens also attend
+        to later tokens. With a `cache`, the tokens continue its rows. The caller must then call `cache.advance` with
+        the number of tokens to keep.
         """
         if cache is not None:
-            assert mask is None, "a cache has the mask of its own rows"
+            assert mask is None, "a cache computes its own mask"
             assert positions is None, "a cache counts positions itself"
-            assert causal, "tokens in a cache were seen without those after them"
+            assert causal, "a cache supports causal attention only"
             rotation, mask = cache.open(tokens.shape[1])
         else:
             rotation = rope.rotation(self.config, tokens.shape[1], positions, tokens.device)
@@ -145,7 +144,7 @@ class Transformer(nn.Module):
         for number, block in enumerate(self.blocks()):
             seen = mask if block.window is None else near
             if self.activation_checkpointing and cache is None and torch.is_grad_enabled():
-                assert at is None, "places are asked for without gradients"
+                assert at is None, "`at` is not supported with activation checkpointing"
                 x = checkpoint(block, x, rotation, seen, causal, None, use_reentrant=False, preserve_rng_state=False)
             else:
                 last = number == self.config.num_hidden_layers - 1
@@ -153,7 +152,7 @@ class Transformer(nn.Module):
         return plain.rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def _near(self, length: int, positions: Tensor | None, device: torch.device) -> Tensor:
-        """The mask [1 or B, 1, T, T] of what is within a layer's window, either way, by position."""
+        """The mask [1 or B, 1, T, T] of keys whose position is within the sliding window, in both directions."""
         assert self.config.sliding_window is not None
         where = torch.arange(length, device=device) if positions is None else positions.to(device)
         where = where.reshape(-1, length)
@@ -164,14 +163,14 @@ class Transformer(nn.Module):
         return cast(list[Block], list(self.layers))
 
     def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Compiles the blocks with torch; the first pass of each kind then takes some seconds more.
+        """Compiles the blocks with torch. The first pass of each kind then takes several seconds longer.
 
-        Blocks with the same window share their graphs, so compiling takes as long for 36 layers as for one. Graphs of
-        another window, or of another model in the process, do not count against `MOST_GRAPHS`. Sharding and activation
-        checkpointing work around the compiled blocks.
+        Blocks with the same window share their graphs, so compiling 36 layers takes as long as compiling one. Graphs
+        for other windows and other models in the process do not count towards `MOST_GRAPHS`. Sharding and activation
+        checkpointing wrap the compiled blocks.
         """
         for window in {block.window for block in self.blocks()}:
-            # the overloads of torch 2.13 lack two of the function's own arguments
+            # The overloads of `torch.compile` in torch 2.13 lack two of its arguments.
             compute: Callable[..., Tensor] = torch.compile(  # type: ignore[call-overload]
                 Block.compute, backend=backend, isolate_recompiles=True, recompile_limit=MOST_GRAPHS
             )
@@ -180,15 +179,15 @@ class Transformer(nn.Module):
                     block.compiled = compute
 
     def head(self) -> Tensor:
-        """The output matrix [V, D]: its own, or the embedding."""
+        """The output matrix [V, D]; the embedding if they are tied."""
         return self.embed_tokens if self.lm_head is None else self.lm_head
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Fills every parameter from `seed` and its name alone, whatever the device or the number of threads.
+        """Initialises every parameter. The values depend on `seed` and the parameter's name only, not on the device.
 
-        Embedding and head N(0, initializer_range^2); maps that write to the residual stream zero, so that every
-        block begins as the identity; other maps N(0, 1 / (3 fan_in)) (modded-nanogpt, track 3); gains one.
+        Embedding and head are N(0, initializer_range^2). Maps that write to the residual stream are zero, so every
+        block starts as the identity. Other maps are N(0, 1 / (3 fan_in)) (modded-nanogpt, track 3). Gains are one.
         """
         for name, parameter in self.named_parameters():
             role = self.parameter_roles()[name]
@@ -215,21 +214,21 @@ class Transformer(nn.Module):
                 roles[name] = ParameterRole("vector")
             elif isinstance(module, Block):
                 roles[name] = ParameterRole("matrix", module.rows(last))
-            else:  # an adapter's, which is one map
+            else:  # an adapter's matrix is a single map
                 roles[name] = ParameterRole("matrix", (parameter.shape[0],))
         ratio = self.learning_rate_ratio
         return {name: replace(role, rate_ratio=ratio) for name, role in roles.items()} if ratio != 1 else roles
 
 
 class Block(nn.Module):
-    """Attention, then a gated feed-forward layer; each reads a normalised copy of x and adds to x."""
+    """Attention, then a gated feed-forward layer. Each takes the normalised x as input and adds its output to x."""
 
     def __init__(self, config: ModelConfig, number: int) -> None:
         super().__init__()
         self.config = c = config
         self.window = config.window(number)
         self.compiled: Callable[..., Tensor] | None = None
-        """`compute` as torch compiled it, if it did."""
+        """`compute`, compiled by torch; None if the model is not compiled."""
         self.attention_norm = nn.Parameter(torch.ones(c.hidden_size))
         self.qkv = nn.Parameter(torch.empty(c.query_size + 2 * c.key_value_size, c.hidden_size))
         if c.qk_norm:
@@ -240,9 +239,9 @@ class Block(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(2 * c.intermediate_size, c.hidden_size))
         self.down = nn.Parameter(torch.empty(c.hidden_size, c.intermediate_size))
         self.adapters = nn.ModuleDict()
-        """Low-rank changes of projections, by their names; see `model.lora`."""
+        """Low-rank adapters by the name of their projection; see `model.lora`."""
         self.adapted = True
-        """Whether the adapters count."""
+        """Whether the adapters are active."""
 
     def rows(self, matrix: str) -> tuple[int, ...]:
         """The output rows of each map fused in a matrix, in the order of `FUSED`."""
@@ -253,7 +252,7 @@ class Block(nn.Module):
         }.get(matrix, (c.hidden_size,))
 
     def matrix(self, name: str) -> Tensor:
-        """The matrix called `name`, with the changes of its adapters."""
+        """The matrix called `name`, including the changes of its active adapters."""
         weight: Tensor = getattr(self, name)
         parts = FUSED[name]
         if not self.adapted or not any(part in self.adapters for part in parts):
@@ -274,12 +273,12 @@ class Block(nn.Module):
         cache: tuple[KeyValueCache, int] | None,
         at: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D], or to [n, D] of the places `at` if they are given.
+        """The block's output [B, T, D] for x [B, T, D]; [n, D] if `at` gives n places.
 
-        `mask` [B, 1, T, S] is true where a query sees a key; the cache comes with the layer's number.
+        `mask` [B, 1, T, S] is true if a query attends to a key. `cache` is a cache with the number of this layer.
 
-        Only whole passes over texts run compiled. A cache and places change with every call, and each of their values
-        would need a graph.
+        Passes with `cache` or `at` are not compiled: these arguments change with every call, and each value would need
+        its own graph.
         """
         if self.compiled is None or cache is not None or at is not None:
             return self.compute(x, rotation, mask, causal, cache, at)
@@ -294,9 +293,10 @@ class Block(nn.Module):
         cache: tuple[KeyValueCache, int] | None,
         at: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        """`forward` as torch compiles it, or not compiled."""
+        """The computation of `forward`, which torch may compile."""
         c = self.config
-        by_hand = x.device.type == "cpu" and cache is None and self.compiled is None  # a compiler fuses formulas
+        # Compiled blocks use the plain formulas, because the compiler fuses them.
+        by_hand = x.device.type == "cpu" and cache is None and self.compiled is None
         operations = cpu if by_hand else plain
         gains = (self.query_norm, self.key_norm) if c.qk_norm else None
         qkv = operations.norm_linear(x, self.attention_norm, self.matrix("qkv"), c.rms_norm_eps)
@@ -312,7 +312,7 @@ class Block(nn.Module):
 
 
 class Adapter(nn.Module):
-    """A low-rank change of a linear map [out, in]: `scale` * up down, with up [out, r] and down [r, in]."""
+    """A low-rank change of a linear map [out, in]: `scale` times `up` [out, r] times `down` [r, in]."""
 
     def __init__(self, rows: int, columns: int, r: int, scale: float) -> None:
         super().__init__()
@@ -322,7 +322,7 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """The first matrix uniform within 1 / sqrt(in), as in `peft`; the second zero."""
+        """Sets `down` to uniform values within +- 1 / sqrt(in), as in `peft`, and `up` to zero."""
         bound = self.down.shape[1] ** -0.5
         self.down.copy_((2 * torch.rand(self.down.shape, generator=generator) - 1) * bound)
         self.up.zero_()
@@ -333,13 +333,15 @@ class Adapter(nn.Module):
 
 SHAPES, MODES, SIGHTS = 6, 4, 4
 MOST_GRAPHS = SHAPES * MODES * SIGHTS
-"""Graphs of one compiled block at most; a pass of another kind then runs without a graph, and slowly.
+"""Most graphs per compiled block. Beyond this limit, passes of a new kind run slowly, without a graph.
 
-Shapes: the first, then any number of rows, then any length, and each again for a single row (torch specialises sizes of
-1). Modes: with gradients, also of the input or not (adapters leave the embedding frozen), and without gradients, with
-adapters or not. Attention: causal, bidirectional, or masked, with one mask for all rows or one per row.
+- 6 shapes: the first shape, a variable number of rows, a variable length; and each again with a single row, because
+  torch specialises sizes of 1.
+- 4 modes: with gradients, including or excluding the gradient of the input (with adapters, the embedding is frozen);
+  and without gradients, with or without adapters.
+- 4 kinds of attention: causal, bidirectional, one mask for all rows, and one mask per row.
 
-Torch's own limit is 8: two shapes with a window and without, in two modes."""
+Torch's default limit of 8 covers only two shapes, with and without a window, in two modes."""
 
 FUSED = {
     "qkv": ("q_proj", "k_proj", "v_proj"),
@@ -347,15 +349,15 @@ FUSED = {
     "gate_up": ("gate_proj", "up_proj"),
     "down": ("down_proj",),
 }
-"""The projections, in Hugging Face's names, that each matrix of a block holds one below the other."""
+"""The projections, with Hugging Face's names, whose rows are stacked in each matrix of a block."""
 
 
 def generator_for(seed: int, name: str) -> torch.Generator:
-    """Random numbers on the CPU that depend on `seed` and `name` alone."""
+    """A random generator on the CPU, seeded by `seed` and `name` only."""
     digest = hashlib.sha256(f"{seed}\x00{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 def document_mask(documents: Tensor) -> Tensor:
-    """The mask [B, T, T] that keeps attention inside a document, from each token's document number [B, T]."""
+    """The mask [B, T, T] that limits attention to a token's own document, given its document number [B, T]."""
     return documents[:, :, None] == documents[:, None, :]
