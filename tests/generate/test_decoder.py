@@ -1,4 +1,4 @@
-"""Prompts and single steps give the logits of the general network, for both families, in rows of unequal length."""
+"""The decoder's logits equal those of the general network, for both families and for rows of different lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generation agrees with `transformers`, and a request's answer is its own, whatever else is in the batch."""
+"""Generation agrees with `transformers`, and an answer does not depend on the other requests in the batch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def test_greedy_tokens_equal_those_of_transformers(folder: Path, generator: Gene
 
 
 def test_an_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator) -> None:
-    """Prompts of several lengths that end at different steps, so that rows stand still and are given up."""
+    """The prompts have several lengths and end at different steps, so the batch contains finished rows and removes
+    them."""
     prompts = ["the loop reads one line and writes", "for", "naïve", "print(x)", "日本", "one"]
     settings = [
         GenerationSettings(temperature=t, max_new_tokens=n, seed=s, top_k=k, top_p=p)
@@ -79,7 +80,7 @@ def test_an_answer_does_not_depend_on_the_rest_of_the_batch(generator: Generator
 def test_a_model_is_loaded_on_the_device_there_is_in_its_stored_type(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
-    """Loaded as by `generate` and `chat`; the device `meta` replaces a GPU."""
+    """The model is loaded as by `generate` and `chat`. The device `meta` is used in place of a GPU."""
     shutil.copytree(folder, tmp_path / "model")
     export_model(load(folder).model, tmp_path / "model", dtype=dtype)
     monkeypatch.setattr(engine, "choose_device", lambda: torch.device("meta"))
@@ -136,7 +137,7 @@ def test_the_context_limits_the_answer_and_a_longer_prompt_is_refused(generator:
         batch.step()
         steps += 1
     assert steps == 4
-    with pytest.raises(UsageError, match="has 64 tokens, and the model's context holds 64"):
+    with pytest.raises(UsageError, match="has 64 tokens, but the model's context holds 64"):
         Batch(generator.model, [[9] * 64], [GREEDY])
 
 

@@ -1,4 +1,4 @@
-"""Draws follow the filtered probabilities, and filters keep what their definitions say."""
+"""Samples follow the filtered probabilities, and the filters match their definitions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bessemer.generate.settings import GenerationSettings
 def test_the_share_of_each_token_is_its_probability_as_transformers_filters_it(
     temperature: float, top_k: int, top_p: float
 ) -> None:
-    """Numbers on a fine grid give every token its share of the interval, to one step of the grid."""
+    """With numbers on a fine grid, the frequency of every token is its probability, up to one step of the grid."""
     logits = torch.randn(1, 23, generator=torch.Generator().manual_seed(0)) * 2
     warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
     if top_k:
@@ -57,7 +57,7 @@ def test_the_greatest_number_draws_a_kept_token() -> None:
     ("temperature", "top_k", "top_p"), [(0.0, 0, 1.0), (1.0, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.5)]
 )
 def test_logits_that_are_not_finite_draw_nothing(bad: float, temperature: float, top_k: int, top_p: float) -> None:
-    """One of them in one row is enough, at every setting."""
+    """A single infinite or NaN logit in one row raises an error, for all settings."""
     logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
     settings = [GenerationSettings(temperature=temperature, top_k=top_k, top_p=top_p)] * 3
     Sampler.of(settings, "cpu").draw(logits, torch.full((3,), 0.5))

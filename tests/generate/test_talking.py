@@ -1,4 +1,4 @@
-"""A conversation keeps what was said, sees it through the chat template, and forgets the oldest when it must."""
+"""A conversation keeps its turns, formats them with the chat template, and drops the oldest if the context is full."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEMPLATE = ChatTemplate.of(TOKENIZER)
 
 
 class Scripted:
-    """A generator that gives the same answer every time, in pieces, and notes what it was asked."""
+    """A fake generator that always gives the same answer, in pieces, and records its prompts."""
 
     def __init__(self, *pieces: str, context: int = 200) -> None:
         self.pieces, self.tokenizer = pieces, TOKENIZER
@@ -102,7 +102,7 @@ def test_a_message_that_cannot_fit_is_refused_and_nothing_is_forgotten_for_it() 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model, which writes anything, special tokens too."""
+    """A model with random weights, which generates arbitrary tokens, including special ones."""
     path = tmp_path_factory.mktemp("model")
     TOKENIZER.save(path)
     shape = ModelShape(size="nano", num_hidden_layers=2, hidden_size=64, num_attention_heads=4)

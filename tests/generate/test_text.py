@@ -1,4 +1,4 @@
-"""Streamed text is the decoded text, whole characters at a time, and ends before a stop text."""
+"""Streamed text equals the decoded text, has no incomplete characters, and ends before a stop text."""
 
 from __future__ import annotations
 

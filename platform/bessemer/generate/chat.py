@@ -13,9 +13,10 @@ from bessemer.tokens.conversations import Messages
 
 
 class Chat:
-    """`reply` streams an answer and keeps both sides; what no longer fits into the context is forgotten, oldest first.
+    """A conversation. `reply` streams an answer and keeps both messages as a turn.
 
-    `system` is never forgotten. Raises InputError if the model's tokenizer has no chat template.
+    When the context is full, the oldest turns are dropped. The system message `system` is never dropped. Raises
+    InputError if the model's tokenizer has no chat template.
     """
 
     def __init__(self, generator: Generator, settings: GenerationSettings, system: str | None = None) -> None:
@@ -25,17 +26,18 @@ class Chat:
         self._turns: list[Messages] = []
         self._asked = 0
         self.forgotten = 0
-        """How many questions, with their answers, the last reply was the first not to see."""
+        """Number of turns dropped from the context for the last reply."""
 
     @classmethod
     def load(cls, folder: Path, settings: GenerationSettings, system: str | None = None) -> Chat:
-        """With the model in a Hugging Face folder."""
+        """Starts a conversation with the model in a Hugging Face folder."""
         return cls(Generator.load(folder), settings, system)
 
     def reply(self, text: str) -> Iterator[str]:
-        """The answer to `text` in pieces, without special tokens. One that is cut short is kept as far as it came.
+        """Yields the answer to `text` in pieces, without special tokens. An interrupted answer is kept up to that
+        point.
 
-        Raises UsageError for a text that does not fit into the model's context alone.
+        Raises UsageError if `text` does not fit into the model's context even without earlier turns.
         """
         asked = {"role": "user", "content": text}
         return self._answer(asked, self._prompt(asked))
@@ -52,7 +54,7 @@ class Chat:
             self._turns.append([asked, {"role": ASSISTANT, "content": answer}])
 
     def _prompt(self, asked: dict[str, str]) -> list[int]:
-        """The conversation in tokens, without the turns that would leave less room than the longest answer needs."""
+        """The tokens of the conversation. Drops the oldest turns until the longest allowed answer fits."""
         context = self._generator.model.config.max_position_embeddings
         for forgotten in range(len(self._turns) + 1):
             kept = [message for turn in self._turns[forgotten:] for message in turn]
@@ -61,8 +63,8 @@ class Chat:
                 break
         if len(prompt) >= context:
             raise UsageError(
-                f"the message has {len(prompt)} tokens{' with what the system says' if self._system else ''}, and the "
-                f"model's context holds {context}",
+                f"the message has {len(prompt)} tokens{' including the system message' if self._system else ''}, but "
+                f"the model's context holds {context}",
                 hint=f"shorten it to fewer than {context} tokens",
             )
         self.forgotten = forgotten

@@ -1,9 +1,9 @@
-"""The network of `model/transformer.py` for reading prompts and writing tokens, in as few calls as possible.
+"""The network of `model/transformer.py` for generation, with as few operations as possible.
 
-A single token is so little arithmetic that the time goes into calling operations. Here queries and keys are
-normalised and turned together, every gain carries the constants of its norm, and sums with the residual stream are
-part of the products: half the calls of the general network, on the same weights (not copied where they are in the
-compute type already). A norm is x / hypot(|x|, sqrt(D eps)) * (gain sqrt(D)).
+A single token needs so little arithmetic that the overhead of each operation dominates. The decoder needs half as many
+operations as the general network: it normalises and rotates queries and keys together, multiplies the constants of a
+norm into its gain, and fuses residual additions into the matrix products. Weights that are already in the compute type
+are shared with the model, not copied. A norm is x / hypot(|x|, sqrt(D eps)) * (gain sqrt(D)).
 
 Letters in shapes: B rows, T tokens each, D hidden_size, H query heads, G key-value heads, d head_dim, V vocab_size.
 """
@@ -23,11 +23,11 @@ from bessemer.model.cache import KeyValueCache
 from bessemer.model.transformer import Block, Transformer
 
 _FEW, _WIDE = 64, 1024
-"""Rows up to which, and outputs from which, a product is quicker on a CPU with the weight on the left."""
+"""Up to `_FEW` rows and from `_WIDE` outputs, a product on a CPU is faster with the weight on the left."""
 
 
 class Decoder:
-    """A model prepared for single steps; later changes of the model's weights need a new one."""
+    """A model prepared for decoding. Create a new decoder after the model's weights change."""
 
     def __init__(self, model: Transformer) -> None:
         self._config = model.config
@@ -43,9 +43,10 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: KeyValueCache, at: Sequence[int] | None = None) -> Tensor:
-        """Logits [B, V] after tokens [B, T] (or one each, [B]), which go on from the rows of `cache`.
+        """Logits [B, V] after `tokens` [B, T], or [B] for one token per row. The tokens continue the rows of `cache`.
 
-        Those after the last token, or after the token `at` each row. The memory may stand in columns.
+        The logits are those after the last token of each row, or after the token at index `at` of the row. The result
+        may be column-major.
         """
         rows, count = len(tokens), tokens[0].numel()
         _, mask = cache.open(count)
@@ -60,10 +61,10 @@ class Decoder:
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
-    """x [B, in] weight^T, [B, out], of which the memory may stand in columns.
+    """x [B, in] weight^T as [B, out], which may be column-major.
 
-    With the weight on the left a CPU need not rearrange it: for [8192, 256] in bf16, 77 us instead of 171 for 16 rows
-    and 80 instead of 149 for one.
+    With the weight on the left, a CPU does not have to rearrange it. For a weight [8192, 256] in bf16, this takes 77 us
+    instead of 171 us for 16 rows, and 80 us instead of 149 us for one row.
     """
     if len(x) == 1 and x.device.type == "cpu":
         return torch.mv(weight, x[0])[None]
@@ -116,7 +117,7 @@ class _Layer:
         cache: KeyValueCache,
         number: int,
     ) -> Tensor:
-        """x [B T, D] of `count` (T) tokens a row to [B T, D]."""
+        """The layer's output [B T, D] for x [B T, D], with `count` = T tokens per row."""
         heads = in_rows(_product(self._attention_norm(x), self._qkv)).view(len(x) // count, count, -1, self._head_dim)
         turning, values = heads.tensor_split((self._turning_heads,), dim=2)
         if self._head_norm is not None:

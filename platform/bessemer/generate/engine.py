@@ -1,9 +1,9 @@
-"""The engine: prompts in, tokens out, many rows at once.
+"""The generation engine: continues many prompts in one batch.
 
-The prompts of a batch are read in one pass (shorter ones are followed by tokens that do not count); then every
-step feeds each row its last token. Keys and values are kept (`model/cache.py`), so a token costs one position
-whatever the length of its text. Rows that have ended are taken out once half of the batch has, which copies the
-cache at most once in total.
+One pass reads all prompts of a batch, with shorter prompts padded at the end. Then every step feeds each row its last
+token. Keys and values are cached (`model/cache.py`), so the cost of a token does not depend on the length of its text.
+Finished rows are removed from the batch when at least half of the rows are finished. All removals together copy at most
+as much data as the cache holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Completion:
-    """What followed a prompt. `tokens` are without the stop token that ended them."""
+    """The continuation of a prompt. `tokens` does not include the stop token."""
 
     text: str
     tokens: tuple[int, ...]
@@ -42,7 +42,7 @@ class Completion:
 
 
 class Generator:
-    """A model with its tokenizer. `stop_tokens` end a text."""
+    """A model with its tokenizer. Generation of a text ends at any of `stop_tokens`."""
 
     def __init__(self, model: Transformer, tokenizer: TokenizerFolder, stop_tokens: frozenset[int]) -> None:
         self.model = model.eval()
@@ -54,14 +54,18 @@ class Generator:
     def load(
         cls, folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Generator:
-        """From a Hugging Face folder; by default in the number type of its weights, on this process's GPU or CPU."""
+        """Loads a Hugging Face folder. By default, uses the number type of its weights, and this process's GPU or CPU.
+
+        Raises UsageError for reward models and models of masked tokens, which cannot generate.
+        """
         tokenizer = TokenizerFolder.open(folder)
         ends = (storage.read_json(folder / "generation_config.json") or {}).get("eos_token_id")
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
         found = hub.load_config(folder)
         if found.is_reward:
             raise UsageError(
-                f"the model in `{folder}` gives texts a score and cannot write", hint="name the model it was made of"
+                f"the model in `{folder}` is a reward model and cannot generate text",
+                hint="use the language model from which it was trained",
             )
         if not found.is_causal:
             raise UsageError(
@@ -72,7 +76,10 @@ class Generator:
         return cls(model, tokenizer, frozenset(ends) or frozenset([tokenizer.end_of_text_id]))
 
     def stream(self, prompt: str, settings: GenerationSettings | None = None) -> Iterator[str]:
-        """The continuation of `prompt` in pieces, as it comes. Raises UsageError for a prompt that is too long."""
+        """Yields the continuation of `prompt` in pieces, as they are generated.
+
+        Raises UsageError for a prompt that does not fit into the context.
+        """
         return self.stream_tokens(self.encode(prompt), settings or GenerationSettings(), self.stop_tokens)
 
     def stream_tokens(
@@ -83,7 +90,7 @@ class Generator:
         *,
         skip_special: bool = False,
     ) -> Iterator[str]:
-        """As `stream`, for a prompt in tokens and with the tokens that end the text."""
+        """Like `stream`, but takes the prompt as tokens and the tokens that end the text."""
         text = TextStream(self.tokenizer.tokenizer, settings.stop, skip_special=skip_special)
         batch = Batch(self.model, [prompt], [settings], self.decoder)
         while batch.requests:
@@ -100,10 +107,13 @@ class Generator:
     def generate(
         self, prompts: Sequence[str], settings: GenerationSettings | Sequence[GenerationSettings] | None = None
     ) -> list[Completion]:
-        """One completion per prompt. One setting may serve all prompts; its seed then increases by 1 per prompt."""
+        """One completion per prompt, in the same order.
+
+        If `settings` is a single value, it applies to all prompts, and its seed increases by 1 per prompt.
+        """
         settings = settings or GenerationSettings()
         each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else list(settings)
-        assert len(each) == len(prompts), "as many settings as prompts"
+        assert len(each) == len(prompts), "`settings` needs one entry per prompt"
         encoded = [self.encode(prompt) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))
         completions: dict[int, Completion] = {}
@@ -114,15 +124,15 @@ class Generator:
         return [completions[i] for i in range(len(prompts))]
 
     def encode(self, prompt: str) -> list[int]:
-        """A prompt's tokens after those that the tokenizer puts before a text (BOS), as in `transformers`.
+        """The tokens of a prompt, preceded by the tokens that the tokenizer adds before a text (BOS).
 
-        If both are empty, the result is the end-of-text token, after which a new text begins.
+        This is as in `transformers`. Without any tokens, returns the end-of-text token, after which a new text starts.
         """
         tokenizer = self.tokenizer
         return [*tokenizer.begin_ids, *tokenizer.encode(prompt)] or [tokenizer.end_of_text_id]
 
     def complete(self, prompts: list[list[int]], settings: list[GenerationSettings]) -> list[Completion]:
-        """The completions of prompts in tokens, all in one batch."""
+        """The completions of prompts given as tokens, all in one batch."""
         streams = [TextStream(self.tokenizer.tokenizer, s.stop) for s in settings]
         texts: list[list[str]] = [[] for _ in prompts]
         tokens: list[list[int]] = [[] for _ in prompts]
@@ -144,19 +154,23 @@ class Generator:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step of a batch drew, by row; `open` are the rows whose requests had not ended before."""
+    """The tokens that one step of a batch drew."""
 
     requests: tuple[int, ...]
+    """The request of each row."""
     open: tuple[int, ...]
+    """The rows whose requests had not ended before this step. Tokens of other rows are meaningless."""
     tokens: list[int]
+    """The drawn token of each row."""
     logits: Tensor
-    """[rows, V]; the memory may stand in columns."""
+    """[rows, V]; may be column-major."""
 
 
 class Batch:
-    """Requests that are continued together, `copies` of each prompt in succession, which is read once for all of them.
+    """A batch of requests that are generated together.
 
-    `requests` are the numbers of those not ended yet; `settings` are one for each request.
+    Each prompt becomes `copies` consecutive requests but is read only once. `settings` has one entry per request.
+    `requests` holds the indices of the unfinished requests.
     """
 
     def __init__(
@@ -170,10 +184,10 @@ class Batch:
     ) -> None:
         context = model.config.max_position_embeddings
         for prompt in prompts:
-            assert prompt, "a prompt has at least one token"
+            assert prompt, "a prompt must have at least one token"
             if len(prompt) >= context:
                 raise UsageError(
-                    f"the prompt has {len(prompt)} tokens, and the model's context holds {context}",
+                    f"the prompt has {len(prompt)} tokens, but the model's context holds {context}",
                     hint=f"shorten it to fewer than {context} tokens",
                 )
         self._decoder = decoder or Decoder(model)
@@ -181,7 +195,7 @@ class Batch:
         self._copied = [number for number in range(len(prompts)) for _ in range(copies)]
         lengths = [len(prompts[number]) for number in self._copied]
         self._limits = [min(s.max_new_tokens, context - n) for n, s in zip(lengths, settings, strict=True)]
-        self._rows = list(range(len(lengths)))  # the request of each row of the cache, ended ones included
+        self._rows = list(range(len(lengths)))  # the request of each row of the cache, including finished ones
         self.requests = set(self._rows)
         self._sampler = Sampler.of(settings, self._device)
         self._numbers = _numbers(settings, max(self._limits)).to(self._device)
@@ -195,13 +209,16 @@ class Batch:
         self._inputs = torch.tensor(padded, device=self._device)
 
     def step(self) -> list[tuple[int, int]]:
-        """(request, its next token) for every request; those at their limit end with it."""
+        """Generates one token for every unfinished request. Returns pairs (request, token).
+
+        Requests that reach their length limit end.
+        """
         draw = self.draw()
         return [(draw.requests[row], draw.tokens[row]) for row in draw.open]
 
     @torch.inference_mode()
     def draw(self) -> Draw:
-        """As `step`, with the logits."""
+        """Like `step`, but returns all rows and their logits."""
         at = None if self._step else [count - 1 for count in self._counts]
         logits = self._decoder.step(self._inputs, self._cache, at)
         self._cache.advance(self._counts)
@@ -216,7 +233,7 @@ class Batch:
         return draw
 
     def end(self, requests: set[int]) -> None:
-        """Ends some requests; their rows stand still, and are given up once they are half of the batch."""
+        """Ends some requests. Their rows are removed once at least half of the batch's rows are finished."""
         self.requests -= requests
         if self.requests and 2 * len(self.requests) <= len(self._rows):
             places = [place for place, request in enumerate(self._rows) if request in self.requests]
@@ -228,5 +245,5 @@ class Batch:
 
 
 def _numbers(settings: Sequence[GenerationSettings], count: int) -> Tensor:
-    """Uniform numbers [B, count]; a row's are those of its seed alone."""
+    """Uniform random numbers [B, count]. Each row depends on the seed in its settings only."""
     return torch.from_numpy(np.stack([np.random.default_rng(s.seed).random(count, np.float32) for s in settings]))

@@ -1,8 +1,8 @@
-"""Fills in a blank: a masked model by its masks, a left-to-right model by prefix, suffix and middle.
+"""Fills in a blank in a text, with a masked model or with a left-to-right model trained to fill in the middle.
 
-A masked model does not know how many tokens are missing. Every length up to `LONGEST_BLANK` is tried; the masks of one
-length are filled one by one, the surest first, each seen by the next (mask-predict with one token a pass), and the
-length with the best mean log-likelihood wins.
+A masked model does not know how many tokens are missing, so every length up to `LONGEST_BLANK` is tried. For each
+length, the masks are filled one per pass (mask-predict). Each pass fills the mask with the most certain prediction, and
+later passes see it. The length with the highest mean log-likelihood per token is used.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 
 BLANK = "___"
 LONGEST_BLANK = 8
-"""Tokens that a masked model puts into a blank, at most."""
+"""Most tokens with which a masked model fills a blank."""
 
 
 def fill(folder: Path, text: str, settings: GenerationSettings) -> str:
-    """`text` with its one blank (`___`) filled in by the model in a Hugging Face folder.
+    """Returns `text` with its blank (`___`) filled in by the model in a Hugging Face folder.
 
-    Raises UsageError for another number of blanks, a text that is too long, or a model that lacks the special tokens.
+    Raises UsageError if the text has no blank or several, if it is too long, or if the tokenizer lacks the special
+    tokens for filling in the middle.
     """
     before, *rest = text.split(BLANK)
     if len(rest) != 1:
         raise UsageError(
-            f"the text has {len(rest)} blanks, and one is filled in at a time",
-            hint=f"write `{BLANK}` where the missing text belongs",
+            f"the text has {len(rest)} blanks, but needs exactly one",
+            hint=f"write `{BLANK}` once, at the place of the missing text",
         )
     after = rest[0]
     if hub.load_config(folder).is_causal:
@@ -50,8 +51,8 @@ def _middle(generator: Generator, before: str, after: str, settings: GenerationS
     sentinels = Sentinels.of(generator.tokenizer)
     if sentinels is None:
         raise UsageError(
-            "the model's tokenizer has no tokens for filling in the middle",
-            hint="train with `objective: {causal: 0.5, fill_in_the_middle: 0.5}` and a tokenizer of Bessemer's",
+            "the model's tokenizer has no special tokens for filling in the middle",
+            hint="train with `objective: {causal: 0.5, fill_in_the_middle: 0.5}` and a tokenizer made by Bessemer",
         )
     prompt = infill_prompt(generator.tokenizer, sentinels, before, after)
     return generator.complete([prompt], [settings])[0].text
@@ -65,8 +66,9 @@ def _masked(model: Transformer, tokenizer: TokenizerFolder, before: str, after: 
     room = model.config.max_position_embeddings - len(left) - len(right)
     if room < 1:
         raise UsageError(
-            f"the text has {len(left) + len(right)} tokens, and the model sees {model.config.max_position_embeddings}",
-            hint="shorten it on both sides of the blank",
+            f"the text has {len(left) + len(right)} tokens, which leaves no room for the blank in the model's context "
+            f"of {model.config.max_position_embeddings}",
+            hint="shorten the text on both sides of the blank",
         )
     device = model.embed_tokens.device
     special = torch.tensor([index for index, size in enumerate(tokenizer.token_bytes) if size == 0], device=device)

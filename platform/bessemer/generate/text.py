@@ -1,7 +1,7 @@
-"""Tokens to text, piece by piece: never half a character, and never past a stop text.
+"""Converts tokens to text in pieces, without incomplete characters and without stop texts.
 
-A character may be spread over several tokens, and a stop text over several pieces; what could still become either
-is held back until it is known not to.
+A character may span several tokens, and a stop text may span several pieces. Text that may be the start of either is
+held back until the following tokens decide.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from tokenizers.decoders import DecodeStream
 
 
 class TextStream:
-    """`push` tokens, show what it returns; at the end show `finish()`. `stopped` once a stop text was met."""
+    """Call `push` per token and show the text that it returns; at the end, show `finish()`.
+
+    `stopped` is true after a stop text has occurred.
+    """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), *, skip_special: bool = False) -> None:
         self._tokenizer = tokenizer
@@ -23,7 +26,7 @@ class TextStream:
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """The text that is certain after one more token; often empty."""
+        """Adds a token and returns the text that is now final, which is often empty."""
         self._held += self._decoder.step(self._tokenizer, token) or ""
         found = [at for text in self._stop if (at := self._held.find(text)) >= 0]
         if found:
@@ -35,12 +38,12 @@ class TextStream:
         return certain
 
     def finish(self) -> str:
-        """What was held back and turned out to be text; an unfinished character at the end is left out."""
+        """Returns the text that was held back. An incomplete character at the end is left out."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with."""
+    """Length of the longest suffix of `text` that is a prefix of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
