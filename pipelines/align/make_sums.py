@@ -1,4 +1,4 @@
-"""Writes the data of this recipe beside it: sums below 40, answered rightly, nearly, or in pairs.
+"""Writes the data of this recipe to `data/`: sums of numbers below 20 with right answers, inexact answers, and pairs.
 
 python pipelines/align/make_sums.py
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 DATA = Path(__file__).parent / "data"
 MOST = 20
 OFF_BY = (0, 1, 1, 2, 2, 2, 3, 3)
-"""One answer in eight is right, and two too many is the likeliest, so that a model without sampling is hardly right."""
+"""Errors of the inexact answers. One in eight is right; +2 is the most frequent, so greedy answers are rarely right."""
 
 WRONG_BY = (-3, -2, -1, 1, 2, 3)
-"""In pairs: were the worse answers all too large, a reward model would learn that small is good, and PPO follow it."""
+"""Errors of the rejected answers. If all were positive, the reward model would learn that smaller is better."""
 
 
 def main():

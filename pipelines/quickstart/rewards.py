@@ -1,4 +1,4 @@
-"""What an answer of the documentation assistant is worth."""
+"""The reward for answers of the documentation assistant."""
 
 import re
 from collections import Counter
@@ -7,8 +7,8 @@ ARTICLES = {"a", "an", "the"}
 
 
 def helpful(completions, answer, name, **columns):
-    """Says what is known, and speaks of what was asked: F1 of the words shared with the known answer (articles aside,
-    as SQuAD counts), plus half the share of the words in the name that the answer uses."""
+    """F1 of the words shared with the reference answer, without articles, as in SQuAD; plus half the share of the words
+    in the function's name that the answer uses."""
     return [
         f1(Counter(words(text)), Counter(words(known))) + 0.5 * mentioned(text, asked)
         for text, known, asked in zip(completions, answer, name, strict=True)
@@ -24,7 +24,8 @@ def f1(ours, theirs):
 
 
 def mentioned(text, name):
-    """`copy_location` and `CopyLocation` are the words copy and location; `copies` counts as a use of `copy`."""
+    """Share of the words in `name` that `text` uses. `copy_location` and `CopyLocation` are the words copy and
+    location; `copies` counts as a use of `copy`."""
     last = name.rpartition(".")[2]
     parts = [part.lower() for part in re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}", last)]
     used = words(text)

@@ -1,4 +1,4 @@
-"""Tests the total reward of an answer: the weighted sum of rules and a reward model, with failures if not finite."""
+"""Tests the total reward of an answer: rules plus a weighted reward model. A score that is not finite is a failure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ROLLOUTS = [Rollout(Prompt(0, (1,), (0,)), n, (2,), (0.0,), (0.0,), "stop") for 
 
 @dataclass(frozen=True)
 class Scripted(Judge):
-    """A judge whose reward model returns these scores."""
+    """A judge whose reward model returns `scores`."""
 
-    said: Sequence[float] = ()
+    scores: Sequence[float] = ()
 
     def _judged(self, rollouts: Sequence[Rollout]) -> list[float]:
-        return list(self.said)
+        return list(self.scores)
 
 
-def judge(*said: float) -> Scripted:
+def judge(*scores: float) -> Scripted:
     scorer: Any = lambda samples: Scores([1.0, 2.0, 3.0], {"rule": [1.0, 2.0, 3.0]}, ["the rule was slow"])  # noqa: E731
-    return Scripted(cast(Scorer, scorer), cast(Any, "a model"), 0.5, said)
+    return Scripted(cast(Scorer, scorer), cast(Any, "a model"), 0.5, scores)
 
 
 def test_the_reward_model_is_weighed_and_added() -> None:

@@ -47,7 +47,7 @@ def digest(folder: Path) -> str:
 
 
 def test_another_process_renders_the_same_bytes(site_folder: Path, tmp_path: Path) -> None:
-    """Neither the order of sets nor what a process did before may show."""
+    """The bytes depend neither on the order of sets nor on the history of the process."""
     command = [sys.executable, "-c", RENDER, str(tmp_path), str(MAX_PAGES), *PACKAGES]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "1"})
     assert digest(tmp_path) == digest(site_folder)
@@ -133,7 +133,7 @@ def test_there_are_copies_older_versions_and_print_views_of_some_pages(rendered:
 
 
 def test_people_on_the_pages_are_invented() -> None:
-    """Addresses and numbers are of the kinds kept for examples: RFC 2606, 555-0100 to 555-0199, processors' tests."""
+    """Addresses and numbers are from the ranges reserved for examples: RFC 2606, 555-0100 to 555-0199, test cards."""
     for number in range(300):
         text = surroundings.maintainer_line(str(number)) + surroundings.contact_article(f"{number}.test")
         assert set(re.findall(r"@([\w.]+)", text)) == {"example.org"}

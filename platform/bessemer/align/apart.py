@@ -32,7 +32,7 @@ class ChildFunction:
         self._connection: Connection[Any, Any] | None = None
 
     def __call__(self, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
-        """Returns `count` numbers. None replaces None and numbers that are not finite. Raises FunctionFailed.
+        """Returns `count` numbers, with None for each result that is None or not finite. Raises FunctionFailed.
 
         The function gets `columns` as keyword arguments: all of them if its signature has `**`, else those that it
         names.

@@ -22,9 +22,9 @@ from bessemer.train.objectives.base import Loss, Measures
 ScaleRewards = Literal["none", "group", "batch"]
 """Divisor of the advantages: none, the standard deviation of the group, or that of the batch."""
 LossType = Literal["dapo", "grpo", "dr_grpo"]
-"""The mean that the loss is. `dapo` (arXiv 2503.14476): over all tokens of the global batch. `grpo` (arXiv 2402.03300):
-over completions, each a mean over its tokens. `dr_grpo` (arXiv 2503.20783): over completions, each a sum over its
-tokens divided by a constant.
+"""How the loss is averaged. `dapo` (arXiv 2503.14476) takes the mean over all tokens of the global batch. `grpo` (arXiv
+2402.03300) takes the mean of each completion, then the mean over completions. `dr_grpo` (arXiv 2503.20783) divides the
+sum of each completion by a constant, then takes the mean over completions.
 """
 Estimator = Literal["k1", "k2", "k3"]
 

@@ -55,7 +55,7 @@ class OverPreferences(Stateless, ABC):
 
     @abstractmethod
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
-        """The items with index in `numbers` of a split (0: `tune`, 1: `validation`), as a batch."""
+        """A batch of the items `numbers` of a split (0: `tune`, 1: `validation`)."""
 
 
 class Pairs(OverPreferences):

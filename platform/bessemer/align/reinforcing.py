@@ -1,16 +1,19 @@
-"""Learning from rewards: the model answers prompts itself, and answers with a higher reward become likelier.
+"""The objective of GRPO and PPO: the model answers prompts, and training makes answers with higher rewards likelier.
 
     weights to the rollouts  ->  answers with their log-probabilities  ->  rewards  ->  advantages  ->  one batch
 
 GRPO compares the answers to one prompt with each other. PPO compares an answer with the prediction of a critic, a
-second model trained next to the first. An answer depends only on the weights, the seed, the step, the prompt's row
-(epoch and index) and the answer's number in the group, so a continued run equals an uninterrupted one, and a prompt
-that occurs twice in a step gets other answers each time. The row also decides which prompt replaces a group without
-spread, so any number of workers asks the same prompts. With `num_iterations` updates per batch, a run is saved only
-before an update that begins with new answers.
+second model that is trained together with the first.
 
-To show reward hacking, the log has more than the reward: the distance from the start, the length of answers and its
-correlation with the reward, the fraction of unfinished answers, and the fraction of groups without spread.
+Apart from rounding, an answer depends only on the weights, the seed, the step, the row of the prompt (epoch and index)
+and the number of the answer in its group. So a resumed run equals an uninterrupted one, and a prompt that occurs twice
+in a step gets different answers. The row also decides which prompt replaces a group without spread, so the prompts do
+not depend on the number of workers. With `num_iterations` updates per batch, the trainer saves checkpoints only before
+an update with new answers.
+
+The log helps to detect reward hacking. In addition to the reward, it has the KL divergence from the reference, the
+length of answers and its correlation with the reward, the fraction of truncated answers, and the fraction of groups
+without spread.
 """
 
 from __future__ import annotations
@@ -41,18 +44,18 @@ from bessemer.train.sharding import whole
 from bessemer.train.workers import Workers
 
 ROW_TOKENS = 512
-"""Answers to one prompt share a row up to this length; attention over longer ones costs more than the prompt."""
+"""Maximum tokens of a row of answers that share their prompt. Longer rows cost more in attention than they save."""
 PASS_TOKENS = 8192
-"""Of the passes without gradients."""
+"""Maximum tokens per batch of a pass without gradients."""
 HELD_OUT_PROMPTS = 256
-"""Prompts that a measurement asks at most."""
+"""Maximum number of held-out prompts per measurement."""
 SMALLEST_WEIGHT = 1e-12
-"""Avoids a division by zero in a step without counted answers; too small to change any other step."""
+"""Prevents a division by zero in a step without counted answers. It is too small to change any other step."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt that is learned from. `row` is what the rewards may know of it."""
+    """A prompt for training or for validation. `row` has the columns that rewards read."""
 
     name: str
     text: str
@@ -61,7 +64,7 @@ class Question:
 
 
 class Rollouts(Protocol):
-    """Where answers are written: in this process, or by actors."""
+    """Samples answers, in this process or in actors."""
 
     def update(self, weights: Mapping[str, Tensor]) -> None: ...
 
@@ -75,20 +78,20 @@ Score = Callable[[Sequence[Sample], Sequence[Rollout]], Scores]
 
 @dataclass(frozen=True)
 class _Group:
-    """The answers to one prompt, and what each is worth."""
+    """The answers to one prompt with their rewards, [answers]; NaN for an answer without a reward."""
 
     rollouts: list[Rollout]
     rewards: Tensor
     by_reward: Mapping[str, Sequence[float]]
-    """Before weights, by the label of each reward."""
+    """Rewards before weighting, by label and answer."""
     failures: Sequence[str]
-    """Of the rewards, when this group was scored among others."""
+    """Error messages of the rewards from the call that scored this group."""
     averaged: bool = True
-    """Whether the loss is a mean over these answers too."""
+    """Whether these answers count in the mean of the loss."""
 
 
 class Reinforcing(Stateless):
-    """GRPO or PPO over `questions`, measured on `held_out` by the reward of the likeliest answer."""
+    """GRPO or PPO over `questions`. The validation metric is the mean reward of greedy answers to `held_out`."""
 
     causal = True
     prefetch = False
@@ -121,7 +124,7 @@ class Reinforcing(Stateless):
         self._batch: dict[str, Tensor] = {}
         self._first = 0
         self._in_step = False
-        self._told: Measures = {}
+        self._batch_measures: Measures = {}
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------------------------------ answers to batches
@@ -131,17 +134,17 @@ class Reinforcing(Stateless):
         if first != self._first:
             self._hand_over()
             self._batch, self._first = self._experience(first, rows), first
-        self._in_step = False  # an update follows
+        self._in_step = False  # the next update changes the weights
         return self._batch
 
     def batch_measures(self) -> Measures:
-        return self._told
+        return self._batch_measures
 
     def documents(self, rows: Rows) -> list[str]:
         return [self._questions[number].name for number in rows.index]
 
     def _hand_over(self) -> None:
-        """Gives the rollouts the model as it is now."""
+        """Copies the present weights of the model to the rollouts, unless they have them already."""
         if not self._in_step:
             self._rollouts.update({name: whole(p.detach()) for name, p in self._model.named_parameters()})
             self._in_step = True
@@ -151,19 +154,19 @@ class Reinforcing(Stateless):
         asked = list(kept)
         if isinstance(self.method, Grpo):
             for refill in range(1, self.method.num_refills + 1):
-                if dull := [place for place, group in enumerate(kept) if not _has_spread(group)]:
-                    others = {place: self._another(step, rows, place, refill) for place in dull}
+                if flat := [place for place, group in enumerate(kept) if not _has_spread(group)]:
+                    others = {place: self._another(step, rows, place, refill) for place in flat}
                     more = self._ask(step, refill, rows, others)
                     asked += more
-                    for place, group in zip(dull, more, strict=True):
+                    for place, group in zip(flat, more, strict=True):
                         kept[place] = group
             kept = [group for group in kept if _has_spread(group)]
         self._check_rewarded(asked)
-        self._told = _told(asked, self._total)
+        self._batch_measures = _measures(asked, self._total)
         return self._laid_out(kept or [_placeholder(asked[0])])
 
     def _another(self, step: int, rows: Rows, place: int, refill: int) -> int:
-        """Number of the question that replaces the question of a row. It does not depend on the worker."""
+        """The index of the question that replaces the question of a row. It does not depend on the worker."""
         random = generator_of("refill", self._seed, step, rows.epoch[place], rows.index[place], refill)
         return int(random.integers(0, self.num_rows))
 
@@ -171,16 +174,16 @@ class Reinforcing(Stateless):
         return self._workers.sum(values).cpu()
 
     def _check_rewarded(self, asked: Sequence[_Group]) -> None:
-        """Raises InputError, on every worker, where no answer of any has a reward."""
+        """Raises InputError on every worker if no answer on any worker has a reward."""
         if not self._total((~torch.stack([group.rewards for group in asked]).isnan()).sum()):
-            why = next((failure for group in asked for failure in group.failures), "none is a number")
+            why = next((failure for group in asked for failure in group.failures), "every reward is None or not finite")
             raise InputError(
                 f"no answer of a batch has a reward: {why}",
-                hint="mend the reward function; then run the same command again",
+                hint="fix the reward function, then run the same command again",
             )
 
     def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[_Group]:
-        """The groups of the questions in `numbers`, which has one question number per entry of `rows`."""
+        """Samples and scores the answers to questions. `numbers` maps positions in `rows` to question indices."""
         method, count = self.method, self.method.num_generations
         settings = GenerationSettings(
             max_new_tokens=method.max_completion_length,
@@ -210,8 +213,8 @@ class Reinforcing(Stateless):
         samples = []
         for rollout in rollouts:
             question = questions[rollout.prompt.number]
-            said = rollout.tokens[:-1] if rollout.finish_reason == "stop" else rollout.tokens
-            text = self._tokenizer.decode(said, skip_special=True)
+            content = rollout.tokens[:-1] if rollout.finish_reason == "stop" else rollout.tokens
+            text = self._tokenizer.decode(content, skip_special=True)
             samples.append(Sample(question.text, text, len(rollout.tokens), question.row))
         scores = self._score(samples, rollouts)
         for failure in scores.failures:
@@ -219,7 +222,7 @@ class Reinforcing(Stateless):
         return scores
 
     def _laid_out(self, groups: Sequence[_Group]) -> dict[str, Tensor]:
-        """The batch of all answers; what belongs to a token is [rows, n], as `sources` and `targets` are."""
+        """Builds the batch of all answers. Values per token are [rows, n], as `sources` and `targets` of `lay_out`."""
         count = self.method.num_generations
         advantages = torch.zeros(len(groups) * count)
         if isinstance(self.method, Grpo):
@@ -257,14 +260,14 @@ class Reinforcing(Stateless):
         return batch
 
     def _expected(self, method: Ppo, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """PPO's advantages and returns of every token, with the critic as it is now."""
+        """PPO's advantages and returns of all tokens [rows, n], from the present critic."""
         batch["old_values"] = self._asked(self._values, batch)
         keep = batch["targets"] != IGNORED
         old, reference, values, rewards, counted = (
             by_answer_and_token(batch, batch[name][keep])
             for name in ("old_logprobs", "reference_logprobs", "old_values", "rewards", "counted")
         )
-        written = by_answer_and_token(batch, torch.ones(int(keep.sum())))  # also of answers that do not count
+        written = by_answer_and_token(batch, torch.ones(int(keep.sum())))  # 1 also for answers that do not count
         scores = rewards[:, 0].nan_to_num(nan=0.0)
         given = policy.token_rewards(scores, old, reference, written, kl_coef=method.kl_coef)
         advantages, returns = policy.generalised_advantages(given, values, written, gamma=method.gamma, lam=method.lam)
@@ -278,7 +281,7 @@ class Reinforcing(Stateless):
 
     @torch.no_grad()
     def _asked(self, ask: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """What `ask` says of every token of an answer, [rows, n], some rows at a time."""
+        """Values of `ask` for every token of the answers, [rows, n], computed in batches of `PASS_TOKENS` tokens."""
         keep = batch["targets"] != IGNORED
         size = max(1, PASS_TOKENS // batch["tokens"].shape[1])
         found = [
@@ -294,7 +297,7 @@ class Reinforcing(Stateless):
         return token_logprobs(self._reference, batch, temperature=self.method.temperature)
 
     def _values(self, batch: Batch) -> Tensor:
-        """What the critic expects before each token of an answer."""
+        """The critic's predictions before each token of the answers, in the order of `targets`."""
         assert self._critic is not None
         rows, places = torch.nonzero(batch["targets"] != IGNORED, as_tuple=True)
         at = (rows, batch["sources"][rows, places])
@@ -351,11 +354,11 @@ class Reinforcing(Stateless):
         return {"tokens": torch.zeros(last - first, 1, dtype=torch.long), "numbers": torch.arange(first, last)}
 
     def measure(self, model: nn.Module, batch: Batch) -> Measures:
-        likeliest = GenerationSettings(max_new_tokens=self.method.max_completion_length, temperature=1.0, top_k=1)
+        greedy = GenerationSettings(max_new_tokens=self.method.max_completion_length, temperature=1.0, top_k=1)
         prompts = [Prompt(number, self._held_out[number].tokens, (number,)) for number in batch["numbers"].tolist()]
-        with self._lock:  # lanes measure side by side
+        with self._lock:  # several threads may measure at the same time
             self._hand_over()
-            found = self._rollouts.sample(prompts, num_generations=1, settings=likeliest, seed=self._seed)
+            found = self._rollouts.sample(prompts, num_generations=1, settings=greedy, seed=self._seed)
             rewards = torch.tensor(self._scores(found, self._held_out).rewards)
         return {"reward": (rewards.nansum(), (~rewards.isnan()).sum())}
 
@@ -365,12 +368,12 @@ def _has_spread(group: _Group) -> bool:
 
 
 def _placeholder(group: _Group) -> _Group:
-    """A group without rewards and of weight 0. A worker without a useful group computes on it and learns nothing."""
+    """A copy of a group without rewards, for a worker that has no useful group. Its gradient is 0."""
     return replace(group, rewards=torch.full_like(group.rewards, torch.nan), averaged=False)
 
 
 def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[Rollout, float, float]]]:
-    """The answers to a prompt in pieces that fit a row with it."""
+    """Splits the answers to a prompt into parts that fit into one row together with the prompt."""
     found: list[list[tuple[Rollout, float, float]]] = [[]]
     begin = size = len(answers[0][0].prompt.tokens)
     for answer in answers:
@@ -383,8 +386,8 @@ def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[
     return found
 
 
-def _told(groups: Sequence[_Group], total: Callable[[Tensor], Tensor]) -> Measures:
-    """What is recorded of all answers, those left out of the batch included; `total` adds up over the workers."""
+def _measures(groups: Sequence[_Group], total: Callable[[Tensor], Tensor]) -> Measures:
+    """The measures of all answers, including those left out of the batch. `total` sums a tensor over the workers."""
     rewards = torch.stack([group.rewards for group in groups])
     lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])
     truncated = torch.tensor([[float(r.finish_reason == "length") for r in group.rollouts] for group in groups])
@@ -406,7 +409,7 @@ def _told(groups: Sequence[_Group], total: Callable[[Tensor], Tensor]) -> Measur
 
 
 def _correlation(x: Tensor, y: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """Pearson's, of the values of all workers; 0 where one of both does not vary."""
+    """Pearson's correlation over the values of all workers; 0 if `x` or `y` is constant."""
     both = torch.stack((x, y, torch.ones_like(x))).double()
     *sums, count = total(both.sum(1))
     away = both[:2] - torch.stack(sums)[:, None] / count

@@ -155,7 +155,7 @@ class RegularExpression(Rule):
 
 
 class Length(Rule):
-    """A penalty for length in tokens: either near and above a limit, or by the distance from a target."""
+    """A penalty for length in tokens: for answers near or above a limit, or for the distance from a target."""
 
     kind: Literal["length"] = "length"
     limit: PositiveInt | None = None
@@ -185,7 +185,7 @@ class Length(Rule):
 
 
 class UnitTests(Reward):
-    """1 if the program in the answer, followed by the tests, exits without an error in the sandbox, else 0."""
+    """1 if the program in the answer and then the tests run to the end in the sandbox, else 0."""
 
     kind: Literal["unit_tests"] = "unit_tests"
     column: str = "tests"

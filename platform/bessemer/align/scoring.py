@@ -27,7 +27,7 @@ class Scores:
     rewards: list[float]
     """Per answer, the weighted sum of its rewards; NaN if a reward is missing."""
     by_reward: dict[str, list[float]]
-    """Per label of a reward and answer, before weighting."""
+    """Rewards before weighting, by label and answer."""
     failures: list[str] = field(default_factory=list)
     """Error messages of rewards that failed."""
 
@@ -61,7 +61,7 @@ class Scorer:
             raise InputError(failures[0], hint="fix the function; it failed on one answer, before training started")
 
     def lacks(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
-        """The first (label, column) of a reward and a column that it needs and that this row lacks, or None."""
+        """(label, column) of the first reward that needs a column which this row lacks, or None."""
         return next(((reward.label, column) for reward in self._rewards if (column := reward.lacks(row))), None)
 
     def __call__(self, samples: Sequence[Sample]) -> Scores:

@@ -58,7 +58,7 @@ class Sampling(Settings):
     max_completion_length: PositiveInt = 256
     """Maximum number of tokens of an answer."""
     mask_truncated_completions: bool = False
-    """Whether the loss leaves out answers that reach `max_completion_length`."""
+    """Whether the loss leaves out answers that do not end within `max_completion_length`."""
     num_iterations: PositiveInt = 1
     """Number of updates per batch of answers. With 1, every update uses answers of the current model."""
     epsilon: float = Field(0.2, gt=0, lt=1)

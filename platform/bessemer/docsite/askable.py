@@ -22,7 +22,7 @@ def askable(
     held_out: bool,
     between: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
-    """The entries that documents of `split` show; with `held_out`, only those that no other split contains a line of.
+    """The entries that documents of `split` show; with `held_out`, only those without a line in another split.
 
     `site` is the data folder of the stage `docsite`, `parts` are the files of the documents. `dropped` counts the
     entries left out, by reason. `between` is called before each part.

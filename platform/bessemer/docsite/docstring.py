@@ -87,7 +87,7 @@ def _blocks(lines: list[str]) -> list[str]:
             items.clear()
 
     def add_item(term: str, body: list[str]) -> None:
-        """Adds a list item. If `body` is more than a paragraph, adds its blocks outside the list: code stays code."""
+        """Adds a list item. The blocks of a long `body` go outside the list, so that code keeps its lines."""
         inner = _blocks(_dedent(body))
         if not inner:
             items.append(f"<li>{term}</li>")

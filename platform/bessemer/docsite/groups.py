@@ -5,8 +5,8 @@ large for one directory, a part of it: the entries from one source file, or a nu
 is bounded, so that no group dominates a split.
 
 Choice: within a package, the largest group of every module comes first, then the second largest of every module, and so
-on. Each package contributes the same share of its text; packages in `WEIGHTS` contribute more. All groups are in one
-order, so a larger site contains the groups of a smaller one, except at the limit.
+on. Each package contributes the same share of its text; packages in `WEIGHTS` contribute more. The order of groups does
+not depend on the size of the sites, so larger sites contain the groups of smaller ones, except at the limit.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _NOT_FOUND = b"""<!DOCTYPE html>
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[int]:
-    """Starts a server for the sites in `folder` and yields its port. The server ends with the block or this process.
+    """Yields the port of a server for the sites in `folder`. The server stops with the block or with this process.
 
     Raises InputError if `folder` has no sites.
     """

@@ -26,7 +26,7 @@ _SIGNATURE_LINE = re.compile(r"[\w.]*?(\w+)\((.*)\)\s*(?:->\s*.+)?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Definition:
-    """A documented function, class, method or attribute. `arguments` is such as `(data, weights=None)`, or empty."""
+    """A documented function, class, method or attribute. `arguments` is like `(data, weights=None)`, or empty."""
 
     name: str
     kind: str

@@ -185,7 +185,7 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
 def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Html:
     """Draws nodes (name, kind, note) from top to bottom, with arcs on their left.
 
-    An edge (i, j) is an arc from artifact i to artifact j, which was made from it.
+    An edge (i, j) is an arc from node i to node j, which was made from node i.
     """
     row_height, middle, second = 34, 120, _label_width([name for name, *_ in nodes]) + 30
     marks = []

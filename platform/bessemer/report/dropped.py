@@ -95,7 +95,7 @@ def _cut(text: str) -> str:
 
 
 def _within(paths: Iterable[Path], budget: int) -> Iterator[Path]:
-    """The first files; the last one is the one at which their total size reaches `budget` bytes."""
+    """Yields files until their total size reaches `budget` bytes, including the file that reaches it."""
     for path in paths:
         yield path
         budget -= path.stat().st_size

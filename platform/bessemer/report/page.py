@@ -101,5 +101,5 @@ def tile(value: str, label: str) -> Html:
 
 
 def fold(title: str, *content: Content) -> Html:
-    """Content that a click on its title shows."""
+    """A title and hidden content. A click on the title shows the content."""
     return element("details", element("summary", title), element("div", *content))

@@ -1,4 +1,4 @@
-"""Masks personal data in the texts that the report quotes, even if the recipe does not: people pass reports on."""
+"""Masks personal data in the texts that the report quotes, even if the recipe does not, because reports are shared."""
 
 from __future__ import annotations
 

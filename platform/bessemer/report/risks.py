@@ -1,4 +1,4 @@
-"""Report charts on memorisation: exposure of planted secrets by copies, and repeated text by prompt length."""
+"""Report charts on memorisation: exposure of secrets against copies, repeated tokens against prompt length."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ UNITS = {
     ("align", "KL divergence from the reference model"): "KL divergence from the reference model (nats per answer)",
     ("reinforce", "KL divergence from the reference model"): "KL divergence from the reference model (nats per token)",
 }
-"""Titles with a unit, by kind of stage and title, for stages that measure in a known unit."""
+"""Titles with a unit, by (kind of stage, title)."""
 
 
 def header(facts: Facts) -> Html:

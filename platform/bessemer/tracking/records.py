@@ -181,7 +181,7 @@ def _apply(run: RunRecord, stages: dict[str, StageRecord], event: dict[str, Any]
             stage.generation += 1
             stage.started, stage.state = 0, "waiting"
         elif change == "reused":
-            # A resumed run may reuse an artifact that an earlier attempt of the same run made: the run itself made it.
+            # If an earlier attempt of this run started the stage, the run itself made the artifact: it is not reused.
             stage.state, stage.ended = (FINISHED, stage.ended or time) if stage.started else ("reused", None)
         elif change in _ENDINGS:
             stage.state, stage.ended, stage.error = _ENDINGS[change], time, event.get("error", "")

@@ -5,7 +5,7 @@ version has the alias `candidate`. `promote` gives a version the alias `champion
 `previous`.
 
 In a local store, a version refers to the folder of the artifact: the same machines see both, and a copy would double
-the disk space. To a server, `register` uploads the files.
+the disk space. If MLflow has a server, `register` uploads the files.
 """
 
 from __future__ import annotations

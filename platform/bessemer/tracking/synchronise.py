@@ -99,7 +99,7 @@ class RunMirror:
         self._trials: dict[Path, RunMirror] = {}
 
     def synchronise(self) -> RunRecord:
-        """Records the news in the run's files and returns the records of these files."""
+        """Sends everything new in the run's files to MLflow. Returns the present records of the run."""
         mirrored = version(self._folder)
         record = read_run(self._folder, self._root)
         if not self._experiment_id:
