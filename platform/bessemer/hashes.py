@@ -27,14 +27,14 @@ _THREADS = 4
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL)"
 
 
-def sha256_of(paths: Sequence[Path]) -> list[str]:
-    """The SHA-256 of each file in hexadecimal; files that have not changed are not read."""
+def sha256_of(paths: Sequence[Path], *, fresh: bool = False) -> list[str]:
+    """The SHA-256 of each file in hexadecimal; files that have not changed are not read, unless `fresh`."""
     found_files = {path: path.stat() for path in paths}
     states = {path: f"{found.st_dev} {found.st_ino} {state(found)}" for path, found in found_files.items()}
     for recorder in _recorders:
         recorder.update({path.absolute(): state(found) for path, found in found_files.items()})
     with _cache() as cache:
-        known = {path: _look_up(cache, path, state) for path, state in states.items()}
+        known = {path: None if fresh else _look_up(cache, path, state) for path, state in states.items()}
         missing = [path for path, sha256 in known.items() if sha256 is None]
         with ThreadPoolExecutor(max_workers=_THREADS) as pool:
             found = dict(zip(missing, pool.map(file_sha256, missing), strict=True))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts import lease
 from bessemer.artifacts.manifest import NAME, Manifest, describe_files
-from bessemer.artifacts.store import Store
+from bessemer.artifacts.store import FOLDERS, Store, files_of
 from bessemer.errors import ArtifactDamaged
 
 
@@ -71,3 +72,43 @@ def test_no_manifest_no_artifact(tmp_path: Path) -> None:
     (folder / "data").mkdir(parents=True)
     assert store.find("clean", "f" * 32) is None
     assert list(store.all()) == []
+
+
+def test_readers_take_the_files_of_the_manifest(artifact: Any, make_artifact: Callable[..., Any]) -> None:
+    draft, seal = make_artifact("documents", "parts")
+    for name in ("b.parquet", "a.parquet", "c.jsonl"):
+        (draft.data / name).write_text(name)
+    (draft.ledger / "d.parquet").write_text("ledger")
+    assert [path.name for path in files_of(draft.data)] == ["a.parquet", "b.parquet"], "there is no manifest yet"
+    made = seal()
+    (made.data / "aa.parquet").write_text("stray")
+    (made.ledger / "aa.parquet").write_text("stray")
+    assert [path.name for path in made.parts()] == ["a.parquet", "b.parquet"]
+    assert [path.name for path in made.parts(".jsonl")] == ["c.jsonl"]
+    assert files_of(made.data) == made.parts()
+    assert [path.name for path in files_of(made.ledger)] == ["d.parquet"]
+    made.verify(hashes=True)
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_strange_file_is_an_error_where_files_are_read_by_their_names(
+    make_artifact: Callable[..., Any], kind: str
+) -> None:
+    """A `chat_template.jinja` in a tokenizer's folder would be used."""
+    draft, seal = make_artifact(kind)
+    (draft.data / "config.json").write_text("{}")
+    made = seal()
+    made.verify(hashes=True)
+    (made.data / "chat_template.jinja").write_text("")
+    with pytest.raises(ArtifactDamaged, match=r"chat_template\.jinja` is not in the manifest"):
+        made.verify(hashes=True)
+
+
+def test_an_artifact_is_cleared_under_its_lease_and_removed_with_it(artifact: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with lease.hold(artifact.path, "run", waiting=lambda owner: None) as held:
+        store.clear(artifact.path)
+        held.check()
+        assert all(lease.is_part(path) for path in artifact.path.iterdir())
+        store.remove(artifact.path)
+        assert not list(artifact.path.parent.iterdir())

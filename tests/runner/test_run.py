@@ -263,6 +263,18 @@ def test_what_a_maker_left_after_its_manifest_is_removed(execute: Any) -> None:
     assert not left.parent.exists()
 
 
+def test_unfinished_files_of_killed_writers_are_removed(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(draft: Any, context: Any) -> None:
+        for folder in (draft.data, draft.ledger, draft.checkpoints, draft.path):
+            (folder / ".tmp-1234-part").write_text("half")
+        (draft.checkpoints / ".tmp-step-4").mkdir()
+
+    monkeypatch.setitem(HOOKS, "leave", leave)
+    run, _ = execute("write.hook=leave")
+    assert not list(run.artifact_folder("write").rglob(".tmp-*"))
+    assert not list(run.folder.rglob(".tmp-*"))
+
+
 def test_work_stays_until_the_manifest_is_written(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the end of a stage and its manifest must not make the stage start again."""
     write = Manifest.write

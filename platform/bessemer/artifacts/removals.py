@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
+from bessemer.artifacts.store import files_of
 
 BUDGET_BYTES = 256 << 20
 MIN_DOCUMENTS = 5
@@ -80,9 +80,10 @@ def _counts(*columns: Any) -> dict[Any, int]:
 
 def _pairs(ledger: Path, documents: Path) -> Iterator[tuple[pa.Table, pa.Table]]:
     budget = BUDGET_BYTES
-    for path in storage.files_under(ledger) if ledger.is_dir() else ():
-        part = documents / path.name
-        if path.suffix != ".parquet" or not part.is_file() or budget <= 0:
+    parts = {part.name: part for part in files_of(documents)}
+    for path in files_of(ledger):
+        part = parts.get(path.name)
+        if part is None or budget <= 0:
             continue
         if not {"id", "source"} <= set(pq.read_schema(part).names):
             continue

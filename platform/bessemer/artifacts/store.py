@@ -14,6 +14,7 @@ from pathlib import Path
 from bessemer import fences, storage
 from bessemer.artifacts import lease
 from bessemer.artifacts.manifest import NAME, Manifest, check_files
+from bessemer.errors import ArtifactDamaged
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,41 @@ class Artifact:
         return self.path / "ledger"
 
     def parts(self, suffix: str = ".parquet") -> list[Path]:
-        """The data files with this suffix, in order."""
-        return [path for path in storage.files_under(self.data) if path.name.endswith(suffix)]
+        """The data files of the manifest with this suffix, in order. Other files in the folder are ignored."""
+        return _listed(self.path, self.manifest, "data", suffix)
 
     def verify(self, *, hashes: bool) -> None:
-        """Raises ArtifactDamaged unless all files are as the manifest says."""
+        """Raises ArtifactDamaged unless all files are as the manifest says.
+
+        With `hashes` it also looks for strange files in an artifact that other libraries open as a folder.
+        """
         check_files(self.path, self.manifest, hashes=hashes)
+        if hashes and self.manifest.kind in FOLDERS:
+            listed = {self.path / file.path for file in self.manifest.files}
+            for path in storage.files_under(self.data):
+                if path not in listed:
+                    raise ArtifactDamaged(
+                        f"`{path}` is not in the manifest of its artifact",
+                        hint=f"delete it if you know it, or make the artifact again: `--rerun {self.manifest.stage}`",
+                    )
+
+
+FOLDERS = ("model", "reward_model", "tokenizer", "site")
+"""Kinds of artifacts that are opened as a folder, where files with certain names are read if they exist."""
+
+
+def files_of(part: Path, suffix: str = ".parquet") -> list[Path]:
+    """The files in the folder `data` or `ledger` of an artifact: those of its manifest, or all while it has none."""
+    manifest = Manifest.read(part.parent)
+    if manifest:
+        return [path for path in _listed(part.parent, manifest, part.name, suffix) if path.exists()]
+    found = storage.files_under(part) if part.is_dir() else []
+    return [path for path in found if path.name.endswith(suffix)]
+
+
+def _listed(folder: Path, manifest: Manifest, part: str, suffix: str) -> list[Path]:
+    names = [file.path for file in manifest.files if file.path.startswith(f"{part}/") and file.path.endswith(suffix)]
+    return [folder / name for name in sorted(names)]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
+from bessemer.artifacts.store import files_of
 from bessemer.fingerprint import unit_interval
 from bessemer.report.privacy import masked
 
@@ -44,7 +44,7 @@ class Example:
 def examples(ledger: Path, documents: Iterable[Path], per_rule: int) -> dict[str, list[Example]]:
     """Up to `per_rule` examples of each rule. `documents` are the folders with the input documents of the stage."""
     chosen: dict[str, list[Example]] = {}
-    for path in _within(_parquet(ledger), LEDGER_BYTES):
+    for path in _within(files_of(ledger), LEDGER_BYTES):
         table = pq.read_table(path, columns=_COLUMNS, use_threads=False)
         gone = table.filter(pc.invert(pc.is_in(table["verdict"], pa.array(SURVIVING))))
         for rule in pc.unique(gone["rule"]).to_pylist():
@@ -70,7 +70,7 @@ def _example(row: dict[str, object]) -> Example:
 
 def _texts(folders: Iterable[Path], ids: set[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for path in _within((path for folder in folders for path in _parquet(folder)), TEXT_BYTES):
+    for path in _within((path for folder in folders for path in files_of(folder)), TEXT_BYTES):
         if len(texts) == len(ids):
             break
         if {"id", "text"} <= set(pq.read_schema(path).names):
@@ -101,7 +101,3 @@ def _within(paths: Iterable[Path], budget: int) -> Iterator[Path]:
         budget -= path.stat().st_size
         if budget <= 0:
             return
-
-
-def _parquet(folder: Path) -> list[Path]:
-    return [path for path in storage.files_under(folder) if path.suffix == ".parquet"] if folder.is_dir() else []

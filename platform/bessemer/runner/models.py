@@ -13,17 +13,18 @@ def find_model(root: Path, name: str) -> Path:
     """The model folder for a path, a run's name, or `@last` (the newest run with a finished model).
 
     Paths are resolved by `stages.subjects.find_model`, so a command accepts the same folders as a recipe. A path wins
-    over a run of the same name. Raises UsageError if there is no model.
+    over a run of the same name. Raises UsageError if there is no model, ArtifactDamaged if its files are not those that
+    its stage or its checkpoint wrote.
     """
     folder = Path(name).expanduser()
     if folder.exists():
         try:
-            return subjects.find_model(str(folder))
+            return subjects.checked_model(str(folder))
         except InputError as error:
             raise UsageError(error.message, hint=error.hint) from None
     for run in runs.all_runs(root) if name == "@last" else [runs.find(root, name)]:
         try:
-            return subjects.find_model(str(run.folder))
+            return subjects.checked_model(str(run.folder))
         except InputError:
             continue
     raise UsageError(

@@ -240,6 +240,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
 
 def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, seconds: float) -> Artifact:
     """Hashes the files and writes the manifest: from here on it is an artifact."""
+    storage.remove_temporary(draft.path)
     files, digest = describe_files(draft.path)
     manifest = Manifest(
         kind=stage.produces,

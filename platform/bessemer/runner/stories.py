@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.ledger import SURVIVING
+from bessemer.artifacts.store import files_of
 from bessemer.crawl.urls import canonical_url
 from bessemer.errors import UsageError
 from bessemer.fingerprint import unit_interval
@@ -102,7 +103,7 @@ def dropped(run: Run, stage: str, rule: str | None, sample: int) -> Iterator[tup
 def kept(run: Run, stage: str, sample: int) -> Iterator[dict[str, Any]]:
     """A repeatable sample of the rows that a stage put out."""
     rows: list[dict[str, Any]] = []
-    for part in _parts(run.artifact_folder(stage)):
+    for part in files_of(run.artifact_folder(stage) / "data"):
         table = pq.read_table(part, use_threads=False)
         key = "id" if "id" in table.column_names else table.column_names[0]
         points = pa.array([unit_interval(str(value)) for value in table[key].to_pylist()], pa.float64())
@@ -130,20 +131,14 @@ def _texts_before(run: Run, stage: str, ids: set[str]) -> dict[str, str]:
     for kind, source in planned["inputs"].items():
         if kind != "documents":
             continue
-        for part in _parts(run.artifact_folder(source)):
+        for part in files_of(run.artifact_folder(source) / "data"):
             table = pq.read_table(part, columns=["id", "text"], use_threads=False, filters=[("id", "in", sorted(ids))])
             texts |= dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
     return texts
 
 
 def _ledgers(run: Run, stage: str) -> list[Path]:
-    folder = run.artifact_folder(stage) / "ledger"
-    return [path for path in storage.files_under(folder) if path.suffix == ".parquet"] if folder.is_dir() else []
-
-
-def _parts(artifact: Path) -> list[Path]:
-    folder = artifact / "data"
-    return [path for path in storage.files_under(folder) if path.suffix == ".parquet"] if folder.is_dir() else []
+    return files_of(run.artifact_folder(stage) / "ledger")
 
 
 def _chapter(stage: str, row: dict[str, Any]) -> Chapter:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from bessemer import storage
 from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.store import files_of
 from bessemer.errors import UsageError
 from bessemer.fingerprint import unit_interval
 from bessemer.runner.runs import Run
@@ -54,7 +55,7 @@ def view(run: Run, stage: str, sample: int) -> View:
     if produces in TABLES and (folder / "data" / TABLES[produces]).exists():
         return _table(_read(folder / "data" / TABLES[produces]))
     if produces not in TABLES:
-        rows = list(kept(run, stage, sample)) or _json_lines(folder / "data", sample)
+        rows = list(kept(run, stage, sample)) or _json_lines(folder, sample)
         if rows:
             return View([_item(row) for row in rows], raw=[_plain(row) for row in rows])
     manifest = Manifest.read(folder)
@@ -133,7 +134,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 def _json_lines(folder: Path, sample: int) -> list[dict[str, Any]]:
     """A repeatable sample of the objects in the JSON lines of an artifact."""
-    files = [path for path in storage.files_under(folder) if path.suffix == ".jsonl"] if folder.is_dir() else []
+    files = files_of(folder / "data", ".jsonl")
     rows = [row for file in files for row in storage.read_lines(file) if isinstance(row, dict)]
     return sorted(rows, key=lambda row: unit_interval(str(row.get("id", row))))[:sample]
 

@@ -190,8 +190,6 @@ class _Crawl:
         from bessemer.storage import files_under
 
         config = self.config
-        for left in self.draft.data.glob(".tmp-*"):
-            left.unlink()
         limits = Limits(config.max_pages, config.max_depth, config.max_pages_per_host)
         saved = files_under(self.draft.work / "waves")
         if saved:

@@ -392,7 +392,8 @@ def _datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
 
     found = {}
     if "questions" in inputs:
-        found["multiple_choice"] = f"{glob.escape(str(inputs['questions'].data))}/*.jsonl"
+        (file,) = inputs["questions"].parts(".jsonl")
+        found["multiple_choice"] = glob.escape(str(file))
     if "conversations" in inputs:
         names = ["id", "messages", "variables", "fields"]
         rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", names)

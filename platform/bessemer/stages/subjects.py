@@ -8,7 +8,8 @@ from typing import Any
 
 from bessemer import storage
 from bessemer.artifacts.manifest import NAME as MANIFEST
-from bessemer.errors import InputError, UsageError
+from bessemer.artifacts.manifest import Manifest
+from bessemer.errors import ArtifactDamaged, InputError, UsageError
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import CONFIG, model_files
 from bessemer.stages.base import Inputs
@@ -37,9 +38,48 @@ def content(others: Mapping[str, str]) -> Any:
     """A JSON value that stands for the models by path, in their order and wherever they lie."""
     found = []
     for name, path in others.items():
-        files = model_files(find_model(path))
+        folder = find_model(path)
+        _check(folder, fresh=False)
+        files = model_files(folder)
         found.append([name, dict(zip([file.name for file in files], sha256_of(files), strict=True))])
     return found
+
+
+def checked_model(path: str) -> Path:
+    """As `find_model`; reads the model. Raises ArtifactDamaged if its files are not those that training wrote."""
+    folder = find_model(path)
+    _check(folder, fresh=True)
+    return folder
+
+
+def _check(folder: Path, *, fresh: bool) -> None:
+    """Raises ArtifactDamaged if an artifact's or a checkpoint's model has other files than its manifest lists."""
+    written = _written(folder)
+    hint = "make it again with `bessemer run RECIPE --rerun STAGE`, or use another checkpoint"
+    for path in storage.files_under(folder) if written else ():
+        if path not in written:
+            raise ArtifactDamaged(f"`{path}` was not written with its model", hint=f"delete it, or {hint}")
+    for path in written:
+        if not path.is_file():
+            raise ArtifactDamaged(f"`{path}` is missing", hint=hint)
+    for path, sha256 in zip(written, sha256_of(list(written), fresh=fresh), strict=True):
+        if sha256 != written[path]:
+            raise ArtifactDamaged(f"`{path}` has other bytes than its manifest says", hint=hint)
+
+
+def _written(folder: Path) -> dict[Path, str]:
+    """The SHA-256 of each file that was written to a model folder; empty if no manifest lists them."""
+    if folder.name == "data" and (manifest := Manifest.read(folder.parent)):
+        return {folder.parent / file.path: file.sha256 for file in manifest.files if file.path.startswith("data/")}
+    if folder.name != "model" or not (folder.parent / MANIFEST).is_file():
+        return {}
+    try:
+        files = storage.read_json(folder.parent / MANIFEST)["files"]
+        return {folder.parent / name: file["sha256"] for name, file in files.items() if name.startswith("model/")}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArtifactDamaged(
+            f"`{folder.parent / MANIFEST}` cannot be read: {error}", hint="use another checkpoint"
+        ) from None
 
 
 def find_model(path: str) -> Path:

@@ -42,7 +42,7 @@ from bessemer.storage import TEMPORARY, explained, files_under, read_json, tempo
 from bessemer.train.sharding import copy_to_cpu
 from bessemer.train.workers import Workers
 
-MANIFEST = "manifest.json"
+MANIFEST, MODEL = "manifest.json", "model"
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,12 @@ class Checkpoints:
             save(tensors, storage_writer=writer, process_group=group, no_dist=group is None)
             if self.workers.rank > 0:
                 return
+            if self.export is not None:
+                self.export(temporary / MODEL, _read_back(temporary, tensors) if sharded else tensors)
             files = {
                 path.relative_to(temporary).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)}
                 for path in files_under(temporary)
             }
-            if self.export is not None:
-                self.export(temporary / "model", _read_back(temporary, tensors) if sharded else tensors)
             write_json(temporary / MANIFEST, {"step": step, "facts": facts, "files": files})
             self._discard(final)
             temporary.rename(final)
@@ -213,8 +213,11 @@ def _read_back(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _verify(path: Path) -> None:
+    """Raises ArtifactDamaged if tensors are not as they were written. Training does not read the model."""
     for name, expected in read_json(path / MANIFEST)["files"].items():
         file = path / name
+        if name.startswith(f"{MODEL}/"):
+            continue
         if not file.is_file():
             raise ArtifactDamaged(f"checkpoint `{path}` lacks `{name}`")
         if file.stat().st_size != expected["size"] or file_sha256(file) != expected["sha256"]:
