@@ -58,12 +58,13 @@ def compare_signatures(texts: list[str], peer: str | None, folder: Path) -> None
     from bessemer.dedup.exact import exact_hashes
     from bessemer.dedup.shingles import shingle_sets
     from bessemer.dedup.signatures import signatures
+    from bessemer.dedup.words import find_words
 
     size = megabytes(texts)
     batches = [texts[i : i + 256] for i in range(0, len(texts), 256)]
-    signatures(shingle_sets(texts[:2], NGRAM_SIZE), NUM_HASHES, 1)  # tables and libraries are loaded
+    signatures(shingle_sets(find_words(texts[:2]), NGRAM_SIZE), NUM_HASHES, 1)  # tables and libraries are loaded
     began = time.process_time()
-    sets = [shingle_sets(batch, NGRAM_SIZE) for batch in batches]
+    sets = [shingle_sets(find_words(batch), NGRAM_SIZE) for batch in batches]
     shingled = time.process_time()
     for batch_sets in sets:
         signatures(batch_sets, NUM_HASHES, 1)
@@ -115,11 +116,12 @@ def compare_sketches(texts: list[str]) -> None:
     from rensa import RMinHash
 
     from bessemer.dedup.shingles import jaccard, shingle_sets
+    from bessemer.dedup.words import find_words
 
     generator = random.Random(1)
     sample = [text for text in texts if len(text) > 2000][:100]
     edited = [" ".join(w if generator.random() > 0.03 else "x" + w for w in text.split(" ")) for text in sample]
-    sets = shingle_sets([text for pair in zip(sample, edited, strict=True) for text in pair], NGRAM_SIZE)
+    sets = shingle_sets(find_words([text for pair in zip(sample, edited, strict=True) for text in pair]), NGRAM_SIZE)
     truth = np.array([jaccard(sets[i], sets[i + 1]) for i in range(0, len(sets), 2)])
     draws = np.random.default_rng(1).integers(0, 2**64, (2, NUM_HASHES), dtype=np.uint64)
     factors, terms = draws[0] | np.uint64(1), draws[1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bessemer.dedup import copies, steps
 from bessemer.dedup.exact import normal_form
 from bessemer.dedup.shingles import jaccard, shingle_sets
+from bessemer.dedup.words import find_words
 from bessemer.fingerprint import origin_id
 
 CERTAIN = {"threshold": 0.5, "ngram_size": 2, "num_bands": 128, "rows_per_band": 1, "max_candidates": 1000}
@@ -67,7 +68,7 @@ def visited_one_by_one(texts: dict[str, str]) -> dict[str, str]:
 
 
 def one_set(text: str) -> Any:
-    return shingle_sets([text], 2)[0]
+    return shingle_sets(find_words([text]).folded(), 2)[0]
 
 
 def cut(table: pa.Table, num_parts: int) -> list[pa.Table]:
@@ -230,8 +231,18 @@ PROBLEMS = [
 ]
 RECORDS = [f"第{n}题：{n + 8}加{3 * n}等于多少？" for n in range(1, 20)]
 
+AMOUNTS = [f"The discount is 50{sign} for all customers of our shop in town." for sign in ("%", "€", "£", "₽", "‰", "")]
+STEPS = [f"for (i = 0; i < n; i{step}) total = total {sign} x[i];" for step in ("++", "--") for sign in ("+", "-", "/")]
+FORMULAS = [f"If \\alpha {sign} \\beta = \\gamma, the angle is right." for sign in ("+", "-", "\\cdot", "=", "/")]
+LANGUAGES = [f"I have written programs in {name} for twenty years." for name in ("C", "C++", "C#")]
+DECIMALS = ["\n".join(f"{n}.{k}, {k}.{n * k}" for k in range(1, 9)) for n in range(10, 20)]
+BRACKETS = ["Compute 2 * (3 + 4) - 5.", "Compute (2 * 3) + 4 - 5.", "Compute 2 * 3 + (4 - 5)."]
 
-@pytest.mark.parametrize("texts", [SUMS, TABLES, PROGRAMS, PROBLEMS, RECORDS])
+
+@pytest.mark.parametrize(
+    "texts",
+    [SUMS, TABLES, PROGRAMS, PROBLEMS, RECORDS, AMOUNTS, STEPS, FORMULAS, LANGUAGES, DECIMALS, BRACKETS],
+)
 def test_texts_that_differ_in_numbers_and_operators_stay(
     texts: list[str], make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
 ) -> None:

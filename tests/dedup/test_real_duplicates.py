@@ -14,6 +14,7 @@ import pytest
 
 from bessemer.dedup.shingles import jaccard, shingle_sets
 from bessemer.dedup.signatures import band_keys, proposal_probability, signatures
+from bessemer.dedup.words import find_words
 
 Rows = list[dict[str, Any]]
 
@@ -27,7 +28,7 @@ def editions(dataset: Callable[[str], Path]) -> Rows:
 
 def test_similarity_agrees_with_the_reference(editions: Rows) -> None:
     """The reference keeps case, digits and punctuation; folding moves no pair by more than 0.04, none across 0.8."""
-    first, second = (shingle_sets([row[side] for row in editions], 5) for side in "ab")
+    first, second = (shingle_sets(find_words([row[side] for row in editions]).folded(), 5) for side in "ab")
     ours = np.array([jaccard(first[i], second[i]) for i in range(len(editions))])
     reference = np.array([row["jaccard_5word"] for row in editions])
     assert np.abs(ours - reference).max() < 0.04
@@ -36,7 +37,7 @@ def test_similarity_agrees_with_the_reference(editions: Rows) -> None:
 
 def test_proposals_on_real_text_follow_theory(editions: Rows) -> None:
     """Mean share of proposals of real pairs over 100 seeds: 1 - (1 - s^r)^b, within 0.03 for pairs of 0.7 to 0.8."""
-    sets = shingle_sets([row[side] for row in editions for side in "ab"], 5)
+    sets = shingle_sets(find_words([row[side] for row in editions for side in "ab"]).folded(), 5)
     similarity = np.array([jaccard(sets[2 * i], sets[2 * i + 1]) for i in range(len(editions))])
     proposed = np.zeros(len(editions))
     for seed in range(100):
@@ -53,7 +54,7 @@ def test_recall_and_precision_are_whole(
     editions: Rows, threshold: float, make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]
 ) -> None:
     """Of each pair at or above the threshold one goes, of every other pair both stay."""
-    first, second = (shingle_sets([row[side] for row in editions], 5) for side in "ab")
+    first, second = (shingle_sets(find_words([row[side] for row in editions]).folded(), 5) for side in "ab")
     texts = {f"{side}/{n}": row[side] for n, row in enumerate(editions) for side in "ab"}
     outcome = deduplicate([make_documents(texts)], threshold=threshold)
     assert len(outcome.urls) < len(texts)

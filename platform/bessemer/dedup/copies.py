@@ -22,6 +22,7 @@ from bessemer.dedup.exchange import Workspace, hash_range, locations, read_range
 from bessemer.dedup.settings import DedupSettings
 from bessemer.dedup.shingles import shingle_sets
 from bessemer.dedup.signatures import band_keys, signatures
+from bessemer.dedup.words import find_words
 
 HASHES = pa.schema([(name, pa.uint64()) for name in ("high", "low", "preference", "rank", "location")])
 """One row per text and part. The copy with the least `preference` stays; `rank` orders documents as their ids do."""
@@ -138,7 +139,7 @@ def read_batches(part: Path, columns: list[str]) -> Iterator[pa.Table]:
 def _sign(texts: list[str], settings: DedupSettings) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
     if not settings.fuzzy or not texts:
         return np.zeros(len(texts), np.uint32), np.zeros((len(texts), settings.num_bands), np.uint64)
-    sets = shingle_sets(texts, settings.ngram_size, keep_numbers=True)
+    sets = shingle_sets(find_words(texts), settings.ngram_size)
     signed = signatures(sets, settings.num_bands * settings.rows_per_band, settings.seed)
     return sets.sizes.astype(np.uint32), band_keys(signed, settings.num_bands)
 

@@ -31,6 +31,7 @@ from bessemer.dedup.exchange import (
     write_runs,
 )
 from bessemer.dedup.shingles import jaccard, shingle_sets, similarity
+from bessemer.dedup.words import find_words
 
 BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint64()), ("location", pa.uint64())])
 PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
@@ -91,11 +92,9 @@ def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]
             wanted = rows[slice(*np.searchsorted(rows, (begin, begin + len(batch))))]
             if len(wanted):
                 texts = batch["text"].take(pa.array(wanted - begin)).to_pylist()
-                lists = [
-                    pa.ListArray.from_arrays(sets.offsets.astype(np.int32), sets.values)
-                    for keep_numbers in (False, True)
-                    for sets in (shingle_sets(texts, workspace.settings.ngram_size, keep_numbers=keep_numbers),)
-                ]
+                words = find_words(texts)
+                both = [shingle_sets(found, workspace.settings.ngram_size) for found in (words.folded(), words)]
+                lists = [pa.ListArray.from_arrays(sets.offsets.astype(np.int32), sets.values) for sets in both]
                 yield pa.record_batch([pa.array(wanted.astype(np.uint32)), *lists], schema=SHINGLES)
             begin += len(batch)
 

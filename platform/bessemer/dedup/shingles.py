@@ -7,15 +7,17 @@ probability 5e-20; a pair of documents of a million shingles each has one false 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.dedup.arrays import run_starts
 from bessemer.dedup.folding import mix
-from bessemer.dedup.words import hash_words
+from bessemer.dedup.words import Words
+
+_BLOCK = 1 << 14
+"""Words hashed at once."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +38,35 @@ class ShingleSets:
         return np.diff(self.offsets)
 
 
-def shingle_sets(texts: Sequence[str], ngram_size: int, *, keep_numbers: bool = False) -> ShingleSets:
-    """The sets of word n-grams of `texts`; `keep_numbers` as in `hash_words`."""
-    words, offsets = hash_words(texts, keep_numbers=keep_numbers)
+def shingle_sets(words: Words, ngram_size: int) -> ShingleSets:
+    """The sets of word n-grams of texts."""
     factors = mix(np.arange(1, ngram_size + 1, dtype=np.uint64)) | np.uint64(1)
+    ngrams = _ngrams(words.hashes, factors)
     sets = [np.empty(0, np.uint64)]
-    sizes = np.zeros(len(texts) + 1, np.int64)
-    ngrams = _ngrams(words, factors)
-    for index in range(len(texts)):
-        start, end = int(offsets[index]), int(offsets[index + 1])
+    sizes = np.zeros(len(words.offsets), np.int64)
+    for index, (start, end) in enumerate(pairwise(words.offsets.tolist()), 1):
         if start == end:
             continue
+        found = ngrams[start : end - ngram_size + 1]
         if end - start < ngram_size:
-            found = mix((words[start:end] * factors[: end - start]).sum(keepdims=True))
-        else:
-            found = ngrams[start : end - ngram_size + 1]
-            found.sort()  # in place: no other text has these n-grams
-            found = found[run_starts(found)]
-        sets.append(found)
-        sizes[index + 1] = len(found)
+            found = mix((words.hashes[start:end] * factors[: end - start]).sum(keepdims=True))
+        found.sort()  # in place: no other text has these n-grams
+        new = found[1:] != found[:-1]
+        sets.append(found if new.all() else found[np.append(True, new)])
+        sizes[index] = len(sets[-1])
     return ShingleSets(np.concatenate(sets), np.cumsum(sizes))
 
 
 def _ngrams(words: npt.NDArray[np.uint64], factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash of every n words in a row, those across two texts included."""
-    count = max(0, len(words) - len(factors) + 1)
-    hashes = np.zeros(count, np.uint64)
-    for place, factor in enumerate(factors):
-        hashes += words[place : place + count] * factor
-    return mix(hashes)
+    """The hash of every n words in a row, those across two texts included; in blocks that stay in the cache."""
+    ngrams = np.empty(max(0, len(words) - len(factors) + 1), np.uint64)
+    for start in range(0, len(ngrams), _BLOCK):
+        end = min(start + _BLOCK, len(ngrams))
+        hashes = words[start:end] * factors[0]
+        for place in range(1, len(factors)):
+            hashes += words[start + place : end + place] * factors[place]
+        ngrams[start:end] = mix(hashes)
+    return ngrams
 
 
 def jaccard(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> float:
@@ -72,7 +74,7 @@ def jaccard(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> fl
     both = np.concatenate((first, second))
     if not len(both):
         return 0.0
-    both.sort()
+    both.sort(kind="stable")  # merges two ascending runs in linear time
     shared = int(np.count_nonzero(both[1:] == both[:-1]))
     return shared / (len(both) - shared)
 

@@ -112,7 +112,7 @@ class _Judge:
 
 STAGE = Stage(
     kind="dedup",
-    version=3,
+    version=4,
     config=Config,
     consumes=("documents",),
     produces="documents",
