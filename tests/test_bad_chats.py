@@ -203,6 +203,6 @@ def test_who_talks_to_a_model_without_a_usable_template_hears_why(home: Home, tm
     with_template(home.folder / "model", tmp_path / "none", None)
     said = home("chat", str(tmp_path / "none"), code=1).stderr
     assert "has no chat template" in said
-    assert "hint: name a file with one in the recipe, `tokenizer: {chat_template: FILE}`" in said
+    assert "hint: set a template file in the recipe, `tokenizer: {chat_template: FILE}`" in said
     with_template(home.folder / "model", tmp_path / "deaf", "{{ messages[0]['content'] }}")
-    assert "does not write what the assistant says" in home("doctor", str(tmp_path / "deaf"), code=1).stdout
+    assert "leaves out the assistant's messages" in home("doctor", str(tmp_path / "deaf"), code=1).stdout

@@ -1,6 +1,6 @@
-"""Chat templates in the manner of open model families, and conversations of many shapes, for tests.
+"""Chat templates similar to those of open model families, and conversations of many shapes, for tests.
 
-`{% generation %}` marks what the assistant writes; `unmarked` takes the marks away.
+`{% generation %}` marks the text of the assistant. `unmarked` removes the marks from a template.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TRIMMING = """
 {%- endif %}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|turn|>assistant\n\n' }}{% endif %}
 """  # noqa: E501
-"""Like Llama 3: contents are trimmed, tool results pass through JSON, a call ends with another token than an answer."""
+"""Like Llama 3: contents are trimmed, tool results are JSON, and calls and answers end with different tokens."""
 
 THINKING = """
 {%- if tools %}{{ '<|im_start|>system\n' + tools | tojson + '<|im_end|>\n' }}{% endif %}
@@ -56,7 +56,7 @@ THINKING = """
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}
 {%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}
 """
-"""Like Qwen3: an empty think block before the last answer, thoughts dropped from earlier turns."""
+"""Like Qwen3: an empty think block precedes the last answer, and earlier turns lose their reasoning."""
 
 PREFILLED = """
 {{- bos_token }}{% for m in messages %}
@@ -65,7 +65,7 @@ PREFILLED = """
 {%- else %}{{ '<|' + m.role + '|>' + m.content }}{% endif %}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|Assistant|><think>\n' }}{% endif %}
 """
-"""Like DeepSeek-R1's distilled models: generation begins with a thought that training never shows."""
+"""Like DeepSeek-R1's distilled models: the generation prompt opens a think block that training never contains."""
 
 CHANNELS = """
 {%- for m in messages %}{% if m.role == 'assistant' %}
@@ -76,7 +76,7 @@ CHANNELS = """
 {%- else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{% endif %}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}
 """
-"""Like gpt-oss: the last answer ends with another token than the ones before."""
+"""Like gpt-oss: the last answer ends with a different token than earlier answers."""
 
 TEMPLATES = {"trimming": TRIMMING, "thinking": THINKING, "prefilled": PREFILLED, "channels": CHANNELS}
 SPECIAL = (

@@ -1,9 +1,9 @@
-"""Makes `chat_vectors.json`: token ids and masks of `transformers` for conversations in several chat templates.
+"""Generates `chat_vectors.json`: token ids and masks of `transformers` for conversations in several chat templates.
 
     python tests/tokens/make_chat_vectors.py
 
-A vector has the ids of the conversation, the ids of its prompt (all before the last message, with a generation prompt)
-and the mask of the assistant's tokens, or null where `transformers` refuses the conversation.
+A vector has the ids of the conversation, the ids of its prompt (all messages but the last, with a generation prompt)
+and the mask of the assistant's tokens. It is null if `transformers` rejects the conversation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A conversation is rendered as `transformers` renders it, and only the assistant's text is learned."""
+"""Conversations are rendered as in `transformers`, and only the assistant's text is learned."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_text_and_tokens_are_those_of_stock_transformers(
     asked = CONVERSATION[:4]
     prompt = theirs.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
     assert chat.prompt(asked).tolist() == prompt
-    assert chat.encode(CONVERSATION).ids[: len(prompt)].tolist() == prompt, "a prompt is a prefix of what follows"
+    assert chat.encode(CONVERSATION).ids[: len(prompt)].tolist() == prompt, "the prompt is not a prefix"
 
 
 def test_what_is_learned_is_every_answer_with_its_end(tokenizer: TokenizerFolder) -> None:
@@ -234,7 +234,7 @@ def test_special_tokens_in_tools_and_results_are_text() -> None:
 
 
 def trl_templates() -> Iterator[Any]:
-    """The templates of real model families that `trl` ships."""
+    """The chat templates of real model families in the package `trl`."""
     try:
         folder = resources.files("trl") / "chat_templates"
     except ModuleNotFoundError:
@@ -273,7 +273,7 @@ def test_templates_of_real_families_give_the_ids_of_transformers(tmp_path: Path)
         ("{{ raise_exception('no users here') }}", "no users here"),
         ("{{ messages[0]['content'] + 5 }}", "does not take the conversation: can only concatenate str"),
         ("{{ 1 / 0 }}", "does not take the conversation: division by zero"),
-        ("{{ messages[0]['content'] }}", "does not write what the assistant says"),
+        ("{{ messages[0]['content'] }}", "leaves out the assistant's messages"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(

@@ -1,4 +1,4 @@
-"""Rows of every common format become the same messages; a row that is none says which rule it breaks."""
+"""Rows of every common format become the same messages. Other rows raise Unfit with the rule that they break."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ QUESTION_ROWS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("row", QUESTION_ROWS, ids=lambda row: "-".join(row))
 def test_a_row_may_be_kept_out_of_training(row: dict[str, Any]) -> None:
-    """The weight of a whole row counts in every format, also in the texts of CSV."""
+    """The weight of a row is read in every format, and also as text, as in CSV files."""
     read = preference_of if {"chosen", "label", "output_1"} & row.keys() else dialogue_of
     for mark in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss_weight": "0.0"}, {"loss": False}):
         with pytest.raises(Unfit, match="not_learned") as caught:
@@ -211,14 +211,15 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_a_conversation_or_a_preference_or_says_why_not(row: Any) -> None:
-    """What a row may be is checked by the plan too, so nothing but Unfit may come of it."""
+    """`bessemer plan` reads rows too, so a row of any JSON may raise only Unfit."""
     for read in (dialogue_of, preference_of):
         with suppress(Unfit):
             assert read(row)
 
 
 def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
-    """Alpaca, ShareGPT with and without tool calls, messages with parts: all but a few rows are conversations."""
+    """At least 99 % of the rows are conversations: Alpaca, ShareGPT with and without tool calls, messages with
+    parts."""
     folder = dataset("sft")
     for name, fit in {
         "alpaca_en_every8.jsonl": 0.99,

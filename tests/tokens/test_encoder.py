@@ -1,4 +1,4 @@
-"""The fast encoder gives the ids of the tokenizers library, whatever the text; measured speed is in its docstring."""
+"""The encoder gives the ids of the tokenizers library for any text. The docstring of `encoder.py` gives its speed."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_equal_to_the_library(fast: Encoder, text: str) -> None:
 
 
 def test_equal_to_the_library_around_every_character(fast: Encoder) -> None:
-    """The two engines know different editions of Unicode; no character may be cut differently for it.
+    """The two engines use different versions of Unicode, but the ids must agree for every character.
 
-    Of the blocks of thousands of ideographs and syllables every 97th character and the surroundings are enough.
+    In the large blocks of ideographs and syllables, every 97th character is enough.
     """
     large = [range(0x3400, 0xD7A0), range(0x17000, 0x18D80), range(0x20000, 0x33500)]
     numbers = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]

@@ -1,4 +1,4 @@
-"""Rows of every common preference format become the same pair; a row that is none says which rule it breaks."""
+"""Rows of every common preference format become the same pair. Other rows raise Unfit with the rule that they break."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_row_that_is_none_says_why(row: Any, rule: str) -> None:
 
 
 def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
-    """HH-RLHF's transcripts, LLaMA-Factory's demonstrations and AlpacaEval: what is left out is left out for a rule."""
+    """HH-RLHF's transcripts, LLaMA-Factory's demonstrations and AlpacaEval: rows are kept, or raise only Unfit."""
     verdicts: Counter[tuple[str, str]] = Counter()
     for path in sorted(dataset("preference").rglob("*")):
         if path.suffix not in (".json", ".jsonl") or not path.is_file():

@@ -1,4 +1,4 @@
-"""The proofs of a chat template find what is wrong with one, and nothing wrong with a good one."""
+"""The checks of a chat template find each kind of problem, and find none in a good template."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bessemer.tokens.proof import prove
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 
-FORGETFUL = (  # drops what an assistant thought before its last answer, as some templates do
+FORGETFUL = (  # renders earlier answers differently from the last one, as some templates do
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
     "{{ m['content'] if m['role'] != 'assistant' or loop.last else '...' }}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-IMPATIENT = (  # the prompt is written otherwise once it is answered
+IMPATIENT = (  # renders the prompt differently once it is answered
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant:\n' }}{% endif %}"
 )

@@ -1,4 +1,4 @@
-"""A token store in object storage gives the tokens of the folder it is a copy of, by ranges, whatever fails."""
+"""A token store in object storage gives the same tokens as a local copy, reads by ranges, and survives failures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_ranges_are_the_tokens_of_the_folder(local: TokenStore, server: ObjectSt
 def test_a_batch_is_the_same_and_asks_for_its_own_bytes_only(local: TokenStore, server: ObjectStore) -> None:
     objectives = [Causal(s, length=32, seed=1, validation_tokens=0) for s in (local, TokenStore.open(server.url()))]
     rows = Sampler(objectives[0].num_rows, 40, seed=1).rows(3)
-    objectives[1].batch(3, rows)  # opens the shards
+    objectives[1].batch(3, rows)  # opens the shards first
     server.bytes_sent.clear()
     here, there = (objective.batch(3, rows) for objective in objectives)
     assert all(bool((here[name] == there[name]).all()) for name in here)

@@ -1,4 +1,5 @@
-"""Columns of conversations and preferences: the template's tokens, and a verdict for a row that it cannot write."""
+"""The columns of conversations and preferences have the template's tokens. Rows that the template cannot render raise
+Unfit."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def test_the_prompt_of_the_last_answer_is_what_generation_begins_with(template: 
     found = columns(template, messages)
     prompt = chat_of(template).prompt(messages[:-1])
     assert found["ids"][: found["prompt_length"]].tolist() == prompt.tolist()
-    assert found["learned"][found["prompt_length"] :].all(), "the ids end where the answer ends"
+    assert found["learned"][found["prompt_length"] :].all(), "all ids after the prompt must be learned"
     assert found["ids"][-1] == chat_of(template).stop_ids[0]
 
 

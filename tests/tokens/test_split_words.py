@@ -1,4 +1,4 @@
-"""Cutting long texts: no piece is too long, nothing is lost, and a cut changes no word."""
+"""Splitting long texts: no piece is too long, no text is lost, and a split changes no word."""
 
 from __future__ import annotations
 

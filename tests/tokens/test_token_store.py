@@ -1,4 +1,4 @@
-"""The token store: what was written is what is read, across shards, and every token knows its document."""
+"""The token store returns the tokens that were written, also across shards, and finds the document of every token."""
 
 from __future__ import annotations
 

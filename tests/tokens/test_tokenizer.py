@@ -1,4 +1,4 @@
-"""A tokenizer folder: what is encoded comes back, stock transformers agrees, and unsuitable folders are refused."""
+"""Tokenizer folders: decoding restores the text, `transformers` agrees, and unsuitable folders raise errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_lower_casing_tokenizer_is_refused(folder: Path, tmp_path: Path) -> No
     description = json.loads((tmp_path / "tokenizer.json").read_text())
     description["normalizer"] = {"type": "Lowercase"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match="does not give back"):
+    with pytest.raises(InputError, match="does not restore the text"):
         TokenizerFolder.open(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_the_end_of_text_of_a_brought_tokenizer_is_its_eos_token(folder: Path, t
 
 
 def test_gpt2_gives_the_published_ids(dataset: Callable[[str], Path], tmp_path: Path) -> None:
-    """Vectors of tiktoken's test plan for `r50k_base`, with the vocabulary as OpenAI released it for GPT-2."""
+    """Test vectors of tiktoken for `r50k_base`, with the vocabulary that OpenAI released for GPT-2."""
     folder = dataset("vec_tokenizer")
     gpt2 = Tokenizer(models.BPE.from_file(str(folder / "gpt2/encoder.json"), str(folder / "gpt2/vocab.bpe")))
     gpt2.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,4 @@
-"""Training a tokenizer: the sample depends on ids alone, and the result on nothing but the sample."""
+"""Training a tokenizer: the sample depends on document ids only, and the result depends on the sample only."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ def test_a_run_of_one_megabyte_trains_in_bounded_work() -> None:
 
 
 def test_golden_bytes(trained_tokenizer: TokenizerFolder) -> None:
-    """Other bytes need a new version of the stage `tokenizer`; then put the new hash here."""
+    """If the bytes change, bump the version of the stage `tokenizer` and put the new hash here."""
     text = trained_tokenizer.tokenizer.to_str()
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "11100594e8b2efa4"

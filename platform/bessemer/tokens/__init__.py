@@ -1,1 +1,1 @@
-"""From text to numbers: the tokenizer and the token store."""
+"""Tokenization: tokenizers, chat templates, and the token store."""

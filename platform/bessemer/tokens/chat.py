@@ -1,25 +1,25 @@
-"""Conversations as tokens. One object renders them for training, alignment, serving and generation.
+"""Converts conversations to tokens with chat templates, for training, alignment, serving and generation.
 
     template = ChatTemplate.of(tokenizer)
     conversation = template.encode(messages)      # .ids, .learned (the mask of the loss), .start
-    ids = template.prompt(messages)               # ends where the assistant begins to write
+    ids = template.prompt(messages)               # ends where the assistant's answer starts
     template.stop_ids                             # the tokens that end an answer
 
-The tokenizer's own Jinja template renders the whole conversation, as `transformers.apply_chat_template` does, and the
-text is encoded in one piece, so the ids are those of every other tool. The learned tokens are found in the rendering:
+The tokenizer's Jinja template renders the whole conversation, as `transformers.apply_chat_template` does. The text is
+encoded in one piece, so the ids equal those of every other tool. The learned tokens are found in the rendered text:
 
-- A template with `{% generation %}` blocks marks them itself.
-- Otherwise an answer begins where the prompt before it ends: the text that the template writes for the messages before
-  the answer, with a generation prompt. It ends with the special token that ends the turn; without that token in the
-  loss a model learns to answer and never to stop. A thought or an empty think block that the template writes after the
-  prompt is part of the answer, because a model has to write it.
-- An answer is learned only if the tokens before it are those of the prompt. A template may write a turn in another way
-  once the conversation continues (it drops thoughts, for example); such a turn is context.
+- A template with `{% generation %}` blocks marks them.
+- Otherwise, an answer starts at the end of its prompt. The prompt is the template's text for the messages before the
+  answer, with a generation prompt. The answer ends with the special token that ends the turn. Without that token in the
+  loss, a model would not learn to stop. If the template adds reasoning or an empty think block after the prompt, it is
+  part of the answer, because a model has to generate it.
+- An answer is learned only if the tokens before it are those of the prompt. A template may render a turn differently
+  once the conversation continues (for example, without its reasoning). Such a turn is context only.
 
-Special tokens come from the template alone: a user who writes `<|im_end|>` has written ten characters. This is the one
-difference to `apply_chat_template`, which lets a message end a turn.
+Only the template can produce special tokens: `<|im_end|>` in a user's message is encoded as ten plain characters. This
+is the only difference from `apply_chat_template`, which lets a message end a turn.
 
-The cost is one rendering per conversation and one or two per answer; the text is encoded once.
+The cost is one rendering per conversation and one or two per answer. The text is encoded once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Variables = Mapping[str, Any]
 
 ASSISTANT = "assistant"
 WEIGHT = "weight"
-"""A message's key; 0 keeps an answer out of the loss. The template does not see it."""
+"""Key of a message. The value 0 keeps an answer out of the loss. The key is not passed to the template."""
 _SPECIAL_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _MARK = "\ue000"
 KEPT_CHARACTERS, KEPT_TEXTS = 100, 1000
@@ -54,27 +54,28 @@ KEPT_CHARACTERS, KEPT_TEXTS = 100, 1000
 
 
 class TemplateRefusal(InputError):
-    """A chat template does not take a conversation."""
+    """A chat template rejected a conversation."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Token ids of a conversation, and whether each is learned to be written."""
+    """The token ids of a conversation, and the mask of the learned tokens."""
 
     ids: npt.NDArray[np.int64]
     learned: npt.NDArray[np.bool_]
+    """Whether each token is in the loss."""
     start: int | None
-    """Number of tokens before the last answer; None if these are not the tokens of its prompt."""
+    """Number of tokens before the last answer; None if they differ from the tokens of its prompt."""
     last_end: int
-    """Number of tokens up to the one that ends the last answer, inclusive."""
+    """Number of tokens up to and including the end token of the last answer."""
     problem: str = ""
     """The reason why `start` is None."""
     endless: bool = False
-    """Whether the reason is that the last answer has no special token that ends it."""
+    """Whether the reason is that no special token ends the last answer."""
 
 
 class _Text(NamedTuple):
-    """An encoded text: ids [tokens], where each begins and ends in characters, and whether it is a special token."""
+    """An encoded text. Each array has one entry per token: id, start and end in characters, whether it is special."""
 
     text: str
     ids: npt.NDArray[np.int64]
@@ -89,13 +90,13 @@ class ChatTemplate:
 
     @classmethod
     def of(cls, tokenizer: TokenizerFolder) -> ChatTemplate:
-        """The tokenizer's template. Raises InputError if it has none, or one that cannot be used."""
+        """The chat template of a tokenizer. Raises InputError if the tokenizer has none or if it is unusable."""
         found = cls(tokenizer)
         if not tokenizer.chat_templates:
             raise InputError(
                 f"the tokenizer `{tokenizer.name}` has no chat template",
-                hint="name a file with one in the recipe, `tokenizer: {chat_template: FILE}`, or add it to the "
-                "tokenizer as `chat_template` of `tokenizer_config.json`",
+                hint="set a template file in the recipe, `tokenizer: {chat_template: FILE}`, or add `chat_template` to "
+                "the `tokenizer_config.json` of the tokenizer",
             )
         assert found.stop_ids
         return found
@@ -103,37 +104,37 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], variables: Variables | None = None, *, add_generation_prompt: bool = False
     ) -> str:
-        """The text, as `apply_chat_template(tokenize=False)` gives it. Raises TemplateRefusal."""
+        """The rendered text, as from `apply_chat_template(tokenize=False)`. Raises TemplateRefusal."""
         return self._render(messages, variables or {}, add_generation_prompt=add_generation_prompt).text
 
     def encode(self, messages: Sequence[Message], variables: Variables | None = None) -> Conversation:
-        """The whole conversation. Raises TemplateRefusal."""
+        """Encodes the whole conversation. Raises TemplateRefusal."""
         return _Encoding(self, messages, variables or {}).conversation()
 
     def prompt(self, messages: Sequence[Message], variables: Variables | None = None) -> npt.NDArray[np.int64]:
-        """The ids up to where the assistant writes its next answer. Raises TemplateRefusal."""
+        """The ids of the conversation up to the start of the assistant's next answer. Raises TemplateRefusal."""
         return _Encoding(self, messages, variables or {}).prompt(len(messages)).ids
 
     def writes(self, name: str, variables: Variables | None = None) -> bool:
-        """Whether the template mentions a variable, or a key of messages."""
+        """Whether the template mentions `name`, a variable or a key of messages."""
         return chat_jinja.reads(self._source(variables or {}), name)
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """The ids that end an answer: the template's end of turn, the end of a tool call, then the end of a text."""
+        """The ids that end an answer: the template's end of turn, its end of a tool call, and the end-of-text token."""
         asked, calls = {"role": "user", "content": "?"}, [{"type": "function", "function": dict(_CALL)}]
         plain = _Encoding(self, [asked, {"role": ASSISTANT, "content": "!"}], {})
         place = plain.written(1) if plain.whole.text else None
         if place is None:
             raise InputError(
-                f"the chat template of `{self.tokenizer.name}` does not write what the assistant says",
-                hint="nothing could be learned with it; use a template such as ChatML",
+                f"the chat template of `{self.tokenizer.name}` leaves out the assistant's messages",
+                hint="use a template such as ChatML; with this one, a model could learn no answer",
             )
         found = plain.first_special_after(place)
         if found is None:
             raise InputError(
                 f"the chat template of `{self.tokenizer.name}` ends an answer without a special token",
-                hint="without one in the loss a model never stops; use a template such as ChatML",
+                hint="use a template such as ChatML; with this one, a model could not learn to stop",
             )
         ends = [int(plain.whole.ids[found])]
         if self.writes("tool_calls"):
@@ -141,7 +142,7 @@ class ChatTemplate:
                 call = _Encoding(self, [asked, {"role": ASSISTANT, "content": "", "tool_calls": calls}], {})
                 ends += [int(call.whole.ids[last])] if (last := call.end(1)) is not None else []
             except InputError:
-                pass  # a template that takes other calls
+                pass  # the template supports calls of another form only
         return tuple(dict.fromkeys((*ends, self.tokenizer.end_of_text_id)))
 
     def _render(
@@ -158,16 +159,16 @@ class ChatTemplate:
         except chat_jinja.REFUSALS as error:
             raise TemplateRefusal(
                 f"the chat template of `{self.tokenizer.name}` does not take the conversation: {error}",
-                hint="look at the order of its roles, and at `chat_template` in `tokenizer_config.json`",
+                hint="check the order of the conversation's roles, and `chat_template` in `tokenizer_config.json`",
             ) from None
 
     def _source(self, variables: Variables) -> str:
-        """The template for a row: `tool_use` if there are tools, as `transformers` chooses among named templates."""
+        """The Jinja source for a row. With tools, it is the template `tool_use` if it exists, as in `transformers`."""
         templates = self.tokenizer.chat_templates
         name = "tool_use" if variables.get("tools") is not None and "tool_use" in templates else "default"
         if name not in templates:
             raise InputError(
-                f"the tokenizer `{self.tokenizer.name}` has several chat templates and none called `default`",
+                f"the tokenizer `{self.tokenizer.name}` has several chat templates, but none is called `default`",
                 hint="name one of them `default`, or set `chat_template` of the stage `tokenizer`",
             )
         try:
@@ -181,7 +182,7 @@ class ChatTemplate:
 
     @cached_property
     def special_ids(self) -> dict[str, int]:
-        """The special tokens by their text; `eos_token` is one, even if `tokenizer.json` does not mark it."""
+        """The ids of special tokens by their text. Includes `eos_token` even if `tokenizer.json` does not mark it."""
         added = self.tokenizer.tokenizer.get_added_tokens_decoder()
         end = self._special_names.get("eos_token")
         return {
@@ -192,13 +193,13 @@ class ChatTemplate:
 
     @cached_property
     def is_special(self) -> npt.NDArray[np.bool_]:
-        """By id, whether it is a special token."""
+        """Whether each id is a special token, bool[vocab_size]."""
         found = np.zeros(self.tokenizer.vocab_size, np.bool_)
         found[list(self.special_ids.values())] = True
         return found
 
     def ids_of(self, text: str) -> npt.NDArray[np.int64]:
-        """The ids of a part of a rendering; those of short parts, which most prompts end with, are kept."""
+        """The ids of a part of a rendered text. Ids of short parts are cached, because most prompts end with them."""
         if (known := self._known.get(text)) is not None:
             return known
         ids = np.array(self.tokenizer.encode(text, recognise_special=True), np.int64)
@@ -212,7 +213,7 @@ class ChatTemplate:
 
     @cached_property
     def _special_names(self) -> dict[str, str]:
-        """`eos_token` and the like, which templates may use."""
+        """Names such as `eos_token` with their tokens, for use in templates."""
         named = {}
         for key in (f"{name}_token" for name in _SPECIAL_NAMES):
             if value := self.tokenizer.settings.get(key):
@@ -224,7 +225,7 @@ _CALL = {"name": "look", "arguments": {"at": "it"}}
 
 
 class _Encoding:
-    """One conversation: its rendering, its tokens, and the place of each answer in them."""
+    """The encoding of one conversation: its rendered text, its tokens, and the position of each answer."""
 
     def __init__(self, template: ChatTemplate, messages: Sequence[Message], variables: Variables) -> None:
         self._template = template
@@ -267,7 +268,7 @@ class _Encoding:
         return Conversation(self.whole.ids, learned, start, last, problem, endless)
 
     def _generated(self, answers: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """The spans of `{% generation %}` blocks, without those of answers whose weight is 0."""
+        """The spans of `{% generation %}` blocks in characters, without those of answers with weight 0."""
         weights = [self._messages[number].get(WEIGHT, 1) for number in answers]
         places = [self.written(number) or 0 for number in answers] if not all(weights) else []
         for first, last in self._rendering.generated:
@@ -276,11 +277,11 @@ class _Encoding:
                 yield first, last
 
     def prompt(self, number: int) -> _Text:
-        """The prompt before message `number`."""
+        """The encoded prompt before message `number`."""
         return self._encode(self._render(self._messages[:number], add_generation_prompt=True).text)
 
     def end(self, number: int) -> int | None:
-        """The token that ends answer `number`; None if the template ends it without a special token."""
+        """The index of the token that ends answer `number`; None if no special token ends it."""
         whole, last = self.whole, len(self._messages) - 1
         until = len(whole.text)
         if number < last:
@@ -297,7 +298,10 @@ class _Encoding:
         return int(before[-1])
 
     def written(self, number: int) -> int | None:
-        """End of the last text of message `number` in the rendering; None if the text is missing there."""
+        """The position after the last text of message `number` in the rendered text, in characters.
+
+        None if the template leaves out the text.
+        """
         for marked in _marked(self._messages[number]):
             try:
                 changed = [*self._messages[:number], marked, *self._messages[number + 1 :]]
@@ -309,7 +313,7 @@ class _Encoding:
         return None
 
     def first_special_after(self, place: int | None) -> int | None:
-        """The first special token that begins at this character or after it."""
+        """The index of the first special token that starts at character `place` or later."""
         if place is None:
             return None
         found = np.flatnonzero(self.whole.special & (self.whole.starts >= place))
@@ -328,13 +332,13 @@ class _Encoding:
         return chat_jinja.marks_answers(self._template._source(self._variables))
 
     def _start(self, number: int) -> tuple[int | None, str]:
-        """The token with which answer `number` begins; None and a reason if the text before it is not its prompt."""
+        """The index of the first token of answer `number`; None and a reason if the text before is not its prompt."""
         whole, prompt = self.whole, self._render(self._messages[:number], add_generation_prompt=True).text
         if not whole.text.startswith(prompt):
             same = next(n for n, (a, b) in enumerate(zip(prompt, f"{whole.text}\0", strict=False)) if a != b)
             written, asked = whole.text[same : same + 30], prompt[same : same + 30]
             return None, f"the prompt has {asked!r} where the answered conversation has {written!r}"
-        # Special tokens cut a text into parts that are encoded alone, so only the part after the last one can differ.
+        # Parts between special tokens are encoded independently, so only the part after the last one can differ.
         inside = np.flatnonzero(whole.special & (whole.starts < len(prompt)))
         first = int(inside[-1]) if len(inside) else 0
         rest = prompt[whole.starts[first] if len(inside) else 0 :]
@@ -348,7 +352,7 @@ class _Encoding:
         return self._template._render(messages, self._variables, add_generation_prompt=add_generation_prompt)
 
     def _encode(self, text: str) -> _Text:
-        """Encodes a rendering, with the special token in place of each placeholder as plain characters."""
+        """Encodes a rendered text. Placeholders become the text of their special token as plain characters."""
         found = self._template.tokenizer.encode_with_offsets(text, recognise_special=True)
         tokens = list(self._written_out(text, found)) if self._placeholders else found
         table = np.fromiter(chain.from_iterable(tokens), np.int64, 3 * len(tokens)).reshape(len(tokens), 3)
@@ -359,7 +363,7 @@ class _Encoding:
         return _Text(text, ids, starts, ends, special)
 
     def _written_out(self, text: str, tokens: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
-        """The tokens of a text with placeholders: its special tokens, and between them the text that was meant."""
+        """(id, start, end) of the tokens of a text, in which placeholders are encoded as the text that they replace."""
         done = 0
         literal = {placeholder: written for written, placeholder in self._placeholders.items()}
         for token, start, end in [*tokens, (-1, len(text), len(text))]:
@@ -374,7 +378,7 @@ class _Encoding:
 
 
 def _marked(message: Message) -> Iterator[dict[str, Any]]:
-    """The message with a mark at the end of its last tool call, then of its content."""
+    """Yields copies of the message with a mark: at the end of its last tool call, then at the end of its content."""
     if calls := message.get("tool_calls"):
         function = dict(calls[-1]["function"])
         arguments = function.get("arguments")

@@ -1,8 +1,8 @@
-"""Chat templates in Jinja, rendered as `transformers` renders them: same environment, same variables, same text.
+"""Renders Jinja chat templates exactly as `transformers` does: same environment, same variables, same text.
 
 The environment is that of `transformers.utils.chat_template_utils` 5.23: immutable sandbox, `{% generation %}` blocks,
-`raise_exception`, `strftime_now`, and a `tojson` that escapes neither HTML nor Unicode. Messages lose the keys whose
-value is null, and reasoning is passed under each name that templates read.
+`raise_exception`, `strftime_now`, and a `tojson` that escapes neither HTML nor Unicode. Keys with a null value are
+removed from messages, and reasoning is passed under each name that templates read.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 REFUSALS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""Exceptions of a template that refuses a conversation, on purpose or because it reads a value that is missing."""
+"""Exceptions of a template that rejects a conversation, on purpose or because it reads a missing value."""
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
-"""Keys of a message that hold its reasoning; templates read the first or the second."""
+"""Keys of a message that contain its reasoning. Templates read the first or the second."""
 _SPANS = "_generation_spans"
 
 
 class Rendering(NamedTuple):
-    """The text of a conversation, and the spans of `{% generation %}` blocks in it, in characters."""
+    """The rendered text of a conversation, and the spans of its `{% generation %}` blocks in characters."""
 
     text: str
     generated: list[tuple[int, int]]
@@ -43,7 +43,7 @@ def render(
     *,
     add_generation_prompt: bool = False,
 ) -> Rendering:
-    """Renders a conversation; `variables` are those of the row (`tools`, ...) and the names of special tokens.
+    """Renders a conversation. `variables` are those of the row (`tools`, ...) and the names of special tokens.
 
     Raises one of `REFUSALS`.
     """
@@ -68,25 +68,25 @@ def render(
 
 @lru_cache(maxsize=32)
 def compiled(template: str) -> Template:
-    """Raises jinja2.TemplateError for a text that is not a template."""
+    """The compiled template. Raises jinja2.TemplateError for invalid syntax."""
     return _environment().from_string(template)
 
 
 @lru_cache(maxsize=32)
 def reads(template: str, name: str) -> bool:
-    """Whether the template mentions a variable or a message's key."""
+    """Whether the template mentions `name`, a variable or a key of messages."""
     return re.search(rf"\b{name}\b", template) is not None
 
 
 @lru_cache(maxsize=32)
 def marks_answers(template: str) -> bool:
-    """Whether `{% generation %}` blocks say what the assistant writes."""
+    """Whether the template marks the assistant's answers with `{% generation %}` blocks."""
     return re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", template) is not None
 
 
 @lru_cache(maxsize=32)
 def variables_of(template: str) -> frozenset[str]:
-    """The variables that the template takes from outside."""
+    """The names of the variables that the template needs from its caller."""
     return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
 
 
@@ -97,7 +97,7 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Generation(Extension):
-    """`{% generation %}...{% endgeneration %}`: records the block's place in the text and changes nothing."""
+    """`{% generation %}...{% endgeneration %}`: records the span of the block and does not change the text."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -115,7 +115,7 @@ class _Generation(Extension):
 
 
 class _Namespace(Namespace):
-    """A namespace without underscore names, which would reach the interpreter's internals."""
+    """A namespace that rejects names with a leading underscore, which could reach the interpreter's internals."""
 
     def __init__(*args: Any, **values: Any) -> None:
         self, given = args[0], dict(*args[1:], **values)
@@ -134,7 +134,7 @@ def _check_name(name: str) -> None:
 
 
 class _Dict:
-    """`dict` without its attributes."""
+    """`dict` without access to its attributes."""
 
     def __call__(self, *args: Any, **values: Any) -> dict[Any, Any]:
         return dict(*args, **values)

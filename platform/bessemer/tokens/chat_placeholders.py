@@ -1,7 +1,7 @@
-"""Special tokens in messages as plain characters: each is replaced while a chat template renders, and put back after.
+"""Keeps special tokens in messages as plain characters: placeholders replace them while a chat template renders.
 
-A template cannot tell a special token that it writes itself from one in a message. A placeholder is a character of a
-private plane of Unicode that no message has, so its place in the rendering is known.
+In a rendered text, special tokens from the template and from messages look the same. A placeholder is a character from
+a private plane of Unicode that occurs in no message, so its position in the rendered text is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FIRST_PLACEHOLDER = 0x100000
 
 
 def placeholders(special: Mapping[str, int], value: Any) -> dict[str, str]:
-    """For each special token in a text of `value`, a character that is in none of its texts."""
+    """For each special token that occurs in the texts of `value`, a character that does not occur in them."""
     texts = list(_texts(value))
     found = [token for token in special if any(token in text for text in texts)]
     if not found:
@@ -53,7 +53,10 @@ def swapped(text: str, by: Mapping[str, str]) -> str:
 
 
 def swapped_with_places(text: str, literal: Mapping[str, str]) -> tuple[str, list[int]]:
-    """The text with its placeholders written out, and the place in `text` of every character."""
+    """The text with its placeholders expanded, and the position in `text` of each of its characters.
+
+    The last position is the length of `text`.
+    """
     written, places = [], []
     for place, character in enumerate(text):
         whole = literal.get(character, character)

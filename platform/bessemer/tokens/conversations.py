@@ -1,4 +1,4 @@
-"""Rows of the common conversation formats, as messages; a row that is not a conversation has a rule that says why.
+"""Reads rows of the common conversation formats as messages. A row that is not a conversation raises Unfit.
 
     {"messages": [{"role": "user", "content": "..."}, ...]}                  OpenAI, TRL, Hugging Face
     {"conversations": [{"from": "human", "value": "..."}, ...]}              ShareGPT
@@ -11,11 +11,11 @@ Next to each of them a row may have `system` (or `system_prompt`), and the other
 `tools` (or `functions`), `documents` and `chat_template_kwargs`, each as JSON or as a text of JSON. The other columns
 are kept in `fields`, for rewards.
 
-The messages have the roles `system`, `user`, `assistant` and `tool`, begin with a user (after a system message, if
-there is one), let the assistant speak only after a user or a tool, and end with the assistant: messages after its last
-answer have nothing to teach and are cut off. A message keeps its other keys (`tool_calls`, `reasoning_content`, ...)
-for the chat template. `weight: 0`, `train: false`, `training: false` or `loss: false` keep an answer out of the loss.
-The same keys next to the conversation remove the row (`not_learned`).
+The messages have the roles `system`, `user`, `assistant` and `tool`. They start with an optional system message and
+then a user message. The assistant answers a user or a tool, and the last message is an answer: messages after it teach
+nothing and are cut off. A message keeps its other keys (`tool_calls`, `reasoning_content`, ...) for the chat template.
+`weight: 0`, `train: false`, `training: false` or `loss: false` keep an answer out of the loss. The same keys next to
+the conversation remove the row (`not_learned`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
 }
-"""The role behind each name in use."""
+"""The role for each name that data sets use."""
 
 Messages = list[dict[str, Any]]
 
@@ -51,7 +51,7 @@ RULES = (
 
 SYSTEM_FIELDS = ("system", "system_prompt")
 WEIGHT_KEYS = ("weight", "train", "training", "loss", "loss_weight")
-"""Keys of a message or a row that say whether it is learned: 0 and false, or 1 and true."""
+"""Keys that set whether a message or row is learned: 0 or false, 1 or true."""
 _TRUTH_TEXTS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
 """Values of a weight as CSV and TSV write them."""
 _PARTLY = ("train_detail", "training_detail", "loss_scale")
@@ -60,7 +60,7 @@ _OWN_KEYS = frozenset(("role", "from", "content", "value", "function_call", "too
 
 
 class Unfit(Exception):
-    """A row that is not a conversation: the rule that it breaks, and the evidence."""
+    """A row that is not a conversation, with the rule that it breaks and the evidence."""
 
     def __init__(
         self, rule: str, evidence: str = "", *, value: float | None = None, threshold: float | None = None
@@ -73,7 +73,7 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Dialogue:
-    """The conversation in a row."""
+    """The conversation in a row, with its other columns."""
 
     messages: Messages
     variables: dict[str, Any]
@@ -83,9 +83,9 @@ class Dialogue:
 
 
 def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] | None = None) -> Dialogue:
-    """The conversation of a row, up to the last answer; or, if it need not be `answered`, all of it.
+    """The conversation of a row, up to the last answer. If `answered` is false, all messages are kept.
 
-    `columns` maps a field to the row's column of another name. Raises Unfit.
+    `columns` maps field names to the row's column names, if they differ. Raises Unfit.
     """
     row = renamed(row, columns or {})
     check_learned(row)
@@ -99,7 +99,7 @@ def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] |
 
 
 def renamed(row: Any, columns: Mapping[str, str]) -> Mapping[str, Any]:
-    """The row with each field of `columns` taken from the column of that name. Raises Unfit if it is not an object."""
+    """The row with columns renamed to the field names in `columns`. Raises Unfit if the row is not an object."""
     if not isinstance(row, Mapping):
         raise Unfit("not_an_object", type(row).__name__)
     taken = {field: row[column] for field, column in columns.items() if column in row}
@@ -124,14 +124,14 @@ def check_learned(row: Mapping[str, Any]) -> None:
 
 
 def chat(messages: Any) -> Messages:
-    """A list of messages in any of the spellings. Raises Unfit."""
+    """Reads a list of messages in any supported format. Raises Unfit."""
     if not isinstance(messages, list):
         raise Unfit("bad_message", f"a list of messages is {type(messages).__name__}")
     return [message(given) for given in messages]
 
 
 def message(given: Any) -> dict[str, Any]:
-    """One message in any of the spellings. Raises Unfit."""
+    """Reads one message in any supported format. Raises Unfit."""
     if not isinstance(given, Mapping):
         raise Unfit("bad_message", repr(given))
     name = str(given.get("role", given.get("from")))
@@ -154,7 +154,7 @@ def message(given: Any) -> dict[str, Any]:
 
 
 def with_system(messages: Messages, row: Mapping[str, Any]) -> Messages:
-    """The messages after the system message of the row's column, if it has one. Raises Unfit if there are two."""
+    """Puts the system message from the row's columns, if any, before the messages. Raises Unfit if there are two."""
     said = {row[name] for name in SYSTEM_FIELDS if isinstance(row.get(name), str) and row[name].strip()}
     if odd := [row[name] for name in SYSTEM_FIELDS if not isinstance(row.get(name), str | None)]:
         raise Unfit("bad_message", f"a system message is {type(odd[0]).__name__}")
@@ -168,7 +168,7 @@ def with_system(messages: Messages, row: Mapping[str, Any]) -> Messages:
 
 
 def variables_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of a chat template that a row brings. Raises Unfit."""
+    """The variables of the chat template in a row. Raises Unfit."""
     tools = _json(row, "tools", list)
     functions = _json(row, "functions", list)
     if not tools and functions:
@@ -189,7 +189,10 @@ def variables_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completion(asked: Any, answer: Any) -> Messages:
-    """A question with its answer, if there is one; each a text or messages. Raises Unfit."""
+    """The messages of a question and its answer; each is a text or a list of messages. Raises Unfit.
+
+    Without an answer, returns the question only.
+    """
     sides = (("user", asked), *((("assistant", answer),) if answer is not None else ()))
     return [
         said
@@ -207,7 +210,7 @@ def check_order(messages: Messages) -> None:
             raise Unfit("empty_message", f"message {number}, of the {role}")
         try:
             json.dumps(said, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+        except UnicodeEncodeError as error:  # JSON may contain half of a surrogate pair
             raise Unfit("bad_message", f"message {number}: {error.reason}") from None
         if role not in _AFTER[before]:
             raise Unfit("wrong_order", f"message {number}: {role} after {before}")
@@ -221,7 +224,7 @@ _AFTER = {
     "assistant": ("user", "tool"),
     "tool": ("assistant", "tool"),
 }
-"""The roles that may follow each."""
+"""The roles that may follow each role."""
 
 
 def _checked(messages: Messages, answered: bool) -> Messages:
@@ -248,7 +251,7 @@ def _alpaca(row: Mapping[str, Any]) -> Messages:
 
 
 def _first(row: Mapping[str, Any], *names: str) -> tuple[str, Any]:
-    """The first of the fields that the row has, and its value."""
+    """The first of the fields that has a value in the row, and its value."""
     name = next((name for name in names if row.get(name) is not None), names[0])
     return name, row.get(name)
 
@@ -268,7 +271,7 @@ FORMATS: dict[str, tuple[tuple[tuple[str, ...], ...], Read]] = {
     ),
     "query": ((("query",), ("response",)), lambda row: completion(row["query"], row.get("response"))),
 }
-"""By the field that a format is known by: its fields, alternatives together, and the function that reads them."""
+"""The formats by their identifying field: their fields, with alternative names grouped, and the reading function."""
 
 VARIABLES = ("tools", "functions", "documents", "chat_template_kwargs")
 FIELDS = (
@@ -277,11 +280,11 @@ FIELDS = (
     *VARIABLES,
     *WEIGHT_KEYS,
 )
-"""The fields that are read."""
+"""All fields that the formats read."""
 
 
 def _tool_call(call: Any) -> dict[str, Any]:
-    """A call of a function in OpenAI's form; one without the envelope gets it."""
+    """A function call in OpenAI's format; adds the envelope if it is missing."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise Unfit("bad_message", f"a tool call is {call!r}")
@@ -292,14 +295,14 @@ def _tool_call(call: Any) -> dict[str, Any]:
 
 
 def _written_calls(content: Any) -> list[Any] | None:
-    """The calls in ShareGPT's `function_call`, which is JSON of one or of several."""
+    """The calls in ShareGPT's `function_call`, which is JSON of one call or a list; None for other content."""
     found = _parsed(content) if isinstance(content, str) else content
     calls = found if isinstance(found, list) else [found]
     return calls if all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls) else None
 
 
 def _weight(given: Mapping[str, Any], role: str) -> dict[str, int]:
-    """`weight: 0` if the message is not to be learned."""
+    """`{"weight": 0}` for an answer that must not be learned; otherwise empty."""
     learned = _is_learned(given, "an answer")
     asked = next((key for key in WEIGHT_KEYS if given.get(key)), None)
     if asked and role != "assistant":
@@ -319,7 +322,7 @@ def _is_learned(given: Mapping[str, Any], what: str) -> bool:
 
 
 def _text(content: Any) -> str:
-    """A message's text; the texts of a list of parts, joined."""
+    """The text of a message. If it is a list of parts, joins their texts."""
     if isinstance(content, list):
         parts = [part.get("text", part.get("value")) for part in content if isinstance(part, Mapping)]
         if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
@@ -330,7 +333,7 @@ def _text(content: Any) -> str:
 
 
 def _json(row: Mapping[str, Any], name: str, kind: type | Any) -> Any:
-    """A column with JSON, or with a text of JSON."""
+    """The value of a column that contains an object, or JSON as text. Raises Unfit for another type."""
     value = row.get(name)
     if isinstance(value, str):
         value = _parsed(value) if value.strip() else None

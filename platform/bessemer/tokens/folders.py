@@ -1,8 +1,9 @@
-"""Where a token store's files lie: in a folder, or under an object store's URL.
+"""Access to the files of a token store, in a local folder or under the URL of an object store.
 
-A folder's shards are memory-mapped. Those of a URL (`s3://bucket/path`, `gs://...`, `abfs://...`, as `pyarrow.fs` reads
-them, credentials from the environment) are read by ranges: a window of tokens is one request of its few kilobytes,
-`READERS` of them at a time, so a worker needs no disk for the corpus and begins at once.
+Shards in a local folder are memory-mapped. Shards under a URL (`s3://bucket/path`, `gs://...`, `abfs://...`, read with
+`pyarrow.fs` and credentials from the environment) are read by ranges: a window of tokens is one request for a few
+kilobytes, and `READERS` requests run in parallel. A worker therefore needs no disk space for the corpus and starts
+without a download.
 """
 
 from __future__ import annotations
@@ -25,44 +26,44 @@ from bessemer.artifacts.documents import read_parquet
 from bessemer.errors import InputError, StorageError
 
 READERS = 32
-"""Ranges that are read at a time: a request waits far longer than it transfers."""
+"""Number of ranges read in parallel, because a request spends far more time waiting than transferring."""
 ATTEMPTS = 5
-"""Times a request is made before its failure is one, with waits of 0.1 s, 0.2 s, 0.4 s, ... between."""
+"""Attempts per request before it fails, with waits of 0.1 s, 0.2 s, 0.4 s, ... between them."""
 
 Tokens = npt.NDArray[np.unsignedinteger]
 _Answer = TypeVar("_Answer")
 
 
 class Sliceable(Protocol):
-    """Tokens of a shard, `shard[first:last]`."""
+    """The tokens of a shard, read as `shard[first:last]`."""
 
     def __getitem__(self, span: slice, /) -> Tokens: ...
 
 
 class Folder(Protocol):
-    """What a store needs of the place of its files; names are relative."""
+    """Access to the files of a token store. Names are relative to the store's folder or URL."""
 
     def json(self, name: str) -> Any:
-        """The value in a JSON file, or None where there is no file."""
+        """The value in a JSON file; None if the file does not exist."""
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """The array in an `.npy` file."""
 
     def table(self, name: str) -> pa.Table:
-        """A whole Parquet file."""
+        """The table in a Parquet file."""
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file, or None where there is none."""
+        """The size of a file in bytes; None if the file does not exist."""
 
     def tokens(self, name: str, dtype: np.dtype[Any]) -> Sliceable:
-        """A shard, nothing of it read yet."""
+        """Opens a shard without reading it."""
 
     def map(self, read: Callable[[tuple[int, int]], Tokens], spans: Sequence[tuple[int, int]]) -> list[Tokens]:
-        """`read` of each of the spans, as many at a time as is good here."""
+        """Returns `read(span)` for each span. Remote reads run in parallel."""
 
 
 def open_folder(place: Path | str) -> Folder:
-    """A path or a URL. Raises InputError for a URL that nothing reads."""
+    """Opens a path or a URL. Raises InputError for a URL that cannot be read."""
     return _Remote(place) if isinstance(place, str) and "://" in place else _Local(Path(place))
 
 
@@ -104,7 +105,7 @@ class _Remote:
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(
                 f"`{url}` cannot be read: {str(error).splitlines()[0]}",
-                hint="name a folder in object storage: `s3://bucket/path`, `gs://...`, `abfs://...`",
+                hint="set the URL of a folder in object storage: `s3://bucket/path`, `gs://...` or `abfs://...`",
             ) from None
         self._pool = ThreadPoolExecutor(READERS, "range")
 
@@ -150,14 +151,14 @@ class _Remote:
                 if attempt == ATTEMPTS:
                     raise StorageError(
                         f"`{self}` does not answer: {str(error).splitlines()[0]}",
-                        hint="check the address and the credentials; then run the same command again",
+                        hint="check the address and the credentials, then run the same command again",
                     ) from error
                 time.sleep(0.05 * 2**attempt)
         raise AssertionError
 
 
 class _Ranges:
-    """A remote shard: a slice of it is a request."""
+    """A remote shard. Each slice is one request."""
 
     def __init__(self, read_at: Callable[[int, int], bytes], dtype: np.dtype[Any]) -> None:
         self._read_at, self._dtype = read_at, dtype
@@ -167,5 +168,8 @@ class _Ranges:
         content = self._read_at((span.stop - span.start) * size, span.start * size)
         found: Tokens = np.frombuffer(content, dtype=self._dtype)
         if len(found) != span.stop - span.start:
-            raise StorageError("a token shard ended early while it was read", hint="copy the tokens there again")
+            raise StorageError(
+                f"a token shard ended early: {len(found)} of {span.stop - span.start} tokens could be read",
+                hint="copy the token store to the object storage again",
+            )
         return found

@@ -1,4 +1,4 @@
-"""The tokens between which a model fills in the middle (Bavarian et al. 2022), in training and in use."""
+"""The special tokens and the prompt for filling in the middle of a text (Bavarian et al. 2022)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 
 @dataclass(frozen=True)
 class Sentinels:
-    """Ids of the tokens that say which part of a text follows."""
+    """Ids of the special tokens that mark the parts of a text: prefix, middle, suffix, and end of text."""
 
     prefix: int
     middle: int
@@ -27,7 +27,7 @@ class Sentinels:
 
 
 def infill_prompt(tokenizer: TokenizerFolder, sentinels: Sentinels, before: str, after: str) -> list[int]:
-    """The tokens after which a model writes what stands between `before` and `after`."""
+    """The prompt that a model continues with the text between `before` and `after`."""
     return [
         sentinels.prefix, *tokenizer.encode(before), sentinels.suffix, *tokenizer.encode(after), sentinels.middle,
     ]  # fmt: skip

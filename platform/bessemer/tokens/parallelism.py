@@ -1,7 +1,7 @@
-"""Says how many threads `tokenizers` may use. The library reads one environment variable before each batch.
+"""Sets the number of threads of `tokenizers`. The library reads an environment variable before each batch.
 
-It is set both ways, never left out: a process that forks after the library used threads would otherwise get a
-warning for each child. Workers of a pool share the CPUs as processes, so they use one thread each.
+The variable is always set, never unset. Otherwise, a process that forks after the library used threads would get a
+warning per child. Worker processes share the CPUs, so each uses one thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _VARIABLE = "TOKENIZERS_PARALLELISM"
 
 @contextlib.contextmanager
 def parallelism(allowed: bool) -> Iterator[None]:
-    """Lets `tokenizers` use all CPUs, or one, inside the block; afterwards one."""
+    """A context in which `tokenizers` uses all CPUs if `allowed`, otherwise one. After the context, it uses one."""
     os.environ[_VARIABLE] = "true" if allowed else "false"
     try:
         yield

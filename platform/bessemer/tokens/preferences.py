@@ -1,15 +1,16 @@
-"""Rows of the common preference formats, as a prompt with the answer that was preferred and the one that was not.
+"""Reads rows of the common preference formats as a prompt with a chosen and a rejected answer.
 
     {"prompt": ..., "chosen": ..., "rejected": ...}             TRL; each a text or a list of messages
-    {"chosen": [...], "rejected": [...]}                        TRL, the prompt being what both begin with
+    {"chosen": [...], "rejected": [...]}                        TRL; the prompt is the common beginning of both
     {"chosen": "\\n\\nHuman: ...\\n\\nAssistant: ...", ...}      HH-RLHF's transcripts
     {"conversations": [...], "chosen": {...}, "rejected": {...}}    ShareGPT
     {"instruction": ..., "output_1": ..., "output_2": ..., "preference": 1 or 2}    AlpacaEval
     {"prompt": ..., "completion": ..., "label": true}           unpaired: liked or disliked; also `kto_tag`
 
-A prompt may also have the names that conversations give it (`instruction` with `input`, `question`, `query`), and a row
-`system`, `tools` and the other variables of a chat template. An unpaired row has one side only: the answer is `chosen`
-if it was liked, else `rejected`. A row with `weight: 0` or `train: false` is removed, as in conversations.
+A prompt may also be in the columns of the conversation formats (`instruction` with `input`, `question`, `query`). A row
+may also have `system`, `tools` and the other variables of a chat template. An unpaired row has one answer only, which
+is `chosen` if it was liked and `rejected` otherwise. A row with `weight: 0` or `train: false` is removed, as in
+conversations.
 """
 
 from __future__ import annotations
@@ -37,37 +38,37 @@ from bessemer.tokens.conversations import (
 )
 
 RULES = ("no_preference", "identical_answers", "empty_answer", "different_prompts")
-"""In addition to those of conversations."""
+"""Rules in addition to those of conversations."""
 
 FIELDS = (
     *("chosen", "rejected", "output_1", "output_2", "preference", "label", "kto_tag"),
     *CONVERSATION_FIELDS,
 )
-"""The fields that are read."""
+"""All fields that the formats read."""
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
 @dataclass(frozen=True)
 class Preference:
-    """A prompt, which ends where the assistant answers, and one or two answers."""
+    """A prompt that ends before the assistant's answer, and one or two answers."""
 
     prompt: Messages
     chosen: Messages | None
     rejected: Messages | None
     variables: dict[str, Any] = field(default_factory=dict)
-    """Variables of a chat template that the row brings, as in `Dialogue`."""
+    """The row's variables of the chat template, as in `Dialogue`."""
 
 
 def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Preference:
-    """The preference in a row; `columns` maps a field to the row's column of another name. Raises Unfit."""
+    """The preference in a row. `columns` maps field names to the row's column names, if they differ. Raises Unfit."""
     row = renamed(row, columns or {})
     check_learned(row)
     if row.get("chosen") is not None and row.get("rejected") is not None:
         found = _pair(row)
     elif isinstance(liked := row.get("label", row.get("kto_tag")), bool):
-        found = _thumb(row, liked)
+        found = _unpaired(row, liked)
     elif "output_1" in row and "output_2" in row:
-        found = _judged(row)
+        found = _annotated(row)
     else:
         raise Unfit("no_preference", f"a row of {', '.join(map(str, row)) or 'no columns'}")
     return _checked(replace(found, prompt=with_system(found.prompt, row), variables=variables_of(row)))
@@ -92,7 +93,7 @@ def _pair(row: Mapping[str, Any]) -> Preference:
 
 
 def _prompt(row: Mapping[str, Any]) -> Messages | None:
-    """The prompt of a pair, if the row has it as a column."""
+    """The prompt of a pair, if the row has a column for it."""
     fields = {
         name: row[name] for name in ("prompt", "instruction", "input", "context", "question", "query") if name in row
     }
@@ -100,7 +101,7 @@ def _prompt(row: Mapping[str, Any]) -> Messages | None:
     return FORMATS[lead][1](fields) if lead else None
 
 
-def _thumb(row: Mapping[str, Any], liked: bool) -> Preference:
+def _unpaired(row: Mapping[str, Any], liked: bool) -> Preference:
     messages = dialogue_of(
         {name: value for name, value in row.items() if name not in ("label", *SYSTEM_FIELDS)}
     ).messages
@@ -108,7 +109,7 @@ def _thumb(row: Mapping[str, Any], liked: bool) -> Preference:
     return Preference(prompt, answer if liked else None, None if liked else answer)
 
 
-def _judged(row: Mapping[str, Any]) -> Preference:
+def _annotated(row: Mapping[str, Any]) -> Preference:
     preferred = row.get("preference")
     if (
         isinstance(preferred, bool)
@@ -123,7 +124,7 @@ def _judged(row: Mapping[str, Any]) -> Preference:
 
 
 def _answer(side: Any, prompt: Messages) -> Messages:
-    """An answer's messages; one that repeats the prompt's begins after it."""
+    """The messages of an answer. If they repeat the prompt at the start, it is cut off."""
     if isinstance(side, str):
         return [{"role": "assistant", "content": side}]
     messages = chat(side if isinstance(side, list) else [side])

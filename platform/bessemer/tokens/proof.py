@@ -1,4 +1,4 @@
-"""Proves on conversations that a chat template has the properties that training, serving and other tools rely on.
+"""Checks on sample conversations that a chat template has the properties on which training and serving rely.
 
 for claim in prove(template, ends): claim.what, claim.holds, claim.found, claim.needed
 """
@@ -24,23 +24,25 @@ CONVERSATIONS: tuple[Messages, ...] = (
         {"role": ASSISTANT, "content": "Nothing."},
     ],
 )
-"""A template is tried on these, and on one with a system message if it takes system messages."""
+"""The sample conversations. If the template supports system messages, one with a system message is added."""
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A property of a template, whether it holds, and the finding."""
+    """A property of a template and whether the template has it."""
 
     what: str
+    """The name of the property."""
     holds: bool
     found: str
+    """The explanation of the property, or the problem found."""
     needed: bool = True
-    """Whether training goes wrong without it."""
+    """Whether training fails without the property."""
 
 
 def prove(template: ChatTemplate, ends: Collection[int]) -> list[Claim]:
-    """The claims about a template; `ends` are the tokens at which the exported model's texts end."""
+    """Checks all properties of a template. `ends` are the tokens at which the exported model stops."""
     tried = [*CONVERSATIONS, *([[SYSTEM, *CONVERSATIONS[1]]] if _takes_system(template) else [])]
     return [
         _all("bytes", tried, lambda messages: _equal_bytes(template, messages)),
@@ -53,27 +55,27 @@ def prove(template: ChatTemplate, ends: Collection[int]) -> list[Claim]:
 def _all(what: str, tried: list[Messages], problem: Callable[[Messages], str | None], *, needed: bool = True) -> Claim:
     problems = [found for messages in tried if (found := problem(messages))]
     good = {
-        "bytes": "tokens spell what the template writes, and nothing else",
-        "prompt": "an answer is learned after the same tokens that generation begins with",
-        "history": "an answered turn is written the same once the conversation continues",
+        "bytes": "the tokens decode to exactly the template's text",
+        "prompt": "training and generation put the same tokens before an answer",
+        "history": "the template renders a turn the same way once the conversation continues",
         "stop token": "the end of every answer is learned, and generation stops at it",
     }
     return Claim(what, not problems, problems[0] if problems else good[what], needed)
 
 
 def _equal_bytes(template: ChatTemplate, messages: Messages) -> str | None:
-    """Training's tokens against the template's text, read as every other tool reads it."""
+    """Compares the training tokens with the template's text, and with its tokens in other tools."""
     text, ids = template.render(messages), template.encode(messages).ids.tolist()
     tokenizer = template.tokenizer
     if (spelled := tokenizer.decode(ids)) != text:
-        return f"tokens spell {spelled!r}, the template writes {text!r}"
+        return f"the tokens decode to {spelled!r}, but the template's text is {text!r}"
     if tokenizer.encode(text, recognise_special=True) != ids:
-        return "other tools cut the template's text into other tokens than training does"
+        return "other tools encode the template's text to other tokens than training does"
     return None
 
 
 def _answered(messages: Messages) -> list[Messages]:
-    """The conversation up to each answer."""
+    """The conversation up to and including each answer."""
     return [messages[: number + 1] for number, message in enumerate(messages) if message["role"] == ASSISTANT]
 
 
@@ -83,7 +85,7 @@ def _prompt_kept(template: ChatTemplate, messages: Messages) -> str | None:
         if encoded.start is None:
             return f"message {len(answered)}: {encoded.problem}"
         if not np.array_equal(encoded.ids[: encoded.start], prompt):
-            return f"the prompt before message {len(answered)} is written otherwise once it is answered"
+            return f"the template renders the prompt before message {len(answered)} differently once it is answered"
     return None
 
 
@@ -92,7 +94,7 @@ def _history_kept(template: ChatTemplate, messages: Messages) -> str | None:
     for answered in _answered(messages):
         ids = template.encode(answered).ids
         if not np.array_equal(whole[: len(ids)], ids):
-            return f"message {len(answered)} is written otherwise once the conversation continues"
+            return f"the template renders message {len(answered)} differently once the conversation continues"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Conversations and preferences as tables: the columns of these artifacts, and their readers.
+"""The tables of the conversation and preference artifacts: their columns, and functions to make and read them.
 
 Both have `id`, `url`, `source`, `split` (`tune`, `validation`, `test`), the messages, the template's variables (`tools`
-and others, as JSON), and the tokens as the chat template of the tokenizer gives them, so training renders nothing.
+and others, as JSON), and the tokens that the tokenizer's chat template gives. Training therefore renders no templates.
 
     conversations   messages, fields (the row's other columns, as JSON), ids, learned (whether a token is in the loss),
                     prompt_length (tokens before the last answer)
@@ -64,9 +64,9 @@ RULES = ("not_in_template", "refused_by_template", "prompt_changes", "no_end")
 def conversation_columns(
     messages: Messages, template: ChatTemplate, variables: Variables | None = None
 ) -> dict[str, Any]:
-    """The columns of a conversation. If it lacks the last answer, it has the tokens of its prompt, and none is learned.
+    """The columns of a conversation. Without a last answer, the tokens are those of the prompt, and none is learned.
 
-    Raises Unfit if the template refuses the conversation, leaves out a part of it, or writes its prompt in another way
+    Raises Unfit if the template rejects the conversation, leaves out a part of it, or renders its prompt differently
     once it is answered.
     """
     variables = variables or {}
@@ -94,7 +94,7 @@ def conversation_columns(
 
 
 def preference_columns(preference: Preference, template: ChatTemplate) -> dict[str, Any]:
-    """The columns of a preference. Raises Unfit as `conversation_columns` does."""
+    """The columns of a preference. Raises Unfit like `conversation_columns`, and if both answers are identical."""
     asked = conversation_columns(preference.prompt, template, preference.variables)
     found: dict[str, Any] = {
         "prompt": asked["messages"],
@@ -115,14 +115,14 @@ def preference_columns(preference: Preference, template: ChatTemplate) -> dict[s
 
 
 def stored_message(message: Message) -> dict[str, Any]:
-    """A message as a row of the tables: its other keys as JSON."""
+    """A message as it is stored in the tables, with its other keys as JSON."""
     others = {key: value for key, value in message.items() if key not in ("role", "content")}
     fields = json.dumps(others, ensure_ascii=False) if others else None
     return {"role": message["role"], "content": message["content"], "fields": fields}
 
 
 def written_calls(messages: Sequence[Message], template: ChatTemplate, variables: Variables) -> Messages:
-    """The messages, with tool calls as text in the format of Hermes if the template does not support them."""
+    """The messages. If the template does not support tool calls, they become text in the format of Hermes."""
     if template.writes("tool_calls", variables):
         return [dict(message) for message in messages]
     found = []
@@ -145,7 +145,7 @@ def _call(call: Mapping[str, Any]) -> str:
 
 
 def _check_written(messages: Messages, template: ChatTemplate, variables: Variables) -> None:
-    """Raises Unfit if the template leaves out something that changes the meaning: tools, calls, thoughts."""
+    """Raises Unfit if the template leaves out tools, documents, tool calls or reasoning."""
     for name in variables:
         if not template.writes(name, variables):
             raise Unfit("not_in_template", f"the chat template does not write `{name}`")
@@ -176,7 +176,7 @@ def _check_written(messages: Messages, template: ChatTemplate, variables: Variab
 
 @dataclass(frozen=True)
 class Sequences:
-    """Lists of unequal length, one after the other: list n is `values[starts[n] : starts[n + 1]]`."""
+    """Concatenated lists of different lengths. List n is `values[starts[n] : starts[n + 1]]`."""
 
     values: npt.NDArray[Any]
     starts: npt.NDArray[np.int64]
@@ -193,14 +193,14 @@ class Sequences:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Sequences:
-        """A column of lists; a null is an empty one."""
+        """Converts a column of lists. A null becomes an empty list."""
         array = column.combine_chunks()
         lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         return cls(array.flatten().to_numpy(zero_copy_only=False), np.concatenate(([0], np.cumsum(lengths))))
 
 
 def read_split(parts: Sequence[Path], schema: pa.Schema, split: str, columns: Sequence[str]) -> Mapping[str, Any]:
-    """The rows of a split, in order: `Sequences` of tokens, and plain columns as pyarrow has them."""
+    """The rows of a split, in order, by column: token columns as `Sequences`, other columns as pyarrow arrays."""
     empty = schema.empty_table().select(list(columns))
     tables = [empty]
     for part in parts:

@@ -1,6 +1,6 @@
-"""Tokens that no text can produce: they separate documents, turns of a conversation and parts to fill in.
+"""The special tokens, which no text can produce. They separate documents, turns of a conversation and infill parts.
 
-They take the first ids, in this order, of every tokenizer that Bessemer trains.
+They have the first ids, in this order, in every tokenizer that Bessemer trains.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MASK = "<|mask|>"
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, MASK)
 
 NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
-"""Where `transformers` keeps the chat templates of a tokenizer that has several, next to `chat_template.jinja`."""
+"""The files in which `transformers` stores the named chat templates of a tokenizer with several templates."""
 
 CHAT_TEMPLATE = (
     "{% if tools %}"
@@ -41,7 +41,7 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""ChatML, with tool calls in the format of Hermes and thoughts in `<think>`.
+"""ChatML, with tool calls in the format of Hermes and reasoning in `<think>`.
 
 The text of a conversation's first turns is a prefix of the text of the whole conversation.
 """

@@ -1,14 +1,14 @@
-"""The token store: all tokens of a split as one long array on disk, with the document each came from.
+"""The token store: the tokens of each split as one long array on disk, with an index of their documents.
 
     <folder>/meta.json                  vocab_size, dtype, end_of_text_id, splits
-    <folder>/token_bytes.npy            int32[vocab_size]: UTF-8 bytes of each token, 0 for special ones
-    <folder>/<split>/00000.bin          little-endian uint16 (uint32 where the vocabulary needs it)
-    <folder>/<split>/00000.parquet      one row a document: id, url, source, start, length, num_bytes
+    <folder>/token_bytes.npy            int32[vocab_size]: UTF-8 bytes of each token, 0 for special tokens
+    <folder>/<split>/00000.bin          little-endian uint16, or uint32 if the vocabulary needs it
+    <folder>/<split>/00000.parquet      one row per document: id, url, source, start, length, num_bytes
 
-A split is the concatenation of its shards in the order of their numbers, and a document is its tokens
-followed by one end-of-text token. Shards are memory-mapped when first read, or read by ranges where the folder is a
-URL, so that opening costs one small JSON file whatever the size of the corpus. `start` in an index counts
-from the beginning of its shard; everything that `TokenStore` answers counts from the beginning of the split.
+A split is the concatenation of its shards in the order of their numbers. A document is its tokens followed by one
+end-of-text token. Shards are memory-mapped at the first read, or read by ranges if the folder is a URL. Opening a store
+therefore reads one small JSON file, regardless of the size of the corpus. In an index file, `start` counts from the
+beginning of the shard. All positions in the interface of `TokenStore` count from the beginning of the split.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ START = INDEX_SCHEMA.get_field_index("start")
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
-    """The narrowest stored type that holds every id."""
+    """The smallest stored type that can represent every id."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def shard_name(split: str, number: int) -> str:
-    """The token file of a shard; its index has the same name and the suffix `.parquet`."""
+    """The name of a shard's token file. Its index file has the same name with the suffix `.parquet`."""
     return f"{split}/{number:05d}.bin"
 
 
@@ -65,7 +65,9 @@ class TokenStore:
         self._files = open_folder(folder)
         meta = self._files.json(META)
         if meta is None:
-            raise UsageError(f"`{folder}` holds no tokens", hint="name the `data` folder of a `tokens` artifact")
+            raise UsageError(
+                f"`{folder}` holds no tokens: it has no `{META}`", hint="use the `data` folder of a `tokens` artifact"
+            )
         self.folder = folder
         self.meta: dict[str, Any] = meta
         self.vocab_size: int = meta["vocab_size"]
@@ -80,7 +82,7 @@ class TokenStore:
 
     @classmethod
     def open(cls, path: Path | str) -> TokenStore:
-        """Opens a store by its own folder or URL, or by the artifact's folder around it."""
+        """Opens a store from its folder or URL, or from the folder of the artifact that contains it."""
         if isinstance(path, str) and "://" in path:
             return cls(path)
         path = Path(path)
@@ -92,32 +94,32 @@ class TokenStore:
         return tuple(self._splits)
 
     def num_tokens(self, split: str) -> int:
-        """Tokens of the split, end-of-text tokens included; 0 where it has no documents."""
+        """Number of tokens in the split, including end-of-text tokens; 0 if the split has no documents."""
         return int(self._splits.get(split, {}).get("num_tokens", 0))
 
     def num_documents(self, split: str) -> int:
         return int(self._splits.get(split, {}).get("num_documents", 0))
 
     def num_bytes(self, split: str) -> int:
-        """UTF-8 bytes of the documents' texts."""
+        """Total size of the texts in the split, in UTF-8 bytes."""
         return int(self._splits.get(split, {}).get("num_bytes", 0))
 
     def check(self, *splits: str) -> None:
-        """Raises ArtifactDamaged for the first shard of the splits that is missing or cut short."""
+        """Raises ArtifactDamaged if a shard of the splits is missing or has the wrong size."""
         for split in splits:
             for shard in range(len(self._ends.get(split, ()))):
                 self._check(split, shard)
 
     @cached_property
     def token_bytes(self) -> np.ndarray:
-        """int32[vocab_size]: how many UTF-8 bytes each token stands for; 0 for special tokens."""
+        """int32[vocab_size]: the number of UTF-8 bytes of each token; 0 for special tokens."""
         sizes: np.ndarray = self._files.array(TOKEN_BYTES)
         return sizes
 
     def read(self, split: str, start: int, count: int) -> np.ndarray:
-        """`count` tokens from position `start` of the split: a view of one shard, or a copy across several.
+        """`count` tokens from position `start` of the split: a view of one shard, or a copy from several.
 
-        Raises IndexError where the split has no such positions.
+        Raises IndexError if positions are outside the split.
         """
         pieces = [self._map(split, shard)[a:b] for shard, a, b in self._spans(split, start, count)]
         if len(pieces) == 1:
@@ -125,13 +127,13 @@ class TokenStore:
         return np.concatenate(pieces) if pieces else np.empty(0, self.dtype)
 
     def read_all(self, split: str, spans: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """`read` of each (start, count), several at a time where reading means to wait."""
+        """Returns `read(split, start, count)` for each (start, count). Remote reads run in parallel."""
         return self._files.map(lambda span: self.read(split, *span), spans)
 
     def rows_at(self, split: str, start: int, count: int) -> pa.Table:
-        """The index rows of the documents that own the tokens `start .. start + count`, in order.
+        """The index rows of the documents that contain tokens from `start` up to `start + count`, in order.
 
-        `start` in the answer counts from the beginning of the split.
+        The column `start` in the result counts from the beginning of the split.
         """
         tables = []
         for shard, first, last in self._spans(split, start, count):
@@ -143,16 +145,16 @@ class TokenStore:
         return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
 
     def documents_at(self, split: str, start: int, count: int) -> list[str]:
-        """The ids of the documents that own the tokens `start .. start + count`, in order."""
+        """The ids of the documents that contain tokens from `start` up to `start + count`, in order."""
         return [str(name) for name in self.rows_at(split, start, count)["id"].to_pylist()]
 
     def iter_rows(self, split: str) -> Iterator[pa.Table]:
-        """The whole index of a split, one table a shard."""
+        """Yields the whole index of a split, one table per shard."""
         for shard in range(len(self._ends.get(split, ()))):
             yield self._from_split(self._index(split, shard), split, shard)
 
     def _spans(self, split: str, start: int, count: int) -> list[tuple[int, int, int]]:
-        """(shard, first, last) for each shard that `start .. start + count` touches."""
+        """(shard, first, last) for each shard that contains tokens from `start` up to `start + count`."""
         total = self.num_tokens(split)
         if start < 0 or count < 0 or start + count > total:
             raise IndexError(f"tokens {start}..{start + count} of split `{split}`, which has {total}")

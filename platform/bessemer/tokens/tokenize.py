@@ -1,6 +1,6 @@
-"""One unit of work: a table of documents becomes one run of tokens a split, an index and a ledger.
+"""Tokenizes one unit of work: a table of documents becomes tokens and an index per split, and a ledger.
 
-A pure function of the table and the tokenizer, so that a unit done twice, or elsewhere, gives the same bytes.
+The result is a pure function of the table and the tokenizer, so a repeated unit gives the same bytes on any machine.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SIGNALS = ("num_tokens", "num_bytes")
 
 
 def tokenize_documents(table: pa.Table, encoder: Encoder) -> tuple[dict[str, Tokenized], pa.Table]:
-    """(tokens by split, ledger) of documents with at least `COLUMNS`, in their order.
+    """(tokens by split, ledger) for a table of documents with at least `COLUMNS`, in the order of the table.
 
-    A document that holds nothing but blanks is removed by the rule `empty`.
+    The rule `empty` removes documents that contain only whitespace.
     """
     blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0).to_numpy()
     num_bytes = pc.binary_length(table["text"]).to_numpy().astype(np.int64)

@@ -1,8 +1,8 @@
-"""A tokenizer folder as the ecosystem keeps it: `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`.
+"""Hugging Face tokenizer folders: `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
-Only byte-level BPE is accepted (GPT-2, Llama 3, Qwen, OLMo, SmolLM, our own, ...): it has a token for every
-byte, so nothing is unknown and decoding gives back what was encoded. Special tokens that happen to be written
-in a document are text like any other unless a caller asks for them to be recognised.
+Only byte-level BPE is supported (GPT-2, Llama 3, Qwen, OLMo, SmolLM, our own, ...). It has a token for every byte, so
+no text is unknown and decoding restores the encoded text exactly. Special tokens that occur in the text of a document
+are encoded as plain text, unless the caller sets `recognise_special`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TOKENIZER_FILE, CONFIG_FILE, SPECIAL_FILE = (
     "special_tokens_map.json",
 )
 
-_BYTE_LEVEL_HINT = "bring a byte-level BPE tokenizer (as GPT-2, Llama 3, Qwen or OLMo have), or train one"
+_BYTE_LEVEL_HINT = "use a byte-level BPE tokenizer (such as that of GPT-2, Llama 3, Qwen or OLMo), or train one"
 _BEGIN_PROBE = "a"
 _PROBE = "Prices rose 12,345.67 % in São Paulo;\n\n\tif (x != y) {  return '日本語'; }  // 🙂 don't  \r\n नमस्ते"
 
 
 class TokenizerFolder:
-    """A tokenizer with what the other stages need to know of it.
+    """A tokenizer with its settings.
 
     tokenizer = TokenizerFolder.open(path)
     ids = tokenizer.encode("text")                       # special tokens in the text are text
@@ -48,24 +48,25 @@ class TokenizerFolder:
 
     @classmethod
     def open(cls, path: Path) -> TokenizerFolder:
-        """Opens a tokenizer or model folder, or the artifact around it. Raises InputError if it cannot be used."""
+        """Opens a tokenizer folder, a model folder, or an artifact with one of them. Raises InputError if unusable."""
         path = Path(path)
         folder = path / "data" if (path / "data" / TOKENIZER_FILE).exists() else path
         if not (folder / TOKENIZER_FILE).exists():
             if (folder / "tokenizer.model").exists():
                 raise InputError(
-                    f"the tokenizer in `{folder}` is a SentencePiece model, `tokenizer.model`", hint=_BYTE_LEVEL_HINT
+                    f"the tokenizer in `{folder}` is a SentencePiece model, which is not supported",
+                    hint=_BYTE_LEVEL_HINT,
                 )
             raise InputError(
                 f"`{path}` holds no `{TOKENIZER_FILE}`",
-                hint="name a Hugging Face tokenizer or model folder; older ones are converted by "
+                hint="use a Hugging Face tokenizer or model folder; convert an older one with "
                 "`transformers.AutoTokenizer.from_pretrained(...).save_pretrained(...)`",
             )
         try:
             document = (folder / TOKENIZER_FILE).read_bytes()
             json.loads(document)
             tokenizer = Tokenizer.from_buffer(document)
-        except ValueError as error:  # tokenizers raises it for JSON that is no tokenizer
+        except ValueError as error:  # tokenizers also raises ValueError for JSON that is not a tokenizer
             raise InputError(f"`{folder / TOKENIZER_FILE}` cannot be read: {error}", hint=_BYTE_LEVEL_HINT) from error
         settings = storage.read_foreign_json(folder / SPECIAL_FILE) or {}
         settings |= storage.read_foreign_json(folder / CONFIG_FILE) or {}
@@ -83,7 +84,7 @@ class TokenizerFolder:
 
     @classmethod
     def trained(cls, tokenizer: Tokenizer) -> TokenizerFolder:
-        """A tokenizer fresh from `training.train_tokenizer`, with Bessemer's chat template."""
+        """Wraps a tokenizer from `training.train_tokenizer` and adds Bessemer's chat template."""
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END_OF_TEXT,
@@ -96,7 +97,7 @@ class TokenizerFolder:
         return cls(tokenizer, settings, "the trained tokenizer")
 
     def save(self, folder: Path) -> None:
-        """Writes the three files; equal tokenizers give equal bytes."""
+        """Writes the three files. Equal tokenizers give equal bytes."""
         storage.write_text(folder / TOKENIZER_FILE, self.tokenizer.to_str(pretty=True) + "\n")
         storage.write_json(folder / CONFIG_FILE, self.settings)
         special = {key: value for key, value in self.settings.items() if key.endswith(("_token", "_special_tokens"))}
@@ -104,12 +105,12 @@ class TokenizerFolder:
 
     @cached_property
     def vocab_size(self) -> int:
-        """One more than the greatest id: the rows that an embedding needs at least."""
+        """The largest id plus 1, the smallest number of rows of an embedding."""
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
     def end_of_text(self) -> str:
-        """The token that ends a document: `<|endoftext|>`, or else what the folder calls `eos_token`."""
+        """The token that ends a document: `<|endoftext|>` if it exists, otherwise the folder's `eos_token`."""
         if self.special_id(END_OF_TEXT) is not None:
             return END_OF_TEXT
         token = self.settings.get("eos_token")
@@ -117,7 +118,7 @@ class TokenizerFolder:
         if not token or self.special_id(token) is None:
             raise InputError(
                 f"the tokenizer `{self.name}` has no token that ends a text",
-                hint=f"add a special token `{END_OF_TEXT}` to it, or name one as `eos_token` in `{CONFIG_FILE}`",
+                hint=f"add a special token `{END_OF_TEXT}` to it, or set `eos_token` in `{CONFIG_FILE}`",
             )
         return str(token)
 
@@ -129,7 +130,7 @@ class TokenizerFolder:
 
     @property
     def chat_templates(self) -> dict[str, str]:
-        """The Jinja templates of conversations by name; the one without a name is `default`. Raises InputError."""
+        """The Jinja chat templates by name; a template without a name is `default`. Raises InputError if invalid."""
         found = self.settings.get("chat_template")
         try:
             templates = {one["name"]: one["template"] for one in found} if isinstance(found, list) else found or {}
@@ -140,13 +141,14 @@ class TokenizerFolder:
         if not isinstance(templates, dict) or not all(isinstance(text, str) for text in templates.values()):
             raise InputError(
                 f"`chat_template` of the tokenizer `{self.name}` is neither a text nor a list of named templates",
-                hint=f"give `{CONFIG_FILE}` one Jinja template, or a list of `name` and `template`",
+                hint=f"set `chat_template` in `{CONFIG_FILE}` to a Jinja template, or to a list of objects with `name` "
+                "and `template`",
             )
         return templates
 
     @cached_property
     def begin_ids(self) -> tuple[int, ...]:
-        """The special tokens that the tokenizer puts before a text, as BOS of Llama 3; often none."""
+        """The special tokens that the tokenizer adds before a text, such as BOS in Llama 3; often empty."""
         plain = self.encode(_BEGIN_PROBE)
         whole = self.tokenizer.encode(_BEGIN_PROBE, add_special_tokens=True).ids
         count = next((n for n in range(len(whole)) if whole[n : n + len(plain)] == plain), 0)
@@ -154,9 +156,9 @@ class TokenizerFolder:
 
     @cached_property
     def prefix_id(self) -> int:
-        """The token in place of an empty context: `bos_token`, or else `eos_token`.
+        """The token used as an empty context: `bos_token`, otherwise `eos_token`, otherwise the end-of-text token.
 
-        That is `prefix_token_id` of lm-evaluation-harness. If neither exists, it is the end of a text.
+        It corresponds to `prefix_token_id` of lm-evaluation-harness.
         """
         names = (self.settings.get(key) for key in ("bos_token", "eos_token"))
         texts = (name["content"] if isinstance(name, dict) else name for name in names)
@@ -164,29 +166,29 @@ class TokenizerFolder:
         return next((number for number in found if number is not None), self.end_of_text_id)
 
     def special_id(self, token: str) -> int | None:
-        """The id of a special token by its name, or None where the tokenizer has no such token."""
+        """The id of a special token; None if the tokenizer does not have it."""
         return self.tokenizer.token_to_id(token)
 
     def encode(self, text: str, *, recognise_special: bool = False) -> list[int]:
-        """The ids of a text. Special tokens written in it are recognised only if asked for."""
-        if self.tokenizer.encode_special_tokens == recognise_special:  # it cannot be set while another thread encodes
+        """The ids of a text. Special tokens in the text are plain text unless `recognise_special` is set."""
+        if self.tokenizer.encode_special_tokens == recognise_special:  # cannot be set while a thread encodes
             self.tokenizer.encode_special_tokens = not recognise_special
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_with_offsets(self, text: str, *, recognise_special: bool = False) -> list[tuple[int, int, int]]:
-        """(id, start, end) of a text's tokens, in characters; as `encode`."""
+        """(id, start, end) for each token of a text, with positions in characters. The ids are those of `encode`."""
         if self.tokenizer.encode_special_tokens == recognise_special:
             self.tokenizer.encode_special_tokens = not recognise_special
         found = self.tokenizer.encode(text, add_special_tokens=False)
         return [(number, start, end) for number, (start, end) in zip(found.ids, found.offsets, strict=True)]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """The text of ids; bytes that are no UTF-8 (half a character) become U+FFFD."""
+        """The text of `ids`. Bytes that are not valid UTF-8, such as half a character, become U+FFFD."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=skip_special)
 
     @cached_property
     def token_bytes(self) -> np.ndarray:
-        """int32[vocab_size]: UTF-8 bytes that each token stands for; 0 for special tokens and unused ids."""
+        """int32[vocab_size]: the number of UTF-8 bytes of each token; 0 for special tokens and unused ids."""
         sizes = np.zeros(self.vocab_size, np.int32)
         for token, index in self.tokenizer.get_vocab(with_added_tokens=False).items():
             sizes[index] = len(token)  # byte-level BPE writes each byte as one character
@@ -203,7 +205,7 @@ class TokenizerFolder:
             raise InputError(f"the tokenizer `{self.name}` is not byte-level BPE: it is {kind}", hint=_BYTE_LEVEL_HINT)
         if (back := self.decode(self.encode(_PROBE))) != _PROBE:
             raise InputError(
-                f"the tokenizer `{self.name}` does not give back what it encodes: {_PROBE!r} becomes {back!r}",
+                f"the tokenizer `{self.name}` does not restore the text that it encodes: {_PROBE!r} becomes {back!r}",
                 hint=_BYTE_LEVEL_HINT,
             )
         assert self.end_of_text

@@ -1,10 +1,10 @@
 """Trains a byte-level BPE tokenizer on a bounded sample of the training split.
 
-Which documents are in the sample depends on their ids alone: in the order of their hashes, as many as fit in the
-given bytes (bottom-k sampling). So the sample is the same however the corpus is cut into files and in whatever
-order these are read, one pass is enough, and memory is bounded by the sample and one batch. Training counts words
-and merges the most frequent pair, ties by id, so it is deterministic with any number of threads (measured: 33 MB
-of text to 8192 tokens in 11 s on two cores, the same bytes on one).
+The sample depends on the documents' ids only. It takes documents in the order of the hashes of their ids until the
+given number of bytes is full (bottom-k sampling). The split into files and their order therefore do not matter, one
+pass is enough, and memory is bounded by the sample and one batch. Training counts words and merges the most frequent
+pair, with ties broken by id, so it is deterministic with any number of threads. Measured: 33 MB of text to 8192 tokens
+in 11 s on two cores, with the same bytes on one core.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from bessemer.tokens.special import SPECIAL_TOKENS
 from bessemer.tokens.words import PATTERN, TRAINING_PATTERN
 
 LONGEST = 1 << 20
-"""Characters of one document that the sample takes at most (and no more than an eighth of the sample)."""
+"""Maximum number of characters per document in the sample. A document also takes at most an eighth of the sample."""
 
 MIN_FREQUENCY = 2
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 
 
 def sample_texts(tables: Iterable[pa.Table], sample_bytes: int) -> list[str]:
-    """Texts of `train` documents (columns `id`, `text`, `split`) of at most `sample_bytes` UTF-8 bytes together."""
-    # A heap with the largest hash on top; an entry is (-hash, id, text, bytes). Once a document had to leave,
-    # none with a larger hash is taken: the sample is a prefix of the corpus in the order of the hashes.
+    """A sample of the texts in split `train`, of at most `sample_bytes` UTF-8 bytes in total.
+
+    The tables need the columns `id`, `text` and `split`.
+    """
+    # A heap of (-hash, id, text, bytes) with the largest hash on top. After a document was removed, no document with a
+    # larger hash is added, so the sample is a prefix of the corpus in the order of the hashes.
     chosen: list[tuple[float, str, str, int]] = []
     total = 0
     limit = 1.0
@@ -56,7 +59,7 @@ def sample_texts(tables: Iterable[pa.Table], sample_bytes: int) -> list[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A tokenizer of at most `vocab_size` tokens: fewer where `texts` hold no more pairs that occur twice."""
+    """A tokenizer of `vocab_size` tokens; fewer if `texts` contain no more pairs that occur at least twice."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = _pre_tokenizer(TRAINING_PATTERN)
     trainer = trainers.BpeTrainer(

@@ -1,13 +1,19 @@
-"""Where a text is cut before byte-pair merges: into words, and long texts into pieces first.
+"""Splits a text before byte-pair merges: long texts into pieces, and pieces into words.
 
-`PATTERN` is the rule of Llama 3 (a refinement of OpenAI's cl100k) with combining marks counted as part of the
-word that they stand in, without which Hindi, Thai or Arabic with vowel signs fall apart: contractions, letters
-with at most one leading symbol, numbers in groups of at most three digits, symbols with the line ends after
-them, line ends with the blanks before them, blanks up to the last one, which belongs to the next word.
+`PATTERN` is the rule of Llama 3, a refinement of OpenAI's cl100k, with one change: combining marks are part of their
+word. Without this change, Hindi, Thai and Arabic with vowel signs would be split inside words. The pattern matches:
 
-A word has no greatest length, and merging one costs more than its share of memory, so no more than
-`PIECE_LENGTH` characters are handed over at once. Pieces end where a word ends whatever the text around it
-says, so cutting changes no id; only a run of that many characters without such a place is cut anywhere.
+- contractions
+- letters with at most one leading symbol
+- numbers in groups of at most three digits
+- symbols with the line ends after them
+- line ends with the whitespace before them
+- whitespace up to the last character, which belongs to the next word.
+
+The length of a word has no limit, and the memory to merge a word grows faster than its length. The tokenizer therefore
+gets at most `PIECE_LENGTH` characters at a time. A piece ends at a place where every known pattern ends a word, so
+splitting does not change the ids. If the last `_SEARCHED` characters of a piece contain no such place, the piece ends at
+an arbitrary character.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import regex
 PIECE_LENGTH = 1 << 16
 _SEARCHED = 1 << 12
 
-# A letter, then something that no rule in use joins to it from behind: all known patterns end a word here.
+# The position after a letter and before a character that no pattern attaches to it. All known patterns end a word here.
 _SAFE_CUT = regex.compile(r"(?r)(?<=\p{L})(?=[^\p{L}\p{M}\p{N}\r\n])")
 
 
@@ -33,12 +39,12 @@ def _pattern(repeat: str) -> str:
 
 PATTERN = _pattern("+")
 
-# While training, runs are cut at 256 characters: merging takes time quadratic in the length of a word, and what
-# longer runs would teach (base64, rulers of dashes) is of no use.
+# In training, runs are split at 256 characters. Merging takes time quadratic in the length of a word, and longer runs
+# (base64, lines of dashes) contain nothing useful.
 TRAINING_PATTERN = _pattern("{1,256}")
 
-# Patterns of open checkpoints that cut a word out of its text as they would cut it alone, given here to
-# recognise them: Llama 3 and the GPT-4 family; Qwen 2 and later.
+# Patterns that split a word in a text as they would split the word alone: ours, that of Llama 3 and the GPT-4 family,
+# and that of Qwen 2 and later. `encoder.py` compares a tokenizer's pattern with these.
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -47,7 +53,7 @@ SELF_CONTAINED_PATTERNS = frozenset({PATTERN, _LLAMA3, _LLAMA3.replace("{1,3}", 
 
 
 def split_pieces(text: str) -> list[str]:
-    """`text` in pieces of at most `PIECE_LENGTH` characters, cut where a word ends if there is such a place."""
+    """Splits `text` into pieces of at most `PIECE_LENGTH` characters, at the end of a word if possible."""
     if len(text) <= PIECE_LENGTH:
         return [text]
     pieces = []

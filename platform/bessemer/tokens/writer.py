@@ -1,4 +1,4 @@
-"""Writes token shards. One unit of documents makes one shard a split, and equal input makes equal bytes."""
+"""Writes token shards. A unit of documents becomes one shard per split, and equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bessemer.tokens.store import INDEX_SCHEMA, META, START, TOKEN_BYTES, shard_
 
 
 class Shard(NamedTuple):
-    """What a split of one unit holds; `meta.json` lists these."""
+    """The size of a shard, as listed in `meta.json`."""
 
     split: str
     number: int
@@ -25,9 +25,9 @@ class Shard(NamedTuple):
 
 
 class Tokenized(NamedTuple):
-    """Tokenized documents of one split: their tokens in the stored type, and `INDEX_SCHEMA`'s row for each.
+    """Tokenized documents of one split: the tokens in the stored type, and one index row per document.
 
-    `start` in the rows counts from the beginning of `tokens`.
+    The rows follow `INDEX_SCHEMA`; their `start` counts from the beginning of `tokens`.
     """
 
     tokens: np.ndarray
@@ -35,14 +35,14 @@ class Tokenized(NamedTuple):
 
 
 def index_rows(ids: Any, urls: Any, sources: Any, lengths: np.ndarray, num_bytes: np.ndarray) -> pa.Table:
-    """Index rows of documents that follow one another; `lengths` count their end-of-text tokens."""
+    """The index rows of consecutive documents. `lengths` include the end-of-text tokens."""
     columns = [c if isinstance(c, pa.Array | pa.ChunkedArray) else pa.array(c) for c in (ids, urls, sources)]
     columns += [pa.array(c, pa.int64()) for c in (np.cumsum(lengths) - lengths, lengths, num_bytes)]
     return pa.table(columns, schema=INDEX_SCHEMA)
 
 
 def write_shard(folder: Path, split: str, number: int, parts: Sequence[Tokenized]) -> Shard:
-    """Writes the parts, one after the other, as one shard. Its index is written first: no shard is without."""
+    """Concatenates the parts and writes them as one shard. The index is written first, so every shard has one."""
     tokens = np.concatenate([part.tokens for part in parts])
     rows = pa.concat_tables([part.rows for part in parts]).combine_chunks()
     lengths = rows["length"].to_numpy()
@@ -58,7 +58,7 @@ def write_shard(folder: Path, split: str, number: int, parts: Sequence[Tokenized
 def write_meta(
     folder: Path, shards: Sequence[Shard], *, vocab_size: int, end_of_text_id: int, token_bytes: np.ndarray
 ) -> dict[str, Any]:
-    """Writes `token_bytes.npy` and `meta.json`, which make a store of the shards; returns the latter."""
+    """Writes `token_bytes.npy` and `meta.json`, which turn the shards into a store. Returns the latter's content."""
     splits = {}
     for split in SPLITS:
         if members := sorted((s for s in shards if s.split == split), key=lambda s: s.number):
@@ -91,9 +91,9 @@ def write_store(
     token_bytes: np.ndarray | None = None,
     documents_per_shard: int = 1000,
 ) -> Path:
-    """A store from token lists in memory, without their end-of-text tokens; for tests and experiments.
+    """Writes a store from token lists without end-of-text tokens, for tests and experiments. Returns `folder`.
 
-    Documents are named `<split>-<number>`; a token counts as one byte unless `token_bytes` says otherwise.
+    Documents are named `<split>-<number>`. Each token counts as one byte unless `token_bytes` is given.
     """
     dtype = token_dtype(vocab_size)
     if token_bytes is None:
