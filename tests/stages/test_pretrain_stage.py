@@ -303,7 +303,7 @@ def test_a_model_of_another_tokenizer_is_not_trained_further(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_seq_length": 10**6}, "`max_seq_length` is 1000000, and the corpus has"),
+        ({"max_seq_length": 10**6}, "`max_seq_length` is 1000000, but the corpus has only"),
         ({"model": MODEL | {"head_dim": 15}}, "`head_dim` must be even"),
     ],
 )

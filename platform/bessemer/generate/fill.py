@@ -24,7 +24,7 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 
 BLANK = "___"
 LONGEST_BLANK = 8
-"""Most tokens with which a masked model fills a blank."""
+"""Maximum number of tokens with which a masked model fills a blank."""
 
 
 def fill(folder: Path, text: str, settings: GenerationSettings) -> str:

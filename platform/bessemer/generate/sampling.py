@@ -3,7 +3,7 @@
 Each row has one uniform random number and is sampled by inversion: the result is the token at which the cumulative
 probability exceeds the number. The token depends on the row's logits and number only, not on other rows. Only rows with
 `top_k` or `top_p` are sorted, and only their probabilities. Sorting 8192 probabilities takes 16 us, compared with 380
-us if their indices are sorted along.
+us for sorting their indices too.
 """
 
 from __future__ import annotations

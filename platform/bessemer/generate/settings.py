@@ -13,7 +13,7 @@ class GenerationSettings(Settings):
     """The settings of a request. The text depends on the prompt and these settings, not on the rest of the batch."""
 
     max_new_tokens: PositiveInt = 128
-    """Most tokens to generate; the model's context may allow fewer."""
+    """Maximum number of tokens to generate; the model's context may allow fewer."""
     temperature: float = Field(0.8, ge=0)
     """Divides the logits; 0 always takes the likeliest token."""
     top_k: NonNegativeInt = 0

@@ -1,4 +1,4 @@
-"""The key-value cache: it keeps keys and values of previous tokens, so a new token costs one position, not all.
+"""The key-value cache: it stores the keys and values of previous tokens, so that only new tokens are computed.
 
 Memory is allocated once: 2 L B G S d numbers for S positions (L layers; other letters as in `transformer.py`). Every
 row has its own length, and its token t is always in slot t. Prompts of different lengths therefore share a batch
@@ -38,7 +38,7 @@ class KeyValueCache:
         self._size = 0
         self._banded: Tensor | None = None
         self._slots: Slots = slice(0, 0)
-        self._positions = torch.empty(0)  # of the open slots, [1 or B, T]
+        self._positions = torch.empty(0)  # positions of the open slots, [1 or B, T]
 
     @property
     def slots(self) -> Slots:

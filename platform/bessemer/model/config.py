@@ -146,8 +146,8 @@ class ModelConfig(Settings):
         norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
         table = self.vocab_size * self.hidden_size
         head = self.hidden_size if self.is_reward else table
-        apart = embedding and (self.is_reward or not self.tie_word_embeddings)
-        tables = head + table if apart else head
+        separate = embedding and (self.is_reward or not self.tie_word_embeddings)
+        tables = head + table if separate else head
         return self.num_hidden_layers * (attention + feed_forward + norms) + self.hidden_size + tables
 
     def flops_per_token(self, seq_len: int) -> int:

@@ -25,9 +25,9 @@ from bessemer.model.config import ModelConfig
 from bessemer.model.rope import Rotation
 
 BLOCK_NUMBERS = 2**21
-"""Most attention weights in memory at a time; 2 M in bf16 take 4 MiB."""
+"""Maximum number of attention weights in memory at a time; 2 M in bf16 take 4 MiB."""
 MINIMUM_BLOCK = 64
-"""Fewest queries per block. With fewer, the matrix products are too narrow to be efficient."""
+"""Minimum number of queries per block. With fewer, the matrix products are too narrow to be efficient."""
 
 
 def norm_linear(x: Tensor, gain: Tensor, weight: Tensor, eps: float) -> Tensor:

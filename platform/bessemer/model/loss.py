@@ -112,7 +112,7 @@ class _LossPerPosition(torch.autograd.Function):
 
 
 def _gradient_buffers(x: Tensor, weight: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
-    """Buffers for the gradients of the hidden states and of the head; None for a frozen head."""
+    """Buffers for the gradients of the hidden states and of the head. A frozen head has None."""
     head = None if frozen else torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
     return torch.empty_like(x), head
 

@@ -46,7 +46,7 @@ def resident_bytes() -> int:
 class BoundedMemory:
     """Returns free memory to the system when the process has grown to `GROWTH` times the size that it needs.
 
-    The needed size is the largest size in the first `SETTLING` steps. It is measured again after each return of memory.
+    The needed size is the largest size in the first `SETTLING` steps. It is measured again after memory was returned.
     """
 
     SETTLING, GROWTH = 5, 1.5

@@ -88,10 +88,10 @@ class Transformer(nn.Module):
         logits are then [n, V], and `targets` are [n]. If `logits` is false, returns the hidden states before the head.
         A reward model returns scores [B, T] or [n] in fp32 instead of logits.
 
-        The caller must shift the targets. Targets equal to `IGNORED` have no loss. `reduction` `sum` gives a scalar in
-        fp32. `none` gives one value per position [B, T], and its gradient costs one more matrix product. `z_loss` is
-        the weight of the squared logarithm of the softmax's denominator in the sum. For the other arguments, see
-        `hidden_states`.
+        The targets must already be shifted by one token. Targets equal to `IGNORED` have no loss. `reduction` `sum`
+        gives a scalar in fp32. `none` gives one value per position [B, T], and its gradient costs one more matrix
+        product. `z_loss` is the weight of the squared logarithm of the softmax's denominator in the sum. For the other
+        arguments, see `hidden_states`.
         """
         x = self.hidden_states(tokens, positions=positions, mask=mask, causal=causal, cache=cache)
         if at is not None:
@@ -152,7 +152,7 @@ class Transformer(nn.Module):
         return plain.rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def _near(self, length: int, positions: Tensor | None, device: torch.device) -> Tensor:
-        """The mask [1 or B, 1, T, T] of keys whose position is within the sliding window, in both directions."""
+        """The mask [1 or B, 1, T, T] of the keys within the sliding window, before and after each query."""
         assert self.config.sliding_window is not None
         where = torch.arange(length, device=device) if positions is None else positions.to(device)
         where = where.reshape(-1, length)
@@ -333,7 +333,7 @@ class Adapter(nn.Module):
 
 SHAPES, MODES, SIGHTS = 6, 4, 4
 MOST_GRAPHS = SHAPES * MODES * SIGHTS
-"""Most graphs per compiled block. Beyond this limit, passes of a new kind run slowly, without a graph.
+"""Maximum number of graphs per compiled block. Beyond this limit, passes of a new kind run slowly, without a graph.
 
 - 6 shapes: the first shape, a variable number of rows, a variable length; and each again with a single row, because
   torch specialises sizes of 1.

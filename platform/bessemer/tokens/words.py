@@ -12,8 +12,8 @@ word. Without this change, Hindi, Thai and Arabic with vowel signs would be spli
 
 The length of a word has no limit, and the memory to merge a word grows faster than its length. The tokenizer therefore
 gets at most `PIECE_LENGTH` characters at a time. A piece ends at a place where every known pattern ends a word, so
-splitting does not change the ids. If the last `_SEARCHED` characters of a piece contain no such place, the piece ends at
-an arbitrary character.
+splitting does not change the ids. If the last `_SEARCHED` characters of a piece contain no such place, the piece ends
+at an arbitrary character.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 The writer fills a temporary folder, flushes it, and renames it when the manifest is complete. A folder `step-N` is
 therefore complete unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the previous
-checkpoint. A checkpoint can be read by a different number of workers than wrote it.
+checkpoint. The number of workers may differ between writing and reading a checkpoint.
 
 If the parameters are sharded, every worker writes its own pieces. Otherwise worker 0 writes everything.
 
@@ -94,7 +94,10 @@ class Checkpoints:
     log: logging.Logger
     keep_last: int = 2
     export: Callable[[Path, Mapping[str, Tensor]], None] | None = None
-    """`export(folder, tensors)` writes the model, in the background. `tensors` are unsharded and in main memory."""
+    """`export(folder, tensors)` writes the model to `folder`, in the background.
+
+    `tensors` are unsharded CPU tensors.
+    """
     writing_seconds: float = 0.0
     """Seconds that the last checkpoint took to write, in the background."""
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
@@ -179,7 +182,7 @@ class Checkpoints:
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint in `folder`, even if it is damaged; 0 without checkpoints."""
+    """The step of the newest checkpoint in `folder`, even if it is damaged; 0 if no checkpoint exists."""
     found = _folders(folder)
     return _step(found[-1]) if found else 0
 

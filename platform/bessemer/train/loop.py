@@ -48,14 +48,17 @@ from bessemer.train.workers import Workers
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Execution settings: they may change between two attempts of a run without changing its result."""
+    """Execution settings. They may change between two attempts of a run, and change at most the last bits of its
+    result.
+    """
 
     micro_batch_size: int
     """Rows per forward and backward pass, over all lanes."""
     num_lanes: int = 1
     """Micro batches computed in parallel; see `train.lanes`."""
     num_threads: int | None = None
-    """Required number of CPU threads. If None, the number in the checkpoint; in a new run, that of the process."""
+    """Number of CPU threads that the recipe sets. If None, a resumed run takes the number in its checkpoint, and a new
+    run takes the number of the process."""
     validation_interval: int
     log_interval: int
     checkpoint_interval_seconds: float | None
@@ -74,7 +77,7 @@ class Outcome:
     num_tokens: int
     skipped_steps: list[int]
     validation: dict[str, float]
-    """The last measurement on held-out rows, by name; empty without held-out rows."""
+    """The last measurement on held-out rows, by name; empty if no rows are held out."""
 
 
 MOST_REWINDS = 3
@@ -219,9 +222,9 @@ class Trainer:
         return self.objective.measure(self.model, self._to_device(batch))
 
     def step(self, *, stop: bool = False, save: bool = False) -> tuple[dict[str, float], bool, bool]:
-        """Runs the next step. Returns its figures, and whether worker 0 requested to stop and to save.
+        """Runs the next step. Returns its figures, whether to stop, and whether to save.
 
-        Only worker 0's `stop` and `save` count; all workers get the same answer.
+        The last two are the arguments `stop` and `save` of worker 0, on every worker.
         """
         self.meter.start()
         step = self.progress.step + 1
@@ -383,7 +386,8 @@ class Trainer:
         self.log.info("training continues after step %d of %d", checkpoint.step, self.plan.num_steps)
 
     def _restore_threads(self, checkpoint: Checkpoint) -> None:
-        """Continues with the checkpoint's numbers of lanes and threads, because others change the last bits of sums.
+        """Sets the numbers of lanes and threads to those of the checkpoint, because others change the last bits of
+        sums.
 
         Raises UsageError if the recipe sets another number of threads.
         """

@@ -1,7 +1,7 @@
 """The optimizers: Muon for the hidden matrices, AdamW for all other parameters.
 
 Muon (Jordan et al. 2024) replaces the momentum of a weight matrix by the nearest orthogonal matrix, so that the update
-has the same size in every direction. Five Newton-Schulz iterations, which need matrix products only, find it. Muon
+has the same size in every direction. Five Newton-Schulz iterations approximate this matrix with products only. Muon
 reaches a given loss in about two thirds of AdamW's steps at 100M parameters, and gains less at 1B (modded-nanogpt,
 track 3). Embedding, head and gains have no such geometry and use AdamW.
 
@@ -111,8 +111,8 @@ class _Map(NamedTuple):
 class Muon(torch.optim.Optimizer):
     """Orthogonalised Nesterov momentum, scaled by sqrt(max(1, rows / columns)), with decoupled weight decay.
 
-    A group's `rows` are the row counts of the maps that its matrices [sum(rows), n] consist of. The Newton-Schulz
-    iterations run in `dtype`, in parallel on `lanes`.
+    Each matrix [sum(rows), n] of a group is split into maps with `rows` rows. The Newton-Schulz iterations run in
+    `dtype`, in parallel on `lanes`.
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 
 The epochs follow each other in one endless sequence of rows. With global batch size B, step N (counted from 1) takes
 the rows (N-1)*B .. N*B-1 of this sequence. Inside an epoch, the rows are in pseudo-random order. The permutation is
-computed, not stored: a Feistel network over the next power of two is applied until the result falls inside the range
-(Black and Rogaway 2002, "cycle walking"; fewer than two applications per row on average). It takes O(1) memory and
-about 0.1 microseconds per row, and its inverse gives the steps that saw a row.
+computed, not stored, by a Feistel network over the next power of two. The network is applied repeatedly until the
+result is inside the range (Black and Rogaway 2002, "cycle walking"; fewer than two applications per row on average). It
+takes O(1) memory and about 0.1 microseconds per row, and its inverse gives the steps that saw a row.
 
 A batch may span two epochs, so no rows are left over at the end of an epoch. With `repeats` > 1, each batch is used in
 that number of consecutive steps. The rows of a step do not depend on the number of workers: worker r of w takes the

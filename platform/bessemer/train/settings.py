@@ -63,7 +63,7 @@ class TrainSettings(Settings):
     final_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     """Learning rate at the end of training, as a fraction of the peak."""
     gradient_clip: PositiveFloat | None = 1.0
-    """Largest allowed norm of the gradient; larger gradients are scaled down to it. `null` turns clipping off."""
+    """Maximum norm of the gradient; larger gradients are scaled down to it. `null` turns clipping off."""
     spike_sigmas: PositiveFloat | None = 6.0
     """Skips a step whose loss or gradient norm is this many standard deviations above the mean of recent steps. `null`
     skips no step."""
@@ -71,14 +71,17 @@ class TrainSettings(Settings):
     """Action if loss or gradient become infinite or NaN: stop, or return to the last checkpoint and skip the batches
     since then."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Number type of the activations; parameters are fp32. `auto`: bf16 if the hardware multiplies bf16 natively."""
+    """Number type of the activations; parameters are fp32.
+
+    `auto`: bf16 if it was measured to be faster on the device.
+    """
     validation_interval: PositiveInt | Auto = execution("auto")
     """Steps between measurements on held-out documents. `auto`: 4 to 20 measurements per run, which take about 5 % of
     its time. The last step is always measured."""
     log_interval: PositiveInt = execution(10)
     """Steps between recorded training figures."""
     checkpoint_interval_seconds: PositiveFloat | Auto = execution("auto")
-    """Seconds between checkpoints, the most work that a crash can lose. `auto`: 10 s, or 20 times the time to write a
+    """Seconds between checkpoints; a crash loses at most this much work. `auto`: 10 s, or 20 times the time to write a
     checkpoint if that is longer."""
     keep_last: PositiveInt = execution(2)
     """Number of checkpoints to keep."""
@@ -157,7 +160,7 @@ RULES = {
 }
 """The rules that derive settings left to `auto`, as shown to the user."""
 MOST_TOKENS_AT_ONCE = 16_384
-"""Most tokens of an automatic micro batch: enough to use the processor fully, with bounded memory."""
+"""Maximum number of tokens in an automatic micro batch. It uses the processor fully and bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,7 @@ def resolve_pretraining(
 def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[str, Any]]:
     """The sizes and rates of a plan that are known before the corpus, by setting name.
 
-    Each has its `value`, and in `by` the rule that derives it or "the recipe".
+    Each entry has a `value`. Its `by` names the source of the value: a rule, or "the recipe".
     """
     given = settings.num_tokens
     budget = given or TOKENS_PER_PARAMETER * model.num_parameters(embedding=False)
@@ -357,9 +360,10 @@ def further_rates(
 ) -> Rates:
     """The rates for further training of a model: its pre-training rates, `origin`, times `share`, without weight decay.
 
-    If `origin` is None, or if the settings ask for another optimizer, all parameters have one rate: `learning_rate` if
-    it is set. Otherwise it is `adamw` if `origin` is None, and else `share` times the pre-training rate of AdamW.
-    Raises UsageError for Muon without a `learning_rate` in this case, because no rule for its rate is known.
+    If `origin` is None, or if the settings ask for another optimizer, all parameters have the same rate. It is
+    `learning_rate` if that is set. If not, it is `adamw` without `origin`, and `share` times AdamW's rate for new
+    models with `origin`. In these cases, Muon has no rule for its rate and needs `learning_rate`; otherwise raises
+    UsageError.
     """
     wanted = settings.optimizer
     if origin is not None and wanted in ("auto", origin.optimizer):

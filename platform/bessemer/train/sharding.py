@@ -1,9 +1,9 @@
 """Fully sharded training (FSDP2): each worker holds a part of the parameters, gradients and optimizer state.
 
 With n workers, each holds 1/n of the state, which is 16 bytes per parameter with AdamW. It gathers the parameters of
-one block at a time, in the forward and in the backward pass. Sharding moves three times the parameters per micro batch;
-plain data parallelism moves twice the gradients per step. Sharding is therefore for models whose state and activations
-do not fit into memory together.
+one block at a time, in the forward and in the backward pass. Network traffic is three times the parameters per micro
+batch, compared with twice the gradients per step in plain data parallelism. Sharding is therefore for models whose
+state and activations do not fit into memory together.
 
 The rows of each parameter are split into equal pieces, as by `torch.chunk`. Gradients are summed over the workers in
 fp32, like those of `Workers.sum_gradients`.
@@ -58,7 +58,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The full tensor of a sharded tensor, gathered on every worker. Returns other tensors unchanged."""
+    """Gathers a sharded tensor on every worker and returns it in full. Returns other tensors unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

@@ -18,7 +18,7 @@ from bessemer.train.sharding import whole
 def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
     """The role of every parameter of the trainer's module, by name.
 
-    The model defines the roles of its parameters. Parameters that an objective adds get roles for which AdamW is used.
+    The model defines the roles of its parameters. Parameters that an objective adds get roles that AdamW optimizes.
     """
     roles: dict[str, ParameterRole] = {}
     for name, part in module.named_modules():
@@ -52,7 +52,7 @@ def whole_parameters(module: nn.Module) -> dict[str, Tensor]:
 def create_optimizer_state(
     module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], checkpoint: Checkpoint
 ) -> None:
-    """Creates zero-filled state in new optimizers, which `checkpoint` then fills, on the devices of the parameters.
+    """Creates zero-filled state in new optimizers, on the devices of the parameters, for `checkpoint.load` to fill.
 
     A state tensor has the shape of its parameter or is a scalar, the step count. Fused optimizers need the step count
     on the parameter's device too.

@@ -27,7 +27,7 @@ class Workers:
 
     @classmethod
     def of_process_group(cls, device: torch.device) -> Workers:
-        """The workers of the default process group; a single worker without a process group."""
+        """The workers of the default process group, or a single worker if no process group exists."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size(), device)
         return cls(0, 1, device)
@@ -55,7 +55,7 @@ class Workers:
         return [int(found) for found in self.sum(mine)]
 
     def from_first(self, value: float) -> float:
-        """Worker 0's `value`, on every worker. Workers that decide by a number need it equal to the last bit."""
+        """Worker 0's `value`, on every worker. Numbers that decide control flow must be equal to the last bit."""
         return float(self.sum(torch.tensor(value if self.rank == 0 else 0.0, dtype=torch.float64)))
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

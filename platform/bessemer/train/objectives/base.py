@@ -72,14 +72,16 @@ class Objective(Protocol):
         """Sums and weights on a held-out batch, without gradients."""
 
     def figures(self, measured: dict[str, float]) -> dict[str, float]:
-        """The figures to record as `validation/<name>`: `measured`, the measures as ratios, and values derived from
-        them."""
+        """The figures to record as `validation/<name>`.
+
+        `measured` has the ratio of each measure, by name. The result also has figures that are derived from them.
+        """
 
     def documents(self, rows: Rows) -> list[str]:
         """The ids of the documents in `rows`."""
 
     def batch_measures(self) -> Measures:
-        """Figures of the latest result of `batch`, in addition to the measures of its loss."""
+        """Figures of the batch that `batch` returned last, in addition to the measures of its loss."""
 
     def state_dict(self) -> dict[str, Any]:
         """JSON values that a resumed run needs. Tensors belong in `modules`."""

@@ -1,7 +1,7 @@
 """Next-token prediction: the loss is the cross entropy of every token, given the tokens before it.
 
-On held-out text, bits per byte is the measure that does not depend on the tokenizer: nats / ln 2 / UTF-8 bytes. It
-covers targets that encode text. Special tokens have no bytes and are left out of both sums.
+On held-out text, the measure is bits per byte, which does not depend on the tokenizer: nats / ln 2 / UTF-8 bytes. Both
+sums cover text tokens only. Special tokens have no bytes and are left out.
 """
 
 from __future__ import annotations

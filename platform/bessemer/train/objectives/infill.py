@@ -32,11 +32,11 @@ from bessemer.train.objectives.over_windows import OverWindows
 from bessemer.train.sampler import Rows
 
 LONGEST_MIDDLE = 16
-"""Most characters of a held-out middle."""
+"""Maximum number of characters in a held-out middle."""
 SPM_RATE = 0.5
 """Fraction of documents in suffix-prefix-middle order."""
 SHORTEST = 8
-"""Fewest characters of a document that is split; shorter documents stay unchanged."""
+"""Minimum number of characters in a document that is split; shorter documents stay unchanged."""
 
 
 class Infill(OverWindows):
@@ -124,9 +124,10 @@ class Infill(OverWindows):
         return [s.prefix, *encode(prefix), s.suffix, *encode(suffix), s.middle, *encode(middle)]
 
     def _question(self, tokens: list[int], random: np.random.Generator) -> tuple[list[int], list[int]]:
-        """The prompt and its answer: a window's longest document without a short middle, and the middle with its end.
+        """A prompt and its answer, from the longest document of a window.
 
-        A prompt that does not fit is cut at the start.
+        The answer is a short middle of the document and an end token. The prompt is the document without the middle. If
+        the prompt does not fit, it is cut at the start.
         """
         text = self._text(max((d for d, _ in _documents(tokens, self.sentinels.end)), key=len))
         text = text[: 2 * self.length]  # about half a row at 4 characters per token
@@ -150,7 +151,7 @@ class Infill(OverWindows):
 
 
 def _documents(tokens: list[int], end: int) -> list[tuple[list[int], bool]]:
-    """The documents in a row, each with whether the row contains its end."""
+    """(document, whether the row contains its end) for each document in a row."""
     found: list[tuple[list[int], bool]] = []
     start = 0
     for place, token in enumerate(tokens):

@@ -1,8 +1,9 @@
 """Masked language modelling: the model predicts masked tokens from the text on both sides.
 
 A fraction of each row's tokens (`masking_ratio`; 0.3 in recent encoders, 0.15 in BERT) is replaced by the mask token.
-All chosen tokens are masked, and the loss is the cross entropy of the original tokens. Attention is bidirectional. A
-model trained only with this objective cannot generate from left to right, and its export is marked accordingly.
+Unlike in BERT, the mask token replaces every chosen token. The loss is the cross entropy of the original tokens.
+Attention is bidirectional. A model trained only with this objective cannot generate from left to right, and its export
+is marked accordingly.
 
 On held-out text, the measure is pseudo-perplexity (Salazar et al. 2020, arXiv 1910.14659): the likelihood of each token
 given all others. The paper masks one token per forward pass. This module masks every eighth token in each of eight

@@ -3,8 +3,8 @@
 Training treats the corpus of N tokens as a ring. In epoch e, window i starts at token (o_e + i * length) mod N. The
 origin o_e is random, seeded by (seed, e), so each epoch cuts the text at different places. No row needs padding. Each
 epoch leaves out N mod length tokens, at a different place each time. Documents are concatenated, separated by their
-end-of-text token. A row may start inside a document. Best-fit packing would avoid this, but it would crop a third of
-the tokens at this length. A mask over other documents gained nothing in nanochat's ablations.
+end-of-text token. A row may start inside a document. Best-fit packing would avoid this, but would cut off a third of
+the tokens at this length. Hiding other documents with a mask gained nothing in nanochat's ablations.
 
 A row has length + 1 tokens: the inputs are all but the last, and the targets are all but the first.
 """
