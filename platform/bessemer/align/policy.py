@@ -46,7 +46,7 @@ def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: Sc
 
 
 def has_spread(rewards: Tensor, num_generations: int) -> Tensor:
-    """Whether the rewards of each group differ, [groups]. A group without spread has no gradient."""
+    """Whether the rewards of each group differ, [groups]. Without a difference, the gradient is 0."""
     groups, missing = rewards.view(-1, num_generations), rewards.isnan().view(-1, num_generations)
     highest = groups.masked_fill(missing, -torch.inf).amax(1)
     return highest > groups.masked_fill(missing, torch.inf).amin(1)

@@ -22,10 +22,11 @@ def askable(
     held_out: bool,
     between: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
-    """The entries that documents of `split` show; with `held_out`, only those without a line in another split.
+    """The entries that documents of `split` show.
 
-    `site` is the data folder of the stage `docsite`, `parts` are the files of the documents. `dropped` counts the
-    entries left out, by reason. `between` is called before each part.
+    With `held_out`, leaves out entries whose signature, summary or first paragraph is also in another split. `site` is
+    the data folder of the stage `docsite`, `parts` are the files of the documents. `dropped` counts the entries left
+    out, by reason. `between` is called before each part.
     """
     copies: dict[str, str] = storage.read_json(site / "site.json")["copies"]
 

@@ -30,10 +30,12 @@ SHARED_HOST = "packages.test"
 OWN_HOST_BYTES = 1_000_000
 """A package with at least this much documentation gets its own site; the other packages share one."""
 README_BYTES = 30_000
-"""A longer README is cut here, because the rest is mostly a history of changes."""
+"""Maximum size of a README. The rest of a longer one is left out, because it is mostly a history of changes."""
 
 SOURCE_BYTES = 6_000_000
-"""Maximum of source read per distribution, shortest module names first. PyTorch has 40 MB, mostly internals."""
+"""Modules of a distribution are read in the order of their names' length, until their source exceeds this size.
+
+PyTorch has 40 MB of source, most of it internals."""
 SHORTEST_SUMMARY = 20
 
 _NOT_DOCUMENTATION = {
@@ -63,7 +65,7 @@ class Entry:
 
     @property
     def signature(self) -> str:
-        """The signature on the page, such as `statistics.fmean(data, weights=None)`. Methods have no module."""
+        """The signature on the page: `statistics.fmean(data, weights=None)`. Methods are shown without their module."""
         if self.kind in (TOPIC, README):
             return self.name
         shown = self.name if self.module == "builtins" or self.kind in (METHOD, ATTRIBUTE) else self.qualified_name
@@ -140,7 +142,7 @@ def read_distribution(name: str) -> Package:
 
 
 def _top_levels(distribution: metadata.Distribution) -> list[str]:
-    """The importable top-level names of a distribution; only its own name, if that is one of them."""
+    """The importable top-level names of a distribution. If one is the distribution's name, only this one."""
     own = distribution.name.lower().replace("-", "_")
     files = [file for file in distribution.files or [] if file.suffix == ".py"]
     names = sorted({file.parts[0].removesuffix(".py") for file in files if len(file.parts) < 3})

@@ -138,7 +138,7 @@ def introduction(group: Group) -> str:
 
 
 def first_sentence(group: Group) -> str:
-    """The first sentence on a group, for the list on the home page."""
+    """The first sentence of a group's documentation, for the list on the home page."""
     return escape(summary_of(group.doc), quote=False)
 
 
