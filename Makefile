@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test lint check format drill bench bench-train bench-align mutate clean
+.PHONY: help setup quickstart test lint check format docs drill bench bench-train bench-align mutate clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ check: lint test  ## what CI runs
 format: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)  ## write docs/reference from the code
+	$(BIN)/python docs/make_reference.py
 
 drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing is lost
 	$(BIN)/python -m pytest -m drill --timeout 3600

@@ -64,6 +64,9 @@ def _members(
             alternative,
         )
         for place, group, chosen in groups:
+            if chosen:
+                told = " ".join(group.get("description", "").split())
+                yield SettingDescription(place.removesuffix("."), "settings", "{}", told, counts, alternative=True)
             yield from _members(
                 group, definitions, place, changes_result=counts, alternative=alternative or bool(chosen)
             )
