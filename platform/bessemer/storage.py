@@ -140,15 +140,36 @@ class LogFile(logging.FileHandler):
             super().close()
 
 
-def read_lines(path: Path) -> Iterator[Any]:
-    """The values of a JSON-lines file; a last line without its end is left out."""
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file. Lines that cannot be read are left out.
+
+    An object that was appended to a torn line, without a line end between them, is found.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                with contextlib.suppress(json.JSONDecodeError):
-                    yield json.loads(line)
+            value = parse_line(line)
+            if value is not None:
+                yield value
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The object in a line of a JSON-lines file, or behind its torn beginning; None if there is none."""
+    line = line.strip(b"\x00\n")
+    start = 0
+    for _ in range(_MOST_STARTS):
+        with contextlib.suppress(ValueError):
+            value = parse_json(line[start:])
+            return value if isinstance(value, dict) else None
+        start = line.find(b'{"', start + 1)
+        if start < 0:
+            break
+    return None
+
+
+_MOST_STARTS = 100
+"""Places in a torn line at which `parse_line` looks for an object."""
 
 
 def files_under(folder: Path) -> list[Path]:

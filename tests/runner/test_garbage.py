@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from bessemer import storage
+from bessemer import cli, storage
 from bessemer.artifacts import lease
+from bessemer.artifacts.store import Store
 from bessemer.errors import InputError, TrackingUnreachable, UsageError
-from bessemer.runner import garbage
+from bessemer.runner import garbage, runs
 from bessemer.runner.garbage import delete, find_garbage, own_sizes
 
 
@@ -109,5 +113,79 @@ def test_registered_models_and_what_they_were_made_from_stay(
 def test_nothing_goes_while_the_registry_cannot_be_asked(execute: Any) -> None:
     run, _ = execute()
     storage.write_json(run.folder / "tracking.json", {"uri": "http://127.0.0.1:9", "experiment": "toy"})
-    with pytest.raises(TrackingUnreachable, match="cannot be listed"):
+    with pytest.raises(TrackingUnreachable, match="cannot list"):
         find_garbage(execute.root)
+
+
+def test_a_trial_that_starts_while_the_list_is_read_keeps_what_it_reuses(execute: Any) -> None:
+    """The artifacts of a deleted run are listed, and then a trial of a running sweep reuses them."""
+    old, _ = execute("write.letter=s")
+    sweep, _ = execute()
+    plan = old.plan()
+    shutil.rmtree(old.folder)
+    found = find_garbage(execute.root)
+    assert len(found.removals) == 3
+    storage.write_json(sweep.folder / "trials" / "t" / "plan.json", plan)
+    assert delete(execute.root, found) == 0
+    assert all(removal.folder.exists() for removal in found.removals)
+    shutil.rmtree(sweep.folder / "trials")
+    assert delete(execute.root, found) == found.size
+    assert not any(removal.folder.exists() for removal in found.removals)
+
+
+def test_a_named_run_that_is_continued_while_the_list_is_read_keeps_its_artifacts(execute: Any) -> None:
+    run, _ = execute()
+    found = find_garbage(execute.root, named=[run.name])
+    assert found.removals
+    with lease.hold(run.folder, run.name, waiting=lambda owner: None):
+        assert delete(execute.root, found) == 0
+
+
+def test_an_artifact_that_is_being_deleted_is_waited_for(execute: Any) -> None:
+    """A run looks at the lease after its plan is written, so it does not reuse half an artifact."""
+    run, _ = execute()
+    folder = run.artifact_folder("write")
+    store = Store(execute.root)
+    deleted = threading.Event()
+
+    def remove() -> None:
+        with lease.hold(folder, "gc", waiting=lambda owner: None):
+            deleted.set()
+            time.sleep(1.0)
+            store.remove(folder)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    deleted.wait()
+    again, display = execute()
+    thread.join()
+    assert any("run `gc`" in line for line in display.said)
+    assert again.stages()["write"]["event"] == "stage_finished"
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"{", b'{"stages": [3]}', b"\xff"])
+def test_one_broken_run_costs_no_artifact_and_no_command(execute: Any, content: bytes) -> None:
+    """Its events tell what it needs."""
+    broken, _ = execute("write.letter=s")
+    execute()
+    for name in ("plan.json", "tracking.json", "resolved.yaml"):
+        (broken.folder / name).write_bytes(content)
+    assert folders(find_garbage(execute.root)) == set()
+    assert own_sizes(execute.root)[broken.name] > 0
+    shown = CliRunner().invoke(cli.bessemer, ["runs", "--storage-path", str(execute.root)])
+    assert shown.exit_code == 0
+    assert broken.name in shown.output
+    assert "plan.json` is damaged" in shown.output
+    (broken.folder / runs.EVENTS).unlink()
+    assert broken.folder in {run.folder for run in runs.all_runs(execute.root)}
+    status = CliRunner().invoke(cli.bessemer, ["status", broken.name, "--storage-path", str(execute.root)])
+    assert status.exit_code == 0
+
+
+def test_a_damaged_manifest_of_another_artifact_stops_nothing(execute: Any) -> None:
+    old, _ = execute("write.letter=s")
+    execute()
+    (old.artifact_folder("write") / "manifest.json").write_text("{")
+    shutil.rmtree(old.folder)
+    assert len(find_garbage(execute.root).removals) == 3
+    assert execute.plan("write.letter=t")[1].stage("write").runs

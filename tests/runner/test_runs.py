@@ -85,7 +85,7 @@ def test_a_running_run_shows_the_elapsed_time(execute: Any) -> None:
     assert "running for" in seen["report"]
     assert seen["facts"].seconds > 86_400
     assert run.elapsed() is not None
-    assert "running" not in CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(execute.root)]).output
+    assert ": running" not in CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(execute.root)]).output
 
 
 def test_a_trial_is_found_by_its_folder_under_any_storage_path(execute: Any, tmp_path: Path) -> None:

@@ -265,6 +265,17 @@ crawl.run(crawl.Config(**settings), {}, Draft(folder, "0" * 32), context)
 """
 
 
+def test_a_crawl_that_ended_and_was_not_sealed_asks_for_nothing_again(make_draft: Any, make_context: Any) -> None:
+    """Its process is killed between the last page and the manifest of the artifact."""
+    with Web(many(20)) as web:
+        draft = make_draft()
+        run(web, draft, make_context(), max_depth=99)
+        before, found = len(web.requests), pages(draft)
+        run(web, draft, make_context(), max_depth=99)
+    assert len(web.requests) == before
+    assert pages(draft) == found
+
+
 def test_killed_at_any_moment_it_continues(make_draft: Any, make_context: Any) -> None:
     """SIGKILL, again and again, each time a little later: the same pages, none stored twice."""
     site = {path: Answer(html, delay_seconds=0.004) for path, html in many(60).items()}  # type: ignore[arg-type]

@@ -90,8 +90,12 @@ class Store:
         return [a for a in self.all() if a.manifest.stage == stage and a.manifest.fingerprint.startswith(prefix)]
 
     def all(self) -> Iterator[Artifact]:
+        """All artifacts with a readable manifest; a damaged one is reported by the run that needs it."""
         for manifest_file in sorted((self.root / "artifacts").glob(f"*/*/{NAME}")):
-            manifest = Manifest.read(manifest_file.parent)
+            try:
+                manifest = Manifest.read(manifest_file.parent)
+            except ArtifactDamaged:
+                continue
             if manifest:
                 yield Artifact(manifest_file.parent, manifest)
 

@@ -24,9 +24,14 @@ RUN = click.argument("run_name", metavar="[RUN]", required=False)
 @JSON
 def runs(root: Path, as_json: bool) -> None:
     """List the runs, the newest first."""
+    from bessemer.artifacts.run_files import damaged_files
     from bessemer.runner.runs import all_runs
 
-    found = [_facts(run) for run in all_runs(root)]
+    listed = list(all_runs(root))
+    found = [_facts(run) for run in listed]
+    for run in listed:
+        for name in damaged_files(run.folder):
+            say(f"warning: `{run.folder / name}` is damaged; `{run.name}` is shown without it")
     if as_json:
         print_json(found)
     elif not found:
@@ -195,8 +200,11 @@ def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) ->
     if not garbage.removals:
         say(f"nothing to delete; {format_bytes(garbage.kept)} are needed")
     elif yes or (asked and sys.stdin.isatty() and click.confirm(_question(garbage), err=True)):
-        delete(root, garbage)
-        say(f"freed {format_bytes(garbage.size)}; kept {format_bytes(garbage.kept)}")
+        freed = delete(root, garbage)
+        used = garbage.size - freed
+        say(f"freed {format_bytes(freed)}; kept {format_bytes(garbage.kept + used)}")
+        if used:
+            say(f"{format_bytes(used)} of these were listed; runs have started to use them")
         return
     else:
         say(f"nothing was deleted: it would free {format_bytes(garbage.size)} and keep {format_bytes(garbage.kept)}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bessemer import storage
+from bessemer.artifacts.run_files import read_events
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
 from bessemer.report.scores import Evaluation
@@ -40,7 +40,7 @@ class Facts:
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
-        return list(storage.read_lines(self.folder / "events.jsonl"))
+        return read_events(self.folder)
 
     @property
     def stages(self) -> list[StageRecord]:

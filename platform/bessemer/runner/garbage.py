@@ -8,7 +8,9 @@ A model version in MLflow's registry needs its artifact and everything that it w
 - A budget lets finished runs give up theirs, the artifacts that were made longest ago first. The newest finished run of
   each recipe, unfinished runs and models with an alias (`champion`, `candidate`, `previous`) keep theirs.
 
-Artifacts of a running run are never deleted.
+Artifacts of a running run are never deleted. Before each deletion `delete` takes the lease of the artifact and looks
+for runs and trials that have started since the artifacts were listed. A run that reuses an artifact writes its plan
+before it looks at the lease. So one of the two notices the other.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.run_files import EVENTS, PLAN, read_plan
 from bessemer.artifacts.store import Store
 from bessemer.errors import UsageError
 from bessemer.runner import runs
@@ -44,6 +47,8 @@ class Garbage:
 
     removals: tuple[Removal, ...]
     kept: int
+    plans: frozenset[Path]
+    """The plans of all runs and trials at that time."""
 
     @property
     def size(self) -> int:
@@ -56,6 +61,7 @@ def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence
     With a budget, the first removals that bring the store below it. Raises UsageError for a named run that is running,
     TrackingUnreachable if MLflow's registry cannot be asked.
     """
+    plans = _plans(root)
     found = list(runs.all_runs(root))
     giving = {runs.find(root, name).name for name in named}
     for run in found:
@@ -83,23 +89,44 @@ def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence
             break
         removals.append(removal)
         left -= removal.size
-    return Garbage(tuple(removals), left)
+    return Garbage(tuple(removals), left, plans)
 
 
-def delete(root: Path, garbage: Garbage) -> None:
-    """Deletes the removals, each manifest first. An artifact that a run has started to use in the meantime stays."""
+def delete(root: Path, garbage: Garbage) -> int:
+    """Deletes the removals, each manifest first. Returns the bytes that were freed.
+
+    An artifact that a run has started to use in the meantime stays.
+    """
     store = Store(root)
+    freed = 0
 
     def leave(owner: lease.Owner) -> None:
         raise _InUse
 
     for removal in garbage.removals:
         with suppress(_InUse), lease.hold(removal.folder, "gc", waiting=leave):
-            store.remove(removal.folder)
+            if _still_free(root, garbage, removal):
+                store.remove(removal.folder)
+                freed += removal.size
+    return freed
 
 
 class _InUse(Exception):
-    """A run has begun to write the artifact."""
+    """A run has started to write the artifact."""
+
+
+def _still_free(root: Path, garbage: Garbage, removal: Removal) -> bool:
+    """Whether no run or trial began to need the artifact since the removals were listed."""
+    started = {path.parent for path in _plans(root) - garbage.plans}
+    if any(removal.folder in _planned(root, folder) for folder in started):
+        return False
+    return all(lease.holder(root / name) is None for name in removal.needed_by)
+
+
+def _plans(root: Path) -> frozenset[Path]:
+    """The files that hold plans: of runs, of the stages that trials share, and of trials."""
+    patterns = (f"*/{PLAN}", f"*/shared/{PLAN}", f"*/trials/*/{PLAN}")
+    return frozenset(path for pattern in patterns for path in root.glob(pattern))
 
 
 def own_sizes(root: Path) -> dict[str, int]:
@@ -124,11 +151,14 @@ def _users(found: Sequence[Run]) -> dict[Path, list[str]]:
 
 def _needs(run: Run) -> set[Path]:
     """The artifact folders in the plan of a run, and in those of the trials if it is a sweep."""
-    plans = [run.plan(), *(storage.read_json(file) for file in sorted(run.folder.glob("trials/*/plan.json")))]
+    trials = {path.parent for name in (EVENTS, PLAN) for path in run.folder.glob(f"trials/*/{name}")}
+    return {needed for folder in (run.folder, *trials) for needed in _planned(run.root, folder)}
+
+
+def _planned(root: Path, folder: Path) -> set[Path]:
+    """The artifact folders in the plan of one run or trial."""
     return {
-        run.root / "artifacts" / str(stage["kind"]) / str(stage["fingerprint"])
-        for plan in plans
-        for stage in (plan or {"stages": []})["stages"]
+        root / "artifacts" / str(stage["kind"]) / str(stage["fingerprint"]) for stage in read_plan(folder)["stages"]
     }
 
 
@@ -144,15 +174,19 @@ def _old_runs(found: Collection[Run]) -> set[str]:
 
 
 def _with_ancestors(root: Path, fingerprints: set[str]) -> set[Path]:
-    """The artifacts with these fingerprints, and all that they were made from."""
-    by_fingerprint = {artifact.manifest.fingerprint: artifact for artifact in Store(root).all()}
+    """The artifacts with these fingerprints, and all that they were made from.
+
+    Raises ArtifactDamaged if the manifest of one of them does not tell its inputs.
+    """
+    by_fingerprint = {folder.name: folder for folder in (root / "artifacts").glob("*/*")}
     needed: set[Path] = set()
     wanted = set(fingerprints)
     while wanted:
-        artifact = by_fingerprint.get(wanted.pop())
-        if artifact and artifact.path not in needed:
-            needed.add(artifact.path)
-            wanted |= {source["fingerprint"] for source in artifact.manifest.inputs.values()}
+        folder = by_fingerprint.get(wanted.pop())
+        if folder and folder not in needed:
+            needed.add(folder)
+            manifest = Manifest.read(folder)
+            wanted |= {source["fingerprint"] for source in manifest.inputs.values()} if manifest else set()
     return needed
 
 

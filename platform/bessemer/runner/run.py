@@ -181,7 +181,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
     if left is not None or _begun_from_others(folder, source):
         execution.store.clear(folder)
     begun = list(storage.read_lines(folder / "attempts.jsonl"))
-    attempt = 1 + len({line["attempt"] for line in begun})
+    attempt = 1 + len({line.get("attempt") for line in begun})
     spent = sum(line.get("seconds", 0.0) for line in begun)
     draft = Draft(folder, planned.fingerprint, attempt=attempt)
     storage.append_line(

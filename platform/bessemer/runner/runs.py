@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -18,14 +17,14 @@ from typing import Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.artifacts.run_files import EVENTS as EVENTS
+from bessemer.artifacts.run_files import PLAN, read_events, read_plan
 from bessemer.credentials import redact, redact_all
 from bessemer.errors import UsageError
 from bessemer.recipe import yaml
 from bessemer.recipe.problems import nearest
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.plan import Plan
-
-EVENTS = "events.jsonl"
 
 
 def now() -> str:
@@ -63,11 +62,10 @@ class Run:
         storage.append_line(self.folder / EVENTS, {"time": now(), "event": event, **redact_all(facts)})
 
     def events(self) -> list[dict[str, Any]]:
-        return list(storage.read_lines(self.folder / EVENTS))
+        return read_events(self.folder)
 
     def plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = storage.read_json(self.folder / "plan.json") or {"stages": []}
-        return plan
+        return read_plan(self.folder)
 
     def status(self) -> str:
         """`running`, `finished`, `failed`, `stopped`, or `interrupted` (ended without a word: killed)."""
@@ -111,7 +109,10 @@ class Run:
         An evaluation names its own headline; a run without one is judged by the validation of its last model.
         """
         for planned in reversed(self.plan()["stages"]):
-            manifest = storage.read_json(self.artifact_folder(planned["name"]) / "manifest.json")
+            try:
+                manifest = storage.read_json(self.artifact_folder(planned["name"]) / "manifest.json")
+            except ValueError:  # damaged: the plan of the next run reports it
+                continue
             if manifest and planned["produces"] in ("scores", "model", "reward_model"):
                 metrics = manifest["metrics"]
                 names = [
@@ -177,7 +178,8 @@ def start(run: Run, *, command: str, attempt: int, source: Mapping[str, Any] | N
 
 def all_runs(root: Path) -> Iterator[Run]:
     """Every run under a storage path, the newest first. The trials of a sweep lie in its folder and are not listed."""
-    folders = [path.parent for path in root.glob(f"*/{EVENTS}")] if root.is_dir() else []
+    names = (EVENTS, PLAN)  # a run that is just created has a plan only
+    folders = {path.parent for name in names for path in root.glob(f"*/{name}")} if root.is_dir() else set()
     yield from (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))
 
 
@@ -207,10 +209,6 @@ def find(root: Path, name: str | None) -> Run:
 def find_unfinished(root: Path, plan: Plan) -> Run | None:
     """The newest run that was to make the same and did not finish, unless a live process still works on it."""
     for run in all_runs(root):
-        try:
-            same = run.plan().get("fingerprint") == plan.fingerprint
-        except json.JSONDecodeError:
-            continue
-        if same:
+        if run.plan().get("fingerprint") == plan.fingerprint:
             return run if run.status() not in ("running", "finished") else None
     return None

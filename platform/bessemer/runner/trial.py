@@ -6,7 +6,6 @@ not know Ray Tune. A trial that is stopped ends like any stopped run: it saves w
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -137,6 +136,6 @@ def read_progress(folder: Path) -> str:
     """`pretrain: 120 of 900 steps, 19s left` for a running trial; empty if it has not begun."""
     try:
         found = storage.read_json(folder / PROGRESS) or {}
-    except json.JSONDecodeError:
+        return f"{found['stage']}: {found['text']}" if found else ""
+    except (ValueError, TypeError, KeyError):
         return ""
-    return f"{found['stage']}: {found['text']}" if found else ""

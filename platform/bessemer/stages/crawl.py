@@ -187,9 +187,10 @@ class _Crawl:
         """The frontier as the last finished wave left it, and how many waves are finished."""
         from bessemer.crawl.frontier import Frontier, Limits
         from bessemer.crawl.urls import authority_of, canonical_url
-        from bessemer.storage import files_under
+        from bessemer.storage import files_under, remove_temporary
 
         config = self.config
+        remove_temporary(self.draft.data)
         limits = Limits(config.max_pages, config.max_depth, config.max_pages_per_host)
         saved = files_under(self.draft.work / "waves")
         if saved:

@@ -9,6 +9,7 @@ from typing import Any
 from bessemer import storage
 from bessemer.artifacts.manifest import NAME as MANIFEST
 from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.run_files import read_plan
 from bessemer.errors import ArtifactDamaged, InputError, UsageError
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import CONFIG, model_files
@@ -109,7 +110,7 @@ def _step(checkpoint: Path) -> int:
 
 def _run_models(folder: Path) -> list[Path]:
     """The finished models of a run, the newest stage first. The trials of a sweep share the artifacts of the sweep."""
-    plan = storage.read_json(folder / "plan.json") or {"stages": []}
+    plan = read_plan(folder)
     root = next((parent for parent in folder.absolute().parents if (parent / "artifacts").is_dir()), folder.parent)
     made = [
         root / "artifacts" / stage["kind"] / stage["fingerprint"]

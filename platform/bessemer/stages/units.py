@@ -69,7 +69,7 @@ def run_units(
     receipts.mkdir(parents=True, exist_ok=True)
     done: dict[str, dict[str, Any]] = {}
     for unit in units:
-        receipt = storage.read_json(receipts / f"{unit.name}.json")
+        receipt = _read_receipt(receipts / f"{unit.name}.json", context)
         if receipt is not None:
             done[unit.name] = receipt
     missing = [unit for unit in units if unit.name not in done]
@@ -87,6 +87,19 @@ def run_units(
             context.progress(len(done), len(units), unit_name)
             context.check_stop()
     return [done[unit.name] for unit in units]
+
+
+def _read_receipt(path: Path, context: Context) -> dict[str, Any] | None:
+    """The receipt of a unit; None if the unit must be done, also because its receipt is damaged."""
+    try:
+        receipt = storage.read_json(path)
+    except ValueError:
+        receipt = ()
+    if isinstance(receipt, dict):
+        return receipt
+    if path.exists():
+        context.log.warning("the receipt `%s` is damaged; its unit is done again", path)
+    return None
 
 
 def resolve_workers(context: Context, num_units: int, *, has_model: bool = False) -> int:
@@ -127,7 +140,11 @@ class _Task:
         deaths = len(list(self.receipts.glob(f"{unit.name}.begun-*")))
         marker = self.receipts / f"{unit.name}.begun-{os.getpid()}-{deaths}"
         marker.touch()
-        receipt = self.work(unit, careful=deaths >= DEATHS_BEFORE_CARE)
+        try:
+            receipt = self.work(unit, careful=deaths >= DEATHS_BEFORE_CARE)
+        except BaseException:  # the process lives, so this is not a death that makes the next attempt careful
+            marker.unlink(missing_ok=True)
+            raise
         storage.write_json(self.receipts / f"{unit.name}.json", receipt)
         for marker in self.receipts.glob(f"{unit.name}.begun-*"):
             marker.unlink(missing_ok=True)

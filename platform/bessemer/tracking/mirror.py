@@ -11,14 +11,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from bessemer import fences, storage
 from bessemer.artifacts import lease
 from bessemer.credentials import redact
-from bessemer.errors import LeaseLost, TrackingUnreachable
+from bessemer.errors import LeaseLost, RecipeError, TrackingUnreachable
+from bessemer.recipe import yaml
 from bessemer.recipe.recipe import TrackingSettings
 from bessemer.tracking import registry
 from bessemer.tracking.records import read_run, version
-from bessemer.tracking.store import DATABASE, connect, locked, resolve_uri, unreachable, with_credentials
+from bessemer.tracking.store import (
+    ARTIFACTS,
+    DATABASE,
+    OWN_DATABASE,
+    connect,
+    locked,
+    own_database,
+    resolve_uri,
+    stored_uri,
+    unreachable,
+    usable_uri,
+)
 from bessemer.tracking.synchronise import MIRRORED_TAG, RUN_TAG, RunMirror
 
 if TYPE_CHECKING:
@@ -118,16 +132,17 @@ class Mirror:
         if not self._said:
             self._said = True
             self._say(
-                f"tracking: MLflow at {self._wanted['uri']} {why}; this does not affect "
+                f"tracking: MLflow at {redact(self._uri)} {why}; this does not affect "
                 "the run, and the next run or `bessemer ui` records the rest"
             )
 
 
 def record(folder: Path) -> None:
     """Brings MLflow up to date on a run that has ended. Raises the exceptions of `store.unreachable()`."""
-    wanted = storage.read_json(folder / NAME)
+    wanted = read_wanted(folder)
+    assert wanted is not None, "the run is recorded"
     with locked(folder / LOCK):
-        _run_mirror(connect(with_credentials(wanted["uri"])), folder, wanted).synchronise()
+        _run_mirror(connect(usable_uri(wanted["uri"], folder.parent)), folder, wanted).synchronise()
 
 
 def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Event | None = None) -> int:
@@ -140,8 +155,8 @@ def catch_up(client: MlflowClient, root: Path, uri: str, *, stop: threading.Even
     for path in sorted(root.glob(f"*/{NAME}")):
         if stop is not None and stop.is_set():
             break
-        wanted = storage.read_json(path)
-        if not wanted or wanted["uri"] != redact(uri):
+        wanted = read_wanted(path.parent)
+        if not wanted or wanted["uri"] != stored_uri(uri, root):
             continue
         experiment = wanted["experiment"]
         if experiment not in recorded:
@@ -161,22 +176,63 @@ def registered_models(root: Path, *, only_aliased: bool) -> set[str]:
     Raises TrackingUnreachable if a store is unreachable.
     """
     found: set[str] = set()
-    uris = {wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := storage.read_json(path))}
-    database = root.absolute() / DATABASE  # even if the folders of its runs are deleted
-    for uri in sorted(uris | ({f"sqlite:///{database}"} if database.exists() else set())):
+    uris = {wanted["uri"] for path in root.glob(f"*/{NAME}") if (wanted := read_wanted(path.parent))}
+    if (root / DATABASE).exists():
+        uris.add(OWN_DATABASE)  # also if the folders of its runs were deleted
+    elif not (root / ARTIFACTS).exists():
+        uris.discard(OWN_DATABASE)  # no run was recorded yet
+    for stored in sorted(uris):
         try:
-            found |= registry.fingerprints(connect(with_credentials(uri)), only_aliased=only_aliased)
+            client = connect(usable_uri(stored, root), create=False)
+            found |= registry.fingerprints(client, only_aliased=only_aliased)
         except unreachable() as error:
             raise TrackingUnreachable(
-                f"cannot list the models that are registered at `{uri}`: {_first_line(error)}",
-                hint="start the tracking server",
+                f"cannot list the models that are registered at `{stored}`: {_first_line(error)}",
+                hint="start the tracking server; if a database is missing, move it back, or record the runs again with "
+                "`bessemer ui`",
             ) from error
     return found
 
 
+def read_wanted(folder: Path) -> dict[str, Any] | None:
+    """The recording that a run asks for, by its `tracking.json`; None if the run is not recorded.
+
+    A damaged file is rebuilt from the recipe's settings. Earlier versions wrote the absolute path of the database under
+    the storage path; it is found there, also if the storage was moved.
+    """
+    root = folder.parent
+    try:
+        wanted = storage.read_json(folder / NAME)
+    except ValueError:
+        wanted = ()
+    if wanted is None and not (folder / NAME).exists():
+        return None
+    settings, place = _recorded_settings(folder)
+    if not isinstance(wanted, dict) or not isinstance(wanted.get("uri"), str):
+        wanted = {"uri": stored_uri(resolve_uri(settings.uri, root), root)}
+    elif wanted["uri"] in (own_database(root), own_database(Path(place)) if place else None):
+        wanted["uri"] = OWN_DATABASE
+    tags = wanted.get("tags")
+    return {
+        "uri": wanted["uri"],
+        "experiment": wanted.get("experiment") or settings.experiment or read_run(folder, root).recipe,
+        "tags": tags if isinstance(tags, dict) else {},
+        "register": wanted.get("register", settings.register_model),
+    }
+
+
+def _recorded_settings(folder: Path) -> tuple[TrackingSettings, str]:
+    """The recipe's settings of tracking and its storage path; the defaults if its file is damaged."""
+    try:
+        resolved = yaml.parse((folder / "resolved.yaml").read_text(encoding="utf-8")).value
+        return TrackingSettings(**(resolved.get("tracking") or {})), str(resolved.get("storage_path", ""))
+    except (OSError, UnicodeDecodeError, RecipeError, ValidationError, AttributeError, TypeError):
+        return TrackingSettings(), ""
+
+
 def _wanted(folder: Path, settings: TrackingSettings, uri: str, tags: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "uri": redact(uri),
+        "uri": stored_uri(uri, folder.parent),
         "experiment": settings.experiment or read_run(folder, folder.parent).recipe,
         "tags": dict(tags),
         "register": settings.register_model,

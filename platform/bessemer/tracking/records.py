@@ -5,7 +5,6 @@ The files alone decide the records: two reads give the same records. All times a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,8 @@ from typing import Any
 
 from bessemer import storage
 from bessemer.artifacts import lease
+from bessemer.artifacts.run_files import read_events, read_plan
+from bessemer.errors import RecipeError
 from bessemer.recipe import yaml
 
 COST = "cost/"
@@ -59,7 +60,10 @@ class StageRecord:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The artifact's manifest; empty before the stage ends and after `gc` has removed the artifact."""
-        return (storage.read_json(self.folder / "manifest.json") or {}) if self.done else {}
+        try:
+            return (storage.read_json(self.folder / "manifest.json") or {}) if self.done else {}
+        except ValueError:  # damaged: the plan of the next run reports it
+            return {}
 
     def metric_files(self) -> list[Path]:
         """The files with step metrics, one per attempt, oldest first."""
@@ -107,7 +111,10 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """The settings of the recipe and, by name, of each stage, with all defaults."""
         path = self.folder / "resolved.yaml"
-        resolved = yaml.parse(path.read_text(encoding="utf-8")).value if path.exists() else None
+        try:
+            resolved = yaml.parse(path.read_text(encoding="utf-8")).value if path.exists() else None
+        except (RecipeError, UnicodeDecodeError):  # damaged
+            resolved = None
         own = {name: value for name, value in (resolved or {}).items() if name != "stages"}
         return own | {stage.name: stage.config for stage in self.stages}
 
@@ -129,7 +136,7 @@ def read_run(folder: Path, root: Path) -> RunRecord:
     A sweep is a run too. Its stages are the ones that its trials share; their events are in its folder `shared`. Each
     trial is a run inside the folder of the sweep.
     """
-    plan = storage.read_json(folder / "plan.json") or {"recipe": "", "stages": []}
+    plan = read_plan(folder)
     shared = folder / "shared"
     stages: dict[str, StageRecord] = {}
     for position, planned in enumerate(plan["stages"]):
@@ -148,9 +155,9 @@ def read_run(folder: Path, root: Path) -> RunRecord:
             log=(shared if shared.is_dir() else folder) / "logs" / f"{planned['name']}.txt",
         )
     run = RunRecord(folder.relative_to(root).as_posix(), plan["recipe"], folder, list(stages.values()))
-    for event in storage.read_lines(folder / "events.jsonl"):
+    for event in read_events(folder):
         _apply(run, stages, event)
-    for event in storage.read_lines(shared / "events.jsonl"):
+    for event in read_events(shared):
         if not event["event"].startswith("run_"):
             _apply(run, stages, event)
     if run.status == RUNNING and lease.holder(folder) is None:
@@ -197,10 +204,8 @@ def read_points(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            try:
-                yield offset, json.loads(line)
-            except json.JSONDecodeError:
-                continue  # cut off by a crash; a later attempt repeats the step
+            if (point := storage.parse_line(line)) is not None:  # None: torn by a crash
+                yield offset, point
 
 
 def milliseconds(time: str) -> int:

@@ -20,18 +20,38 @@ from typing import TYPE_CHECKING, Any
 from bessemer import storage
 from bessemer.credentials import MASK, redact
 from bessemer.errors import StorageError, TrackingUnreachable
+from bessemer.tracking.relocation import ARTIFACTS as ARTIFACTS
+from bessemer.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlflow-artifacts"
 _SQLITE = "sqlite:///"
+
+
+OWN_DATABASE = f"{_SQLITE}{DATABASE}"
+"""The database of a storage path, as that path's own files name it, so that the storage can be moved."""
+
+
+def stored_uri(uri: str, root: Path) -> str:
+    """The tracking URI as it is written to a file under the storage path `root`: without passwords, and movable."""
+    return OWN_DATABASE if uri == own_database(root) else redact(uri)
+
+
+def usable_uri(stored: str, root: Path) -> str:
+    """The tracking URI for one that `stored_uri` returned. Raises TrackingUnreachable if its password is not known."""
+    return own_database(root) if stored == OWN_DATABASE else with_credentials(stored)
+
+
+def own_database(root: Path) -> str:
+    """The URI of the database that lies under a storage path."""
+    return f"{_SQLITE}{root.absolute() / DATABASE}"
 
 
 def resolve_uri(uri: str | None, root: Path) -> str:
     """The tracking URI: the recipe's, else `MLFLOW_TRACKING_URI`, else SQLite under the absolute storage path."""
-    return absolute_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.absolute() / DATABASE}")
+    return absolute_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or own_database(root))
 
 
 def absolute_uri(uri: str, start: Path | None = None) -> str:
@@ -74,10 +94,11 @@ def artifact_location(uri: str, root: Path, experiment: str) -> str | None:
     return str(root.absolute() / ARTIFACTS / re.sub(r"[^\w.-]+", "-", experiment)) if is_local(uri) else None
 
 
-def connect(uri: str) -> MlflowClient:
-    """Returns a client for `uri`. Creates a missing SQLite database; several processes may call this at the same time.
+def connect(uri: str, *, create: bool = True) -> MlflowClient:
+    """A client for `uri`. With `create` it makes an SQLite database that does not exist yet, under a lock.
 
-    Raises an exception of `unreachable()` if the store cannot be used.
+    A database that was moved or copied with its storage path gets its new paths. Raises one of `unreachable()` if the
+    server, or without `create` the database, does not exist.
     """
     # At most two requests of 10 s; MLflow's default is seven of 120 s. A failure loses nothing: the run's files remain.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -89,11 +110,14 @@ def connect(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(_SQLITE):
         database = Path(uri.removeprefix(_SQLITE)).absolute()
+        if not create and not database.exists():
+            raise FileNotFoundError(f"the database `{database}` does not exist")
         with storage.explained(database):
             database.parent.mkdir(parents=True, exist_ok=True)
             with locked(database.with_name(f".{database.name}.lock")):
                 if not database.exists():
                     _make_database(database)
+                relocate(database)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.search_experiments(max_results=1)
     return client
