@@ -74,6 +74,18 @@ def test_ctrl_c_does_not_reach_the_child() -> None:
         assert child.call(os.getpid) == pid
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_no_request_to_stop_reaches_the_child_while_it_starts(number: signal.Signals) -> None:
+    """Python takes a while to start, and a signal must not kill it then either."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with ChildProcess() as child:
+        child._start()
+        assert child._process is not None
+        child._process.send_signal(number)
+        assert child.call(len, "abc") == 3
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
 def test_another_thread_ends_a_call() -> None:
     with ChildProcess() as child:
         child.call(len, "")

@@ -4,8 +4,9 @@ A parser that crashes, or computes for hours, cannot be stopped inside its own p
 CPU time (`RLIMIT_CPU`), so the limit does not depend on the load of the machine, and the operating system ends the
 child at it. Starting a child takes about 0.1 s and the imports of the first call; a call takes about 0.2 ms.
 
-Functions are pickled by their name, so they are importable, and so are their arguments and results. The child ignores
-SIGINT: Ctrl-C reaches every process of a terminal, and only the parent decides.
+Functions are pickled by their name, so they are importable, and so are their arguments and results. Ctrl-C and other
+requests to stop reach every process of a group, and only the parent decides. So they are blocked in the child, from its
+first instruction on: a death of the child comes from its input.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from bessemer.child_process import serve
 serve(pipe)
 """
 _CLOSING_SECONDS = 5.0
+_REQUESTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+"""Signals that ask a process to stop."""
 
 
 class ChildEnded(Exception):
@@ -109,7 +112,11 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", _CODE, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # of this thread; the child inherits it
+            try:
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._pipe = Connection(ours.detach())
         self._pipe.send(sys.path)
 
@@ -126,7 +133,6 @@ class ChildProcess:
 
 def serve(pipe: Connection[Any, Any]) -> None:
     """The loop of the child: receives calls and sends results, until the parent closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with contextlib.suppress(EOFError, ConnectionError):
         while True:

@@ -167,6 +167,67 @@ def test_a_document_that_kills_its_worker_is_found_and_removed(
     assert [row["verdict"] for row in rows] == ["kept", "crashed", "kept"]
 
 
+@pytest.mark.parametrize("content", [b"", b"null", b"[1]", b'{"documents_in"', b"\xff"])
+def test_a_unit_whose_receipt_is_damaged_is_done_again(
+    tmp_path: Path, make_context: Callable[..., Any], caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    whole = run(tmp_path, make_context(), {"00000": ["a", "b"]})
+    (tmp_path / "work" / "00000.json").write_bytes(content)
+    assert run(tmp_path, make_context(), {"00000": ["a", "b"]}) == whole
+    assert "is damaged; its unit is done again" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped, InputError])
+def test_an_attempt_that_ended_by_an_exception_is_not_a_death(
+    tmp_path: Path, make_context: Callable[..., Any], error: Any
+) -> None:
+    """Two Ctrl-C must not make the third attempt work document by document."""
+
+    class Ending(Keeper):
+        def read(self, payload: list[str]) -> Iterator[pa.Table]:
+            raise error("ended")
+
+    units = [Unit("00000", ["a"])]
+    with pytest.raises(error):
+        document_units(
+            units,
+            lambda: Ending(tmp_path),
+            make_context(),
+            data=tmp_path / "data",
+            ledger=tmp_path / "ledger",
+            receipts=tmp_path / "work",
+        )
+    assert not list((tmp_path / "work").iterdir())
+
+
+@dataclass
+class Interrupted(Keeper):
+    """Sends its process the signals of a terminal and of a service manager while it works."""
+
+    def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        return super().process(batch)
+
+
+def test_a_request_to_stop_that_reaches_the_child_makes_no_document_crashed(
+    tmp_path: Path, make_context: Callable[..., Any]
+) -> None:
+    """Ctrl-C reaches every process of a terminal, the child that works carefully too."""
+    (tmp_path / "work").mkdir()
+    for death in range(2):
+        (tmp_path / "work" / f"00000.begun-1-{death}").touch()
+    counts = document_units(
+        [Unit("00000", ["a", "b"])],
+        lambda: Interrupted(tmp_path),
+        make_context(),
+        data=tmp_path / "data",
+        ledger=tmp_path / "ledger",
+        receipts=tmp_path / "work",
+    )
+    assert (counts.documents_out, counts.removed) == (2, 0)
+
+
 def test_a_document_at_which_a_rule_raises_is_removed_and_the_rest_goes_on(
     tmp_path: Path, make_context: Callable[..., Any]
 ) -> None:

@@ -1,8 +1,8 @@
 """New paths for an MLflow database that was moved or copied together with its storage path.
 
 MLflow stores absolute paths of the files, models and data sets of a run. The database `mlflow.db` lies in the storage
-path, next to `mlflow-artifacts`, and its experiment 0 has the path of that folder. If the folder is elsewhere now, every
-path below the old storage path is replaced in one transaction. The cost is one query if nothing was moved.
+path, next to `mlflow-artifacts`, and its experiment 0 has the path of that folder. If the folder is elsewhere now,
+every path below the old storage path is replaced in one transaction. The cost is one query if nothing was moved.
 """
 
 from __future__ import annotations
