@@ -21,6 +21,8 @@ BessemerError                 exit code 1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bessemer.credentials import redact
 
 
@@ -48,6 +50,19 @@ class BessemerError(Exception):
 
 def _rebuild(kind: type[BessemerError], message: str, hint: str) -> BessemerError:
     return kind(message, hint=hint)
+
+
+def to_json(error: BessemerError) -> dict[str, str]:
+    """The error as JSON, for another process to raise."""
+    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def from_json(found: Mapping[str, str]) -> BessemerError:
+    """The error that `to_json` wrote; a kind that is not defined here becomes a BessemerError."""
+    kind = globals().get(found["kind"])
+    if not (isinstance(kind, type) and issubclass(kind, BessemerError)):
+        kind = BessemerError
+    return _rebuild(kind, found["message"], found["hint"])
 
 
 class RecipeError(BessemerError):

@@ -124,7 +124,7 @@ def test_what_cannot_be_is_said_before_sampling(compete: Any, tmp_path: Path) ->
     file.write_text("def broken(completions, **columns):\n    raise RuntimeError('no such thing')\n")
     with pytest.raises(InputError, match="no such thing"):
         compete(rewards=[{"kind": "function", "file": str(file), "name": "broken"}])
-    with pytest.raises(UsageError, match="the model sees 64 tokens, and `max_completion_length` is 64"):
+    with pytest.raises(UsageError, match="have 64 tokens at most, and `max_completion_length` is 64"):
         compete(max_completion_length=64)
     with pytest.raises(NothingLeft, match=rf"no pair came of {len(ROWS)} prompts: {len(ROWS)} by `too_long`"):
         compete("long", max_completion_length=60)

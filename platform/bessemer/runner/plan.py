@@ -139,6 +139,7 @@ def _plan_stage(
         if stage.check:
             configs = {one.name: one.config for one in recipe.stages}
             stage.check(entry.config, {kind: configs[source] for kind, source in entry.sources.items()})
+        _context_length(recipe, entry)
         outside = stage.outside(entry.config) if stage.outside else None
     except BessemerError as error:
         error.message = f"stage `{entry.name}`: {error.message}"
@@ -168,6 +169,16 @@ def _plan_stage(
         facts=stage.facts(entry.config, entry.sources.keys()) if stage.facts else {},
         identity=stored_identity(identity),
     )
+
+
+def _context_length(recipe: recipes.LoadedRecipe, entry: recipes.StageEntry) -> int | None:
+    """The longest sequence of the model that a stage makes. Raises UsageError if its settings need a longer one."""
+    stage = stages.load(entry.kind)
+    if stage.context_length is None:
+        return None
+    source = entry.sources.get("model")
+    start = _context_length(recipe, recipe.stage(source)) if source else None
+    return stage.context_length(entry.config, start)
 
 
 def _why(

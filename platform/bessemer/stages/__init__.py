@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _NOT_STAGES = {
     "__init__",
     "base",
+    "context_length",
     "controller",
     "losses",
     "metric_names",

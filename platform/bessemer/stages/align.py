@@ -17,6 +17,7 @@ from pydantic import PositiveInt, model_validator
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.context_length import check_max_seq_length
 from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 from bessemer.train.settings import Auto
 
@@ -132,4 +133,5 @@ STAGE = Stage(
     libraries=("torch",),
     seeded=True,
     check=check_brought,
+    context_length=check_max_seq_length,
 )

@@ -165,6 +165,9 @@ class Stage:
     check: Callable[[Any, Mapping[str, StageConfig]], None] | None = None
     """Raises BessemerError if the settings do not fit the inputs, given as the settings of the stage that makes each
     kind; every plan calls it."""
+    context_length: Callable[[Any, int | None], int | None] | None = None
+    """The longest sequence of the model that the stage makes, from the settings and that of the model it starts from;
+    None if it is not known before the run. Raises UsageError if the settings need a longer one; every plan calls it."""
     facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
     """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
     imports."""

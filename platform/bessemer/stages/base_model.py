@@ -16,6 +16,7 @@ from bessemer.hashes import sha256_of
 from bessemer.model.folder import model_files, vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
+from bessemer.stages.context_length import of_checkpoint
 
 
 class Config(StageConfig):
@@ -57,6 +58,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     draft.metrics["model/parameters"] = shape.num_parameters()
 
 
+def context_length(config: Config, start: int | None) -> int | None:
+    return of_checkpoint(Path(config.path))
+
+
 STAGE = Stage(
     kind="base_model",
     version=1,
@@ -64,4 +69,5 @@ STAGE = Stage(
     produces="model",
     run=run,
     outside=outside,
+    context_length=context_length,
 )

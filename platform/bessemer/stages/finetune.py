@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.context_length import check_max_seq_length
 from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 
 if TYPE_CHECKING:
@@ -101,4 +102,5 @@ STAGE = Stage(
     libraries=("torch",),
     seeded=True,
     check=check_brought,
+    context_length=check_max_seq_length,
 )

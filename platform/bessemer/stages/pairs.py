@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from bessemer.align.rewards import Rewards, code_of, runs_programs
-from bessemer.errors import NothingLeft, UsageError
+from bessemer.errors import NothingLeft
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.context_length import check_max_completion_length
 from bessemer.stages.rows import verdict_table
 from bessemer.stages.training import check_brought
 from bessemer.stages.units import Unit, document_units
@@ -64,6 +65,11 @@ def outside(config: Config) -> Any:
     return code_of(config.rewards)
 
 
+def context_length(config: Config, start: int | None) -> None:
+    """Makes no model. Raises UsageError if answers are too long for the model that writes them."""
+    check_max_completion_length(config.max_completion_length, start)
+
+
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.model.hardware import choose_device, choose_dtype
     from bessemer.stages.training import check_chat
@@ -71,12 +77,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
     model, conversations = inputs["model"], inputs["conversations"]
     shape, _ = check_chat(model, inputs["tokenizer"], conversations)
-    if config.max_completion_length >= shape.max_position_embeddings:
-        raise UsageError(
-            f"the model sees {shape.max_position_embeddings} tokens, and `max_completion_length` is "
-            f"{config.max_completion_length}",
-            hint="lower it: a prompt and its answer must fit",
-        )
+    context_length(config, shape.max_position_embeddings)
     dtype = choose_dtype(config.dtype, choose_device())
     draft.resolved["dtype"] = str(dtype).removeprefix("torch.")
     make_worker = partial(_Worker, config, model.data, inputs["tokenizer"].data, str(dtype), context.seed)
@@ -276,4 +277,5 @@ STAGE = Stage(
     seeded=True,
     outside=outside,
     check=check_brought,
+    context_length=context_length,
 )

@@ -152,6 +152,22 @@ def _objective(
     )
 
 
+def context_length(config: Config, start: int | None) -> int:
+    """The longest sequence of the model; `start` is that of the model to continue from.
+
+    Raises UsageError if that model sees fewer tokens, unless the recipe changes its rotary embedding.
+    """
+    if start is None:
+        return config.max_seq_length
+    if not config.model.model_fields_set and start < config.max_seq_length:
+        raise UsageError(
+            f"the model to continue from sees {start} tokens, and `max_seq_length` is {config.max_seq_length}",
+            hint=f"set `max_seq_length` to at most {start}, or `model.rope_theta` or `model.rope_scaling` for a longer "
+            "context",
+        )
+    return max(start, config.max_seq_length)
+
+
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:
     """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
     is_causal = config.objectives.keys() != {"masked"}
@@ -168,14 +184,7 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 
     found = load_config(start)
     changes = {name: getattr(config.model, name) for name in config.model.model_fields_set}
-    if not changes and found.max_position_embeddings < config.max_seq_length:
-        raise UsageError(
-            f"the model to continue from sees {found.max_position_embeddings} tokens, and `max_seq_length` is "
-            f"{config.max_seq_length}",
-            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}, or `model.rope_theta` or "
-            "`model.rope_scaling` for a longer context",
-        )
-    length = max(found.max_position_embeddings, config.max_seq_length)
+    length = context_length(config, found.max_position_embeddings)
     return found.model_copy(update=changes | {"is_causal": is_causal, "max_position_embeddings": length})
 
 
@@ -214,5 +223,6 @@ STAGE = Stage(
     libraries=("torch",),
     seeded=True,
     check=check,
+    context_length=context_length,
     facts=facts,
 )

@@ -23,6 +23,7 @@ from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
+from bessemer.stages.context_length import check_max_completion_length, check_max_seq_length
 from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_chat, check_start, tune
 from bessemer.train.settings import Auto
 
@@ -64,6 +65,13 @@ class Config(TuningConfig):
 def outside(config: Config) -> Any:
     """The files of the user's own reward functions, by content."""
     return code_of(config.rewards)
+
+
+def context_length(config: Config, start: int | None) -> int | None:
+    """The longest sequence of the model. Raises UsageError if rows or answers are too long for it."""
+    check_max_seq_length(config, start)
+    check_max_completion_length(config.method.max_completion_length, config.max_seq_length)
+    return start
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
@@ -249,4 +257,5 @@ STAGE = Stage(
     seeded=True,
     outside=outside,
     check=check,
+    context_length=context_length,
 )

@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.stages.context_length import check_max_seq_length
 from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
 from bessemer.train.settings import Auto
 
@@ -73,4 +74,5 @@ STAGE = Stage(
     libraries=("torch",),
     seeded=True,
     check=check_brought,
+    context_length=check_max_seq_length,
 )

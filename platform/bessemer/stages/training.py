@@ -26,6 +26,7 @@ from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.model.folder import vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
+from bessemer.stages.context_length import check_max_seq_length
 from bessemer.train.settings import (
     AutoRates,
     Plan,
@@ -355,11 +356,7 @@ def check_start(
     Raises UsageError where they, or the settings, do not belong together.
     """
     found, stop_ids = check_chat(model, tokenizer, rows)
-    if settings.max_seq_length > found.max_position_embeddings:
-        raise UsageError(
-            f"the model sees {found.max_position_embeddings} tokens, and `max_seq_length` is {settings.max_seq_length}",
-            hint=f"set `max_seq_length` to at most {found.max_position_embeddings}",
-        )
+    check_max_seq_length(settings, found.max_position_embeddings)
     return found, stop_ids
 
 

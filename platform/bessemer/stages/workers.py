@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bessemer import fences, storage
+from bessemer import errors, fences, storage
 from bessemer.errors import BessemerError, LeaseLost, Stopped, TrainingDiverged, UsageError
 from bessemer.stages.base import Context, Draft
 
@@ -219,7 +218,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     fences.adopt(settings["fences"])
     error_file = Path(settings["error_file"])
     if error_file.exists():
-        return "error", pickle.loads(error_file.read_bytes())
+        return "error", errors.from_json(storage.read_json(error_file))
     first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     log = _worker_log(Path(settings["log_file"]) if first else None)
     num_threads = settings["num_threads"] or _share_of_node()
@@ -233,7 +232,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     except LeaseLost:  # no file can be left in an artifact that another process writes
         raise
     except BessemerError as error:
-        storage.write_bytes(error_file, pickle.dumps(error))
+        storage.write_json(error_file, errors.to_json(error))
         raise
 
 

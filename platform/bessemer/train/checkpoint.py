@@ -5,8 +5,8 @@
                            manifest.json            written last: step, facts, sizes and hashes of the files
 
 The writer fills a temporary folder, flushes it, and renames it when the manifest is complete. A folder `step-N` is
-therefore complete unless the disk damaged it. `newest` checks sizes and hashes, and falls back to the previous
-checkpoint. The number of workers may differ between writing and reading a checkpoint.
+therefore complete unless the disk damaged it. `newest` checks sizes, hashes and metadata, and falls back to the
+previous checkpoint. The number of workers may differ between writing and reading a checkpoint.
 
 If the parameters are sharded, every worker writes its own pieces. Otherwise worker 0 writes everything.
 
@@ -29,7 +29,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import DeviceMesh
@@ -39,6 +40,7 @@ from bessemer import fences
 from bessemer.errors import ArtifactDamaged, UsageError
 from bessemer.fingerprint import file_sha256
 from bessemer.storage import TEMPORARY, explained, files_under, read_json, temporary_path, write_json
+from bessemer.train.checkpoint_reader import CheckpointReader
 from bessemer.train.sharding import copy_to_cpu
 from bessemer.train.workers import Workers
 
@@ -55,9 +57,9 @@ class Checkpoint:
     """The state that is not a tensor, as JSON values."""
 
     def shapes(self) -> dict[str, torch.Size]:
-        """The shape of every tensor in the checkpoint, by name."""
-        stored = FileSystemReader(self.path).read_metadata().state_dict_metadata
-        return {name: value.size for name, value in stored.items() if hasattr(value, "size")}
+        """The shape of every tensor in the checkpoint, by name. Raises ArtifactDamaged if its metadata is damaged."""
+        stored = CheckpointReader(self.path).read_metadata().state_dict_metadata
+        return {name: value.size for name, value in stored.items() if isinstance(value, TensorStorageMetadata)}
 
     def check_plan(self, plan: Mapping[str, Any]) -> None:
         """Raises UsageError if the run that wrote the checkpoint had other settings than `plan`."""
@@ -82,7 +84,7 @@ class Checkpoint:
                 hint="remove the folder `checkpoints` to start again, or restore the settings of the checkpoint",
             )
         _quiet()
-        load(dict(tensors), storage_reader=FileSystemReader(self.path), no_dist=True)
+        load(dict(tensors), storage_reader=CheckpointReader(self.path), no_dist=True)
 
 
 @dataclass
@@ -133,6 +135,7 @@ class Checkpoints:
             try:
                 checkpoint = _read(path)
                 _verify(path)
+                checkpoint.shapes()  # reads the metadata
             except ArtifactDamaged as error:
                 self.log.warning("%s; trying the previous checkpoint", error.message)
             else:
@@ -211,7 +214,7 @@ def _read_back(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, piece in pieces.items()
         if name.startswith("parameter/")
     }
-    load(dict(whole), storage_reader=FileSystemReader(path), no_dist=True)
+    load(dict(whole), storage_reader=CheckpointReader(path), no_dist=True)
     return whole
 
 
