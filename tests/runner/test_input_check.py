@@ -82,6 +82,13 @@ def test_files_that_change_while_a_stage_reads_them_make_no_artifact(
     assert text == "".join(file.read_text() for file in sorted(source.iterdir()))
 
 
+def test_a_stage_that_reads_no_file_from_outside_runs(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a tokenizer that is trained: its description of the files is None."""
+    monkeypatch.setitem(TABLE, "write", replace(TABLE["write"], outside=lambda config: None))
+    run, _ = execute()
+    assert Manifest.read(run.artifact_folder("write")) is not None
+
+
 def test_files_that_changed_after_the_plan_make_no_artifact(execute: Any, source: Path) -> None:
     _, plan = execute.plan()
     (source / "a").write_text("new")

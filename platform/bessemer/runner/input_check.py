@@ -43,7 +43,8 @@ class InputCheck:
 
     def check_outside(self) -> None:
         """Raises InputChanged if the files from outside are not those of the plan."""
-        if self._stage.outside and fingerprint(self._stage.outside(self._config)) != self._planned.identity["outside"]:
+        found = self._stage.outside(self._config) if self._stage.outside else None
+        if (None if found is None else fingerprint(found)) != self._planned.identity["outside"]:
             raise InputChanged(f"files that `{self._planned.name}` reads changed after the plan was made", hint=AGAIN)
 
     def verify(self) -> None:
