@@ -30,3 +30,11 @@ def test_places_stay(strings: list[str]) -> None:
     assert len(text) == len(texts.joined)
     assert digits.tolist() == [place for place, character in enumerate(text) if character in "0123456789"]
     assert text.count("\n") == texts.joined.count("\n")
+
+
+def test_few_and_many_changes_give_the_same_text() -> None:
+    """Few changes are joined from pieces, many are decoded at once."""
+    changes = "12–5　٣\u200b电"
+    few, many = number_text(Texts([changes + "a" * 2000]))[0], number_text(Texts([changes]))[0]
+    assert few == many[:-1] + "a" * 2000 + "\n"
+    assert many == f"12-5 3 {BOUNDARY}\n"

@@ -50,6 +50,37 @@ def test_forms_that_need_no_label(text: str) -> None:
     assert found(f"order no. {text}.") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("вечером 912-345-67-89", "912-345-67-89"),
+        ("my number is 415 555 2671", "415 555 2671"),
+        ("mi número es: 612 345 678", "612 345 678"),
+        ("我的号码是13812345678", "13812345678"),
+        ("210-1234567 τηλέφωνο", "210-1234567"),
+        ("612 345 678 phone, 3 000", "612 345 678"),
+    ],
+)
+def test_forms_without_trunk_prefix(text: str, number: str) -> None:
+    assert found(text) == [number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "120-125-13-12",
+        "2024-01-02-03",
+        "serial 912-345-67-89",
+        "912-345-67-89-01",
+        "the number is 612 345 678 900",
+        "612 345 678 phones",
+        "order number is 415 555 2671",
+    ],
+)
+def test_other_numbers_without_trunk_prefix_stay(text: str) -> None:
+    assert found(text) == []
+
+
 def test_a_number_written_like_a_count_is_found_after_a_noun() -> None:
     assert found("Tel. 2200 1800") == ["2200 1800"]
     assert found("they sold phones for 2200 1800 times") == []

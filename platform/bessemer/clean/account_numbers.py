@@ -3,8 +3,8 @@
 - card: 14 to 19 digits, in groups as printed on cards or in one piece, with an issuer's prefix and a right check digit
   (Luhn). A row of more than four groups of four is a table, and a number in one piece after `order` or `id` is not a
   card.
-- IBAN: a country of the SWIFT registry (ISO 13616) with its length, in one piece or in groups of four, and a right
-  check number (97).
+- IBAN: a country of the SWIFT registry (ISO 13616) with its length, in one piece or in groups of four, all
+  letters in one case, and a right check number (97).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _OTHER_NUMBER = re.compile(
 """Names of other kinds of number, directly before the number."""
 
 _IBAN = re.compile(
-    r"[A-Z]{2}\d\d(?:[A-Z0-9]{11,30}|(?:(?P<separator>[ -])[A-Z0-9]{4})(?:(?P=separator)[A-Z0-9]{4}){1,6}"
-    r"(?:(?P=separator)[A-Z0-9]{1,3})?)(?![A-Za-z0-9])"
+    r"[A-Za-z]{2}\d\d(?:[A-Za-z0-9]{11,30}|(?:(?P<separator>[ -])[A-Za-z0-9]{4})(?:(?P=separator)[A-Za-z0-9]{4}){1,6}"
+    r"(?:(?P=separator)[A-Za-z0-9]{1,3})?)(?![A-Za-z0-9])"
 )
 _REGISTRY = """NO:15 BE:16 DK:18 FI:18 FK:18 FO:18 GL:18 NL:18 SD:18 MK:19 SI:19 AT:20 BA:20 EE:20 KZ:20 LT:20
     LU:20 MN:20 XK:20 CH:21 HR:21 LI:21 LV:21 BG:22 BH:22 CR:22 DE:22 GB:22 GE:22 IE:22 ME:22 RS:22 VA:22 AE:23 GI:23
@@ -66,9 +66,9 @@ def find_cards(text: str, joined: str, start: int, end: int) -> Iterator[tuple[i
 def find_iban(text: str, start: int) -> tuple[int, int] | None:
     """(start, end) of the IBAN that starts at `start`, if one does."""
     match = _IBAN.match(text, start)
-    length = int(_IBAN_LENGTHS.get(text[start : start + 2], 0))
+    length = int(_IBAN_LENGTHS.get(text[start : start + 2].upper(), 0))
     before = text[max(0, start - 4) : start]
-    if not match or not length or (before[-1:].isalnum() and before != "IBAN"):
+    if not match or not length or (before[-1:].isalnum() and before.upper() != "IBAN"):
         return None
     end, seen = start, 0
     for character in match[0]:  # of a longer match, such as one with a word in capitals behind, the right length
@@ -77,7 +77,7 @@ def find_iban(text: str, start: int) -> tuple[int, int] | None:
         if seen == length:
             break
     number = re.sub("[ -]", "", text[start:end])
-    if len(number) != length or text[end : end + 1].isalnum():
+    if len(number) != length or text[end : end + 1].isalnum() or number not in (number.upper(), number.lower()):
         return None
     value = "".join(str(int(character, 36)) for character in number[4:] + number[:4])
     return (start, end) if int(value) % 97 == 1 else None

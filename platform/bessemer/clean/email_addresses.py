@@ -21,8 +21,6 @@ import numpy as np
 from bessemer.clean.lookalikes import ascii_lookalikes
 from bessemer.clean.spans import Array
 
-_SIGNS = ("@", "%40")
-_WIDE_SIGNS = (ord("＠"), ord("﹫"))
 _BEFORE, _AFTER = 256, 256
 """Characters looked at on either side; RFC 5321 allows 64 and 255."""
 
@@ -60,16 +58,13 @@ _REMOTE_PATH = re.compile(r":(?:~|[\w.-]*/|[\w.-]+\.git\b)")
 
 def find_emails(joined: str, codes: Array) -> Iterator[tuple[int, int]]:
     """(start, end) of each address in `joined`, in no particular order; `codes` are its code points."""
-    for sign in _SIGNS:
-        at = joined.find(sign)
-        while at >= 0:
-            if found := _find_around(joined, at, at + len(sign)):
-                yield found
-            at = joined.find(sign, at + 1)
-    for wide in _WIDE_SIGNS if not joined.isascii() else ():
-        for at in np.flatnonzero(codes == wide).tolist():
-            if found := _find_around(joined, at, at + 1):
-                yield found
+    signs = (codes == ord("@")) | (codes == ord("%"))
+    if not joined.isascii():
+        signs |= (codes == ord("＠")) | (codes == ord("﹫"))
+    for at in np.flatnonzero(signs).tolist():
+        length = 1 if joined[at] != "%" else 3 * joined.startswith("40", at + 1)
+        if length and (found := _find_around(joined, at, at + length)):
+            yield found
 
 
 def _find_around(joined: str, at: int, after: int) -> tuple[int, int] | None:
@@ -138,7 +133,7 @@ def _host_end(joined: str, start: int) -> int | None:
     for number, (before, label) in enumerate(pairwise(labels), 1):
         if label[0].isupper() and label[1:].islower() and before.islower():
             break  # the first word of the next sentence
-        length = _top_level(label)
+        length = top_level_length(label)
         if length and before.lower() in _GENERIC and not _is_top_level(f"{before}.{label[:length]}".lower()):
             break  # a word after a missing blank, as in `bob@example.com.it is`
         if length:
@@ -148,7 +143,7 @@ def _host_end(joined: str, start: int) -> int | None:
     return best
 
 
-def _top_level(label: str) -> int:
+def top_level_length(label: str) -> int:
     """Length of the top-level domain that `label` begins with and that a word does not continue; 0 if none."""
     found = _PUNYCODE.match(label)
     if found:

@@ -18,7 +18,6 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.clean.characters import DIGIT
 from bessemer.clean.spans import Array
 from bessemer.clean.texts import Texts
 
@@ -38,6 +37,8 @@ _LATIN_BLOCKS = (
 """Blocks of Latin letters past U+024F."""
 _LONG_VOWEL = 0x30FC
 """The mark `ー` of Japanese, which is also typed as a dash between digits."""
+_FEW = 150
+"""Characters per change from which on it is faster to join the pieces between changes than to decode all characters."""
 
 
 def ascii_lookalikes(text: str) -> str:
@@ -47,20 +48,31 @@ def ascii_lookalikes(text: str) -> str:
 
 def number_text(texts: Texts) -> tuple[str, Array]:
     """(the joined texts with lookalikes in ASCII and boundaries for letters, the places of the digits)."""
-    digits = texts.flags & DIGIT != 0
+    digits = texts.codes - np.uint32(ord("0")) < np.uint32(10)  # a code below `0` wraps
     others = np.flatnonzero(texts.codes > 0x7F)
-    becomes = _table()[texts.codes[others]] if len(others) else others
+    becomes = _table().take(texts.codes[others], mode="clip")
     changed = becomes != texts.codes[others]
     others, becomes = others[changed], becomes[changed]
     if not len(others):
         return texts.joined, np.flatnonzero(digits)
-    codes = texts.codes.copy()
-    codes[others] = becomes
     digits[others] = (becomes >= ord("0")) & (becomes <= ord("9"))
-    marks = np.flatnonzero(texts.codes == _LONG_VOWEL)
+    marks = others[texts.codes[others] == _LONG_VOWEL]
     marks = marks[(marks > 0) & digits[marks - 1] & digits[marks + 1]]  # a line feed follows the last text
-    codes[marks] = ord("-")
-    return codes.tobytes().decode("utf-32-le"), np.flatnonzero(digits)
+    becomes[np.searchsorted(others, marks)] = ord("-")
+    return _with_changes(texts, others, becomes), np.flatnonzero(digits)
+
+
+def _with_changes(texts: Texts, places: Array, becomes: Array) -> str:
+    """The joined texts with the characters at `places` replaced."""
+    if len(places) * _FEW > len(texts.codes):
+        codes = texts.codes.copy()
+        codes[places] = becomes
+        return codes.tobytes().decode("utf-32-le")
+    pieces, begin = [], 0
+    for place, code in zip(places.tolist(), becomes.tolist(), strict=True):
+        pieces += [texts.joined[begin:place], chr(code)]
+        begin = place + 1
+    return "".join([*pieces, texts.joined[begin:]])
 
 
 @cache

@@ -19,7 +19,8 @@ _WORDS = """
     handy handynummer mobil mobilnummer mobiltelefon rufnummer anrufen durchwahl rufen appelez appeler portable
     joignable llame llamar llama móvil celular fono ligue ligar telemóvel contato contacto chiama chiamare
     chiamate cellulare
-    bel bellen gsm puh puhelin soita tlf tlph zadzwoń zadzwonić komórka volejte hívjon sunați sunaţi ara arayın cep
+    bel bellen gsm telefoon telefoonnummer puh puhelin
+    soita tlf tlph zadzwoń zadzwonić komórka volejte hívjon sunați sunaţi ara arayın cep
     thoại đt sđt gọi hubungi telp hp telepon telpon tawagan simu
     тел телефон телефона телефону телефоны моб мобильный мобильного факс звоните звонить звонок позвоните позвонить
     дзвоніть дзвонити τηλ τηλέφωνο τηλεφώνου κιν κινητό φαξ πάρτε
@@ -35,9 +36,25 @@ _PIECES = """
 _UNSPACED_LABELS = tuple(_PIECES.split())
 """The same for scripts that do not separate words or that inflect them; a match may be anywhere."""
 
+_OWN_NUMBER = re.compile(
+    r"(?:\b(?:(?:my|our|his|her)[ ](?:\w+[ ])?number|meine?[ ]nummer|unsere[ ]nummer|mi[ ]número|nuestro[ ]número"
+    r"|mon[ ]numéro|notre[ ]numéro|meu[ ]número|nosso[ ]número|il[ ]mio[ ]numero|mijn[ ]nummer|mój[ ]numer|moje[ ]číslo"
+    r"|mitt[ ]nummer|mit[ ]nummer|мой[ ]номер|наш[ ]номер|numaram|το[ ]νούμερό[ ]μου)\b"
+    r"(?:[ ](?:is|ist|es|est|é|è|er|är|to|je))?|我的号码|我的號碼|私の番号)[ ]?(?:是|は)?[ ]?[:：]?[ ]?\Z",
+    re.I,
+)
+"""Words such as `my number is`, directly before a number."""
+_OWN_NUMBER_WORD = re.compile("n[uú]m|номер|číslo|νούμερο|号码|號碼|番号", re.I)
+
 _LATIN = "a-zA-ZÀ-ÖØ-ɏ\u1e00-\u1eff"
 _WORD = re.compile(rf"[{_LATIN}]+|[^\W\d_{_LATIN}]+")
 """Letters of one script."""
+_NOUN_RIGHT_AFTER = re.compile(
+    r"[ ](?:t[eé]l|telefon|tel[eé]fono|telefone|t[eé]l[eé]phone|phone|fax|gsm|тел|телефон|τηλ|τηλέφωνο|هاتف|טלפון)\.?"
+    r"(?=[ ]*(?:[\n,;)]|\Z))",
+    re.I,
+)
+"""A noun that ends the line or the clause after a number. `300 000 mobile users` has no such noun."""
 _MASK = re.compile(r"<[A-Z_]+>")
 _BRACKET = re.compile(r"[ ]?[(（\[]\s*")
 _NOUN_RIGHT_BEFORE = re.compile(
@@ -64,16 +81,23 @@ def is_labelled(joined: str, start: int, floor: int) -> bool:
     """Whether a word such as `Tel.` is on the line before `start`, or ends the line above."""
     above, _, line = joined[max(floor, start - WINDOW) : start].rpartition("\n")
     if _WORD.search(line):
-        return has_label(line)
+        return has_label(line) or bool(_OWN_NUMBER.search(line))
     words = _WORD.findall(_MASK.sub(" ", above.rpartition("\n")[2].rstrip(" \t:.：")))
     return bool(words) and has_label(words[-1])
 
 
 def is_labelled_after(joined: str, end: int) -> bool:
-    """Whether a word such as `(mobile)` follows."""
+    """Whether a word such as `(mobile)` follows, or a noun such as `phone` that ends the clause."""
+    if _NOUN_RIGHT_AFTER.match(joined, end):
+        return True
     bracket = _BRACKET.match(joined, end)
     word = _WORD.match(joined, bracket.end()) if bracket else None
     return word is not None and has_label(word[0])
+
+
+def may_be_labelled(text: str) -> bool:
+    """A quick test of the text around a number."""
+    return has_label(text) or bool(_OWN_NUMBER_WORD.search(text))
 
 
 def has_label(text: str) -> bool:

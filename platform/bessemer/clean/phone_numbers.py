@@ -5,6 +5,7 @@ country. The further conditions depend on the form of the number:
 
 - `+49 30 901820`, `0049 ...`, `011 49 ...`: validity alone.
 - `(415) 555-2671`, `415-555-2671`, `415.555.2671`: the North American form alone.
+- `912-345-67-89`: valid in a country that writes all groups like that.
 - `06 12 34 56 78`, `(11) 91234-5678`, `8 (912) 345-67-89`: valid in a country that writes the first group like that.
 - other national numbers, such as `612 345 678`: a label such as `Tel.`, `电话` or `call` before it on the same line.
 
@@ -26,10 +27,10 @@ from bessemer.clean.phone_context import (
     REACH,
     WINDOW,
     follows_noun,
-    has_label,
     is_labelled,
     is_labelled_after,
     line_before,
+    may_be_labelled,
     names_other_number,
 )
 
@@ -51,6 +52,8 @@ _NANP = re.compile(
     re.VERBOSE,
 )
 _SEPARATOR = r"[ ./()-]{0,3}"
+_SEVEN_DIGITS = re.compile(rf"\d(?:{_SEPARATOR}\d){{6}}")
+"""A part of every form."""
 _INTERNATIONAL = re.compile(
     rf"(?<![\w+])(?<!\d[./-])\(?(?P<prefix>\+ ?|00[ -]?(?=[1-9])|011[ -])[1-9](?:{_SEPARATOR}\d){{6,16}}"
 )
@@ -66,6 +69,7 @@ _TRUNK = re.compile(
     ) (?:[ .-]\d{2,8}){0,4}""",
     re.VERBOSE,
 )
+_DASHED = re.compile(r"(?<![\w+/#.-])(?<!\d[ ,])\d{2,4}(?:-\d{2,4}){3,4}(?!\w|[ ,]?-?\d)")
 _CHINESE_MOBILE = re.compile(r"(?<![\w+/#-])(?<!\d\.)1[3-9]\d(?P<separator>[ -]?)\d{4}(?P=separator)\d{4}(?!\w|[.-]\d)")
 _ANY = re.compile(rf"(?<![\w+-])(?<!\d[ .:])(?<![A-Z]>[ .:])(?<![$€£¥])\(?\d(?:{_SEPARATOR}\d){{6,14}}")
 
@@ -111,6 +115,8 @@ def find_phone_numbers(text: str, joined: str, start: int, end: int, floor: int)
 
     `floor` is the start of the document.
     """
+    if not _SEVEN_DIGITS.search(text, start, end):
+        return
     found: list[tuple[int, int]] = []
     around = joined[max(floor, start - WINDOW) : end + REACH]
     for pattern, end_of, can_occur in _FORMS:
@@ -185,6 +191,13 @@ def _end_with_trunk_prefix(text: str, joined: str, match: re.Match[str], floor: 
     return None
 
 
+def _end_dashed(text: str, joined: str, match: re.Match[str], floor: int) -> int | None:
+    groups = tuple(_GROUP.findall(match[0]))
+    if names_other_number(line_before(joined, match.start(), floor)) or not 9 <= sum(map(len, groups)) <= 11:
+        return None
+    return None if _ascends(groups) or not _is_grouped_like(groups) else match.end()
+
+
 def _end_chinese(text: str, joined: str, match: re.Match[str], floor: int) -> int | None:
     before = line_before(joined, match.start(), floor)
     fits = _CHINESE.search(before) and not names_other_number(before) and _is_valid_in("CN", match[0])
@@ -220,8 +233,9 @@ _FORMS: tuple[tuple[re.Pattern[str], _EndOf, Callable[[str], bool]], ...] = (
     ),
     (_NANP, _end_north_american, lambda text: not text.isascii() or any(sign in text for sign in "(-.")),
     (_TRUNK, _end_with_trunk_prefix, lambda text: True),
+    (_DASHED, _end_dashed, lambda text: text.count("-") > 2 or not text.isascii()),
     (_CHINESE_MOBILE, _end_chinese, lambda text: bool(_CHINESE.search(text))),
-    (_ANY, _end_labelled, has_label),
+    (_ANY, _end_labelled, may_be_labelled),
 )
 """The forms of a number, the surest first: a pattern, a check that returns the end, a quick test of the surrounding
 text."""
@@ -301,6 +315,24 @@ def _is_written_like(groups: tuple[str, ...], bracketed: bool) -> bool:
             if len(first) >= 2 and (first == expected_first or mobile):
                 return True
     return False
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_grouped_like(groups: tuple[str, ...]) -> bool:
+    """Whether the number is valid in a country that writes all its groups like that, without the trunk prefix."""
+    digits = "".join(groups)
+    return any(
+        _is_valid_in(plan.region, digits) and _without_trunk(plan, digits) == groups
+        for plan in _plans()
+        if plan.valid.fullmatch(digits)
+    )
+
+
+def _without_trunk(plan: _Plan, digits: str) -> tuple[str, ...]:
+    groups = _national_groups(plan.region, digits)
+    if plan.trunk and groups[0] == plan.trunk:
+        return tuple(groups[1:])
+    return (groups[0].removeprefix(plan.trunk), *groups[1:])
 
 
 def _fits(plan: _Plan, digits: str) -> bool:

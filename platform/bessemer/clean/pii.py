@@ -2,7 +2,7 @@
 
 | kind | module |
 |---|---|
-| `email` | `email_addresses` |
+| `email` | `email_addresses`, `spelled_emails` |
 | `phone` | `phone_numbers` |
 | `ip_address` | `ip_addresses` |
 | `card_number`, `iban` | `account_numbers` |
@@ -29,6 +29,7 @@ from bessemer.clean.lookalikes import ascii_lookalikes, number_text
 from bessemer.clean.phone_numbers import find_phone_numbers
 from bessemer.clean.rules import Findings, Rule
 from bessemer.clean.spans import Array
+from bessemer.clean.spelled_emails import find_spelled_emails, plain_address
 from bessemer.clean.texts import Texts
 
 KINDS = ("email", "phone", "ip_address", "card_number", "iban")
@@ -78,6 +79,7 @@ def find_personal_data(texts: Texts) -> list[Found]:
     text, digits = number_text(texts)
     found: list[Found] = []
     candidates = [Found(start, end, "email") for start, end in find_emails(texts.joined, texts.codes)]
+    candidates += [Found(start, end, "email") for start, end in find_spelled_emails(texts.joined, texts.codes)]
     candidates += [Found(start, end, "ip_address") for start, end in find_ipv6(text, texts.codes)]
     candidates += _numbers(texts, text, digits)
     for item in sorted(candidates, key=lambda item: (item.start, -item.end)):
@@ -89,6 +91,8 @@ def find_personal_data(texts: Texts) -> list[Found]:
 def comparable(kind: str, characters: str) -> str:
     """A finding without its formatting: equal for `+49 30 901820` and `+49-30-901820`."""
     plain = ascii_lookalikes(characters).replace("%40", "@").casefold()
+    if kind == "email" and "@" not in plain:
+        plain = plain_address(plain)
     return plain if kind in ("email", "ip_address") else "".join(filter(str.isalnum, plain))
 
 
@@ -101,9 +105,12 @@ _REACH = 8
 def _numbers(texts: Texts, text: str, digits: Array) -> Iterator[Found]:
     """Looks around each cluster of digits; a cluster ends with its line."""
     yield from (Found(*span, "iban") for start in _iban_starts(texts, digits) if (span := find_iban(text, start)))
-    line = np.searchsorted(np.flatnonzero(texts.codes == ord("\n")), digits)
-    far = np.diff(digits, prepend=-9, append=len(text) + 9) > _GAP
-    edges = np.flatnonzero(far | (np.diff(line, prepend=-1, append=-1) != 0))
+    gaps = np.diff(digits, prepend=-9, append=len(text) + 9)
+    apart = gaps > _GAP
+    for step in range(1, _GAP):
+        inside = np.flatnonzero(~apart & (gaps > step))
+        apart[inside] = texts.codes[digits[inside] - step] == ord("\n")
+    edges = np.flatnonzero(apart)
     sizes = np.diff(edges)
     enough = sizes >= 4
     firsts, lasts = digits[edges[:-1][enough]], digits[edges[1:][enough] - 1]
@@ -120,10 +127,12 @@ def _numbers(texts: Texts, text: str, digits: Array) -> Iterator[Found]:
 
 
 def _iban_starts(texts: Texts, digits: Array) -> list[int]:
-    """Places of two capitals of ASCII before two digits."""
+    """Places of two letters of ASCII before two digits."""
     codes, seconds = texts.codes, digits[:-1][np.diff(digits) == 1]
     seconds = seconds[seconds >= 2]
-    first, second = (codes[seconds - back] - np.uint32(ord("A")) for back in (2, 1))  # wraps below A
+    first, second = (
+        (codes[seconds - back] | np.uint32(0x20)) - np.uint32(ord("a")) for back in (2, 1)
+    )  # wraps below a
     starts: list[int] = (seconds[(first < 26) & (second < 26)] - 2).tolist()
     return starts
 

@@ -177,7 +177,7 @@ def _sample(parts: Sequence[Path]) -> pa.Table:
 
 STAGE = Stage(
     kind="clean",
-    version=6,
+    version=7,
     config=Config,
     consumes=("documents",),
     produces="documents",
