@@ -174,3 +174,40 @@ def test_hostile_markup_takes_linear_time(piece: bytes) -> None:
     began = time.process_time()
     declared_in(piece * (400_000 // len(piece)) + b"<meta charset=nonsense>")
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Año nuevo",
+            "Füße",
+            "naïve",
+            "El niño",
+            "Ça va?",
+            "État",
+            "it’s",
+            "“Œuvre”",
+            "Ærø",
+            "Smörgås",
+            "Crème brûlée",
+        ),
+        "Mañana en la playa: año, niño, señor",
+    ],
+)
+def test_a_short_page_of_windows_1252_is_not_taken_for_chinese(text: str) -> None:
+    page = f"<html><body><p>{text}</p></body></html>"
+    assert decode(page.encode("cp1252"), markup=True).text == page
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [
+        ("cp932", "日本語のページです"),
+        ("cp932", "カタカナ"),
+        ("cp949", "안녕하세요 세계"),
+        ("gb18030", "中文网页测试，你好世界，这是一个关于计算机科学的页面"),
+    ],
+)
+def test_a_short_page_of_another_script_is_not_taken_for_latin(codec: str, text: str) -> None:
+    assert decode(f"<p>{text}</p>".encode(codec), markup=True).text == f"<p>{text}</p>"

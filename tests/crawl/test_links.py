@@ -74,6 +74,16 @@ def test_nofollow() -> None:
         ("", [("X-Robots-Tag", "otherbot: nofollow, bessemer: max-snippet: 0, noindex")], True, False),
         ("", [("X-Robots-Tag", "noindex, otherbot: nofollow")], True, False),
         ("", [("X-Robots-Tag", "max-image-preview: none")], False, False),
+        ('<meta name="robots" content="noindex nofollow">', [], True, True),
+        ('<meta name="robots" content=" NOINDEX;follow\n">', [], True, False),
+        ('<meta name="robots" content="follow  noindex\u00a0noarchive">', [], True, False),
+        ("", [("X-Robots-Tag", "noindex nofollow")], True, True),
+        ("", [("X-Robots-Tag", "bessemer: noindex nofollow")], True, True),
+        ("", [("X-Robots-Tag", "max-snippet: 20; noindex")], True, False),
+        ("", [("X-Robots-Tag", "otherbot: noindex nofollow")], False, False),
+        ("", [("X-Robots-Tag", "otherbot: noindex max-snippet: 5, nofollow")], False, False),
+        ('<meta name="robots" content="noindexed, no-follow">', [], False, False),
+        ('<meta name="robots" content="max-image-preview:none">', [], False, False),
     ],
 )
 def test_robots_directives(head: str, headers: list[tuple[str, str]], noindex: bool, nofollow: bool) -> None:

@@ -51,6 +51,13 @@ def index(*urls: str) -> bytes:
         b"<?xml version='1.0'?>" + urlset("/a") + b"<?xml version='1.0'?>" + urlset("/b"),
         urlset("/a\x0b", "/b\x00"),
         b"<?xml version='1.0' encoding='windows-1251'?><!-- \xcf --><!DOCTYPE urlset>" + urlset("/a", "/b"),
+        b"<urlset><url><loc>/a</loc></url></url></urlset><url><loc>/b</loc></url>",
+        b"<urlset></x><url><loc>/a</loc></url></lastmod></y><url><loc>/b</loc></url></urlset></urlset>",
+        b"<urlset><url><loc>/a</loc></url></loc></url></urlset><url><loc>/b</loc></url></urlset>",
+        b"<urlset><url><loc>/a</url><url><loc>/b</loc></urlset>",
+        b"<urlset><url><loc>/a<loc></url></URL><url><loc>/b</loc></url></file></urlset>",
+        b"<urlset><!-- </urlset> --><url><loc><![CDATA[/a]]></loc></url></url><url><loc x='</b>'>/b</loc></url>",
+        b"<s:urlset xmlns:s='x'><s:url><s:loc>/a</s:loc></s:url></s:url><s:url><s:loc>/b</s:loc></s:url></s:urlset>",
         b"http://docs.test/a\r\nhttp://docs.test/b\nnot an address\n",
         b"<rss><channel><link>http://docs.test/</link><item><link>http://docs.test/a</link></item>"
         b"<item><link>http://docs.test/b</link></item></channel></rss>",
@@ -245,3 +252,12 @@ def test_real_sitemaps(dataset: Callable[[str], Path]) -> None:
     assert counts["sitemap.txt.gz"] == counts["xmlSitemap.gz"] == 5
     assert [name for name, count in counts.items() if not count] == ["sitemap.index.xml"]
     assert len(parse_sitemap((root / "sitemaps/sitemap.index.xml").read_bytes(), URL).sitemaps) > 3
+
+
+@pytest.mark.parametrize(
+    "piece", [b"</a>", b"<a>", b"<a b='", b"<!--", b"<![CDATA[", b"<?", b"<a/", b"<x</x>", b"<a b='c' "]
+)
+def test_unbalanced_tags_take_linear_time(piece: bytes) -> None:
+    began = time.process_time()
+    parse_sitemap(b"<urlset></z>" + piece * (200_000 // len(piece)) + b">", URL)
+    assert time.process_time() - began < 10

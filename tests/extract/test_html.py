@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,66 @@ def test_limits_have_their_verdicts() -> None:
     assert refusal(b"no markup at all, 1 < 2") == "not_html"
     assert refusal(b" \n\t") == "empty_text"
     assert refusal(b"<?xml version='1.0'?>") == "empty_text"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<a {} >",
+        "<x-y\n{}\n>",
+        "<a/{}/>",
+        "<1 ><svg\t{}>",
+        "<a<b {}>",
+        "<!-- <i x='> --><a {} >",
+        "<script>for (i = 0; i <n; i++) {{'}}</script><a {} >",
+    ],
+)
+@pytest.mark.parametrize(
+    ("attribute", "between"),
+    [
+        ("a{}", " "),
+        ("a{}=1", "\n"),
+        ("a{}='>'", " "),
+        ('a{}="<b>"', ""),
+        ("a{} = x>y<", " "),
+        ("={}", " / "),
+        ("'{}", "/"),
+    ],
+)
+def test_attributes_are_counted_in_every_form_of_a_tag(tag: str, attribute: str, between: str) -> None:
+    """libxml2 takes hours for an element with a million attributes."""
+
+    def page(count: int) -> bytes:
+        attributes = between.join(attribute.format(number) for number in range(count))
+        return f"<body>{tag.format(attributes)}".encode()
+
+    if "x>y" not in attribute:  # ends an element
+        assert refusal(page(html.MAX_ATTRIBUTES + 3)) == "too_many_attributes"
+    html.parse(page(html.MAX_ATTRIBUTES), max_nodes=10_000)
+
+
+def test_attributes_of_a_large_page_are_counted_and_the_text_of_a_script_is_not_an_element() -> None:
+    attributes = " ".join(f"a{number}" for number in range(257))
+    assert refusal(b"<body>" + b"x" * (600 << 10) + f"<a {attributes}>".encode()) == "too_many_attributes"
+    assert parse(f"<body><script>if (i <n) {attributes}</script><p>text".encode()).endswith("text")
+    began = time.process_time()
+    refusal(b"<body><a " + b" ".join(b"a%d=1" % number for number in range(300_000)) + b">")
+    for piece in (b"<", b"<a", b"< ", b"<a b='", b'<a b="', b"<a =", b"<a\t\t", b"<a b<"):
+        html.parse(b"<p>" + piece * (400_000 // len(piece)), max_nodes=10_000)
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("content", "demanding"),
+    [
+        (b"<p>x" * 2900, False),
+        (b"<p>x" * 3100, True),
+        (b"<div>" * 60 + b"x", False),
+        (b"<p>x</p>" * 100 + b"<div>" * 70 + b"x", True),
+    ],
+)
+def test_pages_with_many_or_deep_elements_are_demanding(content: bytes, demanding: bool) -> None:
+    assert html.is_demanding(html.parse(content, max_nodes=10_000)) is demanding
 
 
 @pytest.mark.parametrize(

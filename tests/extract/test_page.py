@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.extract import html, page
 from bessemer.extract.page import extract_page, extract_text
 from bessemer.extract.settings import TextSettings
 from bessemer.extract.verdict import Refused
@@ -58,6 +61,31 @@ def test_the_charset_of_the_page_is_found(encoding: str) -> None:
 def test_plain_text_passes_as_it_is() -> None:
     assert outcome("a  b\r\n\r\nä".encode(), "text/markdown") == "a  b\n\nä"
     assert extract_text("größer".encode("cp1252"), "cp1252").text == "größer"
+
+
+def test_a_demanding_page_has_the_same_text_in_the_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    html_page = PAGE.replace(
+        "</article>", "".join(f"<h2>{n}</h2><p>{SENTENCE}</p>" for n in range(1600)) + "</article>"
+    )
+    there = extract_page(html_page.encode(), "text/html", None, "https://a.test/2024/05/06/", TextSettings())
+    monkeypatch.setattr(html, "is_demanding", lambda tree: False)
+    assert extract_page(html_page.encode(), "text/html", None, "https://a.test/2024/05/06/", TextSettings()) == there
+    assert there.metadata["date"] == "2024-05-06"
+    assert there.text.count(SENTENCE.strip()) >= 1600
+
+
+def test_a_page_that_takes_hours_or_kills_the_extractor_has_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extractor looks at each cell once per cell of its row."""
+    monkeypatch.setattr(page._child(), "cpu_seconds", 1.0)
+    cells = b"<table><tr>" + b"<td>cell" * 20_000
+    assert outcome(cells) == "refused: too_slow"
+    monkeypatch.setattr(page, "_extract_markup", kill)
+    assert outcome(cells) == "refused: parser_error"
+
+
+def kill(*_: object) -> None:
+    """Ends its process; at the top of the module, so that the child finds it."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_library_says_nothing_about_bad_pages(caplog: pytest.LogCaptureFixture) -> None:

@@ -78,6 +78,11 @@ def test_forms(body: str, text: str, markdown: str | None) -> None:
     assert render(tree, markdown=True) == (text if markdown is None else markdown)
 
 
+def test_blanks_inside_a_line_of_code_stay_and_take_linear_time() -> None:
+    body = etree.fromstring(f"<body><code>a{' ' * 200_000}b \u3000\u00a0\nc\t \n</code></body>")
+    assert render(body, markdown=False) == f"a{' ' * 200_000}b\nc\t"
+
+
 def test_depth_costs_no_recursion() -> None:
     root = etree.Element("body")
     place = root

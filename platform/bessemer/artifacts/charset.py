@@ -45,6 +45,10 @@ _XML_DECLARATION = re.compile(rb"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([^"'>]*)
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
 _SELF_CLOSED_ROOT = re.compile(rb"(<html\b[^<>]*?)\s*/>", re.IGNORECASE)
 _BEGINNING = 4096
+_ANY_TAG = re.compile(rb"<[^<>]*>")
+_HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+_LETTER = re.compile(rb"[A-Za-z]")
+_NOT_LATIN = re.compile(rb"[\x81-\x83\x8d\x8f\x90\x9d]")
 # A guess outside of the charsets that browsers know is taken only if it is the only one.
 _ON_THE_WEB = re.compile(
     r"cp125[0-8]|cp8(55|66|74)|cp932|cp949|koi8_[ru]|mac_(roman|cyrillic)|iso8859_\d+|gb\w+|big5\w*|euc_\w+|shift_jis\w*|"
@@ -187,17 +191,41 @@ def _wide(content: bytes) -> str | None:
 
 
 def _guess(content: bytes) -> Decoded | None:
-    """The guess of charset_normalizer on the lines beyond ASCII; among near ties, the commonest charset of the web."""
-    from charset_normalizer import from_bytes
+    """The guess of charset_normalizer on the lines beyond ASCII; among near ties, the commonest charset of the web.
 
-    matches = list(from_bytes(_telling_lines(content)))
-    if not matches:
+    In a short text it takes a Latin letter and its neighbour for a Chinese character; `_is_latin` excludes that.
+    """
+    from charset_normalizer import from_bytes
+    from charset_normalizer.utils import is_multi_byte_encoding
+
+    lines = _telling_lines(content)
+    matches = list(from_bytes(lines))
+    latin = _is_latin(lines)
+    if latin:
+        matches = [match for match in matches if not is_multi_byte_encoding(match.encoding)]
+    if matches:
+        best = next((match for match in matches if _ON_THE_WEB.fullmatch(match.encoding)), matches[0])
+        ties = {m.encoding for m in matches if m.chaos <= best.chaos and m.coherence >= best.coherence}
+        name = "cp1252" if "cp1252" in ties else best.encoding
+    elif latin:
+        name = "cp1252"
+    else:
         return None
-    best = next((match for match in matches if _ON_THE_WEB.fullmatch(match.encoding)), matches[0])
-    ties = {m.encoding for m in matches if m.chaos <= best.chaos and m.coherence >= best.coherence}
-    name = "cp1252" if "cp1252" in ties else best.encoding
     read = _decoded(content, charset_of(name) or name)
     return read if read.readable else None
+
+
+def _is_latin(lines: bytes) -> bool:
+    """Whether the bytes beyond ASCII are letters of Latin words: at most half of the letters, at most two in a row.
+
+    Two-byte charsets write every character of a word beyond ASCII. Shift JIS does it with one byte per Japanese letter;
+    it begins with bytes that Latin texts lack.
+    """
+    text = _ANY_TAG.sub(b" ", lines)
+    runs = _HIGH_RUN.findall(text)
+    high = sum(map(len, runs))
+    few = high > 0 and max(map(len, runs)) <= 2 and high <= len(_LETTER.findall(text))
+    return few and not _NOT_LATIN.search(text)
 
 
 def _telling_lines(content: bytes) -> bytes:

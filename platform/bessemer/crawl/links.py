@@ -29,6 +29,8 @@ _SKIPPED_SCHEMES = ("#", "mailto:", "javascript:", "data:", "tel:", "ftp:", "abo
 _REFRESH = re.compile(r"\s*(\d{0,9}(?:\.\d*)?)\s*[;,\s]\s*(?:url\s*=\s*)?[\"']?\s*([^\"']*)", re.IGNORECASE)
 _WITH_VALUE = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
 _SPACES = re.compile(r"[\t\r\n]+")
+_VALUED = re.compile(r"\bmax-[a-z-]+\s*:\s*[^\s,;]*")  # `max-image-preview: none` is not `none`
+_BETWEEN_WORDS = re.compile(r"[\s,;]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str
 
 
 def _words(content: str) -> set[str]:
-    words = {word.strip().lower() for word in content.split(",")}
+    """The directives of a list; many authors separate them by blanks or semicolons."""
+    words = set(_BETWEEN_WORDS.split(_VALUED.sub("", content.lower())))
     return words | {"noindex", "nofollow"} if "none" in words else words
 
 

@@ -2,12 +2,14 @@
 
 A file may be an XML `urlset` or `sitemapindex` (with or without namespaces, also broken), an RSS or Atom feed, or plain
 text with one URL per line; gzip or not. A damaged file gives its readable part. Bare ampersands, HTML entities, control
-characters and text around the root are repaired before the parse: the parser of libxml2 drops the text after them.
+characters and text around the root are repaired before the parse, because libxml2 drops the text after them. If end
+tags are missing or superfluous, they are balanced and the file is parsed again; libxml2 alone ends the file early.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html.entities import html5
@@ -34,6 +36,13 @@ _AMPERSAND = re.compile(
     r"&(?:(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|(?:amp|lt|gt|quot|apos);)|([a-zA-Z][a-zA-Z0-9]{1,31};))?"
 )
 _BARE_LESS_THAN = re.compile(r"<(?![A-Za-z_/!?])")
+_TAG = re.compile(
+    rb"""<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)|"""
+    rb"""<(?P<end>/?)(?P<name>[^\s<>/!?]++)(?:"[^"<]*+"|'[^'<]*+'|[^<>"'/]++|/(?!>))*+(?P<empty>/?)>""",
+    re.DOTALL,
+)
+_WRAPPER = "content-of-the-sitemap"
+_UNBALANCED = (etree.ErrorTypes.ERR_TAG_NAME_MISMATCH, etree.ErrorTypes.ERR_TAG_NOT_FINISHED)
 _NOT_IN_XML = bytes(code for code in range(32) if code not in b"\t\n\r")
 
 
@@ -169,13 +178,44 @@ def _parse(text: str, *, has_entities: bool) -> etree._Element | None:
         remove_comments=True,
         encoding="utf-8",
     )
-    markup = f"<file>{_repaired(_PROLOG.sub('', text), keep_unknown=has_entities)}</file>"  # several roots are common
+    inside = _repaired(_PROLOG.sub("", text), keep_unknown=has_entities)
+    markup = f"<{_WRAPPER}>{inside}</{_WRAPPER}>"  # several roots are common
     content = markup.replace("\ufffe", "").replace("\uffff", "").encode("utf-8", "replace").translate(None, _NOT_IN_XML)
     try:
         tree: etree._Element | None = etree.fromstring(content, parser)
+        if any(error.type in _UNBALANCED for error in parser.error_log):
+            tree = etree.fromstring(_balanced(content), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
     return tree
+
+
+def _balanced(content: bytes) -> bytes:
+    """XML in which each end tag ends an open element: others are removed, and missing ones are inserted."""
+    pieces: list[bytes] = []
+    names: list[bytes] = []
+    counts: Counter[bytes] = Counter()
+    at = 0
+    for tag in _TAG.finditer(content):
+        if tag["name"] is None:  # a comment, a CDATA section, or a processing instruction
+            continue
+        name = tag["name"]
+        if not tag["end"]:
+            if not tag["empty"]:
+                names.append(name)
+                counts[name] += 1
+            continue
+        pieces.append(content[at : tag.start()])
+        at = tag.end()
+        while counts[name] and names:
+            last = names.pop()
+            counts[last] -= 1
+            pieces.append(b"</" + last + b">")
+            if last == name:
+                break
+    pieces.append(content[at:])
+    pieces += [b"</" + name + b">" for name in reversed(names)]
+    return b"".join(pieces)
 
 
 def _locations(tree: etree._Element) -> Iterator[tuple[str, bool]]:

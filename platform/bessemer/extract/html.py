@@ -1,9 +1,9 @@
 """HTML text to a tree, within limits that do not depend on the clock.
 
 libxml2's limits for untrusted input (256 nested elements, 10 MB per text) end the parse in silence and lose the rest of
-the page, so they are lifted, and our own are checked instead: bytes before the parse, nodes and depth after it. Each
-has its verdict. The work that follows is at worst proportional to nodes times depth, so the limit is 512 nested
-elements, as in browsers.
+the page, so they are lifted, and our own are checked instead: bytes and attributes before the parse, nodes and depth
+after it. Each has its verdict. The limit on nested elements is 512, as in browsers. libxml2 appends each attribute
+after a walk over all attributes of its element, so their number has a limit too.
 
 Elements after `</html>` are further roots for libxml2, and a second `<body>` is a second element. A browser has one
 body for all of them (HTML standard, 13.2.6.4.19 to 22), and so has the tree here.
@@ -12,6 +12,8 @@ body for all of them (HTML standard, 13.2.6.4.19 to 22), and so has the tree her
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -21,7 +23,18 @@ from lxml.html import HtmlElement, HTMLParser, document_fromstring
 from bessemer.extract.verdict import Refused
 
 MAX_DEPTH = 512
+MAX_ATTRIBUTES = 256
+MANY_NODES, DEEP = 3000, 64
+"""The time of an extractor grows with nodes times depth, for some elements with the square of the nodes. Below both
+numbers, a page takes at most about 2 s; most pages of the web are below."""
 _MARKUP = re.compile(rb"<[a-zA-Z!?/]")
+_MANY_ATTRIBUTES = re.compile(
+    rb"""<[^\s/><]*+[\s/](?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"?+|'[^']*+'?+|[^\s>"'][^\s>]*+)?+)?+){%d}"""
+    % (MAX_ATTRIBUTES + 1)
+)
+"""Text that may be an element with too many attributes. Each is found; scripts and comments may look like one."""
+_SEARCHED_BYTES = 512 << 10
+"""In the worst case, the search takes 4 microseconds per byte; `_check_attributes` takes 0.2."""
 
 
 @cache
@@ -44,6 +57,8 @@ def parse(content: bytes, *, max_nodes: int) -> Any:
     if not _MARKUP.search(content):
         text = content.decode("utf-8", "replace").strip()
         raise Refused("not_html" if text else "empty_text", evidence=text[:80] or "an empty page")
+    if len(content) > _SEARCHED_BYTES or _MANY_ATTRIBUTES.search(content):
+        _check_attributes(content)
     try:
         tree = document_fromstring(content, parser=_parser())
     except etree.ParserError as error:
@@ -54,9 +69,50 @@ def parse(content: bytes, *, max_nodes: int) -> Any:
     nodes = count_nodes(tree)
     if nodes > max_nodes:
         raise Refused("too_many_nodes", value=nodes, threshold=max_nodes)
-    if nodes > MAX_DEPTH and _DEEP(tree):
+    if nodes > MAX_DEPTH and _is_deeper(MAX_DEPTH)(tree):
         raise Refused("too_deep", value=MAX_DEPTH + 1, threshold=MAX_DEPTH)
     return tree
+
+
+def is_demanding(tree: Any) -> bool:
+    """Whether the extraction may take more than about 2 s: a page with many nodes, or deep ones."""
+    nodes = count_nodes(tree)
+    return nodes > MANY_NODES or (nodes > DEEP and bool(_is_deeper(DEEP)(tree)))
+
+
+class _Attributes:
+    """Receives the events of a parse, and ends it at the first element with too many attributes."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._depth = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        self.most = max(self.most, len(attributes))
+        if self.most > MAX_ATTRIBUTES or self._depth > MAX_DEPTH:  # `parse` refuses the depth
+            raise _EnoughSeen
+
+    def end(self, tag: str) -> None:
+        self._depth -= 1
+
+    def close(self) -> None:
+        """Required by lxml."""
+
+
+class _EnoughSeen(Exception):
+    """Ends a parse."""
+
+
+def _check_attributes(content: bytes) -> None:
+    """Raises Refused for a page with too many attributes in one element. A parse without a tree takes linear time."""
+    found = _Attributes()
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, target=found)
+    with suppress(_EnoughSeen, etree.LxmlError, ValueError):
+        parser.feed(content)
+        parser.close()
+    if found.most > MAX_ATTRIBUTES:
+        raise Refused("too_many_attributes", value=found.most, threshold=MAX_ATTRIBUTES)
 
 
 def _gather(root: Any) -> None:
@@ -123,4 +179,8 @@ def count_nodes(tree: Any) -> int:
 
 
 _COUNT = etree.XPath("count(descendant-or-self::*)")
-_DEEP = etree.XPath("boolean(" + "*/" * MAX_DEPTH + "*)")
+
+
+@cache
+def _is_deeper(depth: int) -> Any:
+    return etree.XPath("boolean(" + "*/" * depth + "*)")

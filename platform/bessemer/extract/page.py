@@ -1,20 +1,26 @@
 """One page or file to one text: what kind of content it is, its characters, its main text.
 
-Pure functions of their arguments. Whatever the bytes are, the outcome is an `Extracted` or a `Refused`.
+Pure functions of their arguments. The outcome is an `Extracted` or a `Refused`, for all possible bytes. A page that may
+take long is extracted in a child process, which ends after `CPU_SECONDS`. A page of ordinary content at the limits of
+bytes and nodes takes about 25 s.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from bessemer.artifacts.charset import declared_in, decode
+from bessemer.child_process import ChildEnded, ChildProcess, OutOfTime
 from bessemer.extract import html, main_text, plain
 from bessemer.extract.page_metadata import page_metadata
 from bessemer.extract.render import render
 from bessemer.extract.settings import TextSettings
 from bessemer.extract.verdict import Refused
 
+CPU_SECONDS = 60.0
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MAYBE_HTML = frozenset({"", "application/xml", "text/xml", "application/octet-stream", "unknown", "no-type"})
 _TEXT_TYPES = frozenset({"text/plain", "text/markdown", "text/x-markdown", "text/x-rst", "text/prs.fallenstein.rst"})
@@ -54,7 +60,29 @@ def extract_page(content: bytes, media_type: str, charset: str | None, url: str,
     decoded = decode(content, charset, markup=True)
     if not decoded.readable:
         raise Refused("undecodable", evidence=f"declared {charset or declared_in(content)}")
-    tree = html.parse(decoded.markup(), max_nodes=settings.max_html_nodes)
+    markup = decoded.markup()
+    tree = html.parse(markup, max_nodes=settings.max_html_nodes)
+    if not html.is_demanding(tree):
+        return _extracted(tree, url, settings)
+    try:
+        return _child().call(_extract_markup, markup, url, settings)
+    except OutOfTime as error:
+        raise Refused("too_slow", threshold=CPU_SECONDS, evidence=str(error)) from None
+    except ChildEnded as error:
+        raise Refused("parser_error", evidence=str(error)) from None
+
+
+@cache
+def _child() -> ChildProcess:
+    return ChildProcess(cpu_seconds=CPU_SECONDS)
+
+
+def _extract_markup(markup: bytes, url: str, settings: TextSettings) -> Extracted:
+    return _extracted(html.parse(markup, max_nodes=settings.max_html_nodes), url, settings)
+
+
+def _extracted(tree: Any, url: str, settings: TextSettings) -> Extracted:
+    """The text and metadata of a page. Raises Refused if there is none."""
     nodes = html.count_nodes(tree)
     main_text.prepare(tree)
     metadata = page_metadata(tree, url)

@@ -17,7 +17,8 @@ from bessemer.extract.plain import CONTROL
 
 _CJK = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _BREAK_INSIDE_CJK = re.compile(rf"(?<=[{_CJK}])[ \t\r]*\n\s*(?=[{_CJK}])")
-_TRAILING_SPACES = re.compile(r"[^\S\t]+$")  # a tab at the end of a line may separate an empty cell
+_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) != "\t")
+"""White space at the end of a line of code. A tab stays: it may separate an empty cell."""
 _BREAK = "\x1e"  # a line break that was meant (<br>), until the white space around it is collapsed
 _BLOCKS = frozenset({"body", "div", "p", "quote", "table", "tbody", "tr", "td", "th", "section", "article"})
 _CODE_IS_A_BLOCK_IN = frozenset({"body", "div", "quote", "code"})
@@ -126,7 +127,7 @@ class _Writer:
             self._pieces.append(text)
             return
         self._flush()
-        lines = [_TRAILING_SPACES.sub("", line) for line in text.strip("\n").split("\n")]
+        lines = [line.rstrip(_SPACES) for line in text.strip("\n").split("\n")]
         while lines and not lines[-1].strip():
             lines.pop()
         if lines:

@@ -9,7 +9,8 @@
 | `undecodable` | no charset decodes the bytes to text |
 | `binary` | bytes or text full of control characters |
 | `not_html` | declared as HTML, but without markup |
-| `too_many_nodes`, `too_deep` | an HTML tree beyond the limits |
+| `too_many_nodes`, `too_deep`, `too_many_attributes` | an HTML tree beyond the limits |
+| `too_slow` | more CPU time than the limit |
 | `parser_error` | the HTML parser or the extractor gave up |
 | `empty_text` | no main text was found, or the text is empty |
 | `malformed_json` | a record that is not a JSON object |

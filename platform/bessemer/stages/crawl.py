@@ -367,7 +367,7 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=5,
+    version=6,
     config=Config,
     optional=("site",),
     produces="pages",

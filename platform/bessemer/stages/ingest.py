@@ -129,7 +129,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=5,
+    version=6,
     config=Config,
     produces="documents",
     run=run,
