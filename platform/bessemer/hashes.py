@@ -38,7 +38,7 @@ def sha256_of(paths: Sequence[Path], *, fresh: bool = False) -> list[str]:
         missing = [path for path, sha256 in known.items() if sha256 is None]
         with ThreadPoolExecutor(max_workers=_THREADS) as pool:
             found = dict(zip(missing, pool.map(file_sha256, missing), strict=True))
-        rows = [(str(path.resolve()), states[path], sha256) for path, sha256 in found.items() if _settled(path)]
+        rows = [(_key(path), states[path], sha256) for path, sha256 in found.items() if _settled(path)]
         if cache is not None and rows:
             with contextlib.suppress(sqlite3.Error), cache:
                 cache.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
@@ -79,13 +79,16 @@ def _settled(path: Path) -> bool:
     return time.time() - max(path.stat().st_mtime, path.stat().st_ctime) > SETTLED_SECONDS
 
 
+def _key(path: Path) -> str:
+    """The path as text that SQLite can store; the bytes of a name need not be UTF-8."""
+    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
+
+
 def _look_up(cache: sqlite3.Connection | None, path: Path, state: str) -> str | None:
     with contextlib.suppress(sqlite3.Error):
         row = (
             cache
-            and cache.execute(
-                "SELECT sha256 FROM hashes WHERE path = ? AND state = ?", (str(path.resolve()), state)
-            ).fetchone()
+            and cache.execute("SELECT sha256 FROM hashes WHERE path = ? AND state = ?", (_key(path), state)).fetchone()
         )
         return str(row[0]) if row else None
     return None

@@ -22,6 +22,7 @@ from typing import Any
 
 from bessemer import fences
 from bessemer.errors import InputError, StorageError
+from bessemer.terminal import printable
 
 TEMPORARY = ".tmp-"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -129,7 +130,13 @@ def append_line(path: Path, value: Any) -> None:
 
 
 class LogFile(logging.FileHandler):
-    """A log file that never stops the program: lines that a full disk refuses are lost."""
+    """A log file with control characters written out, because people read it in a terminal.
+
+    It never stops the program: lines that a full disk refuses are lost.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
         if not isinstance(sys.exc_info()[1], OSError):

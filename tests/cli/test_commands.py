@@ -12,7 +12,6 @@ import click
 import pytest
 
 from bessemer import cli
-from bessemer.cli.common import printable
 from bessemer.errors import UsageError
 
 
@@ -155,13 +154,6 @@ def test_gc_is_a_dry_run_until_it_is_confirmed(tmp_path: Path) -> None:
     assert bessemer("gc", "--budget", "a lot", folder=tmp_path).returncode == 2
     assert "freed 4 B" in bessemer("gc", "--yes", folder=tmp_path).stderr
     assert not loose.exists()
-
-
-def test_text_from_outside_cannot_command_the_terminal() -> None:
-    assert printable("a\x1b[31mb\r\x07\n\tc\u202e") == "a\\x1b[31mb\\r\\x07\n\tc\\u202e"
-    assert printable("\ud800") == "\\ud800"
-    for text in ("Zoë, 日本語, 👍", "a\u00a0b", "a\u200cb", "👩\u200d💻", "so\u00adft"):
-        assert printable(text) == text
 
 
 def test_describe_prints_a_setting_with_type_default_and_meaning() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from importlib import import_module
+from types import TracebackType
 from typing import Any
 
 import click
 
 from bessemer import __version__, environment
 from bessemer.errors import BessemerError
+from bessemer.terminal import printable
 
 COMMANDS = {
     "init": ("recipes", "Copy a recipe to edit."),
@@ -84,13 +88,16 @@ def bessemer() -> None:
 def main() -> None:
     """The console script. Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 3 unreachable, 130 interrupted."""
     environment.prepare()
+    sys.excepthook = _show_defect
     try:
         sys.exit(bessemer.main(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        print(printable(shown.getvalue()), end="", file=sys.stderr)
         sys.exit(2)
     except BessemerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print("error: interrupted\n\nhint: run the same command again to continue", file=sys.stderr)
@@ -98,3 +105,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+
+
+def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints the traceback of an error that no class of ours covers."""
+    print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)

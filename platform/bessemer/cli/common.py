@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,11 @@ import click
 
 from bessemer.commands import VARIABLE, default_storage_path, with_storage_path
 from bessemer.credentials import redact
+from bessemer.terminal import printable, printable_json, printable_line
 
 if TYPE_CHECKING:
     from bessemer.errors import BessemerError
 
-DIRECTIONS = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""Characters that change the direction of the text after them."""
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE]...")
 ROOT = "bessemer.storage_path"
@@ -75,34 +73,26 @@ def advise(error: BessemerError, command: str) -> None:
         error.hint = f"{error.hint}\ncontinue with: {command}"
 
 
+def print_text(text: str, *, bold: bool = False, nl: bool = True) -> None:
+    """Writes to standard output, with control characters written out."""
+    click.secho(printable(text), bold=bold or None, nl=nl)
+
+
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns padded to their widest cell; the last one is free."""
-    cells = [list(header), *[list(row) for row in rows]]
+    cells = [[printable_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def printable(text: str) -> str:
-    """A text from outside with its control characters written out, so that it cannot command the terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() or not _commands(c) else _written_out(c) for c in text)
-
-
-def _commands(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs") or character in DIRECTIONS
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
 def say(text: str) -> None:
     """Writes a line for the user, not for the next program, to standard error.
 
-    Passwords in URLs are masked, and suggested commands repeat the storage path.
+    Passwords in URLs are masked, control characters are written out, and suggested commands repeat the storage path.
     """
-    print(redact(completed(text)), file=sys.stderr)
+    print(printable(redact(completed(text))), file=sys.stderr)

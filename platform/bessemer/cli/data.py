@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bessemer.cli.common import JSON, print_json, print_table, printable, say, storage_option
+from bessemer.cli.common import JSON, print_json, print_table, print_text, say, storage_option
 from bessemer.units import format_number
 
 EXCERPT = 600
@@ -42,10 +42,10 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
             return
         for item in found.items:
             facts = "  ".join(f"{name}={_cell(value, full)}" for name, value in item.facts.items())
-            click.secho(printable(facts), bold=True)
-            click.echo(f"{printable(_excerpt(item.text, limit))}\n" if item.text else "")
+            print_text(facts, bold=True)
+            print_text(f"{_excerpt(item.text, limit)}\n" if item.text else "")
         if found.rows:
-            print_table(found.header, [[printable(cell) for cell in row] for row in found.rows])
+            print_table(found.header, found.rows)
         return
     examples = list(stories.dropped(run, stage, dropped or None, sample))
     if as_json:
@@ -56,10 +56,10 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
         print_table(
             ["removed", "rule"], [[str(n), rule] for rule, n in sorted(rules.items(), key=lambda item: -item[1])]
         )
-        click.echo()
+        print_text("")
     for chapter, text in examples:
-        click.secho(printable(f"{chapter.url}  {_reason(chapter)}"), bold=True)
-        click.echo(f"{printable(_excerpt(text, limit))}\n")
+        print_text(f"{chapter.url}  {_reason(chapter)}", bold=True)
+        print_text(f"{_excerpt(text, limit)}\n")
     say(f"next: bessemer explain {examples[0][0].id} --run {run.name}" if examples else f"`{stage}` dropped nothing")
 
 
@@ -82,13 +82,13 @@ def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> 
         if as_json:
             print_json({"run": run.name, "chapters": [asdict(chapter) for chapter in chapters]})
             return
-        click.echo(f"{chapters[0].url if '://' in chapters[0].url else url_or_id} in {run.name}")
+        print_text(f"{chapters[0].url if '://' in chapters[0].url else url_or_id} in {run.name}")
         for chapter in chapters:
-            click.echo(
+            print_text(
                 f"  {chapter.stage:<12} {_reason(chapter)}" + (f"  [{chapter.id}]" if chapter.id != url_or_id else "")
             )
             for name, value in chapter.signals.items():
-                click.echo(f"  {'':<14} {name} = {format_number(value)}")
+                print_text(f"  {'':<14} {name} = {format_number(value)}")
         return
     raise UsageError(f"no run knows `{url_or_id}`", hint="give a URL as it was crawled, or an id from `bessemer show`")
 
@@ -130,7 +130,7 @@ def trace(run_name: str, step: int | None, document: str | None, stage: str | No
     if as_json:
         print_json({"document": document, "steps": steps})
         return
-    click.echo("\n".join(str(number) for number in steps))
+    print_text("\n".join(str(number) for number in steps))
     training = ["--stage", stage] if stage else []
     again = shlex.join(["bessemer", "trace", run_name, *training, "--step", str(steps[0])])
     say(f"{len(steps)} of {found.num_steps} steps; next: {again}")

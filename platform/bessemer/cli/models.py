@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bessemer.cli.common import say, storage_option
+from bessemer.terminal import printable
 
 if TYPE_CHECKING:
     from bessemer.generate.chat import Chat
@@ -69,11 +70,10 @@ def generate(
     if fill is not None:
         from bessemer.generate import fill_in
 
-        click.echo(fill_in(folder, text, settings))
+        _write(fill_in(folder, text, settings) + "\n")
         return
     for piece in load(folder).stream(text, settings):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        _write(piece)
     sys.stdout.write("\n")
     say(f"next: {shlex.join(['bessemer', 'generate', model])} PROMPT --temperature 0")
 
@@ -159,10 +159,15 @@ def _answer(conversation: Chat, message: str) -> None:
         say(f"the context is full; questions forgotten, with their answers, oldest first: {conversation.forgotten}")
     try:
         for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            _write(piece)
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
     sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _write(text: str) -> None:
+    """Writes a piece of a model's text: to a terminal with control characters written out, else as it is."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

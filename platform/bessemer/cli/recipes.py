@@ -10,7 +10,18 @@ from typing import Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, JSON, RECIPE, LocalPath, advise, print_json, print_table, say, use_root
+from bessemer.cli.common import (
+    ASSIGNMENTS,
+    JSON,
+    RECIPE,
+    LocalPath,
+    advise,
+    print_json,
+    print_table,
+    print_text,
+    say,
+    use_root,
+)
 from bessemer.units import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
@@ -84,7 +95,7 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
     print_table(["stage", "", "reads", "fingerprint", "why"], rows)
     for stage in planned.stages:
         if stage.facts:
-            click.echo()
+            print_text("")
             print_table([stage.name, "value", "by"], _facts(stage.facts))
     if warnings:
         say("")
@@ -92,7 +103,7 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
         for sentence in said:
             say(f"warning: `{name}`: {sentence}")
     if sweep:
-        click.echo(f"\nsweep: {sweep.describe()}")
+        print_text(f"\nsweep: {sweep.describe()}")
     chosen = [str(recipe), *assignments]
     if not sweep:
         chosen += stage_options(until, rerun)

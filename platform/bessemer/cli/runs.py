@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bessemer.cli.common import JSON, LocalPath, print_json, print_table, say, storage_option
+from bessemer.cli.common import JSON, LocalPath, print_json, print_table, print_text, say, storage_option
 from bessemer.units import format_bytes, format_number, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
 
         job = Jobs(address).find(run_name)
         facts = {"job": job.name, "recipe": job.recipe, "status": job.status.lower(), "message": job.message}
-        print_json(facts) if as_json else click.echo(f"{job.name}: {job.status.lower()}\n{job.message}".rstrip())
+        print_json(facts) if as_json else print_text(f"{job.name}: {job.status.lower()}\n{job.message}".rstrip())
         say(f"\nnext: bessemer logs {job.name} --address {address}")
         return
     from bessemer.artifacts.manifest import Manifest
@@ -95,7 +95,7 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
         return
     elapsed = run.elapsed()
     took = "" if elapsed is None else f" {'for' if run.status() == 'running' else 'in'} {format_seconds(elapsed)}"
-    click.echo(f"{run.name}: {run.status()}{took}")
+    print_text(f"{run.name}: {run.status()}{took}")
     rows = []
     for name, stage in stages.items():
         manifest = Manifest.read(run.artifact_folder(name))
@@ -121,7 +121,7 @@ def logs(run_name: str | None, stage: str | None, root: Path, address: str | Non
         from bessemer.runner.jobs import Jobs
 
         jobs = Jobs(address)
-        click.echo(jobs.log(jobs.find(run_name).name), nl=False)
+        print_text(jobs.log(jobs.find(run_name).name), nl=False)
         return
     from bessemer.runner.runs import find
 
@@ -129,8 +129,8 @@ def logs(run_name: str | None, stage: str | None, root: Path, address: str | Non
     for name in run.stages():
         path = run.log_file(name)
         if path.exists() and stage in (None, name):
-            click.echo(f"== {name}")
-            click.echo(path.read_text(encoding="utf-8"), nl=False)
+            print_text(f"== {name}")
+            print_text(path.read_text(encoding="utf-8"), nl=False)
 
 
 @click.command()
@@ -170,7 +170,7 @@ def report(run_name: str | None, output: Path | None, root: Path) -> None:
     run = find(root, run_name)
     path = output or run.folder / "report.html"
     storage.write_text(path, build(run.folder))
-    click.echo(path)
+    print_text(str(path))
 
 
 @click.command()
@@ -193,7 +193,7 @@ def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) ->
         raise UsageError(str(error)) from None
     garbage = find_garbage(root, budget_bytes=size, named=run_names)
     for removal in garbage.removals:
-        click.echo(
+        print_text(
             f"{format_bytes(removal.size)}\t{removal.folder}\t{', '.join(removal.needed_by) or 'no run needs it'}"
         )
     asked = bool(run_names) or budget is not None

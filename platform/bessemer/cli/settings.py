@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bessemer.cli.common import JSON, print_json, print_table
+from bessemer.cli.common import JSON, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from bessemer.recipe.describe import SettingDescription
@@ -36,14 +36,14 @@ def describe(name: str | None, *, as_json: bool) -> None:
         print_json([dataclasses.asdict(one) for one in chosen])
         return
     if not path:
-        click.echo(f"{_title(kind)}\n")
+        print_text(f"{_title(kind)}\n")
     hidden = [one for one in chosen if one.alternative] if not _is_alternative(path, settings) else []
     for one in chosen:
         if one not in hidden:
-            click.echo(formatted(one))
+            print_text(formatted(one))
     groups = dict.fromkeys(".".join(one.path.split(".")[:2]) for one in hidden)
     if groups:
-        click.echo("more: " + ", ".join(f"bessemer describe {kind}.{group}" for group in groups))
+        print_text("more: " + ", ".join(f"bessemer describe {kind}.{group}" for group in groups))
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, say, use_root
+from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, print_text, say, use_root
 from bessemer.cli.recipes import RERUN, UNTIL, stage_options
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def submit(
     loaded = load_recipe(recipe, assignments)
     use_root(storage_root(loaded))
     name = submitting.submit(loaded, address, stage_options(until, rerun))
-    click.echo(name)
+    print_text(name)
     where = f"{name} --address {address}"
     say(f"next: bessemer status {where}\n      bessemer logs {where}\n      bessemer stop {where}")
     if follow:
@@ -57,7 +57,7 @@ def _follow(jobs: Jobs, name: str) -> int:
     while True:
         status = jobs.status(name)
         log = jobs.log(name)
-        click.echo(log[shown:], nl=False)
+        print_text(log[shown:], nl=False)
         shown = len(log)
         if status in FINISHED:
             return {"SUCCEEDED": 0, "STOPPED": 130}.get(status, 1)
@@ -97,10 +97,10 @@ def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -
         for trial in result.ranked()
     ]
     print_table(["trial", *names, "status", result.metric], rows)
-    click.echo(f"\nbest: {best.name}, {result.metric} {_value(best.metric)}\n")
+    print_text(f"\nbest: {best.name}, {result.metric} {_value(best.metric)}\n")
     for name in names:
         if result.before[name] != best.assignments[name]:
-            click.echo(f"- {name}: {result.before[name]}\n+ {name}: {best.assignments[name]}")
+            print_text(f"- {name}: {result.before[name]}\n+ {name}: {best.assignments[name]}")
     chosen = best_assignments(loaded, best)
     say(f"\nnext: {shlex.join(['bessemer', 'run', str(recipe), *assignments, *chosen])}")
 

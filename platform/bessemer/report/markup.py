@@ -1,9 +1,14 @@
-"""Builds HTML and SVG. Escapes every text that is not `Html`, so that content cannot break the page."""
+"""Builds HTML and SVG. Escapes every text that is not `Html`, so that content cannot break the page.
+
+Control characters are written out: HTML forbids most of them, and bidirectional overrides would reorder a text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+
+from bessemer.terminal import printable
 
 
 class Html(str):
@@ -26,7 +31,7 @@ def markup(*content: Content) -> Html:
         if isinstance(item, Html):
             parts.append(str(item))
         elif isinstance(item, str | int | float):
-            parts.append(escape(str(item)))
+            parts.append(escape(printable(str(item))))
         else:
             parts.append(str(markup(*item)))
     return Html("".join(parts))
@@ -38,7 +43,7 @@ def element(name: str, /, *content: Content, **attributes: str | float | None) -
     Leaves out attributes that are None. In attribute names, drops trailing underscores and writes `_` as `-`.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(printable(str(value)))}"'
         for key, value in attributes.items()
         if value is not None
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.credentials import redact
+from bessemer.terminal import printable
 from bessemer.units import format_count, format_number, format_seconds
 
 LINE_SECONDS = 30.0
@@ -93,7 +94,7 @@ class Display:
         pass
 
     def say(self, line: str) -> None:
-        print(redact(line), file=sys.stderr, flush=True)
+        print(printable(redact(line)), file=sys.stderr, flush=True)
 
     def started(self, name: str, why: str) -> None:
         stage = self.stages[name]
@@ -138,10 +139,11 @@ class LiveDisplay(Display):
 
     def say(self, line: str) -> None:
         if not line.startswith(tuple(f"{name}: " for name in self.stages)):
-            self._console.print(line, markup=False, highlight=False)
+            self._console.print(printable(redact(line)), markup=False, highlight=False)
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, padding=(0, 1), show_header=False, pad_edge=False)
         marks = {"waiting": "·", "running": "▸", "finished": "✓", "reused": "=", "failed": "✗", "stopped": "‖"}
@@ -153,7 +155,7 @@ class LiveDisplay(Display):
                 stage.name,
                 stage.state,
                 format_seconds(seconds) if seconds else "",
-                stage.describe(),
+                Text(printable(redact(stage.describe()))),
                 style=styles.get(stage.state),
             )
         return table

@@ -37,6 +37,7 @@ from bessemer.runner.plan import Plan, PlannedStage, stale
 from bessemer.runner.runs import Run
 from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
+from bessemer.terminal import printable_line
 from bessemer.tracking.mirror import Mirror
 from bessemer.units import format_count, format_number
 
@@ -354,8 +355,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.WARNING:
-            message = "".join(letter if letter.isprintable() else " " for letter in record.getMessage())
-            self._say(f"warning: {self._name}: {message}")
+            self._say(f"warning: {self._name}: {printable_line(record.getMessage())}")
 
 
 def summary(manifest: Manifest) -> str:
