@@ -136,10 +136,9 @@ class ModelConfig(Settings):
         return self.num_key_value_heads * self.head_dim
 
     def num_parameters(self, *, embedding: bool = True) -> int:
-        """Number of trainable parameters. Without `embedding`, counts those applied to every token: blocks, norms,
-        head.
+        """Number of trainable parameters. If `embedding` is false, only those of blocks, norms and head.
 
-        A tied embedding counts as the head.
+        These parameters multiply every token. A tied embedding counts as the head.
         """
         attention = self.hidden_size * (2 * self.query_size + 2 * self.key_value_size)
         feed_forward = 3 * self.hidden_size * self.intermediate_size

@@ -1,11 +1,11 @@
 """Cross entropy from hidden states, without all logits in memory at a time.
 
 The logits are by far the largest tensor of a batch: [16384, 32768] in fp32 take 2 GiB, and so does their gradient. This
-module multiplies the positions by the head in chunks. Per chunk, it computes the loss and immediately the gradients
-with respect to hidden states and head, and then discards the logits (the method of Liger Kernel, arXiv 2410.10989). For
-the summed loss, this costs no additional arithmetic: three matrix products, as without chunks. For a loss per position,
-the gradient depends on upstream weights that are known only in the backward pass. The logits are then computed twice,
-which makes four products.
+module multiplies hidden states and head in chunks of positions. Per chunk, it computes the loss and immediately the
+gradients with respect to hidden states and head, and then discards the logits (the method of Liger Kernel, arXiv
+2410.10989). For the summed loss, this costs no additional arithmetic: three matrix products, as without chunks. For a
+loss per position, the gradient depends on upstream weights that are known only in the backward pass. The logits are
+then computed twice, which makes four products.
 
 Memory: two chunks of logits (`CHUNK_NUMBERS` numbers each) in the compute type.
 """

@@ -33,7 +33,7 @@ class Exporter:
     dtype: torch.dtype = torch.float32
 
     def __call__(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Writes the model whose weights are in `tensors`, the tensors of a checkpoint, named as in `train.state`.
+        """Writes a model to `folder`. `tensors` are the tensors of a checkpoint, named as in `train.state`.
 
         Without `lora`, no tensor is copied. Raises ArtifactDamaged if the written model differs when read back.
         """

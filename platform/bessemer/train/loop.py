@@ -81,7 +81,7 @@ class Outcome:
 
 
 MOST_REWINDS = 3
-"""Rewinds per run. If a run diverges more often, its batches are not the cause."""
+"""Maximum number of rewinds per run. If a run diverges more often, its batches are not the cause."""
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Trainer:
     def step(self, *, stop: bool = False, save: bool = False) -> tuple[dict[str, float], bool, bool]:
         """Runs the next step. Returns its figures, whether to stop, and whether to save.
 
-        The last two are the arguments `stop` and `save` of worker 0, on every worker.
+        Every worker returns the values of `stop` and `save` that worker 0 passed.
         """
         self.meter.start()
         step = self.progress.step + 1
@@ -375,7 +375,7 @@ class Trainer:
         if checkpoint is None:
             return
         checkpoint.check_plan(self._settled())
-        if checkpoint.facts["num_workers"] == self.workers.size:  # otherwise the rounding changes anyway
+        if checkpoint.facts["num_workers"] == self.workers.size:  # with another number, rounding differs anyway
             self._restore_threads(checkpoint)
         create_optimizer_state(self.module, self.optimizers, checkpoint)
         checkpoint.load(tensors(self.module, self.optimizers))
@@ -386,8 +386,9 @@ class Trainer:
         self.log.info("training continues after step %d of %d", checkpoint.step, self.plan.num_steps)
 
     def _restore_threads(self, checkpoint: Checkpoint) -> None:
-        """Sets the numbers of lanes and threads to those of the checkpoint, because others change the last bits of
-        sums.
+        """Sets the numbers of lanes and threads to those of the checkpoint.
+
+        With other numbers, the last bits of sums would differ.
 
         Raises UsageError if the recipe sets another number of threads.
         """
