@@ -219,7 +219,7 @@ def _read_back(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _verify(path: Path) -> None:
-    """Raises ArtifactDamaged if tensors are not as they were written. Training does not read the model."""
+    """Raises ArtifactDamaged if a file is missing or damaged. Skips the exported model, which is not read."""
     for name, expected in read_json(path / MANIFEST)["files"].items():
         file = path / name
         if name.startswith(f"{MODEL}/"):
