@@ -333,7 +333,7 @@ def _text(content: Any) -> str:
 
 
 def _json(row: Mapping[str, Any], name: str, kind: type | Any) -> Any:
-    """The value of a column that contains an object, or JSON as text. Raises Unfit for another type."""
+    """The value of a column, which may also be JSON as text. Raises Unfit if the value is not of type `kind`."""
     value = row.get(name)
     if isinstance(value, str):
         value = _parsed(value) if value.strip() else None

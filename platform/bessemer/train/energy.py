@@ -25,7 +25,7 @@ class EnergyMeter:
         self._joules = 0.0
 
     def kilowatt_hours(self) -> float | None:
-        """The energy used since the meter was created, in kWh; None if no counter can be read.
+        """The energy used since the meter was created, in kWh; None without a readable counter.
 
         Call this more often than the counters wrap. A package counter wraps about every ten minutes under full load.
         """

@@ -254,7 +254,7 @@ def resolve_pretraining(
     """The plan to pre-train a new model on `train_tokens` tokens, or to continue pre-training with the rates `further`.
 
     If the settings do not give a training length, a new model trains for the compute-optimal budget of its size, and a
-    continued model sees each token once. Raises UsageError if the corpus is shorter than one row.
+    continued model sees each token once. Raises UsageError if the corpus is not longer than one row.
     """
     length = settings.max_seq_length
     if train_tokens <= length:
