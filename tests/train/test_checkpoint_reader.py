@@ -1,4 +1,4 @@
-"""Checkpoints in shared storage cannot run code: their metadata names torch's classes for tensors, or is refused."""
+"""Checkpoints in shared storage cannot run code: metadata with anything but torch's classes for tensors is rejected."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Calls:
 
 
 def named(module: str, name: str, argument: bytes) -> bytes:
-    """A pickle that calls `module.name(argument)`, written by hand: dotted names are looked up in the module."""
+    """A handwritten pickle that calls `module.name(argument)`. Pickle resolves a dotted name inside the module."""
 
     def text(value: bytes) -> bytes:
         return b"X" + struct.pack("<I", len(value)) + value
@@ -103,7 +103,7 @@ def test_a_name_outside_the_list_is_refused(tmp_path: Path, module: str, name: s
 
 
 def test_no_name_on_the_list_has_an_effect() -> None:
-    """Classes, number types, and one function that looks a name up."""
+    """The list has classes, number types, and one function, which only looks up a name."""
     functions = {key for key, value in KNOWN.items() if not isinstance(value, type | torch.dtype)}
     assert functions == {("torch.serialization", "_get_layout")}
 
@@ -149,7 +149,7 @@ def test_damaged_bytes_are_one_error(tmp_path_factory: pytest.TempPathFactory, c
 def test_training_continues_from_the_checkpoint_before_one_with_code(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also if the writer made the manifest fit."""
+    """The checkpoint with code is skipped even if its manifest has the right size and hash."""
     log = logging.getLogger("test")
     checkpoints = Checkpoints(tmp_path, Workers(0, 1, torch.device("cpu")), log)
     for step in (1, 2):

@@ -2,9 +2,9 @@
 
 Torch unpickles the file `.metadata`, and a pickle may call any function. This reader resolves only the classes that
 torch writes there for tensors, then checks the types of the values. The tensors themselves are read by `torch.load`
-with `weights_only`. Objects other than tensors, which torch would unpickle without a limit, are refused.
+with `weights_only`. Torch would unpickle other objects without restrictions, so this reader rejects them.
 
-The names are those of torch 2.13; a test writes a checkpoint and reads it back.
+The class names are those of torch 2.13. A test writes a checkpoint and reads it back, to notice a change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("torch.serialization", "_get_layout"): _get_layout,  # looks a name up in a table
     ("pathlib", "PosixPath"): PurePosixPath,
 }
-"""Everything that a pickle of metadata may name."""
+"""The only classes and functions that the metadata may reference."""
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
     RecursionError, RuntimeError, TypeError, ValueError,
@@ -77,7 +77,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _check(metadata: Any) -> None:
-    """Raises ValueError unless each value has its type, and each file name is one in the checkpoint's own folder."""
+    """Raises ValueError if a value has the wrong type, or if a file name leads out of the checkpoint's folder."""
     if type(metadata) is not Metadata or not isinstance(metadata.storage_meta, StorageMeta | None):
         raise ValueError("it is not metadata")
     for name, stored in metadata.state_dict_metadata.items():
