@@ -88,6 +88,8 @@ def test_readers_take_the_files_of_the_manifest(artifact: Any, make_artifact: Ca
     assert files_of(made.data) == made.parts()
     assert [path.name for path in files_of(made.ledger)] == ["d.parquet"]
     made.verify(hashes=True)
+    (made.path / NAME).write_text("damaged")
+    assert len(files_of(made.data)) == 3
 
 
 @pytest.mark.parametrize("kind", FOLDERS)

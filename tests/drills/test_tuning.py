@@ -202,9 +202,9 @@ def wait_until_gone(runner: Runner) -> float:
 
 
 def left_behind(root: Path) -> list[Path]:
-    """Of artifacts: leases, and folders that were not finished. (Unfinished files may stay; see `storage`.)"""
+    """Of artifacts: leases that are held, and unfinished folders."""
     unfinished = [path for path in (root / "artifacts").rglob(f"{storage.TEMPORARY}*") if path.is_dir()]
-    return unfinished + list((root / "artifacts").rglob(lease.NAME))
+    return unfinished + [path for path in (root / "artifacts").rglob("lease-*.json") if lease.holder(path.parent)]
 
 
 def losses(root: Path, stage: str) -> dict[int, float]:

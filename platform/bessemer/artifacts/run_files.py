@@ -52,7 +52,7 @@ def _stored_plan(folder: Path) -> dict[str, Any] | None:
         return {"recipe": "", "stages": []}
     stages = plan.get("stages") if isinstance(plan, dict) else None
     whole = isinstance(stages, list) and all(
-        isinstance(stage, dict) and isinstance(stage.get("kind"), str) and isinstance(stage.get("fingerprint"), str)
+        isinstance(stage, dict) and isinstance(stage.get("kind"), str) and isinstance(stage.get("fingerprint", ""), str)
         for stage in stages
     )
     return plan if whole else None

@@ -57,8 +57,14 @@ FOLDERS = ("model", "reward_model", "tokenizer", "site")
 
 
 def files_of(part: Path, suffix: str = ".parquet") -> list[Path]:
-    """The files in the folder `data` or `ledger` of an artifact: those of its manifest, or all while it has none."""
-    manifest = Manifest.read(part.parent)
+    """The files in the folder `data` or `ledger` of an artifact: those of its manifest, or all without a readable one.
+
+    For showing artifacts, also unfinished and damaged ones.
+    """
+    try:
+        manifest = Manifest.read(part.parent)
+    except ArtifactDamaged:
+        manifest = None
     if manifest:
         return [path for path in _listed(part.parent, manifest, part.name, suffix) if path.exists()]
     found = storage.files_under(part) if part.is_dir() else []
