@@ -254,15 +254,34 @@ def test_a_lease_that_cannot_be_read_is_taken_over_after_silence(
     assert lease.holder(folder) is None
 
 
+@pytest.mark.parametrize("number", [1, 5])
+def test_an_owner_whose_file_was_deleted_is_believed_until_it_is_silent(
+    folder: Path, clock: list[float], number: int
+) -> None:
+    """Its fence shows that a process writes, and the heir voids it."""
+    for _ in range(number):
+        former = take_elsewhere(folder)
+    former._file.unlink()
+    waited: list[str] = []
+    with lease.hold(folder, "heir", waiting=lambda owner: waited.append(owner.run)) as mine:
+        assert set(waited) == {"unknown"}
+        assert len(waited) == lease.SILENCE_SECONDS
+        mine.check()
+        with pytest.raises(LeaseLost):
+            former.check()
+
+
 def test_a_living_owner_repairs_its_damaged_file(folder: Path, clock: list[float]) -> None:
     with lease.hold(folder, "owner", waiting=waiting_forbidden) as mine:
         (file,) = folder.glob("lease-*.json")
-        with file.open("r+b") as damaged:
-            damaged.truncate(3)
-        mine.beat()
-        found = lease.holder(folder)
-        assert found is not None
-        assert found.run == "owner"
+        for damage in (lambda: os.truncate(file, 3), file.unlink):
+            damage()
+            for _ in range(2):
+                mine.beat()
+                found = lease.holder(folder)
+                assert found is not None
+                assert found.run == "owner"
+    assert lease.holder(folder) is None
 
 
 def test_nothing_but_the_last_number_is_left(folder: Path) -> None:

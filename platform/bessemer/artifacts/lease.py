@@ -97,8 +97,10 @@ class _Held:
 
     def is_there(self) -> bool:
         """Whether the file is still that of the same holder, perhaps with a higher count."""
+        if not self.token:
+            return self.file.exists() or self.number in _fence_numbers(self.file.parent)
         try:
-            return self.token in self.file.read_bytes() if self.token else self.file.exists()
+            return self.token in self.file.read_bytes()
         except FileNotFoundError:
             return False
 
@@ -124,10 +126,23 @@ class Lease:
             raise fences.lost(self.fence)
 
     def beat(self) -> None:
-        """Counts upwards, so that others see that this process lives."""
+        """Counts upwards, so that others see that this process lives. Restores a file that was damaged or deleted."""
         self._beats += 1
         os.pwrite(self._descriptor, _content({**self._facts, "beats": self._beats}), 0)
         os.fsync(self._descriptor)
+        if self.fence.is_dir() and not self._file.exists():
+            self._restore()
+
+    def _restore(self) -> None:
+        ready = self._file.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
+        descriptor = os.open(ready, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.pwrite(descriptor, _content({**self._facts, "beats": self._beats}), 0)
+            os.link(ready, self._file)
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+        finally:
+            os.close(descriptor)
+            ready.unlink(missing_ok=True)
 
     def withdraw(self) -> None:
         """Deletes the lease, which was never used."""
@@ -183,16 +198,19 @@ def is_part(path: Path) -> bool:
 
 
 def _find(folder: Path) -> _Held | None:
-    """The lease with the highest number; None if there is none."""
+    """The lease with the highest number; None if there is none. A fence is a sign of a lease whose file is missing."""
     while True:
-        numbers = [int(match[1]) for name in _names(folder) if (match := _FILE.fullmatch(name))]
+        files = [int(match[1]) for name in _names(folder) if (match := _FILE.fullmatch(name))]
+        numbers = [*files, *_fence_numbers(folder, above=max(files, default=0))]
         if not numbers:
             return None
         file = folder / _file_name(max(numbers))
         try:
             content = file.read_bytes()
-        except FileNotFoundError:  # the next holder has removed it
-            continue
+        except FileNotFoundError:
+            if max(numbers) in files:
+                continue  # the next holder has removed it
+            content = b""
         try:
             facts = storage.parse_json(content)
             names = {name: str(facts[name]) for name in ("host", "boot", "namespace", "run")}
@@ -274,6 +292,12 @@ def _beat(lease: Lease, finished: threading.Event) -> None:
     while not finished.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
             lease.beat()
+
+
+def _fence_numbers(folder: Path, above: int = 0) -> list[int]:
+    """The numbers of the fences that are not void, as far as they are higher than `above`."""
+    found = ((folder / name, match) for name in _names(folder) if (match := _FENCE.fullmatch(name)))
+    return [int(match[1]) for path, match in found if int(match[1]) > above and path.is_dir()]
 
 
 def _names(folder: Path) -> list[str]:
