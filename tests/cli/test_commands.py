@@ -152,6 +152,10 @@ def test_gc_is_a_dry_run_until_it_is_confirmed(tmp_path: Path) -> None:
     bessemer("gc", "--budget", "0", folder=tmp_path)
     assert loose.exists(), "no terminal, no confirmation"
     assert bessemer("gc", "--budget", "a lot", folder=tmp_path).returncode == 2
+    printed = json.loads(bessemer("gc", "--json", folder=tmp_path).stdout)
+    removal = {"folder": str(loose), "bytes": 4, "needed_by": []}
+    expected = {"removals": [removal], "removed_bytes": 4, "kept_bytes": 0, "deleted": False, "own_bytes": {}}
+    assert (printed, loose.exists()) == (expected, True)
     assert "freed 4 B" in bessemer("gc", "--yes", folder=tmp_path).stderr
     assert not loose.exists()
 

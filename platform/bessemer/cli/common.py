@@ -90,6 +90,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def format_setting(value: Any) -> str:
+    """A value for a table, rounded to 6 digits."""
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def say(text: str) -> None:
     """Writes a line for the user, not for the next program, to standard error.
 

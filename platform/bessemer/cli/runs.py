@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bessemer.cli.common import JSON, LocalPath, print_json, print_table, print_text, say, storage_option
+from bessemer.cli.common import (
+    JSON,
+    LocalPath,
+    format_setting,
+    print_json,
+    print_table,
+    print_text,
+    say,
+    storage_option,
+)
 from bessemer.units import format_bytes, format_number, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
     from bessemer.runner.garbage import Garbage
+    from bessemer.runner.trials import SweepState
 
 ADDRESS = click.option("--address", help="Ask a Ray cluster for the job RUN instead: `http://host:8265`.")
 RUN = click.argument("run_name", metavar="[RUN]", required=False)
@@ -87,11 +97,14 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
     from bessemer.artifacts.manifest import Manifest
     from bessemer.runner.run import summary
     from bessemer.runner.runs import find
+    from bessemer.runner.trials import sweep_state
 
     run = find(root, run_name)
-    stages = run.stages()
+    sweep = sweep_state(run)
+    stages = sweep.shared.stages() if sweep else run.stages()
     if as_json:
-        print_json({"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages})
+        facts = {"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages}
+        print_json(facts | ({"sweep": sweep.to_json()} if sweep else {}))
         return
     elapsed = run.elapsed()
     took = "" if elapsed is None else f" {'for' if run.status() == 'running' else 'in'} {format_seconds(elapsed)}"
@@ -103,11 +116,33 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
         seconds = format_seconds(stage["seconds"]) if "seconds" in stage else ""
         rows.append([name, stage["event"].removeprefix("stage_"), seconds, note])
     print_table(["stage", "state", "time", ""], rows)
+    if sweep:
+        _print_trials(sweep)
     say(
         f"\nnext: bessemer logs {run.name}"
         if run.status() in ("failed", "running")
         else f"\nnext: bessemer report {run.name}"
     )
+
+
+def _print_trials(sweep: SweepState) -> None:
+    names = list(sweep.settings.param_space)
+    print_text(f"\n{len(sweep.trials)} of {sweep.settings.num_trials} trials have begun")
+    rows = [
+        [
+            trial.name,
+            *[format_setting(trial.assignments.get(name)) for name in names],
+            trial.status,
+            format_setting(trial.metric),
+            "" if trial.seconds is None else format_seconds(trial.seconds),
+            trial.note,
+        ]
+        for trial in sweep.trials
+    ]
+    if rows:
+        print_table(["trial", *names, "state", sweep.settings.metric, "time", ""], rows)
+    if best := sweep.best_trial:
+        print_text(f"best: {best}")
 
 
 @click.command()
@@ -178,7 +213,8 @@ def report(run_name: str | None, output: Path | None, root: Path) -> None:
 @click.option("--budget", metavar="SIZE", help="Also list artifacts of old runs, until the rest fits, e.g. `20GiB`.")
 @click.option("--yes", is_flag=True, help="Delete the listed artifacts without asking.")
 @storage_option
-def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) -> None:
+@JSON
+def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path, as_json: bool) -> None:
     """List the artifacts that can be deleted; delete them with `--yes`.
 
     Without arguments: the artifacts that no run and no registered model needs. With RUN: those that only these runs
@@ -192,6 +228,11 @@ def gc(run_names: tuple[str, ...], budget: str | None, yes: bool, root: Path) ->
     except ValueError as error:
         raise UsageError(str(error)) from None
     garbage = find_garbage(root, budget_bytes=size, named=run_names)
+    if as_json:
+        if yes:
+            delete(root, garbage)
+        print_json({**garbage.to_json(), "deleted": yes, "own_bytes": own_sizes(root)})
+        return
     for removal in garbage.removals:
         print_text(
             f"{format_bytes(removal.size)}\t{removal.folder}\t{', '.join(removal.needed_by) or 'no run needs it'}"

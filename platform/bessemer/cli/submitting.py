@@ -6,11 +6,11 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, print_table, print_text, say, use_root
+from bessemer.cli.common import ASSIGNMENTS, RECIPE, advise, format_setting, print_table, print_text, say, use_root
 from bessemer.cli.recipes import RERUN, UNTIL, stage_options
 
 if TYPE_CHECKING:
@@ -93,18 +93,18 @@ def sweep(recipe: Path, assignments: tuple[str, ...], num_samples: int | None) -
     assert best is not None, "a sweep without a best trial is an error"
     names = list(best.assignments)
     rows = [
-        [trial.name, *[_value(trial.assignments[name]) for name in names], trial.status, _value(trial.metric)]
+        [
+            trial.name,
+            *[format_setting(trial.assignments[name]) for name in names],
+            trial.status,
+            format_setting(trial.metric),
+        ]
         for trial in result.ranked()
     ]
     print_table(["trial", *names, "status", result.metric], rows)
-    print_text(f"\nbest: {best.name}, {result.metric} {_value(best.metric)}\n")
+    print_text(f"\nbest: {best.name}, {result.metric} {format_setting(best.metric)}\n")
     for name in names:
         if result.before[name] != best.assignments[name]:
             print_text(f"- {name}: {result.before[name]}\n+ {name}: {best.assignments[name]}")
     chosen = best_assignments(loaded, best)
     say(f"\nnext: {shlex.join(['bessemer', 'run', str(recipe), *assignments, *chosen])}")
-
-
-def _value(value: Any) -> str:
-    """A value for the table, rounded; the command below it has every digit."""
-    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

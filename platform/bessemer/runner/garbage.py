@@ -19,6 +19,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bessemer.artifacts import lease
 from bessemer.artifacts.manifest import Manifest
@@ -53,6 +54,13 @@ class Garbage:
     @property
     def size(self) -> int:
         return sum(removal.size for removal in self.removals)
+
+    def to_json(self) -> dict[str, Any]:
+        """Sizes in bytes."""
+        removals = [
+            {"folder": str(one.folder), "bytes": one.size, "needed_by": list(one.needed_by)} for one in self.removals
+        ]
+        return {"removals": removals, "removed_bytes": self.size, "kept_bytes": self.kept}
 
 
 def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence[str] = ()) -> Garbage:

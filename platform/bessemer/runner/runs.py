@@ -106,8 +106,12 @@ class Run:
     def headline(self) -> tuple[str, float] | None:
         """The name and value of the run's most important score, or None if it has none yet.
 
-        An evaluation names its own headline; a run without one is judged by the validation of its last model.
+        An evaluation names its own headline; a run without one is judged by the validation of its last model, and a
+        sweep by its best trial.
         """
+        if sweep := storage.read_json(self.folder / "sweep.json"):
+            best = next((trial for trial in sweep["trials"] if trial["name"] == sweep["best"]), None)
+            return (sweep["metric"], best["metric"]) if best else None
         for planned in reversed(self.plan()["stages"]):
             try:
                 manifest = storage.read_json(self.artifact_folder(planned["name"]) / "manifest.json")
