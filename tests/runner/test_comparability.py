@@ -23,6 +23,7 @@ stages:
     tasks:
       held_out: {kind: bits_per_byte}
       while_training: {kind: bits_per_byte, split: validation}
+      fixed: {kind: bits_per_byte, documents: [held_out.jsonl]}
       quiz: {kind: multiple_choice, dataset: quiz.jsonl, query: "{{query}}"}
 """
 TEXT, TOKENS = "have different text", "have different tokenizers"
@@ -35,6 +36,11 @@ TEXT, TOKENS = "have different text", "have different tokenizers"
         ("clean.rules", "evaluate/held_out/bits_per_byte", TEXT),
         ("clean.rules", "evaluate/pretrain/held_out/bits_per_byte", TEXT),
         ("clean.rules", "evaluate/quiz/acc", None),
+        ("clean.rules", "evaluate/fixed/bits_per_byte", None),
+        ("ingest.split.test", "evaluate/fixed/bits_per_byte", None),
+        ("clean.rules", "evaluate/fixed/perplexity", TOKENS),
+        ("tokenizer.vocab_size", "evaluate/fixed/bits_per_byte", None),
+        ("pretrain.learning_rate", "evaluate/fixed/perplexity", None),
         ("clean.rules", "train/loss", TEXT),
         ("clean.rules", "train/tokens_per_second", None),
         ("ingest.split.test", "evaluate/held_out/bits_per_byte", TEXT),

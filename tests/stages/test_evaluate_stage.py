@@ -21,6 +21,7 @@ from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, RequirementNotMet, UsageError
 from bessemer.evaluate.classifier import train
+from bessemer.evaluate.headlines import headlines
 from bessemer.evaluate.scores import SCORES_SCHEMA, Score
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
@@ -238,7 +239,7 @@ def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> Non
         for group in (None, "g")
     ]
     of_task = ["a/acc_norm", "b/acc", "a/acc"]
-    assert list(evaluate.headlines(tasks, scores, ["base", "tuned"])) == [
+    assert list(headlines(tasks, scores, ["base", "tuned"])) == [
         *(f"evaluate/{name}" for name in of_task),
         *(f"evaluate/base/{name}" for name in of_task),
     ]
@@ -286,7 +287,7 @@ def two(inputs: dict[str, Artifact], make_artifact: Callable[..., Any]) -> dict[
     ]
     write_parquet(pa.Table.from_pylist(rows, schema=SCHEMA), draft.data / "00000.parquet")
     draft, seal_questions = make_artifact("questions", "asked")
-    queries = ("line 7 says that", "a queue holds what somebody will", "a file is read by whoever opens")
+    queries = ("line 3 says that", "a queue holds what somebody will", "a file is read by whoever opens")
     lines = [json.dumps({"query": query, "choices": [" the", " what"], "gold": 0}) for query in queries]
     (draft.data / "test.jsonl").write_text("\n".join(lines))
     return inputs | {"model/tuned": seal_tuned(), "documents": seal_documents(), "questions": seal_questions()}
@@ -320,18 +321,18 @@ def test_contaminated_items_are_named_and_the_others_scored_alone(
     rows = pq.read_table(artifact.data / "contamination.parquet").to_pylist()
     seen = [row for row in rows if row["contaminated"]]
     assert {(row["document"], row["url"], row["split"]) for row in seen} == {("seen", "seen", "train")}
-    # All numbers count as one word, so the twelve held-out lines are alike, and line 7 stands where line 3 does.
+    # The twelve held-out lines differ in their number, and the training text has line 3.
     assert [row["id"] for row in seen if row["task"] == "questions"] == ["test:1"]
     scores = pq.read_table(artifact.data / "scores.parquet").to_pylist()
     shares = {(r["model"], r["task"]): (r["value"], r["n"]) for r in scores if r["metric"] == "contaminated"}
     assert shares == {
-        ("pretrain", "held_out"): (1.0, 12), ("tuned", "held_out"): (1.0, 12),
+        ("pretrain", "held_out"): (pytest.approx(1 / 12), 12), ("tuned", "held_out"): (pytest.approx(1 / 12), 12),
         ("pretrain", "questions"): (pytest.approx(1 / 3), 3), ("tuned", "questions"): (pytest.approx(1 / 3), 3),
     }  # fmt: skip
     clean = {(r["model"], r["metric"]): (r["value"], r["n"]) for r in scores if r["group"] == "clean items"}
     items = pq.read_table(artifact.data / "items" / "tuned" / "questions.parquet").to_pylist()
     assert clean["tuned", "acc"] == (np.mean([row["acc"] for row in items[1:]]), 2)
-    assert ("tuned", "bits_per_byte") not in clean
+    assert clean["tuned", "bits_per_byte"][1] == 11
     off = evaluate.Config(contamination=None)
     _, without = evaluated(off, two, make_artifact, make_context(), "off")
     assert not (without.data / "contamination.parquet").exists()

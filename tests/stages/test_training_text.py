@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
+from bessemer.evaluate.contamination import Item
 from bessemer.fingerprint import content_hash, origin_id
-from bessemer.stages.training_text import digests, personal_data_in
+from bessemer.stages.training_text import TrainingPart, contamination, digests, personal_data_in
 
 
 def test_personal_data_is_that_of_its_own_text() -> None:
@@ -51,3 +53,15 @@ def test_digests_are_equal_for_equal_text_only(tmp_path: Path) -> None:
     assert digests([other], ["test"]) != expected
     assert digests([fewer], ["test"]) != expected
     assert digests([one, train], ["train", "test"])["train"] != expected["test"]
+
+
+def test_items_with_other_numbers_are_not_contaminated(tmp_path: Path, make_context: Any) -> None:
+    """A question of the same form with other numbers is another question, as `dedup` judges it."""
+    form = "What is {} + {}? Ann has {} apples and eats {} of them."
+    sums = ((27, 82, 5, 2), (31, 40, 9, 4))
+    items = [Item("sums", str(number), form.format(*numbers)) for number, numbers in enumerate(sums)]
+    seen = write(tmp_path / "seen.parquet", {"a": "They asked: " + form.format(*sums[0]).upper()}, "train")
+    parts = [TrainingPart("documents", seen)]
+    rows = contamination(items, parts, ["train"], 0.2, tmp_path / "work", make_context()).to_pylist()
+    assert [row["contaminated"] for row in rows] == [True, False]
+    assert rows[1]["overlap"] == 0

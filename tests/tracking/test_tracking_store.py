@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from bessemer import storage
+from bessemer.errors import TrackingUnreachable
 from bessemer.tracking import store
+from bessemer.tracking.mirror import NAME, registered_models
 
 PROGRAM = """
 import sys
@@ -28,6 +31,25 @@ def test_the_recipe_comes_before_the_environment_before_the_default(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
     assert store.resolve_uri(None, tmp_path) == "http://server"
     assert store.resolve_uri("http://other", tmp_path) == "http://other"
+
+
+def test_a_password_that_is_not_stored_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`gc` asks the registry of a finished run, whose files hold no password."""
+    stored = "http://ann:***@tracking.example:5000"
+    storage.write_json(tmp_path / "x-20260101-000000-0000" / NAME, {"uri": stored, "experiment": "x"})
+    for given in ("", "http://ann:secret@other.example:5000"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        with pytest.raises(TrackingUnreachable, match="the models that are registered at") as caught:
+            registered_models(tmp_path, only_aliased=False)
+        assert "the password of the tracking server `http://ann:***@tracking.example:5000` is not stored" in str(
+            caught.value
+        )
+        assert (
+            f"with the password in place of `***`, then run the same command: export MLFLOW_TRACKING_URI='{stored}'"
+            in (caught.value.hint)
+        )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@tracking.example:5000")
+    assert store.with_credentials(stored) == "http://ann:secret@tracking.example:5000"
 
 
 def test_processes_that_make_the_database_at_once_all_succeed(recorded: Any, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from bessemer.tokens.store import INDEX_SCHEMA, TokenStore
 Integers = npt.NDArray[np.int64]
 BATCH_TOKENS = 8192
 """Tokens computed at once."""
+SPLIT_TOKENS = 1_048_576
+"""Tokens of a split that are predicted if the task does not say."""
 MOST_HOSTS = 50
 """Hosts that are scored apart."""
 
@@ -59,6 +61,8 @@ def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Res
             hint="a longer stride would leave tokens out; choose at most that",
         )
     items = _by_document(task, subject, store, length, stride)
+    if not len(items) and task.documents:
+        raise NothingLeft("the documents of the task hold no text to predict", hint="name longer `documents`")
     if not len(items):
         raise NothingLeft(
             f"the split `{task.split}` of the tokens holds no text to predict",
@@ -95,13 +99,16 @@ def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length:
     if task.sources:
         wanted = pc.is_in(index["source"], pa.array(task.sources)).to_numpy()
         if missing := sorted({*task.sources} - {*index["source"].unique().to_pylist()}):
+            where = "`documents`" if task.documents else f"the split `{task.split}`"
             raise UsageError(
-                f"`sources` names `{missing[0]}`, and no document of the split `{task.split}` is from there",
+                f"`sources` names `{missing[0]}`, and no document of {where} is from there",
                 hint=f"there are: {', '.join(sorted(index['source'].unique().to_pylist())[:20]) or 'none'}",
             )
     starts = index["start"].to_numpy()
     windows = _windows_of(index.filter(pa.array(wanted)), store.num_tokens(task.split), length, stride)
-    windows = windows[_spread(len(windows), max(1, task.num_tokens // stride))]
+    limit = task.num_tokens or (None if task.documents else SPLIT_TOKENS)
+    wanted_windows = len(windows) if limit is None else max(1, limit // stride)
+    windows = windows[_spread(len(windows), wanted_windows)]
     nats: Numbers = np.zeros(len(index))
     tokens, sizes = np.zeros(len(index), np.int64), np.zeros(len(index), np.int64)
     for places, targets, values in _predictions(task.split, subject, store, length, stride, windows):

@@ -1,14 +1,14 @@
 """Which items of an evaluation stand in the training documents: overlap of word n-grams.
 
-Words are compared as de-duplication compares them (lower case, no punctuation, all numbers alike), so an item that
-differs from a document in its numbers alone counts as seen. n is chosen by task as for GPT-3 (Brown et al., 2020,
+Words are compared as de-duplication verifies its pairs: in lower case and without punctuation, but with their numbers
+and operators, so n-grams that differ in a number are different. n is chosen by task as for GPT-3 (Brown et al., 2020,
 appendix C): the length of an item at the 5th percentile, but 8 at least and 13 at most; an item shorter than that is
 looked for whole, and one of fewer than 4 words is not judged, for it stands anywhere. The overlap of an item is the
 share of its words inside n-grams that a training document has too, and from 0.2 on it is contaminated (Touvron et al.,
 2023, Llama 2, appendix A.6). For items of up to 65 words that is GPT-3's rule: one shared 13-gram is enough.
 
-The items' n-grams are few and are kept as sorted hashes; the documents stream past. Memory is that of the items and
-of one batch of documents, whatever the size of the corpus.
+The items' n-grams are few and are kept as sorted hashes; the documents stream past. Memory is that of the items and of
+one batch of documents, whatever the size of the corpus.
 """
 
 from __future__ import annotations

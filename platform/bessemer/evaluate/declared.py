@@ -23,7 +23,7 @@ from bessemer.recipe import yaml
 from bessemer.recipe.problems import nearest
 
 FOLDER = Path(__file__).parent / "tasks"
-PATHS = ("dataset", "fewshot_dataset")
+PATHS = ("dataset", "fewshot_dataset", "documents")
 
 
 def names() -> list[str]:
@@ -87,7 +87,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _placed(dataset: Any, place: Callable[[str], str]) -> Any:
-    """A dataset's path, or those of its columns."""
+    """The path of a dataset, those of its columns, or those of documents."""
+    if isinstance(dataset, list):
+        return [place(path) if isinstance(path, str) else path for path in dataset]
     if isinstance(dataset, dict):
         return {column: place(path) if isinstance(path, str) else path for column, path in dataset.items()}
     return place(dataset) if isinstance(dataset, str) else dataset

@@ -11,9 +11,17 @@ has the same thing.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from bessemer.align.rewards import Rewards
 from bessemer.evaluate.datasets import Dataset
@@ -39,24 +47,46 @@ class TaskSettings(Settings):
 
 
 class BitsPerByte(TaskSettings):
-    """How well the model predicts held-out text: bits per byte and perplexity, in all, by source and by host."""
+    """How well the model predicts held-out text: bits per byte and perplexity, in all, by source and by host.
+
+    The text is a split of the recipe's documents, or `documents` that no stage changes. The latter are the same for
+    every model, tokenizer and trial of a sweep.
+    """
 
     kind: Literal["bits_per_byte"]
     """The kind of task."""
+    documents: tuple[str, ...] = execution(())
+    """Files, folders and patterns of documents to predict: text, HTML, JSON lines, JSON, CSV, TSV, Parquet or WARC."""
+    text_field: str = "text"
+    """The field or column that holds the text of `documents`."""
     split: HeldOutSplit = "test"
-    """The split of the token store that is read."""
+    """The split of the token store that is read if there are no `documents`."""
     sources: tuple[str, ...] = ()
     """The sources whose documents are predicted; all if there are none."""
-    num_tokens: PositiveInt = 1_048_576
-    """Tokens to predict at most: evenly spread windows, or all there are."""
+    num_tokens: PositiveInt | None = None
+    """Number of tokens to predict at most, in evenly spread windows. Unset: all of `documents`, or 1 048 576 tokens of
+    the split."""
     max_seq_length: PositiveInt | None = None
-    """Tokens of a window; all that the model sees if unset. For a model that sees more than it was trained with, or
-    than documents are long."""
+    """Number of tokens in a window; unset: the context of the model. For a model whose context is longer than its
+    training sequences or the documents."""
     stride: PositiveInt | None = None
-    """Tokens from one window to the next; fewer than a window has give each token more of the text before it, at the
-    price of as many more passes. Windows stand end to end if unset, as in validation."""
+    """Number of tokens from one window to the next. If it is below the length of a window, each token has more text
+    before it, at the cost of as many more passes. Unset: windows follow one another, as in validation."""
     metrics: tuple[Literal["bits_per_byte", "perplexity"], ...] = ("bits_per_byte", "perplexity")
     """The headlines."""
+
+    @field_validator("documents", mode="before")
+    @classmethod
+    def _one_or_several(cls, documents: Any) -> Any:
+        return (documents,) if isinstance(documents, str) else documents
+
+    @model_validator(mode="after")
+    def _one_text(self) -> BitsPerByte:
+        if self.documents and "split" in self.model_fields_set:
+            raise ValueError("`documents` have no splits; leave out `split` or `documents`")
+        if not self.documents and "text_field" in self.model_fields_set:
+            raise ValueError("`text_field` is a field of `documents`, and there are none")
+        return self
 
 
 class Samples(TaskSettings):

@@ -4,8 +4,8 @@ A model cannot be better than another because its test set is easier. If a searc
 decides which documents are held out, each trial has its own test set, and the best trial may be the one with the
 easiest test set. Losses per token also differ with the tokenizer; bits per byte do not.
 
-Each stage says which splits its settings decide (`StageConfig.decided_splits`). A task of `evaluate` with a dataset is
-the same in all trials.
+Each stage says which splits its settings decide (`StageConfig.decided_splits`). A task of `evaluate` on a dataset or on
+documents that it names is the same in all trials.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def _evaluated_text(entry: StageEntry, metric: str) -> _Measured | None:
     from bessemer.stages.evaluate import tasks_of
 
     task = tasks_of(entry.config, entry.sources).get(metric.rpartition("/")[0].rpartition("/")[2])
+    if isinstance(task, BitsPerByte) and task.documents:
+        return _Measured(entry.name, [], task.split)  # the same text in all trials; per token, the tokenizer counts
     if isinstance(task, BitsPerByte):
         kind, split = "tokens", task.split
     elif isinstance(task, MultipleChoice | Generation) and task.dataset is None:
@@ -112,4 +114,7 @@ def _hint(name: str, split: str, has_splits: bool) -> str:
             f"set `{name}.splits: [train]`, so that held-out text is the same in all trials; fixed rules for held-out "
             f"text belong in another stage before `{name}`"
         )
-    return "search by a metric of an `evaluate` task with a dataset, such as `evaluate/arc_easy/acc`"
+    return (
+        "search by a task of `evaluate` on a dataset, or on fixed documents: `tasks: {fixed: {kind: bits_per_byte, "
+        "documents: [PATH]}}` and `metric: evaluate/fixed/bits_per_byte`"
+    )

@@ -1,7 +1,7 @@
 """Searches that `evaluate` makes in the texts that a model was trained on.
 
-Words are hashed as in `dedup` and personal data is found as in `clean`. This module connects them to `evaluate`, since
-the folders of text and of models do not import each other.
+Words are hashed as `dedup` verifies its pairs, with their numbers, and personal data is found as in `clean`. This
+module connects them to `evaluate`, since the folders of text and of models do not import each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bessemer.stages.units import Unit, run_units
 
 KINDS = ("documents", "conversations", "preferences")
 """Kinds of artifact that hold texts which models are trained on."""
+_hash_words = partial(hash_words, keep_numbers=True)
 _MESSAGES = {"conversations": ("messages",), "preferences": ("prompt", "chosen", "rejected")}
 
 
@@ -118,7 +119,7 @@ def contamination(
     write_parquet(pa.Table.from_pylist([asdict(item) for item in items], schema=_ITEMS_SCHEMA), work / "items.parquet")
     units = [Unit(part.name, part) for part in parts]
     run_units(units, partial(_Scan, tuple(splits), work), work / "receipts", context, unit_name="parts")
-    index = Index.of(items, hash_words)
+    index = Index.of(items, _hash_words)
     found = [Matches.load(work / f"{unit.name}.npz", index) for unit in units]
     return judge(index, reduce(Matches.__or__, found, Matches.none(index)), threshold)
 
@@ -136,9 +137,9 @@ class _Scan:
 
     def __post_init__(self) -> None:
         items = [Item(**row) for row in read_parquet(self.work / "items.parquet").to_pylist()]
-        self.index = Index.of(items, hash_words)
+        self.index = Index.of(items, _hash_words)
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         documents = training_documents([unit.payload], self.splits)
-        scan(self.index, documents, hash_words).save(self.work / f"{unit.name}.npz")
+        scan(self.index, documents, _hash_words).save(self.work / f"{unit.name}.npz")
         return {}

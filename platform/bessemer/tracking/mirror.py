@@ -185,6 +185,9 @@ def registered_models(root: Path, *, only_aliased: bool) -> set[str]:
         try:
             client = connect(usable_uri(stored, root), create=False)
             found |= registry.fingerprints(client, only_aliased=only_aliased)
+        except TrackingUnreachable as error:
+            error.message = f"cannot list the models that are registered at `{stored}`: {error.message}"
+            raise
         except unreachable() as error:
             raise TrackingUnreachable(
                 f"cannot list the models that are registered at `{stored}`: {_first_line(error)}",

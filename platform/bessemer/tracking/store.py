@@ -78,8 +78,9 @@ def with_credentials(stored: str) -> str:
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     if redact(given) != stored:
         raise TrackingUnreachable(
-            f"the password of the tracking server `{stored}` is not stored",
-            hint="set MLFLOW_TRACKING_URI to its address with the password",
+            f"the password of the tracking server `{stored}` is not stored with the runs",
+            hint=f"set the whole address, with the password in place of `{MASK}`, then run the same command: "
+            f"export MLFLOW_TRACKING_URI='{stored}'",
         )
     return given
 

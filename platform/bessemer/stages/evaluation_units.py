@@ -1,0 +1,200 @@
+"""The tasks of `evaluate` as units of work: one task on one model is one unit, with its items and scores on disk.
+
+A run that was killed does the unfinished units only. A worker keeps the last model that it loaded, and units are
+ordered by model, so each model is loaded once per worker.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bessemer import storage
+from bessemer.errors import NotFinite
+from bessemer.evaluate.kinds import BitsPerByte, Samples
+from bessemer.stages.base import Context, Draft, Inputs
+from bessemer.stages.units import Unit, run_units
+
+if TYPE_CHECKING:
+    from bessemer.evaluate.run import TrainingText
+    from bessemer.evaluate.scores import Result
+
+DOCUMENTS = "documents"
+"""The folder, in the work folder, of the documents that tasks name: `<task>.parquet`."""
+
+
+def carry_out(
+    tasks: Mapping[str, Any],
+    models: Mapping[str, Path],
+    made: Mapping[str, str],
+    inputs: Inputs,
+    draft: Draft,
+    context: Context,
+    *,
+    dtype: Literal["auto", "bfloat16", "float32"],
+    trained_splits: Sequence[str],
+) -> dict[tuple[str, str], Result]:
+    """The result of each model on each task, by task; writes the samples to disk.
+
+    `made` are the datasets that stages made, by kind of task; `trained_splits` the splits that models are trained on.
+    """
+    from bessemer.artifacts.documents import read_parquet
+    from bessemer.evaluate.run import TrainingText
+    from bessemer.evaluate.scores import Result, Score
+    from bessemer.model.hardware import choose_device, choose_dtype
+    from bessemer.stages import training_text
+
+    chosen = choose_dtype(dtype, choose_device())
+    draft.resolved["dtype"] = str(chosen).removeprefix("torch.")
+    _read_named_documents(tasks, draft, context)
+    _record_held_out_text(tasks, inputs, draft, context)
+    tokens = inputs["tokens"].data if "tokens" in inputs else None
+    documents = inputs["documents"].parts() if "documents" in inputs else []
+    read = partial(training_text.training_documents, training_text.training_parts(inputs), tuple(trained_splits))
+    text = TrainingText(documents, read, training_text.personal_data_in)
+    classifier = inputs["classifier"].data if "classifier" in inputs else None
+    make_worker = partial(_Evaluate, dict(models), tokens, dict(made), text, classifier, chosen, draft.data, draft.work)
+    pairs = [(model, task) for model in models for task in tasks]
+    units = [Unit(f"{model}.{task}", (model, task, tasks[task])) for model, task in pairs]
+    work = draft.work / "receipts"
+    receipts = run_units(units, make_worker, work, context, unit_name="tasks", has_model=True)
+    found = dict(zip(pairs, receipts, strict=True))
+    results = {
+        (model, task): Result(
+            [Score(**row) for row in found[model, task]["scores"]], read_parquet(_items_file(draft.data, model, task))
+        )
+        for task in tasks
+        for model in models
+    }
+    lines = [
+        json.dumps({"model": model, "task": task} | row, ensure_ascii=False)
+        for (model, task), result in results.items()
+        if isinstance(tasks[task], Samples)
+        for row in result.items.to_pylist()
+    ]
+    storage.write_text(draft.data / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+    return results
+
+
+def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
+    """The datasets that the stages above made, by kind of task: a pattern of files, or a file."""
+    from bessemer.tokens.rows import CONVERSATIONS, read_split
+
+    found = {}
+    if "questions" in inputs:
+        (file,) = inputs["questions"].parts(".jsonl")
+        found["multiple_choice"] = glob.escape(str(file))
+    if "conversations" in inputs:
+        names = ["id", "messages", "variables", "fields"]
+        rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", names)
+        lines = [
+            json.dumps(
+                json.loads(fields)
+                | {"id": name, "question": messages[-2]["content"], "answer": messages[-1]["content"]}
+            )
+            for name, messages, variables, fields in zip(*(rows[name].to_pylist() for name in names), strict=True)
+            if [message["role"] for message in messages] == ["user", "assistant"] and variables is None
+        ]
+        if lines:
+            file = draft.work / "conversations.jsonl"
+            storage.write_text(file, "".join(f"{line}\n" for line in lines))
+            found["generation"] = glob.escape(str(file))
+    return found
+
+
+def documents_file(work: Path, task: str) -> Path:
+    """The documents that a task names."""
+    return work / DOCUMENTS / f"{task}.parquet"
+
+
+def _items_file(data: Path, model: str, task: str) -> Path:
+    return data / "items" / model / f"{task}.parquet"
+
+
+def _read_named_documents(tasks: Mapping[str, Any], draft: Draft, context: Context) -> None:
+    from bessemer.stages.named_documents import read_documents
+
+    for name, task in tasks.items():
+        if isinstance(task, BitsPerByte) and task.documents:
+            file = documents_file(draft.work, name)
+            if not file.exists():
+                read_documents(name, task, file, context.log)
+
+
+def _record_held_out_text(tasks: Mapping[str, Any], inputs: Inputs, draft: Draft, context: Context) -> None:
+    """Records a digest of each text that is predicted: bits per byte of equal digests can be compared."""
+    from bessemer.stages.training_text import digests
+
+    predicted = {name: task for name, task in tasks.items() if isinstance(task, BitsPerByte)}
+    splits = sorted({task.split for task in predicted.values() if not task.documents})
+    found = digests(inputs["documents"].parts(), splits) if splits and "documents" in inputs else {}
+    for name, task in predicted.items():
+        if task.documents:
+            found[f"documents of {name}"] = digests([documents_file(draft.work, name)], [task.split])[task.split]
+    if found:
+        draft.resolved["held_out_text"] = found
+    for text, digest in found.items():
+        context.log.info("held-out text `%s`: %s; compare bits per byte of equal text only", text, digest)
+
+
+@dataclass
+class _Evaluate:
+    """Does units in one process."""
+
+    models: dict[str, Path]
+    tokens: Path | None
+    made: dict[str, str]
+    training_text: TrainingText
+    classifier: Path | None
+    dtype: Any
+    data: Path
+    work: Path
+    loaded: str = ""
+    materials: Any = None
+
+    def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
+        from bessemer.artifacts.documents import write_parquet
+        from bessemer.evaluate.run import run_task
+
+        model, task, settings = unit.payload
+        if model != self.loaded:
+            self.materials = None  # frees the memory of the last model before the next is loaded
+            self.materials, self.loaded = self._load(model), model
+        try:
+            result = run_task(settings, self._materials_of(task, settings))
+        except NotFinite as error:
+            raise NotFinite(f"the task `{task}` on the model `{model}`: {error.message}", hint=error.hint) from None
+        write_parquet(result.items, _items_file(self.data, model, task))
+        return {"scores": [asdict(score) for score in result.scores]}
+
+    def _materials_of(self, task: str, settings: Any) -> Any:
+        """The loaded model and its materials, with the tokens of the documents that the task names."""
+        if not (isinstance(settings, BitsPerByte) and settings.documents):
+            return self.materials
+        from bessemer.stages.named_documents import token_store
+        from bessemer.tokens.store import TokenStore
+
+        folder = self.work / "tokens" / self.loaded / task
+        store = token_store(documents_file(self.work, task), self.materials.subject.tokenizer, folder)
+        return replace(self.materials, store=TokenStore.open(store))
+
+    def _load(self, model: str) -> Any:
+        from bessemer.evaluate.run import Materials
+        from bessemer.evaluate.subject import Subject
+        from bessemer.model.hardware import choose_device
+        from bessemer.model.memory import keep_freed_memory
+        from bessemer.tokens.store import TokenStore
+
+        keep_freed_memory()
+        return Materials(
+            Subject.load(self.models[model], dtype=self.dtype, device=choose_device()),
+            TokenStore.open(self.tokens) if self.tokens else None,
+            self.made,
+            self.training_text,
+            self.classifier,
+        )

@@ -1,0 +1,108 @@
+"""Documents that a task of `evaluate` names by path: the same text for every model and in every run.
+
+Files are read as by `ingest`, once per task, into one Parquet file. Each model's own tokenizer then makes a token
+store of it, so bits per byte of models with different tokenizers compare. A file that cannot be read is an error,
+because the rest would be another text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bessemer.artifacts.documents import SCHEMA
+from bessemer.artifacts.ledger import FAILED
+from bessemer.artifacts.tables import TableWriter, document_parts
+from bessemer.errors import InputError, NothingLeft
+from bessemer.evaluate.kinds import BitsPerByte
+from bessemer.extract.formats import check_formats
+from bessemer.extract.inputs import InputFile, describe, find_files
+from bessemer.stages import ingest
+
+if TYPE_CHECKING:
+    from bessemer.tokens.tokenizer import TokenizerFolder
+
+_HINT = "correct `documents` of the task; its paths are relative to the folder of the recipe"
+
+
+def content(task: BitsPerByte) -> Any:
+    """The names, sizes and hashes of the files. Raises InputError if a file is missing or has no reader."""
+    return describe(_files(task.documents))
+
+
+def read_documents(name: str, task: BitsPerByte, file: Path, log: logging.Logger) -> None:
+    """Writes the documents of the task `name` to the Parquet file `file`, all in the split `task.split`.
+
+    Raises InputError if a file cannot be read, NothingLeft if no document is found.
+    """
+    from bessemer.extract.cut import cut_into_units
+
+    config = ingest.Config(paths=list(task.documents), fields={"text": task.text_field})
+    worker = ingest.IngestWorker(config)
+    removed: Counter[str] = Counter()
+    kept = 0
+    with TableWriter(file, SCHEMA) as writer:
+        for unit in cut_into_units(_files(task.documents), None):
+            for batch in worker.read(unit):
+                documents, ledger = worker.process(batch)
+                _check_read(name, ledger)
+                removed.update(rule for rule in ledger["rule"].to_pylist() if rule is not None)
+                place = SCHEMA.get_field_index("split")
+                splits = pa.array([task.split] * len(documents), SCHEMA.field(place).type)
+                writer.write(documents.set_column(place, SCHEMA.field(place), splits))
+                kept += len(documents)
+    listed = ", ".join(f"{count} removed by `{rule}`" for rule, count in removed.most_common())
+    if not kept:
+        raise NothingLeft(
+            f"the files of the task `{name}` hold no document: {listed or 'they are empty'}",
+            hint="set `text_field` of the task to the field or column that holds the text",
+        )
+    log.info("the task `%s` reads %d documents%s", name, kept, f" ({listed})" if listed else "")
+
+
+def token_store(documents: Path, tokenizer: TokenizerFolder, folder: Path) -> Path:
+    """Tokenizes the documents of the Parquet file into `folder`. Returns the folder, a token store."""
+    from bessemer.tokens.encoder import Encoder
+    from bessemer.tokens.tokenize import COLUMNS, tokenize_documents
+    from bessemer.tokens.writer import write_meta, write_shard
+
+    encoder = Encoder(tokenizer)
+    shards = []
+    for number, batch in enumerate(document_parts(documents, COLUMNS)):
+        for split, tokenized in tokenize_documents(batch, encoder)[0].items():
+            shards.append(write_shard(folder, split, number, [tokenized]))
+    write_meta(
+        folder,
+        shards,
+        vocab_size=tokenizer.vocab_size,
+        end_of_text_id=tokenizer.end_of_text_id,
+        token_bytes=tokenizer.token_bytes,
+    )
+    return folder
+
+
+def _files(paths: Sequence[str]) -> list[InputFile]:
+    try:
+        files = find_files(paths)
+        check_formats(files, None)
+    except InputError as error:
+        raise InputError(error.message, hint=_HINT) from None
+    return files
+
+
+def _check_read(name: str, ledger: pa.Table) -> None:
+    failed = ledger.filter(pc.equal(ledger["verdict"], FAILED))
+    for url, rule, evidence in zip(
+        *(failed[column].to_pylist() for column in ("url", "rule", "evidence")), strict=True
+    ):
+        why = f"{rule} ({evidence})" if evidence else rule
+        raise InputError(
+            f"the task `{name}` cannot read `{url.removeprefix('file:')}`: {why}",
+            hint="correct the file, or leave it out of `documents` of the task",
+        )
