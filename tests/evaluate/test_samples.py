@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bessemer.errors import NothingLeft
@@ -10,6 +12,7 @@ from bessemer.evaluate.samples import samples
 from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
+from bessemer.tokens.writer import write_store
 
 TASK = Samples(
     kind="samples", num_samples=3, prompt_tokens=4, generation=GenerationSettings(max_new_tokens=5, temperature=0)
@@ -51,3 +54,18 @@ def test_short_documents_are_begun_in_their_middle(subject: Subject, store: Toke
 def test_a_split_without_documents_is_an_error(subject: Subject, store: TokenStore) -> None:
     with pytest.raises(NothingLeft, match="`validation` of the tokens has no document"):
         samples(TASK.model_copy(update={"split": "validation"}), subject, store)
+
+
+def test_special_tokens_before_a_document_are_not_part_of_the_prompt(
+    subject: Subject, store: TokenStore, tmp_path: Path
+) -> None:
+    """A prompt with the text of BOS would be encoded as that text."""
+    begin = subject.tokenizer.special_id("<|fim_prefix|>")
+    assert begin is not None
+    documents = [[begin, *subject.tokenizer.encode("The reader opens a file and reads it.")]]
+    sizes = subject.tokenizer.token_bytes
+    settings = {"vocab_size": len(sizes), "end_of_text_id": subject.tokenizer.end_of_text_id, "token_bytes": sizes}
+    made = TokenStore.open(write_store(tmp_path / "store", {"test": documents}, **settings))
+    (row,) = samples(TASK, subject, made).items.to_pylist()
+    assert "The reader opens a file and reads it.".startswith(row["prompt"] + row["reference"])
+    assert row["prompt"]

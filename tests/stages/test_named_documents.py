@@ -148,7 +148,7 @@ def test_named_documents_that_were_trained_on_are_contaminated(
     draft, seal_documents = make_artifact("documents")
     row = {"id": "d", "text": TEXTS[1], "content_hash": "", "url": "d", "source": "a", "split": "train"}
     write_parquet(pa.Table.from_pylist([row | {"metadata": "{}"}], schema=SCHEMA), draft.data / "00000.parquet")
-    config = evaluate.Config(tasks={"fixed": {"kind": "bits_per_byte", "documents": str(tmp_path / "held.jsonl")}})
+    config = evaluate.Config(tasks={"fixed": {"kind": "bits_per_byte", "documents": [str(tmp_path / "held.jsonl")]}})
     scores, _ = make_artifact("scores")
     inputs = {"model/pretrain": seal_model(), "documents": seal_documents()}
     evaluate.run(config, inputs, scores, make_context())

@@ -79,8 +79,10 @@ def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.ran
 
 def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) -> Numbers:
     """log P(secret | sentence) in nats; the sentence begins a document, and merges with no secret's first token."""
-    context = [subject.tokenizer.end_of_text_id, *subject.tokenizer.encode(sentence)]
-    whole = [[subject.tokenizer.end_of_text_id, *subject.tokenizer.encode(sentence + secret)] for secret in secrets]
+    tokenizer = subject.tokenizer
+    begin = [tokenizer.end_of_text_id, *tokenizer.document_begin_ids]
+    context = [*begin, *tokenizer.encode(sentence)]
+    whole = [[*begin, *tokenizer.encode(sentence + secret)] for secret in secrets]
     known = len(context)
     while any(tokens[:known] != context[:known] for tokens in whole):
         known -= 1

@@ -11,7 +11,7 @@ has the same thing.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
@@ -74,11 +73,6 @@ class BitsPerByte(TaskSettings):
     before it, at the cost of as many more passes. Unset: windows follow one another, as in validation."""
     metrics: tuple[Literal["bits_per_byte", "perplexity"], ...] = ("bits_per_byte", "perplexity")
     """The headlines."""
-
-    @field_validator("documents", mode="before")
-    @classmethod
-    def _one_or_several(cls, documents: Any) -> Any:
-        return (documents,) if isinstance(documents, str) else documents
 
     @model_validator(mode="after")
     def _one_text(self) -> BitsPerByte:

@@ -116,4 +116,4 @@ def _beginnings(task: PersonalData, subject: Subject, store: TokenStore) -> list
         raise NothingLeft("the training split of the tokens has no document to begin", hint="set `prompts` of the task")
     places = able[np.linspace(0, len(able) - 1, min(task.num_samples, len(able))).astype(int)]
     read = (store.read(TRAIN, int(start[place]), int(known[place])) for place in places)
-    return [subject.tokenizer.decode(tokens.tolist()).rstrip("\ufffd") for tokens in read]
+    return [subject.tokenizer.decode(tokens.tolist(), skip_special=True).rstrip("\ufffd") for tokens in read]

@@ -61,7 +61,7 @@ def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict
         known = min(task.prompt_tokens, length // 2, subject.context // 2)
         wanted = min(length - 1, known + task.generation.max_new_tokens)
         tokens = store.read(task.split, start, wanted).tolist()
-        prompt = subject.tokenizer.decode(tokens[:known]).rstrip("\ufffd")
-        text = subject.tokenizer.decode(tokens)
+        prompt = subject.tokenizer.decode(tokens[:known], skip_special=True).rstrip("\ufffd")
+        text = subject.tokenizer.decode(tokens, skip_special=True)
         rows.append({"prompt": prompt, "url": url, "reference": text[len(prompt) :].rstrip("\ufffd")})
     return rows

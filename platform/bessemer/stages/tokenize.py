@@ -97,7 +97,7 @@ class _Tokenize:
 
 STAGE = Stage(
     kind="tokenize",
-    version=1,
+    version=2,
     config=Config,
     consumes=("documents", "tokenizer"),
     produces="tokens",

@@ -48,7 +48,7 @@ class Encoder:
         self._agreed: set[str] = set()
 
     def encode(self, texts: Sequence[str]) -> list[bytes]:
-        """The ids of each text, without an end-of-text token, as the bytes of a little-endian array of `dtype`."""
+        """The ids of each text, without special tokens, as the bytes of a little-endian array of `dtype`."""
         self.tokenizer.tokenizer.encode_special_tokens = True
         with parallelism(False):
             return [b"".join(map(self._encode_piece, split_pieces(text))) for text in texts]

@@ -1,5 +1,9 @@
 """Tokenizes one unit of work: a table of documents becomes tokens and an index per split, and a ledger.
 
+A document is the special tokens that its tokenizer puts before a text (BOS of Llama 3, often none), the tokens of the
+text, and the end of text. torchtitan trains Llama 3 on the same sequence (`add_bos=True, add_eos=True`), so continued
+pre-training of an imported model sees documents as its pre-training did.
+
 The result is a pure function of the table and the tokenizer, so a repeated unit gives the same bytes on any machine.
 """
 
@@ -27,6 +31,7 @@ def tokenize_documents(table: pa.Table, encoder: Encoder) -> tuple[dict[str, Tok
     blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0).to_numpy()
     num_bytes = pc.binary_length(table["text"]).to_numpy().astype(np.int64)
     num_tokens = np.zeros(len(table), np.int64)
+    begin = np.array(encoder.tokenizer.document_begin_ids, encoder.dtype).tobytes()
     end_of_text = np.array([encoder.tokenizer.end_of_text_id], encoder.dtype).tobytes()
     splits: dict[str, Tokenized] = {}
     for split in SPLITS:
@@ -34,7 +39,7 @@ def tokenize_documents(table: pa.Table, encoder: Encoder) -> tuple[dict[str, Tok
         if not len(rows):
             continue
         chosen = table.take(rows)
-        encoded = encoder.encode(chosen["text"].to_pylist())
+        encoded = [begin + ids for ids in encoder.encode(chosen["text"].to_pylist())]
         lengths = np.array([len(ids) for ids in encoded], np.int64) // encoder.dtype.itemsize + 1
         num_tokens[rows] = lengths
         splits[split] = Tokenized(

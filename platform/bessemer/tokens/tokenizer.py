@@ -154,6 +154,14 @@ class TokenizerFolder:
         count = next((n for n in range(len(whole)) if whole[n : n + len(plain)] == plain), 0)
         return tuple(whole[:count])
 
+    @property
+    def document_begin_ids(self) -> tuple[int, ...]:
+        """The special tokens before a document of a token store.
+
+        They are `begin_ids`, except the end of text: the end of the document before is there already.
+        """
+        return tuple(number for number in self.begin_ids if number != self.end_of_text_id)
+
     @cached_property
     def prefix_id(self) -> int:
         """The token used as an empty context: `bos_token`, otherwise `eos_token`, otherwise the end-of-text token.

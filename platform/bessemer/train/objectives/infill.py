@@ -139,8 +139,8 @@ class Infill(OverWindows):
         return (prompt if len(prompt) <= room else [self.sentinels.prefix, *prompt[-(room - 1) :]]), answer
 
     def _text(self, tokens: list[int]) -> str:
-        """The text of a document's tokens, without incomplete characters at the edges of the window."""
-        return self.tokenizer.decode(tokens).strip("\ufffd")
+        """The text of a document's tokens, without special ones and incomplete characters at the window's edges."""
+        return self.tokenizer.decode(tokens, skip_special=True).strip("\ufffd")
 
     def _rows(self, found: list[list[int]]) -> dict[str, Tensor]:
         tokens = np.full((len(found), self.length + 1), IGNORED, dtype=np.int64)
