@@ -103,8 +103,8 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
     sweep = sweep_state(run)
     stages = sweep.shared.stages() if sweep else run.stages()
     if as_json:
-        facts = {"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages}
-        print_json(facts | ({"sweep": sweep.to_json()} if sweep else {}))
+        found: dict[str, Any] = {"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages}
+        print_json(found | ({"sweep": sweep.to_json()} if sweep else {}))
         return
     elapsed = run.elapsed()
     took = "" if elapsed is None else f" {'for' if run.status() == 'running' else 'in'} {format_seconds(elapsed)}"
