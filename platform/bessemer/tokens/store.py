@@ -5,11 +5,11 @@
     <folder>/<split>/00000.bin          little-endian uint16, or uint32 if the vocabulary needs it
     <folder>/<split>/00000.parquet      one row per document: id, url, source, start, length, num_bytes
 
-A split is the concatenation of its shards in the order of their numbers. A document is the special tokens that
-its tokenizer puts before a text (BOS), its own tokens, and one end-of-text token. Shards are memory-mapped at the first
+A split is the concatenation of its shards in the order of their numbers. A document is the special tokens that its
+tokenizer puts before a text (BOS), its own tokens, and one end-of-text token. Shards are memory-mapped at the first
 read, or read by ranges if the folder is a URL. Opening a store therefore reads one small JSON file, regardless of the
-size of the corpus. In an index file, `start` counts from the
-beginning of the shard. All positions in the interface of `TokenStore` count from the beginning of the split.
+size of the corpus. In an index file, `start` counts from the beginning of the shard. All positions in the interface of
+`TokenStore` count from the beginning of the split.
 """
 
 from __future__ import annotations
