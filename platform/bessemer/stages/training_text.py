@@ -19,8 +19,9 @@ from bessemer.artifacts.documents import read_parquet, write_parquet
 from bessemer.artifacts.tables import document_parts
 from bessemer.clean.pii import comparable, find_personal_data
 from bessemer.clean.texts import Texts, batches
-from bessemer.dedup.words import hash_words
+from bessemer.dedup.words import find_words
 from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
+from bessemer.evaluate.ngrams import Hashes, Integers
 from bessemer.evaluate.personal_data import Piece
 from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
@@ -28,7 +29,6 @@ from bessemer.stages.units import Unit, run_units
 
 KINDS = ("documents", "conversations", "preferences")
 """Kinds of artifact that hold texts which models are trained on."""
-_hash_words = partial(hash_words, keep_numbers=True)
 _MESSAGES = {"conversations": ("messages",), "preferences": ("prompt", "chosen", "rejected")}
 
 
@@ -122,6 +122,12 @@ def contamination(
     index = Index.of(items, _hash_words)
     found = [Matches.load(work / f"{unit.name}.npz", index) for unit in units]
     return judge(index, reduce(Matches.__or__, found, Matches.none(index)), threshold)
+
+
+def _hash_words(texts: Sequence[str]) -> tuple[Hashes, Integers]:
+    """The words of the texts, numbers and operators among them: their hashes and the offsets of the texts."""
+    words = find_words(texts)
+    return words.hashes, words.offsets
 
 
 _ITEMS_SCHEMA = pa.schema([("task", pa.string()), ("id", pa.string()), ("text", pa.large_string())])
