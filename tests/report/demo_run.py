@@ -249,6 +249,11 @@ def _manifest(
         documents_in, created, out, rules = COUNTS[name]
         counts = {"documents_in": documents_in, "created": created, "documents_out": out, "changed": out // 3}
         counts |= {"removed": sum(rules.values()), "bytes_in": 0, "bytes_out": out * 5120, "removed_by_rule": rules}
+    files = [
+        {"path": path.relative_to(artifact).as_posix(), "size": 0, "sha256": ""}
+        for folder in ("data", "ledger")
+        for path in storage.files_under(artifact / folder)
+    ]
     resolved = {"num_parameters": 6_300_000, "num_tokens": 2_359_296, "dtype": "bfloat16", "learning_rate": 0.02}
     storage.write_json(
         artifact / "manifest.json",
@@ -260,7 +265,10 @@ def _manifest(
                 kind: {"stage": source, "fingerprint": prints[source], "digest": prints[source]}
                 for kind, source in inputs.items()
             },
-            "files": [{"path": "data/x", "size": 5_242_880, "sha256": ""}],
+            "files": [{"path": "data/x", "size": 5_242_880, "sha256": ""}, *files],
+            "stage_version": 1,
+            "config": {},
+            "attempts": 1,
             "digest": fingerprint(["digest", name]),
             "counts": counts,
             "metrics": METRICS.get(name, {}),

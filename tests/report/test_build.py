@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -10,9 +11,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from demo_run import NASTY, build_demo_run
 
-from bessemer import storage
+from bessemer import cli, storage
 from bessemer.report.build import build
 
 VOID = {"meta", "br", "hr"}
@@ -186,3 +188,22 @@ def test_a_rule_that_removes_most_of_a_source_is_named(tmp_path: Path) -> None:
         ledger = ledger.set_column(place, ledger.schema.field(name), [column])
     pq.write_table(ledger, artifacts["clean"])
     assert re.search(r"Warning: `c4` removes \d+ of \d+ documents of `", Outline(build(folder)).text)
+
+
+def test_rules_that_skip_a_language_are_shown(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    (file,) = tmp_path.glob("artifacts/clean/*/manifest.json")
+    manifest = json.loads(file.read_text())
+    arguments = ["show", folder.name, "clean", "--storage-path", str(tmp_path)]
+    assert "skips limits" not in CliRunner().invoke(cli.bessemer, arguments).stdout
+    manifest["resolved"]["abstentions"] = {"gopher_quality": {"gu": 12, "br": 3}, "c4": {"gu": 12}}
+    file.write_text(json.dumps(manifest))
+    text = Outline(build(folder)).text
+    assert "Limits that clean skips" in text
+    expected = [["12", "gopher_quality", "gu"], ["3", "gopher_quality", "br"], ["12", "c4", "gu"]]
+    for number, rule, language in expected:
+        assert re.search(rf"{rule}\s*{language}\s*{number}", text)
+    for more in ([], ["--dropped"]):
+        shown = CliRunner().invoke(cli.bessemer, [*arguments, *more], catch_exceptions=False).stdout
+        rows = [line.split() for line in shown.splitlines()]
+        assert all(row in rows for row in expected), shown

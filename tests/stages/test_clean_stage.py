@@ -192,6 +192,18 @@ def test_the_plan_warns_of_languages_without_lists(corpus: Artifact) -> None:
     assert clean.warnings(clean.Config(), {}, None) == []
 
 
+def test_documents_that_stay_unjudged_are_counted_by_rule_and_language(
+    corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any]
+) -> None:
+    rules = [{"language": {"languages": ["en", "de"]}}, {"gopher_quality": {"min_words": 10}}, "c4"]
+    draft, made = run(corpus, make_artifact, make_context(), "skipped", rules)
+    stays = [row["language"] for part in made.parts() for row in pq.read_table(part).to_pylist()]
+    assert stays.count("de") == 1
+    assert draft.resolved["abstentions"] == {"c4": {"de": 1}}, "the rest has lists for German"
+    draft, _ = run(corpus, make_artifact, make_context(), "none", RULES)
+    assert "abstentions" not in draft.resolved
+
+
 def test_the_plan_tries_the_rules_on_the_input_and_reads_what_they_did(
     corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -143,6 +143,10 @@ class CleanSettings(Settings):
         chosen = [rule.languages for rule in self.chosen_rules if isinstance(rule, Language)]
         return frozenset(chosen[0]) if chosen and chosen[0] is not None else None
 
+    def abstaining(self, language: str) -> list[str]:
+        """The labels of the rules that skip at least one limit in texts of a language."""
+        return [rule.label for rule in self.chosen_rules if rule.abstentions({language})]
+
     def abstentions(self) -> list[str]:
         """Warnings for the plan about rules that do not apply to some of the wanted languages."""
         wanted = self.wanted_languages

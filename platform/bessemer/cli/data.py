@@ -14,6 +14,8 @@ from bessemer.units import format_number
 
 EXCERPT = 600
 """Characters of a text that are shown without `--full`."""
+SKIPPED = ["documents that stay", "although this rule skips limits", "in their language"]
+"""The header of the table of rules that do not apply to a language."""
 
 
 @click.command()
@@ -35,6 +37,11 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
 
     run = find(root, run_name)
     limit = None if full else EXCERPT
+    skipped = [
+        [str(number), rule, language]
+        for rule, languages in stories.abstentions(run, stage).items()
+        for language, number in languages.items()
+    ]
     if dropped is None:
         found = view(run, stage, sample)
         if as_json:
@@ -46,6 +53,8 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
             print_text(f"{_excerpt(item.text, limit)}\n" if item.text else "")
         if found.rows:
             print_table(found.header, found.rows)
+        if skipped:
+            print_table(SKIPPED, skipped)
         return
     examples = list(stories.dropped(run, stage, dropped or None, sample))
     if as_json:
@@ -56,6 +65,9 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
         print_table(
             ["removed", "rule"], [[str(n), rule] for rule, n in sorted(rules.items(), key=lambda item: -item[1])]
         )
+        print_text("")
+    if not dropped and skipped:
+        print_table(SKIPPED, skipped)
         print_text("")
     for chapter, text in examples:
         print_text(f"{chapter.url}  {_reason(chapter)}", bold=True)

@@ -178,7 +178,22 @@ def data(facts: Facts) -> Html | None:
         charts.funnel_chart(rows),
         table(header_, figures, numeric=range(1, 7)),
         (_removed(facts, stage) for stage, row in facts.funnel if row.removed),
+        (_skipped(stage) for stage, _ in facts.funnel),
     )
+
+
+def _skipped(stage: StageRecord) -> Html | None:
+    """The rules that do not apply to some languages, with the documents that stay although they are in these."""
+    found = stage.manifest["resolved"].get("abstentions", {})
+    rows = [
+        [rule, language, format_count(number)]
+        for rule, languages in found.items()
+        for language, number in languages.items()
+    ]
+    if not rows:
+        return None
+    title = f"Limits that {stage.name} skips, because they are not known for the language"
+    return markup(element("h3", title), table(["rule", "language", "documents that stay"], rows, numeric=[2]))
 
 
 def _removed(facts: Facts, stage: StageRecord) -> Html:

@@ -122,6 +122,13 @@ def removed_by_rule(run: Run, stage: str) -> dict[str, int]:
     return dict(counts.get("removed_by_rule", {}))
 
 
+def abstentions(run: Run, stage: str) -> dict[str, dict[str, int]]:
+    """By rule and language, the documents that stay although the rule skips limits in their language."""
+    manifest = storage.read_json(run.artifact_folder(stage) / "manifest.json") or {}
+    found: dict[str, dict[str, int]] = (manifest.get("resolved") or {}).get("abstentions", {})
+    return found
+
+
 def _texts_before(run: Run, stage: str, ids: set[str]) -> dict[str, str]:
     """The texts of documents as they were when they entered `stage`."""
     planned = next(p for p in run.plan()["stages"] if p["name"] == stage)

@@ -99,6 +99,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     for sentence in sentences(heavy_removals(draft.ledger, inputs["documents"].data)):
         context.log.warning(sentence)
     draft.counts = counts
+    if skipped := _abstentions(config, sorted(draft.data.glob("*.parquet"))):
+        draft.resolved["abstentions"] = skipped
+        for rule, languages in skipped.items():
+            found = ", ".join(f"{number} in `{language}`" for language, number in languages.items())
+            context.log.info("documents that stay although `%s` skips limits in their language: %s", rule, found)
     draft.metrics["data/documents_out"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
     draft.metrics["data/changed_ratio"] = counts.changed / max(1, counts.documents_in)
@@ -123,6 +128,22 @@ class CleanWorker:
 
         clean = partial(clean_documents, settings=self._config)
         return process_splits(batch, self._config.splits, self.signals, clean)
+
+
+def _abstentions(config: Config, parts: Sequence[Path]) -> dict[str, dict[str, int]]:
+    """By rule and language, the documents that stay although the rule skips limits in their language."""
+    import pyarrow.parquet as pq
+
+    languages: Counter[str] = Counter()
+    for part in parts:
+        for batch in pq.ParquetFile(part).iter_batches(columns=["language", "split"]):
+            pairs = zip(batch["language"].to_pylist(), batch["split"].to_pylist(), strict=True)
+            languages.update(language for language, split in pairs if language and split in config.splits)
+    found: dict[str, dict[str, int]] = {}
+    for language, number in sorted(languages.items(), key=lambda item: (-item[1], item[0])):
+        for rule in config.abstaining(language):
+            found.setdefault(rule, {})[language] = number
+    return found
 
 
 def _try_functions(config: Config, parts: Sequence[Path]) -> None:
