@@ -1,7 +1,11 @@
-"""The declared metrics of stages that train are those that their objectives measure."""
+"""The declared metrics are those that the code of the stages, the trainer and the objectives records."""
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +15,7 @@ from bessemer.align.preferring import Pairs, Thumbs
 from bessemer.align.reinforcing import Reinforcing
 from bessemer.align.rewarding import Rewarding
 from bessemer.stages import kinds, load
-from bessemer.stages.metric_names import metric_names
+from bessemer.stages.metric_names import DATA, HELD_OUT, PAIRS, ROLLOUTS, TRAINING, metric_names
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import Masked
@@ -46,6 +50,94 @@ def test_an_evaluation_names_its_tasks_and_models() -> None:
 @pytest.mark.parametrize("kind", kinds())
 def test_an_unknown_kind_is_not_guessed_at(kind: str) -> None:
     """A stage that declares nothing is not refused as the source of a metric."""
-    if kind not in ("extract", "toxicity_classifier"):
+    if kind != "toxicity_classifier":
         return
     assert metric_names(kind, SimpleNamespace(), ()) is None
+
+
+PACKAGE = Path(__file__).parents[2] / "platform" / "bessemer"
+CRITIC = ("value_loss", "value_clip_ratio")
+
+
+def parsed(*names: str) -> Iterator[ast.AST]:
+    """Every node of the package's files."""
+    for name in names:
+        yield from ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8")))
+
+
+def pattern(node: ast.expr | None) -> str | None:
+    """A key as a regular expression, in which `.+` stands for a value that is known when it runs."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.escape(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+    return None
+
+
+def keys(node: ast.expr) -> list[ast.expr | None]:
+    return node.keys if isinstance(node, ast.Dict) else [node.key] if isinstance(node, ast.DictComp) else []
+
+
+def assigned(nodes: Iterable[ast.AST], name: str) -> Iterator[str]:
+    """The keys that code assigns in a dictionary called `name`: one by one, or several with `|=`."""
+    for node in nodes:
+        if not isinstance(node, ast.Assign | ast.AugAssign):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            owner = target.value if isinstance(target, ast.Subscript) else target
+            called = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
+            if called == name:
+                found = [target.slice] if isinstance(target, ast.Subscript) else keys(node.value)
+                yield from filter(None, map(pattern, found))
+
+
+def helpers(kind: str) -> set[str]:
+    """The files of a stage: its own, and those of `stages/` that it imports."""
+    found, waiting = set(), [kind]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (PACKAGE / "stages" / f"{name}.py").exists():
+            found.add(name)
+            for node in parsed(f"stages/{name}.py"):
+                if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("bessemer.stages"):
+                    continue
+                imported = [alias.name for alias in node.names]
+                if imported != ["verdict_table"]:  # a function of `rows.py` that records no metric
+                    waiting += [str(node.module).rpartition(".")[2], *imported]
+    return {f"stages/{name}.py" for name in found - {"base"}}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_every_metric_of_a_data_stage_is_declared(kind: str) -> None:
+    own = {f"stages/{kind}.py"}
+    files = helpers(kind) - {f"stages/{other}.py" for other in kinds()} | own | ({"stages/ingest.py"} & helpers(kind))
+    recorded = set(assigned(parsed(*files), "metrics"))
+    assert recorded, "no metric was found; does the stage record them in another way?"
+    for name in recorded:
+        assert any(re.fullmatch(name, declared) for declared in DATA[kind]), f"`{kind}` records `{name}`"
+    for declared in DATA[kind]:
+        assert any(re.fullmatch(name, declared) for name in recorded), f"`{kind}` does not record `{declared}`"
+
+
+def test_every_metric_of_the_trainer_is_declared() -> None:
+    prefix = re.compile(r"(train|throughput|memory|energy)/\w+")
+    recorded = set()
+    for node in parsed("train/loop.py", "train/meter.py", "stages/training.py"):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and prefix.fullmatch(node.value):
+            recorded.add(node.value)
+    assert recorded == TRAINING
+
+
+def test_every_measure_of_an_objective_is_declared() -> None:
+    """A measure is a pair of a sum and its weight in a dictionary."""
+    names = [*(f"align/{name}.py" for name in ("policy", "preference", "reinforcing", "preferring", "rewarding"))]
+    names += [f"train/objectives/{path.name}" for path in (PACKAGE / "train" / "objectives").glob("*.py")]
+    recorded = {name for name in assigned(parsed(*names), "measures") if ".+" not in name}
+    for node in parsed(*names):
+        if isinstance(node, ast.Dict):
+            measured = (key for key, value in zip(node.keys, node.values, strict=True) if isinstance(value, ast.Tuple))
+            recorded |= {str(key.value) for key in measured if isinstance(key, ast.Constant)}
+    held_out = {name for group in HELD_OUT.values() for name in group}
+    declared = {*PAIRS, *ROLLOUTS, *CRITIC, *held_out}
+    assert recorded - declared == set()
+    assert {"kl", "clip_ratio", "value_loss", "rewards_margins"} <= recorded

@@ -1,8 +1,8 @@
 """The metrics that a stage records, by name, known from its settings alone.
 
 A sweep searches by one metric, and a plan refuses a name that no stage records, before hours of trials. This module
-does not import torch, so a plan stays fast; `tests/stages/test_metric_names.py` compares the names with the objectives'
-own.
+does not import torch, so a plan stays fast; `tests/stages/test_metric_names.py` compares the names with those in the
+code of the stages, the trainer and the objectives.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ ROLLOUTS = (
     "reward", "completion_length", "truncated_ratio", "zero_spread_ratio", "length_reward_correlation",
     "reward_failures", "clip_ratio", "logprob_gap", "entropy_estimate", "kl",
 )  # fmt: skip
+_READ = ("data/files_failed", "data/unconverted_values")
+_ROWS = ("data/rows_out", "data/removed_ratio", *_READ)
+_DOCUMENTS = ("data/documents_out", "data/text_bytes", "data/removed", *_READ)
 DATA: Mapping[str, tuple[str, ...]] = {
     "base_model": ("model/parameters",),
     "canaries": ("data/canaries",),
     "clean": ("data/documents_out", "data/removed_ratio", "data/changed_ratio"),
-    "conversations": ("data/rows_out", "data/removed_ratio"),
+    "conversations": _ROWS,
     "crawl": ("data/documents_out", "data/urls_known", "data/page_bytes"),
     "dedup": ("data/documents_out", "dedup/pairs_compared", "dedup/pairs_verified", "dedup/pairs_left_out"),
     "docsite": ("data/pages", "data/entries"),
-    "ingest": ("data/documents_out", "data/text_bytes", "data/removed"),
+    "extract": _DOCUMENTS,
+    "ingest": _DOCUMENTS,
     "instructions": tuple(f"data/{split}_conversations" for split in ("tune", "validation", "test")),
     "mix": ("data/documents_out",),
     "pairs": ("data/pairs", "data/removed_ratio"),
-    "preferences": ("data/rows_out", "data/removed_ratio"),
+    "preferences": _ROWS,
     "questions": ("data/questions",),
     "scaling_law": ("scaling_law/exponent", "scaling_law/irreducible", "scaling_law/prediction_error"),
     "tokenize": (
