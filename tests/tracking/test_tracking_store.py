@@ -39,7 +39,7 @@ def test_a_password_that_is_not_stored_is_asked_for(tmp_path: Path, monkeypatch:
     storage.write_json(tmp_path / "x-20260101-000000-0000" / NAME, {"uri": stored, "experiment": "x"})
     for given in ("", "http://ann:secret@other.example:5000"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
-        with pytest.raises(TrackingUnreachable, match="the models that are registered at") as caught:
+        with pytest.raises(TrackingUnreachable, match="cannot list the models that are registered at") as caught:
             registered_models(tmp_path, only_aliased=False)
         assert "the password of the tracking server `http://ann:***@tracking.example:5000` is not stored" in str(
             caught.value
