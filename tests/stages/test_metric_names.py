@@ -130,7 +130,12 @@ def test_every_metric_of_the_trainer_is_declared() -> None:
 
 def test_every_measure_of_an_objective_is_declared() -> None:
     """A measure is a pair of a sum and its weight in a dictionary."""
-    names = [*(f"align/{name}.py" for name in ("policy", "preference", "reinforcing", "preferring", "rewarding"))]
+    names = [
+        *(
+            f"align/{name}.py"
+            for name in ("policy", "preference", "answer_groups", "reinforcing", "preferring", "rewarding")
+        )
+    ]
     names += [f"train/objectives/{path.name}" for path in (PACKAGE / "train" / "objectives").glob("*.py")]
     recorded = {name for name in assigned(parsed(*names), "measures") if ".+" not in name}
     for node in parsed(*names):

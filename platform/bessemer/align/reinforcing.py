@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.align import policy
+from bessemer.align.answer_groups import Group, group_measures, has_spread, placeholder
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import Prompt, Rollout
 from bessemer.align.scoring import Scores
@@ -74,20 +75,6 @@ class Rollouts(Protocol):
 
 
 Score = Callable[[Sequence[Sample], Sequence[Rollout]], Scores]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The answers to one prompt with their rewards, [answers]; NaN for an answer without a reward."""
-
-    rollouts: list[Rollout]
-    rewards: Tensor
-    by_reward: Mapping[str, Sequence[float]]
-    """Rewards before weighting, by label and answer."""
-    failures: Sequence[str]
-    """Error messages of the rewards from the call that scored this group."""
-    averaged: bool = True
-    """Whether these answers count in the mean of the loss."""
 
 
 class Reinforcing(Stateless):
@@ -154,16 +141,16 @@ class Reinforcing(Stateless):
         asked = list(kept)
         if isinstance(self.method, Grpo):
             for refill in range(1, self.method.num_refills + 1):
-                if flat := [place for place, group in enumerate(kept) if not _has_spread(group)]:
+                if flat := [place for place, group in enumerate(kept) if not has_spread(group)]:
                     others = {place: self._another(step, rows, place, refill) for place in flat}
                     more = self._ask(step, refill, rows, others)
                     asked += more
                     for place, group in zip(flat, more, strict=True):
                         kept[place] = group
-            kept = [group for group in kept if _has_spread(group)]
+            kept = [group for group in kept if has_spread(group)]
         self._check_rewarded(asked)
-        self._batch_measures = _measures(asked, self._total)
-        return self._laid_out(kept or [_placeholder(asked[0])])
+        self._batch_measures = group_measures(asked, self._total)
+        return self._laid_out(kept or [placeholder(asked[0])])
 
     def _another(self, step: int, rows: Rows, place: int, refill: int) -> int:
         """The index of the question that replaces the question of a row. It does not depend on the worker."""
@@ -173,7 +160,7 @@ class Reinforcing(Stateless):
     def _total(self, values: Tensor) -> Tensor:
         return self._workers.sum(values).cpu()
 
-    def _check_rewarded(self, asked: Sequence[_Group]) -> None:
+    def _check_rewarded(self, asked: Sequence[Group]) -> None:
         """Raises InputError on every worker if no answer on any worker has a reward."""
         if not self._total((~torch.stack([group.rewards for group in asked]).isnan()).sum()):
             why = next((failure for group in asked for failure in group.failures), "every reward is None or not finite")
@@ -182,7 +169,7 @@ class Reinforcing(Stateless):
                 hint="fix the reward function, then run the same command again",
             )
 
-    def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[_Group]:
+    def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[Group]:
         """Samples and scores the answers to questions. `numbers` maps positions in `rows` to question indices."""
         method, count = self.method, self.method.num_generations
         settings = GenerationSettings(
@@ -200,7 +187,7 @@ class Reinforcing(Stateless):
         scores = self._scores(found, self._questions)
         groups = [slice(start, start + count) for start in range(0, len(found), count)]
         return [
-            _Group(
+            Group(
                 found[group],
                 torch.tensor(scores.rewards[group]),
                 {label: values[group] for label, values in scores.by_reward.items()},
@@ -221,7 +208,7 @@ class Reinforcing(Stateless):
             self._log.warning("%s", failure)
         return scores
 
-    def _laid_out(self, groups: Sequence[_Group]) -> dict[str, Tensor]:
+    def _laid_out(self, groups: Sequence[Group]) -> dict[str, Tensor]:
         """Builds the batch of all answers. Values per token are [rows, n], as `sources` and `targets` of `lay_out`."""
         count = self.method.num_generations
         advantages = torch.zeros(len(groups) * count)
@@ -363,15 +350,6 @@ class Reinforcing(Stateless):
         return {"reward": (rewards.nansum(), (~rewards.isnan()).sum())}
 
 
-def _has_spread(group: _Group) -> bool:
-    return bool(policy.has_spread(group.rewards, len(group.rewards))[0])
-
-
-def _placeholder(group: _Group) -> _Group:
-    """A copy of a group without rewards, for a worker that has no useful group. Its gradient is 0."""
-    return replace(group, rewards=torch.full_like(group.rewards, torch.nan), averaged=False)
-
-
 def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[Rollout, float, float]]]:
     """Splits the answers to a prompt into parts that fit into one row together with the prompt."""
     found: list[list[tuple[Rollout, float, float]]] = [[]]
@@ -384,35 +362,3 @@ def _chunks(answers: Sequence[tuple[Rollout, float, float]]) -> list[list[tuple[
         found[-1].append(answer)
         size += length
     return found
-
-
-def _measures(groups: Sequence[_Group], total: Callable[[Tensor], Tensor]) -> Measures:
-    """The measures of all answers, including those left out of the batch. `total` sums a tensor over the workers."""
-    rewards = torch.stack([group.rewards for group in groups])
-    lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])
-    truncated = torch.tensor([[float(r.finish_reason == "length") for r in group.rollouts] for group in groups])
-    known = ~rewards.isnan()
-    one, answers, asked = torch.tensor(1.0), torch.tensor(float(lengths.numel())), torch.tensor(float(len(groups)))
-    spread = torch.tensor(float(sum(map(_has_spread, groups))))
-    by_label = {
-        f"reward_{label}": torch.tensor([group.by_reward[label] for group in groups]) for label in groups[0].by_reward
-    }
-    each = by_label if len(by_label) > 1 else {}
-    return {name: (values.nansum(), (~values.isnan()).sum()) for name, values in each.items()} | {
-        "reward": (rewards.nansum(), known.sum()),
-        "completion_length": (lengths.sum(), answers),
-        "truncated_ratio": (truncated.sum(), answers),
-        "zero_spread_ratio": (asked - spread, asked),
-        "length_reward_correlation": (_correlation(lengths[known], rewards[known], total), one),
-        "reward_failures": ((~known).sum(), answers),
-    }
-
-
-def _correlation(x: Tensor, y: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """Pearson's correlation over the values of all workers; 0 if `x` or `y` is constant."""
-    both = torch.stack((x, y, torch.ones_like(x))).double()
-    *sums, count = total(both.sum(1))
-    away = both[:2] - torch.stack(sums)[:, None] / count
-    (xx, xy), (_, yy) = total(away @ away.T)
-    size = (xx * yy).sqrt()
-    return xy / size if size > 0 else torch.zeros(())

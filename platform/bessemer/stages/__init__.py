@@ -23,6 +23,7 @@ _NOT_STAGES = {
     "rows",
     "subjects",
     "training",
+    "training_checks",
     "training_text",
     "units",
     "workers",

@@ -18,7 +18,8 @@ from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.stages.context_length import check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, tune
+from bessemer.stages.training_checks import check_brought, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.context_length import check_max_completion_length
 from bessemer.stages.rows import verdict_table
-from bessemer.stages.training import check_brought
+from bessemer.stages.training_checks import check_brought
 from bessemer.stages.units import Unit, document_units
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def context_length(config: Config, start: int | None) -> None:
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.model.hardware import choose_device, choose_dtype
-    from bessemer.stages.training import check_chat
+    from bessemer.stages.training_checks import check_chat
     from bessemer.tokens.rows import PREFERENCES
 
     model, conversations = inputs["model"], inputs["conversations"]

@@ -25,14 +25,12 @@ from bessemer.stages.training import (
     Job,
     TrainingConfig,
     TuningRates,
-    check_brought,
-    check_lora,
-    check_tokenizer,
     dtype_facts,
     lora_facts,
     pretraining_rates,
     train,
 )
+from bessemer.stages.training_checks import check_brought, check_lora, check_tokenizer
 from bessemer.train.objectives.settings import ObjectiveSettings
 from bessemer.train.settings import Plan, Rates, derivation, resolve_pretraining
 

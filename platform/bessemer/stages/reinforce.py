@@ -24,7 +24,8 @@ from bessemer.recipe.settings import execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.context_length import check_max_completion_length, check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_chat, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, tune
+from bessemer.stages.training_checks import check_brought, check_chat, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:

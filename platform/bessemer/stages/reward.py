@@ -17,7 +17,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.stages.context_length import check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, check_brought, check_start, tune
+from bessemer.stages.training import TuningConfig, TuningRates, tune
+from bessemer.stages.training_checks import check_brought, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:

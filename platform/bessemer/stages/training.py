@@ -20,13 +20,12 @@ from pydantic import Field, PositiveInt, model_validator
 
 from bessemer import storage
 from bessemer.artifacts.store import Artifact
-from bessemer.errors import BessemerError, UsageError
+from bessemer.errors import BessemerError
 from bessemer.model import speed
 from bessemer.model.config import LoraSettings, ModelConfig
-from bessemer.model.folder import vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
-from bessemer.stages.context_length import check_max_seq_length
+from bessemer.stages.training_checks import check_lora
 from bessemer.train.settings import (
     AutoRates,
     Plan,
@@ -328,15 +327,6 @@ def _export_dtype(job: Job) -> Any:
     return torch.float32 if job.start is None else stored_dtype(job.start)
 
 
-def check_lora(lora: LoraSettings | None, model: ModelConfig) -> None:
-    """Raises UsageError where adapters would be larger than what they adapt."""
-    if lora is not None and lora.r > model.hidden_size:
-        raise UsageError(
-            f"`r` of `lora` is {lora.r}, and the model is {model.hidden_size} wide",
-            hint=f"set it to at most {model.hidden_size}; usual are 8 to 256",
-        )
-
-
 def lora_facts(lora: LoraSettings | None) -> dict[str, Any]:
     """What a plan's objective says of adapters."""
     return {"lora": lora.model_dump(mode="json") if lora else None}
@@ -346,68 +336,6 @@ def pretraining_rates(model: Artifact) -> Rates | None:
     """The rates that a model was pre-trained with, by its manifest; None for a checkpoint from elsewhere."""
     found = model.manifest.resolved.get("pretraining_rates")
     return Rates(**found) if found else None
-
-
-def check_start(
-    settings: TrainSettings, model: Artifact, tokenizer: Artifact, rows: Artifact
-) -> tuple[ModelConfig, tuple[int, ...]]:
-    """The shape of a model that is to learn from `rows` of a chat, and the tokens at which its answers end.
-
-    Raises UsageError where they, or the settings, do not belong together.
-    """
-    found, stop_ids = check_chat(model, tokenizer, rows)
-    check_max_seq_length(settings, found.max_position_embeddings)
-    return found, stop_ids
-
-
-def check_chat(model: Artifact, tokenizer: Artifact, rows: Artifact) -> tuple[ModelConfig, tuple[int, ...]]:
-    """The shape of a model, and the tokens at which its answers end.
-
-    Raises UsageError where model, tokenizer and `rows` of a chat do not belong together.
-    """
-    from bessemer.model.hub import load_config
-    from bessemer.tokens.chat import ChatTemplate
-    from bessemer.tokens.tokenizer import TokenizerFolder
-
-    found, name = load_config(model.data), rows.manifest.kind
-    if not found.is_causal:
-        raise UsageError(
-            "the model was trained to fill in masked tokens and cannot answer", hint="start from a causal model"
-        )
-    opened = TokenizerFolder.open(tokenizer.data)
-    check_tokenizer(model.data, opened.vocab_size, tokenizer.data)
-    used = rows.manifest.inputs.get("tokenizer")
-    if used and used["digest"] != tokenizer.manifest.digest:
-        raise UsageError(
-            f"the {name} were made with another tokenizer or chat template than the model is given",
-            hint=f"let `from` of both stages name one tokenizer, or put the {name} below it",
-        )
-    return found, ChatTemplate.of(opened).stop_ids
-
-
-def check_brought(config: Any, inputs: Mapping[str, StageConfig]) -> None:
-    """For `plan`: raises UsageError if a checkpoint and a tokenizer that the recipe brings do not belong together."""
-    from bessemer.stages import base_model, tokenizer
-
-    model, tokens = inputs.get("model"), inputs.get("tokenizer")
-    if isinstance(model, base_model.Config) and isinstance(tokens, tokenizer.Config) and tokens.path is not None:
-        check_tokenizer(Path(model.path), tokenizer.brought(tokens).vocab_size, Path(tokens.path))
-
-
-def check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
-    """Raises UsageError if a model to continue from was made with another tokenizer than the tokens."""
-    found = vocabulary_size(start)
-    if found < vocab_size:  # more rows than tokens are common: tables are padded
-        raise UsageError(
-            f"the model to continue from has a vocabulary of {found}, the tokens one of {vocab_size}",
-            hint="tokenize with the model's own tokenizer",
-        )
-    theirs, ours = (storage.read_json(folder / "tokenizer.json") for folder in (start, tokenizer))
-    if theirs is not None and theirs["model"]["vocab"] != ours["model"]["vocab"]:
-        raise UsageError(
-            "the model to continue from was made with another tokenizer than the tokens",
-            hint="tokenize with the model's own tokenizer: `tokenizer: {path: ...}` takes a model's folder",
-        )
 
 
 def dtype_facts(settings: TrainSettings) -> Mapping[str, Any]:
