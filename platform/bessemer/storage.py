@@ -106,7 +106,7 @@ def read_foreign_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file of others, or None if the file does not exist. Raises InputError for other values."""
     try:
         found = read_json(path)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"`{path}` is not JSON: {error}", hint="fetch its folder again") from None
     if not isinstance(found, dict | None):
         raise InputError(f"`{path}` holds no JSON object", hint="fetch its folder again")

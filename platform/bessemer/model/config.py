@@ -44,6 +44,26 @@ NAMED_SIZES: dict[SizeName, NamedSize] = {
 }
 
 
+MAXIMUM = {
+    "vocab_size": 1 << 27,
+    "hidden_size": 1 << 20,
+    "intermediate_size": 1 << 22,
+    "num_hidden_layers": 1 << 10,
+    "num_attention_heads": 1 << 14,
+    "num_key_value_heads": 1 << 14,
+    "head_dim": 1 << 14,
+}
+"""Sizes far beyond every published model. A larger one is a mistake, and would only end when memory does."""
+
+
+def _check_sizes(settings: Settings) -> None:
+    """Raises ValueError for a size beyond `MAXIMUM`."""
+    for name, most in MAXIMUM.items():
+        value = getattr(settings, name, None)
+        if value is not None and value > most:
+            raise ValueError(f"`{name}` is {value}, more than the largest supported {most}")
+
+
 class RopeScaling(Settings):
     """Llama 3's scaling of the rotary frequencies, for contexts longer than in the original training."""
 
@@ -105,6 +125,7 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _check_sizes(self)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"`num_key_value_heads` ({self.num_key_value_heads}) must divide "
@@ -215,6 +236,7 @@ class ModelShape(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _check_sizes(self)
         try:
             self.resolve(vocab_size=1, max_seq_length=1)
         except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bessemer import storage
 from bessemer.errors import InputError
@@ -40,9 +40,19 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     try:
         names = sorted(set(storage.read_json(index)["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if outside := [name for name in names if not _is_inside(name)]:
+            raise InputError(
+                f"`{index}` names a file outside its folder, `{outside[0]}`", hint="fetch the model's folder again"
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"`{index}` is not an index of weights", hint="download the model's folder again") from None
     return [index, *(folder / name for name in names)]
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file name of an index is relative and has no `..`. Raises TypeError if it is not text."""
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bessemer import storage
 from bessemer.errors import ArtifactDamaged, InputError
-from bessemer.model.config import ModelConfig
+from bessemer.model.config import MAXIMUM, ModelConfig
 from bessemer.model.folder import tokenizer_files, weight_files
 from bessemer.model.padding import set_padding_token
 from bessemer.model.transformer import Transformer
@@ -39,6 +39,25 @@ _SAME_NAME = (
 _REQUIRED_VALUES = {
     "hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "quantization_config": None,
 }  # fmt: skip
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(_SAME_NAME, int | float | bool),
+    **dict.fromkeys(
+        (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "sliding_window",
+            "max_window_layers",
+        ),
+        int | None,
+    ),
+    "rope_theta": int | float,
+    "architectures": list | None,
+    "layer_types": list | None,
+    "rope_parameters": dict | None,
+    "rope_scaling": dict | None,
+}
 _NUM_NAMED_WEIGHTS = 8
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _ROWS_AT_ONCE = 8192
@@ -98,6 +117,7 @@ def load_config(folder: Path) -> ModelConfig:
             f"`{folder}` is not a model folder: it has no `config.json`",
             hint="set the path of a Hugging Face model folder",
         )
+    _check_types(raw, folder)
     architecture = (raw.get("architectures") or ["none"])[0]
     known = FAMILIES | REWARD_FAMILIES
     if architecture not in (*known, MASKED):
@@ -114,7 +134,7 @@ def load_config(folder: Path) -> ModelConfig:
     fields = {key: raw[key] for key in _SAME_NAME if raw.get(key) is not None}
     heads = fields.get("num_attention_heads", 1)
     fields.setdefault("num_key_value_heads", heads)
-    fields.setdefault("head_dim", fields.get("hidden_size", 0) // heads)
+    fields.setdefault("head_dim", fields.get("hidden_size", 0) // max(heads, 1))
     fields.setdefault("tie_word_embeddings", False)
     if fields["tie_word_embeddings"] and _has_own_head(folder):
         fields["tie_word_embeddings"] = False
@@ -126,6 +146,16 @@ def load_config(folder: Path) -> ModelConfig:
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise InputError(f"`{folder}/config.json` is not valid: {problems}", hint="correct the file") from None
+
+
+def _check_types(raw: dict[str, Any], folder: Path) -> None:
+    """Raises InputError for a value of a `config.json` that has another JSON type than `transformers` writes."""
+    for key, kind in _TYPES.items():
+        value = raw.get(key)
+        wrong = not isinstance(value, kind) or (isinstance(value, bool) and bool not in get_args(kind))
+        if value is not None and wrong:
+            shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+            raise InputError(f"`{folder}/config.json` is not valid: `{key}` is `{shown}`", hint="correct the file")
 
 
 def load_model(
@@ -298,7 +328,8 @@ def _window_fields(raw: dict[str, Any]) -> dict[str, Any]:
     """`sliding_window` and `layer_types`. The window is ignored unless `use_sliding_window` is set."""
     if not raw.get("use_sliding_window") or not raw.get("sliding_window"):
         return {"sliding_window": None}
-    count, full = raw.get("num_hidden_layers", 0), raw.get("max_window_layers", _MAX_WINDOW_LAYERS)
+    count = min(raw.get("num_hidden_layers") or 0, MAXIMUM["num_hidden_layers"] + 1)  # `ModelConfig` refuses more
+    full = raw.get("max_window_layers") or _MAX_WINDOW_LAYERS
     types = raw.get("layer_types") or ["full_attention"] * min(full, count) + ["sliding_attention"] * (count - full)
     return {"sliding_window": raw["sliding_window"], "layer_types": types}
 

@@ -113,7 +113,9 @@ def with_paths(given: Any, settled: Any) -> Any:
 
 
 def _path(name: str, stage_names: Sequence[str]) -> list[str | int]:
-    path: list[str | int] = [int(part) if part.isdigit() else part for part in name.split(".")]
+    path: list[str | int] = [
+        int(part) if part.isascii() and part.isdigit() and len(part) < 10 else part for part in name.split(".")
+    ]
     return ["stages", *path] if path[0] in stage_names else path
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from bessemer.errors import RecipeError
 
+MAX_SHOWN = 50
+_COMPARED = 200
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -30,10 +33,12 @@ class Problem:
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
-    """Raises RecipeError with every problem in it, if there is one."""
+    """Raises RecipeError if there is a problem. Its message holds the first `MAX_SHOWN`, the error all."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        body = "\n\n".join(str(problem) for problem in problems)
+        body = "\n\n".join(str(problem) for problem in problems[:MAX_SHOWN])
+        if len(problems) > MAX_SHOWN:
+            body += f"\n\n... and {len(problems) - MAX_SHOWN} more"
         error = RecipeError(
             f"the recipe has {count}\n\n{body}",
             hint="fix the recipe; `bessemer plan RECIPE` checks it without running",
@@ -45,6 +50,8 @@ def raise_problems(problems: Sequence[Problem]) -> None:
 def nearest(name: str, valid: Iterable[str]) -> str:
     """`did you mean ...`, or the valid names where none is near."""
     valid = sorted(valid)
+    if len(name) > _COMPARED or len(valid) > _COMPARED:
+        return ""
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"

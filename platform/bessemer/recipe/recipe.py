@@ -27,7 +27,7 @@ from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, Valida
 from bessemer import storage
 from bessemer.commands import default_storage_path
 from bessemer.recipe import overrides, yaml
-from bessemer.recipe.problems import Problem, nearest, raise_problems
+from bessemer.recipe.problems import MAX_SHOWN, Problem, nearest, raise_problems
 from bessemer.recipe.settings import Settings, execution, working_folder
 from bessemer.recipe.sweep import SweepSettings
 from bessemer.recipe.validation import merged, model_at, short
@@ -170,7 +170,7 @@ def load(path: Path, assignments: Sequence[str], load_stage: LoadStage, kinds: S
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise_problems([Problem("there is no such file", file=str(path), hint="`bessemer init DIR` copies one")])
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a name that holds a null character
         raise_problems([Problem(f"it cannot be read: {error}", file=str(path))])
     return check(text, path, tuple(assignments), load_stage, kinds, working_folder=Path.cwd())
 
@@ -251,7 +251,8 @@ class _Check:
         try:
             stage = self.load_stage(str(kind))
         except KeyError:
-            self.problem(place, f"there is no stage called `{kind}`", nearest(str(kind), self.kinds))
+            hint = nearest(str(kind), self.kinds) if len(self.problems) < MAX_SHOWN else ""
+            self.problem(place, f"there is no stage called `{kind}`", hint)
             return None
         config = self.settings(raw, stage.config, place)
         if config is not None and config.unused:

@@ -2,12 +2,16 @@
 
 PyYAML parses; the values are resolved here by the YAML 1.2 core schema, because YAML 1.1 reads `1e-3` as a word
 and `no` as a boolean. Every value's line is kept, so that a problem can point at it. Duplicate keys are problems.
+
+Size, depth and number of values have limits, and aliases count as copies of their values: a recipe of a few
+lines can otherwise describe billions of values.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -24,18 +28,25 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _NAN = re.compile(r"\.(nan|NaN|NAN)")
 
+MAX_CHARACTERS = 1_000_000
+MAX_DEPTH = 50
+MAX_VALUES = 20_000
+_MAX_DIGITS = 1000
+_EXCERPT = 200
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
 class Source:
-    """The text of a recipe with the line (from 1) on which each value stands."""
+    """The text of a recipe with the line (from 1) of each value."""
 
     name: str
     text: str
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    num_values: int = 0
 
     def line_of(self, path: Path) -> int | None:
         """The line of the value at `path`, or of the nearest value around it."""
@@ -44,15 +55,22 @@ class Source:
                 return self.lines[path[:length]]
         return None
 
+    @cached_property
+    def _rows(self) -> list[str]:
+        return self.text.splitlines()
+
     def excerpt(self, line: int | None) -> str:
-        rows = self.text.splitlines()
-        return rows[line - 1].rstrip() if line and line <= len(rows) else ""
+        row = self._rows[line - 1].rstrip() if line and line <= len(self._rows) else ""
+        return row if len(row) <= _EXCERPT else f"{row[:_EXCERPT]}..."
 
 
 def parse(text: str, name: str = "recipe") -> Source:
     """Reads YAML text. Syntax errors and duplicate keys are in `.problems` of the result."""
     source = Source(name, text)
     try:
+        if problem := _beyond_limits(text, name):
+            source.problems.append(problem)
+            return source
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -69,8 +87,34 @@ def parse(text: str, name: str = "recipe") -> Source:
         )
         return source
     if node is not None:
-        source.value = _construct(node, (), source, ())
+        try:
+            source.value = _construct(node, (), source, ())
+        except _TooMany:
+            source.problems.append(Problem(f"it holds more than {MAX_VALUES} values", file=name))
     return source
+
+
+class _TooMany(Exception):
+    """Ends the construction of the values."""
+
+
+def _beyond_limits(text: str, name: str) -> Problem | None:
+    """The limit that the text exceeds, found without recursion. Raises yaml.YAMLError for a syntax error before it."""
+    if len(text) > MAX_CHARACTERS:
+        return Problem(f"it has {len(text)} characters, more than {MAX_CHARACTERS}", file=name)
+    depth = count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        count += isinstance(event, yaml.NodeEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        line = event.start_mark.line + 1 if event.start_mark else None
+        if depth > MAX_DEPTH:
+            return Problem(f"its values are nested more than {MAX_DEPTH} levels deep", file=name, line=line)
+        if count > MAX_VALUES:
+            return Problem(f"it holds more than {MAX_VALUES} values", file=name, line=line)
+    return None
 
 
 def parse_value(text: str) -> Any:
@@ -82,6 +126,9 @@ def parse_value(text: str) -> Any:
 def _construct(node: yaml.Node, path: Path, source: Source, above: tuple[int, ...]) -> Any:
     line = node.start_mark.line + 1
     source.lines[path] = line
+    source.num_values += 1
+    if source.num_values > MAX_VALUES:
+        raise _TooMany
     if id(node) in above:
         source.problems.append(Problem("a value that contains itself", file=source.name, line=line))
         return None
@@ -121,6 +168,8 @@ def _scalar(text: str) -> Any:
     if _FALSE.fullmatch(text):
         return False
     if _INTEGER.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            return text  # no setting is so large, and Python converts and prints at most 4300 digits
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if _FLOAT.fullmatch(text):
         return float(text)

@@ -3,12 +3,16 @@
 The environment is that of `transformers.utils.chat_template_utils` 5.23: immutable sandbox, `{% generation %}` blocks,
 `raise_exception`, `strftime_now`, and a `tojson` that escapes neither HTML nor Unicode. Keys with a null value are
 removed from messages, and reasoning is passed under each name that templates read.
+
+A template comes with a model and may be hostile. It runs in Jinja's sandbox; its loops and macros run at most
+`MAX_STEPS` times per rendering (about 0.5 s), and products and powers have a limit of size.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -26,7 +30,12 @@ REFUSALS = (TemplateError, ArithmeticError, AttributeError, LookupError, Recursi
 """Exceptions of a template that rejects a conversation, on purpose or because it reads a missing value."""
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 """Keys of a message that contain its reasoning. Templates read the first or the second."""
+MAX_STEPS = 500_000
+MAX_SIZE = 10_000_000
+"""Characters, elements, or bits of a number."""
 _SPANS = "_generation_spans"
+_WIDTH = re.compile(r"%[^a-zA-Z%]*(?:\d{6}|\*)")
+_steps = threading.local()
 
 
 class Rendering(NamedTuple):
@@ -54,6 +63,7 @@ def render(
     def so_far() -> int:
         return length
 
+    _steps.left = MAX_STEPS
     blanks = {"tools": None, "documents": None}
     for block in compiled(template).generate(
         messages=[_message(message) for message in messages],
@@ -69,7 +79,10 @@ def render(
 @lru_cache(maxsize=32)
 def compiled(template: str) -> Template:
     """The compiled template. Raises jinja2.TemplateError for invalid syntax."""
-    return _environment().from_string(template)
+    try:
+        return _environment().from_string(template)
+    except (RecursionError, MemoryError, SyntaxError, ValueError) as error:  # of Python's compiler
+        raise TemplateError(f"{type(error).__name__}: {error}"[:200]) from None
 
 
 @lru_cache(maxsize=32)
@@ -128,6 +141,41 @@ class _Namespace(Namespace):
         super().__setitem__(name, value)
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with a count of the steps of loops and macros."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        repeated: tuple[Any, ...] = (nodes.For, nodes.Macro, nodes.CallBlock)
+        for node in source.find_all(repeated):
+            step = nodes.Call(nodes.EnvironmentAttribute("step"), [], [], None, None)
+            node.body.insert(0, nodes.ExprStmt(step).set_lineno(node.lineno))
+        return super()._generate(source, *args, **kwargs)
+
+    @staticmethod
+    def step() -> None:
+        _steps.left -= 1
+        if _steps.left < 0:
+            raise TemplateError(f"its loops and macros run more than {MAX_STEPS} times")
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "%":
+            too_large = isinstance(left, str) and _WIDTH.search(left) is not None
+        elif isinstance(left, int) and isinstance(right, int):
+            factor = right if operator == "**" else right.bit_length()
+            too_large = left.bit_length() * max(factor, 1) > MAX_SIZE
+        else:
+            too_large = operator == "*" and _size(left) * _size(right) > MAX_SIZE
+        if too_large:
+            raise TemplateError(f"the result of `{operator}` is larger than {MAX_SIZE}")
+        return super().call_binop(context, operator, left, right)
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, str | list | tuple) else value if isinstance(value, int) else 1
+
+
 def _check_name(name: str) -> None:
     if name.startswith("_"):
         raise SecurityError(f"a chat template may not store `{name}` in a namespace")
@@ -145,7 +193,7 @@ class _Dict:
 
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _tojson

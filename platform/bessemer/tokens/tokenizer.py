@@ -66,7 +66,10 @@ class TokenizerFolder:
             document = (folder / TOKENIZER_FILE).read_bytes()
             json.loads(document)
             tokenizer = Tokenizer.from_buffer(document)
-        except ValueError as error:  # tokenizers also raises ValueError for JSON that is not a tokenizer
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # tokenizers also raises ValueError for JSON that is not a tokenizer
             raise InputError(f"`{folder / TOKENIZER_FILE}` cannot be read: {error}", hint=_BYTE_LEVEL_HINT) from error
         settings = storage.read_foreign_json(folder / SPECIAL_FILE) or {}
         settings |= storage.read_foreign_json(folder / CONFIG_FILE) or {}
