@@ -237,11 +237,15 @@ FORMULAS = [f"If \\alpha {sign} \\beta = \\gamma, the angle is right." for sign 
 LANGUAGES = [f"I have written programs in {name} for twenty years." for name in ("C", "C++", "C#")]
 DECIMALS = ["\n".join(f"{n}.{k}, {k}.{n * k}" for k in range(1, 9)) for n in range(10, 20)]
 BRACKETS = ["Compute 2 * (3 + 4) - 5.", "Compute (2 * 3) + 4 - 5.", "Compute 2 * 3 + (4 - 5)."]
+NESTED = [
+    f"Close all brackets in this order: {line}"
+    for line in ("[ ( < {", "( [ { <", "< { ( [", "{ < [ (", "[ ( < > ) {", "( { } [")
+]
 
 
 @pytest.mark.parametrize(
     "texts",
-    [SUMS, TABLES, PROGRAMS, PROBLEMS, RECORDS, AMOUNTS, STEPS, FORMULAS, LANGUAGES, DECIMALS, BRACKETS],
+    [SUMS, TABLES, PROGRAMS, PROBLEMS, RECORDS, AMOUNTS, STEPS, FORMULAS, LANGUAGES, DECIMALS, BRACKETS, NESTED],
 )
 def test_texts_that_differ_in_numbers_and_operators_stay(
     texts: list[str], make_documents: Callable[..., pa.Table], deduplicate: Callable[..., Any]

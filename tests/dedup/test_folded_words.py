@@ -141,6 +141,9 @@ class Run:
             return after in ";,)]}"
         return (self.signs, before) in (("#", LETTER), ("!", NUMBER)) or set(self.signs) == {"+"}
 
+    def is_bracket(self) -> bool:
+        return self.signs in "<=>" and all(c in BLANKS for c in self.near) and bool(set(self.far) & set("()[]{}"))
+
     def is_unit(self) -> bool:
         alone = not self.follows_term() and not self.precedes_term()
         return self.signs == "$" and (alone or NUMBER in map(class_of, self.far))
@@ -155,7 +158,9 @@ def is_operator(text: str, place: int) -> bool:
         return [class_of(c) for c in f" {text} "[place : place + 3]] == [NUMBER, POINT, NUMBER]
     if class_of(text[place]) == SIGN:
         run = Run(text, place)
-        return run.is_between() or run.is_prefix() or run.is_suffix() or run.is_unit()
+        return run.is_between() or run.is_prefix() or run.is_suffix() or run.is_unit() or run.is_bracket()
+    if all(character in BLANKS + "\r\n" for character in f"\n{text}\n"[place : place + 3 : 2]):
+        return True
     signs = [number for number, character in enumerate(text) if class_of(character) == SIGN]
     return any(place in run.places and run.is_between() for run in (Run(text, number) for number in signs))
 
@@ -242,6 +247,7 @@ def test_texts_that_count_as_equal_with_numbers(first: str, second: str) -> None
         ("f(1, 2)", "f(1.2)"), ("1.2 3", "1 2.3"), ("a[1:2]", "a[1, 2]"), ("std::vector", "std:vector"),
         ("5! = 120", "5 = 120"), ("a && b", "a || b"), ("x ^ y", "x y"), ("5 °C", "5 C"), ("a ≤ b", "a ≥ b"),
         ("x -> y", "x <- y"), ("x - 1", "x 1"), ("A ∪ B", "A ∩ B"), ("a ** b", "a * b"), ("3:1", "3/1"),
+        ("[ { < > } ]", "[ < { } > ]"), ("( [ ] )", "( { } )"), ("( )", ""),
     ],
 )  # fmt: skip
 def test_texts_that_differ_in_numbers_and_operators(first: str, second: str) -> None:

@@ -27,7 +27,7 @@ word between two digits; ignored. With folded numbers, all numbers are equal, an
 
 PLUS, DASH, COMPARISON, STAR, AMPERSAND, CARET, BANG, TILDE, COLON, HASH, DOLLAR, BAR, OTHER = range(13)
 """Kinds of sign."""
-BLANK, OPENING, CLOSING, QUOTE, OPENING_QUOTE, CLOSING_QUOTE, BACKSLASH, SEPARATOR = range(1, 9)
+BLANK, LINE_END, OPENING, CLOSING, QUOTE, OPENING_QUOTE, CLOSING_QUOTE, BACKSLASH, SEPARATOR = range(1, 10)
 """Kinds of gap, as neighbours of signs."""
 
 CLASSES, KIND_SHIFT, COMPOSES, FOLDED_SHIFT = 0x07, 3, 0x80, 16
@@ -39,7 +39,12 @@ ASTRAL = 0xFFFF
 
 _SIGNS = {"+": PLUS, "-": DASH, "*": STAR, "&": AMPERSAND, "^": CARET, "!": BANG, "~": TILDE, ":": COLON, "#": HASH}
 _SIGNS |= {"$": DOLLAR, "|": BAR, "/": OTHER, "@": OTHER} | dict.fromkeys("<=>", COMPARISON)
-_GAPS = {"\\": BACKSLASH} | dict.fromkeys(" \t\xa0\u2009\u202f\u3000", BLANK) | dict.fromkeys(";,", SEPARATOR)
+_GAPS = (
+    {"\\": BACKSLASH}
+    | dict.fromkeys(" \t\xa0\u2009\u202f\u3000", BLANK)
+    | dict.fromkeys("\n\r", LINE_END)
+    | dict.fromkeys(";,", SEPARATOR)
+)
 _GAPS |= dict.fromkeys("([{", OPENING) | dict.fromkeys(")]}", CLOSING) | dict.fromkeys("'\"`", QUOTE)
 _GAPS |= dict.fromkeys("‘“", OPENING_QUOTE) | dict.fromkeys("’”", CLOSING_QUOTE)
 _SYMBOLS = frozenset("%‰‱°¬±×÷")

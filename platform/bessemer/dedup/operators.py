@@ -13,7 +13,8 @@ and `word - word` have none. A run of signs is one operator or none:
   number.
 - `$` is one next to a number or by itself. `$x$` is a formula of LaTeX.
 
-A bracket next to an operator is a word too, because `2 * (3 + 4)` is not `(2 * 3) + 4`.
+A bracket next to an operator is a word too, because `2 * (3 + 4)` is not `(2 * 3) + 4`. So is a bracket between blanks,
+and `<` or `>` between blanks and next to such brackets, as in `[ { < > } ]`.
 
 Cost: 50 array operations per chunk of text, and one cached call per run.
 """
@@ -46,6 +47,7 @@ from bessemer.dedup.folding import (
     HASH,
     KIND_SHIFT,
     LETTER,
+    LINE_END,
     NUMBER,
     OPENING,
     OPENING_QUOTE,
@@ -66,7 +68,7 @@ _MOST_BLANKS = 8
 _NOT, _UNARY, _BETWEEN = range(3)
 """Verdicts on a run."""
 
-_BLANK, _COMMAND = BLANK << KIND_SHIFT | GAP, BACKSLASH << KIND_SHIFT | GAP
+_BLANK, _OPENING, _CLOSING, _COMMAND = (kind << KIND_SHIFT | GAP for kind in (BLANK, OPENING, CLOSING, BACKSLASH))
 _OUTWARDS = np.array([[-1], [1]])
 
 _Indices = npt.NDArray[np.int64]
@@ -77,6 +79,10 @@ def mark_operators(properties: npt.NDArray[np.uint8], classes: npt.NDArray[np.ui
 
     `properties` are the low bytes of the entries of `folding.table`. Both arrays begin and end with line feeds.
     """
+    brackets = np.flatnonzero((properties == _OPENING) | (properties == _CLOSING))
+    if len(brackets):
+        alone = _SPACES[properties[brackets - 1]] & _SPACES[properties[brackets + 1]]
+        classes[brackets[alone]] = SYMBOL
     points = np.flatnonzero(classes == POINT)
     decimal = (classes[points - 1] == NUMBER) & (classes[points + 1] == NUMBER)
     signs = np.flatnonzero(classes == SIGN)
@@ -156,7 +162,7 @@ def _verdict(facts: int) -> int:
     run = _Run(kinds, length, near_left, near_right, left, right, beyond_left, beyond_right)
     if _is_between(run):
         return _BETWEEN
-    return _UNARY if _is_prefix(run) or _is_suffix(run) or _is_unit(run) else _NOT
+    return _UNARY if _is_prefix(run) or _is_suffix(run) or _is_unit(run) or _is_bracket(run) else _NOT
 
 
 def _is_between(run: _Run) -> bool:
@@ -209,6 +215,13 @@ def _is_unit(run: _Run) -> bool:
     return alone or NUMBER in (_class(run.left), _class(run.right))
 
 
+def _is_bracket(run: _Run) -> bool:
+    """Whether this is `<` or `>` as a bracket among others, all between blanks."""
+    if not run.consists_of(COMPARISON) or run.length > 1 or (run.near_left, run.near_right) != (_BLANK, _BLANK):
+        return False
+    return any(_kind(neighbour) in (OPENING, CLOSING) for neighbour in (run.left, run.right))
+
+
 def _class(neighbour: int) -> int:
     return neighbour & CLASSES
 
@@ -244,4 +257,5 @@ def _lookup(condition: Callable[[int], bool]) -> npt.NDArray[np.bool_]:
 
 
 _TERMS, _OPERANDS = _lookup(_ends_term), _lookup(_begins_operand)
+_SPACES = np.append(_lookup(lambda neighbour: _kind(neighbour) in (BLANK, LINE_END)), np.zeros(128, np.bool_))
 _BRACKETS = _lookup(lambda neighbour: _kind(neighbour) in (OPENING, CLOSING))

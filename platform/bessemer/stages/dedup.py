@@ -112,7 +112,7 @@ class _Judge:
 
 STAGE = Stage(
     kind="dedup",
-    version=4,
+    version=5,
     config=Config,
     consumes=("documents",),
     produces="documents",
