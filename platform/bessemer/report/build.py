@@ -10,13 +10,14 @@ from pathlib import Path
 
 from bessemer.report import evaluation, scaling, sections
 from bessemer.report.classifier import classifier
+from bessemer.report.documents import documents
 from bessemer.report.facts import Facts
 from bessemer.report.markup import element
 from bessemer.report.page import page
 
 SECTIONS = [
     ("stages", "Stages", sections.stages),
-    ("data", "Data", sections.data),
+    ("data", "Data", documents),
     ("training", "Training", sections.training),
     ("scaling", "Scaling law", scaling.scaling),
     ("scores", "Scores", evaluation.scores),

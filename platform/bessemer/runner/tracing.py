@@ -21,6 +21,8 @@ def trace(run: Run, stage: str | None) -> Trace:
     }
     if stage is None and len(training) == 1:
         stage = next(iter(training))
+    if not training:
+        raise UsageError(f"`{run.name}` has no stage that trains on tokens", hint=f"bessemer status {run.name}")
     if stage is None or stage not in training:
         names = ", ".join(f"`{name}`" for name in training) or "none"
         raise UsageError(
