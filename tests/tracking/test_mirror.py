@@ -40,6 +40,7 @@ def test_an_unreachable_server_is_said_once_and_caught_up_later(
         mirror.finish()
     assert len(said) == 1
     assert f"MLflow at {uri} cannot be reached" in said[0]
+    assert f"`bessemer ui --storage-path {fake_run.root}` records the rest" in said[0]
     recorded = Recorded(fake_run.root)
     assert catch_up(recorded.client, recorded.root, recorded.uri) == 0, "its tracking URI is another one"
     wanted = storage.read_json(fake_run.folder / mirrors.NAME)

@@ -61,7 +61,7 @@ def read_documents(name: str, task: BitsPerByte, file: Path, log: logging.Logger
     if not kept:
         raise NothingLeft(
             f"the files of the task `{name}` hold no document: {listed or 'they are empty'}",
-            hint="set `text_field` of the task to the field or column that holds the text",
+            hint="correct the files, or set `text_field` of the task to the field or column that holds the text",
         )
     log.info("the task `%s` reads %d documents%s", name, kept, f" ({listed})" if listed else "")
 

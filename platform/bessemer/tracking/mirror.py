@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from bessemer import fences, storage
 from bessemer.artifacts import lease
+from bessemer.commands import with_storage_path
 from bessemer.credentials import redact
 from bessemer.errors import LeaseLost, RecipeError, TrackingUnreachable
 from bessemer.recipe import yaml
@@ -131,10 +132,11 @@ class Mirror:
     def _complain(self, why: str) -> None:
         if not self._said:
             self._said = True
-            self._say(
+            text = (
                 f"tracking: MLflow at {redact(self._uri)} {why}; this does not affect "
                 "the run, and the next run or `bessemer ui` records the rest"
             )
+            self._say(with_storage_path(text, self._folder.parent))
 
 
 def record(folder: Path) -> None:
