@@ -1,9 +1,10 @@
-"""Runs declared tasks on real items with lm-evaluation-harness and with us, and prints where they differ.
+"""Runs declared tasks on real items with lm-evaluation-harness and with this package, and prints the differences.
 
     PYTHONPATH=platform /tmp/oracle/bin/python tests/evaluate/compare_lm_eval.py MODEL DATASETS [--limit 200] [TASK ...]
 
-MODEL is an exported model, DATASETS the folder with `eval_gauntlet` and the others; the oracle's environment is that of
-`make_lm_eval_vectors.py`. Our templates are Jinja like theirs, so a declaration becomes theirs by renaming.
+MODEL is an exported model, and DATASETS is the folder with `eval_gauntlet` and the other datasets.
+`make_lm_eval_vectors.py` shows how to make the environment. Both programs use Jinja templates,
+so renaming settings converts a declaration.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bessemer.evaluate.subject import Subject
 
 
 def as_theirs(task: Any) -> dict[str, Any] | None:
-    """The declaration as theirs; None where they have no such kind of task or of file."""
+    """Converts a declaration for the harness. Returns None if the harness lacks the kind of task or of file."""
     if "row[" in repr(task) or isinstance(task.dataset, dict) or task.dataset.endswith(".tsv"):
         return None
     config: dict[str, Any] = {"metric_list": [{"metric": "acc"}], "output_type": "multiple_choice"}
@@ -106,7 +107,7 @@ def main() -> None:
         if config is None:
             continue
         fewshot = getattr(task, "fewshot_dataset", None)
-        task = task.model_copy(update={"dataset": str(files(task.dataset)[0])})  # they want equal columns in all files
+        task = task.model_copy(update={"dataset": str(files(task.dataset)[0])})  # the harness needs equal columns
         paths = {"test": task.dataset, "train": fewshot}
         theirs = run_theirs(model, name, config | {"limit": options.limit}, paths)
         result = run_task(task, Materials(subject))

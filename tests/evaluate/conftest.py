@@ -39,7 +39,7 @@ def subject(model_folder: Path) -> Subject:
 
 @pytest.fixture(scope="session")
 def store_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The split `test`: the texts in two shards, of the sources `a` and `b` in turn."""
+    """The split `test`: the texts in two shards, with the sources `a` and `b` alternating."""
     tokenizer, path = TokenizerFolder.open(model_folder), tmp_path_factory.mktemp("tokens") / "data"
     shards = []
     for number, texts in enumerate((TEXTS[:5], TEXTS[5:])):

@@ -1,6 +1,7 @@
-"""Tasks that are written both for us and for lm-evaluation-harness, and the few items that they ask.
+"""Tasks that are declared both for this package and for lm-evaluation-harness, with their few items.
 
-`TASKS` has for each name our declaration and its: a dataset is the name of one of `ROWS`, and both get its file.
+`TASKS` has two declarations per name: this package's and the harness's. A dataset is a name in `ROWS`, and both
+declarations get its file.
 """
 
 from __future__ import annotations
@@ -206,16 +207,16 @@ TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 CONTEXT = 256
 TEXTS = ["The reader opens a file and returns one line. " * 3, " items" * 2 * CONTEXT]
-"""For perplexity: one shorter than the model's context, one of several whole windows."""
+"""Texts for perplexity: one is shorter than the model's context, and one has several whole windows."""
 
 
 def training_texts() -> list[str]:
-    """What the tokenizer of the tiny model is trained on; no answers, so that those may change."""
+    """The training texts of the tiny model's tokenizer. They contain no answers, so that answers can change."""
     return [row["query"] for row in ROWS["choices"]] + TEXTS
 
 
 def write_datasets(folder: Path) -> dict[str, str]:
-    """Writes every one of `ROWS` as JSON lines; returns the paths by name."""
+    """Writes each entry of `ROWS` as JSON lines. Returns the paths by name."""
     paths = {}
     for name, rows in ROWS.items():
         path = folder / f"{name}.jsonl"

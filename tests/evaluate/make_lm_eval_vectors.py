@@ -1,9 +1,9 @@
-"""Writes `lm_eval_vectors.json`: what lm-evaluation-harness says of a tiny model on the items of `lm_eval_tasks`.
+"""Writes `lm_eval_vectors.json`: the results of lm-evaluation-harness for a tiny model on the items of `lm_eval_tasks`.
 
     python -m venv /tmp/oracle && /tmp/oracle/bin/pip install 'lm-eval[hf]==0.4.13' torch==2.13.0 sacrebleu
     PYTHONPATH=platform /tmp/oracle/bin/python tests/evaluate/make_lm_eval_vectors.py
 
-`compare_lm_eval.py` does the same with the real data sets.
+`compare_lm_eval.py` does the same with the real datasets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VECTORS = Path(__file__).with_name("lm_eval_vectors.json")
 
 
 def run_theirs(model: HFLM, name: str, config: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:
-    """The metrics of a task, and of each of its items what the model answered."""
+    """The metrics of a task, and the model's answers to each item."""
     config = dict(config)
     conversation, limit = config.pop("conversation", False), config.pop("limit", None)
     files = {"test": paths[config.pop("dataset")]}
@@ -50,7 +50,7 @@ def run_theirs(model: HFLM, name: str, config: dict[str, Any], paths: dict[str, 
 
 
 def _answers(sample: dict[str, Any]) -> Any:
-    """Log-likelihoods, or what was written with the filtered answer."""
+    """The log-likelihoods, or the completion with the filtered answer."""
     responses = [one for request in sample["resps"] for one in request]
     if isinstance(responses[0], str):
         return {"completion": responses[0], "answer": sample["filtered_resps"][0]}

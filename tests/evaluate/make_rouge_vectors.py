@@ -1,9 +1,9 @@
-"""Writes `rouge_vectors.json`: what Google's `rouge_score` says of a few pairs of texts, and of its own test files.
+"""Writes `rouge_vectors.json`: the results of Google's `rouge_score` for some pairs of texts and its test files.
 
     python -m venv /tmp/oracle && /tmp/oracle/bin/pip install rouge-score==0.1.2
     /tmp/oracle/bin/python tests/evaluate/make_rouge_vectors.py MT_METRICS
 
-MT_METRICS is the folder of the data set `mt_metrics`.
+MT_METRICS is the folder of the dataset `mt_metrics`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measures of bias: CrowS-Pairs, StereoSet and BBQ, by hand from their papers and against a direct computation."""
+"""Bias metrics of CrowS-Pairs, StereoSet and BBQ equal values from their papers and a direct computation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def test_a_pair_counts_where_its_sentence_is_likelier(subject: Subject, model_fo
 
 
 def test_stereoset_averages_over_targets(subject: Subject) -> None:
-    """The same counts as the authors' script: per target, then the mean; `reader` has two items and one vote."""
+    """The counts equal those of the authors' script: per target, then the mean. `reader` has two items but the weight
+    of one target."""
     result = sentences.stereotypes(subject, TRIPLES)
     rows = result.items.to_pylist()
     means = [np.array(row["log_likelihoods"]) / row["num_tokens"] for row in rows]
@@ -66,7 +67,7 @@ def test_icat_has_the_papers_corner_values(lms: float, ss: float, expected: floa
 
 
 def test_bias_scores_are_those_of_the_paper() -> None:
-    """Ten answers that name a person, eight of them biased: s = 0.6; with accuracy 1/3 the ambiguous score is 0.4."""
+    """Of ten answers that name a person, eight are biased, so s = 0.6. With accuracy 1/3 the ambiguous score is 0.4."""
     person = np.array([True] * 10 + [False] * 5)
     biased = np.array([True] * 8 + [False] * 7)
     assert bbq.bias_score(person, biased, np.ones(15)) == pytest.approx(0.6)

@@ -24,7 +24,7 @@ CONTEXT = 24
 
 
 def direct(folder: Path, store: TokenStore, stride: int) -> np.ndarray:
-    """Nats of every token but the first, each from the window that scores it."""
+    """Nats of every token except the first, each from the window that scores it."""
     stock = transformers.AutoModelForCausalLM.from_pretrained(folder)
     tokens = torch.from_numpy(store.read("test", 0, store.num_tokens("test")).astype(np.int64))
     nats = np.full(len(tokens), np.nan)
@@ -99,7 +99,7 @@ def test_chosen_sources_are_scored_as_among_all(subject: Subject, store: TokenSt
 def test_windows_may_be_shorter_than_the_context(
     monkeypatch: pytest.MonkeyPatch, model_folder: Path, subject: Subject, store: TokenStore
 ) -> None:
-    """As a model of that context would have them; longer than the context they cannot be."""
+    """The windows equal those of a model with that context. A window is never longer than the model's context."""
     short = bits_per_byte(BitsPerByte(kind="bits_per_byte", max_seq_length=10), subject, store)
     monkeypatch.setattr(sys.modules[__name__], "CONTEXT", 10)
     nats = direct(model_folder, store, 10)
@@ -114,7 +114,7 @@ def test_windows_may_be_shorter_than_the_context(
 
 
 def test_windows_are_those_that_score_a_document() -> None:
-    """Against each window's own targets, for every stride, length and place."""
+    """Compared with the targets of each window, for every stride, length and position."""
     total = 40
     for length in (3, 8):
         for stride in range(1, length + 1):
@@ -127,17 +127,17 @@ def test_windows_are_those_that_score_a_document() -> None:
                 documents = pa.table({"start": [start], "length": [size]})
                 expected = [n for n, targets in enumerate(scored) if targets & {*range(start, start + size)}]
                 found = module._windows_of(documents, total, length, stride).tolist()
-                assert found == (expected or [0])  # nothing predicts the first token, which is in the first window
+                assert found == (expected or [0])  # the first token is never predicted and belongs to window 0
 
 
 def test_a_source_that_is_not_there_is_named_with_those_that_are(subject: Subject, store: TokenStore) -> None:
     with pytest.raises(UsageError, match="`sources` names `c`") as raised:
         bits_per_byte(BitsPerByte(kind="bits_per_byte", sources=("c",)), subject, store)
-    assert raised.value.hint == "there are: a, b"
+    assert raised.value.hint == "its sources are: a, b"
 
 
 def test_hosts_are_scored_apart_where_the_source_is_another() -> None:
-    """The largest by bytes; addresses without a host, and hosts that are a source, are no groups of their own."""
+    """The hosts with the most bytes have scores. URLs without a host, and hosts that are sources, have none."""
     urls = [f"https://{host}/page" for host in ("a.org", "b.org", "a.org", "c.org")] + ["file:x", "https://s/1"]
     items = pa.table({"url": urls, "num_bytes": [1, 9, 1, 1, 50, 50]})
     found = {group: chosen.tolist() for group, chosen in module._by_host(items, {"s"})}
@@ -162,7 +162,7 @@ def test_the_standard_error_is_that_of_drawing_documents_anew(subject: Subject, 
 
 
 def test_what_cannot_be_measured_is_an_error(subject: Subject, store: TokenStore) -> None:
-    with pytest.raises(NothingLeft, match="`validation` of the tokens holds no text"):
+    with pytest.raises(NothingLeft, match="`validation` of the tokens has no text"):
         bits_per_byte(BitsPerByte(kind="bits_per_byte", split="validation"), subject, store)
     with pytest.raises(UsageError, match="`stride` is 25"):
         bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=25), subject, store)

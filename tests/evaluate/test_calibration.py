@@ -1,4 +1,4 @@
-"""Calibration: the published formulas, their laws, and what abstaining gives."""
+"""Calibration: the published formulas, their properties, and the scores with abstention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ ITEMS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size
 
 
 def test_the_calibration_error_of_an_example_by_hand() -> None:
-    """Two bins: (0.6, 0.667] with confidences 0.62 and 0.66, one right; (0.933, 1] with 0.95 twice, both right."""
+    """Two bins: (0.6, 0.667] has confidences 0.62 and 0.66 with one right answer; (0.933, 1] has 0.95 twice, both
+    right."""
     confidence, right = np.array([0.62, 0.66, 0.95, 0.95]), np.array([1.0, 0.0, 1.0, 1.0])
     assert calibration_error(confidence, right) == pytest.approx(0.5 * abs(0.5 - 0.64) + 0.5 * abs(1 - 0.95))
 

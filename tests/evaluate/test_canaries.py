@@ -1,4 +1,4 @@
-"""Canaries: the corpus itself tells what was planted."""
+"""The planted canaries can be read from the corpus."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def test_canaries_are_found_among_the_documents_once_each(tmp_path: Path) -> Non
     assert len(set(table["id"].to_pylist())) == 7
     assert planted[0].text == f"{planted[0].name}: {planted[0].secret}"
     assert len(planted[0].secret) == 4
-    with pytest.raises(UsageError, match="no canary stands in the documents"):
+    with pytest.raises(UsageError, match="contain no canary"):
         read_canaries([part(tmp_path)])

@@ -1,4 +1,4 @@
-"""The classifier of texts: features by their definition, the optimum of its loss, equal texts to equal bytes."""
+"""The text classifier has the defined features, finds the optimum, and gives equal bytes for equal texts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_it_learns_and_is_sure_of_neither_class_for_nothing() -> None:
 
 
 def test_the_gradient_is_zero_at_what_is_found() -> None:
-    """Against finite differences of the loss written out: moving any weight, or the bias, makes it no better."""
+    """Compared with finite differences of the loss: changing any weight, or the bias, does not reduce the loss."""
     classifier = train([(KIND + RUDE, LABELS)], penalty=1e-2)
     features = features_of([plain(text) for text in KIND + RUDE])
 
@@ -107,7 +107,7 @@ def test_what_belongs_together_stands_on_one_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "complaint"), [("kind == 'ugly'", "all of one class"), ("colour", "line 2 is no labelled text")]
+    ("label", "complaint"), [("kind == 'ugly'", "have the same label"), ("colour", "line 2 is not a labelled text")]
 )
 def test_texts_that_teach_nothing_are_refused(tmp_path: Path, label: str, complaint: str) -> None:
     path = tmp_path / "texts.csv"

@@ -1,4 +1,4 @@
-"""Programs are run, and pass@k is the chance of drawing one that passes."""
+"""Programs run against their tests, and pass@k is the probability that a draw contains one that passes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_pass_at_k_is_the_share_of_draws_with_one_that_passes(num_samples: int, 
 
 
 def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) -> None:
-    """What the model writes goes into a comment, so that the rest decides."""
+    """The prompt ends with a comment sign, so the model's text is a comment and only the prompt decides."""
     rows = [
         {"prompt": "def f(): return 1\n#", "test": "assert f() == 1"},
         {"prompt": "def f(): return 1\n#", "test": "assert f() == 2"},
@@ -54,7 +54,7 @@ def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) 
 
 
 def test_every_sample_of_every_item_has_its_own_random_numbers(subject: Subject, tmp_path: Path) -> None:
-    """A prompt that occurs in two items does not get the same programs twice."""
+    """Two items with the same prompt get different programs."""
     (tmp_path / "programs.jsonl").write_text('{"prompt": "#"}\n' * 2)
     task = Code(
         kind="code",
@@ -72,7 +72,7 @@ def test_every_sample_of_every_item_has_its_own_random_numbers(subject: Subject,
     ("settings", "complaint"),
     [
         ({"metrics": ["pass_at_10"]}, "needs `num_samples` of at least 10"),
-        ({"num_samples": 4}, "all samples are the same"),
+        ({"num_samples": 4}, "all samples are equal"),
         ({"metrics": ["pass@1"]}, "pattern"),
     ],
 )

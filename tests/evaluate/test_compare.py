@@ -1,4 +1,4 @@
-"""Differences between models: the interval covers, the test is exact, and noise is seldom called more than noise."""
+"""Differences between models: intervals have their coverage, p-values are exact, and false discoveries are rare."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def one(*found: Measured, num_resamples: int = 4000, seed: int = 0) -> Compariso
 
 
 def test_p_is_that_of_all_swaps() -> None:
-    """Eight items have 2^8 ways to swap the models; the share of those at least as extreme is the exact p."""
+    """Eight items have 2^8 ways to swap the models. The share of swaps that are at least as extreme is the exact p."""
     a, b = np.array([0.1, 0.4, 0.2, 0.9, 0.3, 0.5, 0.6, 0.2]), np.array([0.3, 0.5, 0.7, 0.8, 0.6, 0.4, 0.9, 0.5])
     difference = b - a
     sums = [float(np.dot(signs, difference)) for signs in itertools.product((-1, 1), repeat=8)]
@@ -60,7 +60,8 @@ def test_the_standard_error_is_that_of_paired_differences() -> None:
 
 
 def test_the_interval_of_a_ratio_covers_what_is_true() -> None:
-    """Documents of very different length, the second model better by 0.1 a byte: 95 % of intervals hold 0.1."""
+    """The documents differ much in length, and the second model is better by 0.1 per byte. Of the intervals, 95 %
+    contain 0.1."""
     generator, covered = np.random.default_rng(2), 0
     for seed in range(200):
         sizes = generator.lognormal(5, 1, 60).round() + 1
@@ -97,7 +98,7 @@ def test_items_that_models_do_not_share_are_left_out() -> None:
 
 
 def test_models_that_differ_on_no_item_do_not_count_among_the_many() -> None:
-    """One clear difference beside a hundred metrics on which both models answered alike is as clear as alone."""
+    """One clear difference stays significant next to a hundred metrics on which both models give equal answers."""
     better = [measured("a", [0] * 12), measured("b", [1] * 9 + [0] * 3)]
     alike = [measured(model, [1, 0] * 6, metric=f"m{n}") for n in range(100) for model in "ab"]
     (alone,) = compare(better, num_resamples=4000, seed=0)

@@ -1,4 +1,4 @@
-"""Contamination: what stands in the training documents is found, named, and nothing else is."""
+"""Contamination: items in the training documents are found with the document's name, and no others are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hash_words(texts: Sequence[str]) -> Any:
 
 
 def passage(seed: int, length: int) -> str:
-    """Words in an order that no other seed gives."""
+    """Words in an order that is unique to the seed."""
     own = "q" + "".join("abcdefghij"[int(digit)] for digit in str(seed))
     return " ".join(random.Random(seed).choices([*WORDS, own], k=length))
 
@@ -99,7 +99,8 @@ def test_no_ngram_reaches_across_two_documents() -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 6))
 def test_hashed_matches_are_those_of_words_compared_one_by_one(seed: int, batches: int) -> None:
-    """Against the definition, on texts of three words, where n-grams meet by chance; and batches do not matter."""
+    """Compared with the definition on texts of three different words, which share n-grams by chance. The number of
+    batches does not matter."""
     chance = random.Random(seed)
     texts = [" ".join(chance.choices("ab", k=chance.randint(0, 40))) for _ in range(6)]
     items = [
@@ -127,7 +128,8 @@ def test_nothing_in_and_nothing_out() -> None:
 
 
 def test_of_real_questions_those_that_quote_what_textbooks_quote_are_found(dataset: Callable[[str], Path]) -> None:
-    """BoolQ against four textbooks: the constitution's amendments stand in both, next to nothing else does."""
+    """BoolQ compared with four textbooks: both contain the constitution's amendments, and almost nothing else in
+    common."""
     lines = (dataset("eval_gauntlet") / "boolq.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line) for line in lines]
     items = [Item("boolq", str(n), f"{q['query']} {q['choices'][q['gold']]}") for n, q in enumerate(questions)]

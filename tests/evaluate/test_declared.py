@@ -1,4 +1,4 @@
-"""Declared tasks: the package's are valid, and a recipe takes them with changes, each path starting where it should."""
+"""Declared tasks: the package's declarations are valid, recipes can change them, and paths have the right folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_packaged_task_is_valid(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def datasets(dataset: Callable[[str], Path]) -> Path:
-    """The folder with all public sets."""
+    """The folder with all public datasets."""
     return {dataset(name).parent for name in SETS}.pop()
 
 
@@ -42,7 +42,7 @@ def test_a_packaged_task_finds_its_columns_in_the_real_data(name: str, datasets:
 
 
 def test_every_packaged_task_runs_on_real_items(datasets: Path, tmp_path: Path) -> None:
-    """Two items of each, on a model that has learned nothing: every metric is a number, with count and error."""
+    """Two items per task, on an untrained model: every metric is a number with its count and its standard error."""
     make_tiny_model(tmp_path, ["The reader opens a file and returns one line. "] * 3, max_seq_length=512)
     materials = Materials(Subject.load(tmp_path, dtype=torch.float32, device=torch.device("cpu")))
     for name in declared.names():
@@ -65,7 +65,7 @@ def test_a_declared_task_is_taken_with_changes_and_under_other_names() -> None:
 
 
 def test_a_path_starts_where_its_writer_stands(tmp_path: Path) -> None:
-    """The package's in `datasets`, a file's in its folder, a recipe's in the recipe's."""
+    """The package's paths start in `datasets`, a file's in the file's folder, and a recipe's in the recipe's folder."""
     (tmp_path / "my.yaml").write_text(
         "kind: minimal_pairs\ndataset: {sentence_good: good.txt, sentence_bad: bad.txt}\n"
     )
@@ -80,11 +80,11 @@ def test_a_path_starts_where_its_writer_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
-        ("arc_eazy", None, "no declared task `arc_eazy`; did you mean `arc_easy`"),
-        ("mine", {"task": "nothing at all"}, "no declared task `nothing at all`; valid names: .*`winogrande`"),
+        ("arc_eazy", None, "no declared task has the name `arc_eazy`; did you mean `arc_easy`"),
+        ("mine", {"task": "nothing at all"}, "has the name `nothing at all`; valid names: .*`winogrande`"),
         ("mine", {"file": "absent.yaml"}, "`/recipe/absent.yaml` is not a file"),
-        ("mine", {"kind": "schema", "task": "winograd"}, "`kind` begins one"),
-        ("mine", {"file": "a.yaml", "task": "winograd"}, "choose one of the two"),
+        ("mine", {"kind": "schema", "task": "winograd"}, "`kind` starts a new one"),
+        ("mine", {"file": "a.yaml", "task": "winograd"}, "set only one of them"),
     ],
 )
 def test_what_cannot_be_taken_is_named(name: str, given: dict[str, Any] | None, complaint: str) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_taken_is_named(name: str, given: dict[str, Any] | None, 
 
 
 def test_a_declared_task_needs_to_know_where_the_data_are() -> None:
-    with pytest.raises(ValueError, match="`piqa` finds its data in the folder `datasets`"):
+    with pytest.raises(ValueError, match="`piqa` reads its data from the folder `datasets`"):
         resolved("piqa", datasets=None)
 
 

@@ -1,7 +1,7 @@
-"""Contexts and continuations have the tokens that lm-evaluation-harness gives them by default, BOS included.
+"""Contexts and continuations have the same tokens as in lm-evaluation-harness by default, BOS included.
 
-The expected tokens are those of `HFLM.tok_encode`, `_encode_pair` and `loglikelihood` of lm-eval 0.4.13, written out on
-`transformers`' own tokenizer.
+The expected tokens follow `HFLM.tok_encode`, `_encode_pair` and `loglikelihood` of lm-eval 0.4.13, reimplemented with
+the tokenizer of `transformers`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAIRS = [("The reader", " opens a file"), ("The reader opens  ", "a file"), ("",
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, model_folder: Path, tmp_path: Path) -> Path:
-    """The tiny model with a tokenizer that puts another token, or none, before a text."""
+    """The tiny model with a tokenizer that puts a different token, or none, before a text."""
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
     processor, settings = KINDS[request.param]
@@ -80,7 +80,7 @@ def test_tokens_and_likelihoods_are_those_of_lm_eval(kind: Path) -> None:
 
 
 def test_a_prompt_is_what_transformers_reads(kind: Path) -> None:
-    """So the text after it is the same from its first token."""
+    """With equal prompts, generation starts from the same first token."""
     subject = Subject.load(kind, dtype=torch.float32, device=torch.device("cpu"))
     stock = transformers.AutoModelForCausalLM.from_pretrained(kind, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(kind)

@@ -1,4 +1,4 @@
-"""Exposure is what ranking every secret would give, and the extrapolation is the skew-normal's tail."""
+"""Exposure equals the value from ranking every secret, and the extrapolation is the tail of the skew-normal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from bessemer.evaluate.subject import Subject
     ],
 )
 def test_the_tail_is_that_of_scipy(shape: float, z: float, expected: float) -> None:
-    """Golden: numpy.log2(scipy.stats.skewnorm(shape).cdf(z)), SciPy 1.17.1; the sample's moments are the law's own."""
+    """Golden values: numpy.log2(scipy.stats.skewnorm(shape).cdf(z)), SciPy 1.17.1. The sample has the moments of the
+    distribution."""
     delta = shape / math.sqrt(1 + shape**2)
     first, second = np.random.default_rng(0).standard_normal((2, 2_000_000))
     sample = delta * np.abs(first) + math.sqrt(1 - delta**2) * second
@@ -38,7 +39,8 @@ def test_a_sample_without_spread_tells_what_lies_below() -> None:
 
 
 def test_exposure_is_that_of_ranking_every_secret(subject: Subject) -> None:
-    """Of three digits all thousand secrets can be ranked; twenty canaries' exposures are near the exact ones."""
+    """With three digits, all thousand secrets can be ranked. The exposures of twenty canaries are near the exact
+    values."""
     generator = np.random.default_rng(5)
     planted = [invent(generator, 1, template="The code of {name} is ", num_digits=3) for _ in range(20)]
     task = Exposure(kind="exposure", num_candidates=2000, num_controls=1)

@@ -1,4 +1,4 @@
-"""Written answers: what the model is given, when it ends, and the errors of metrics of the whole corpus."""
+"""Generated answers: the model's prompt, the end of an answer, and the standard errors of corpus metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFERENCES = [
 
 @pytest.fixture(scope="module")
 def talking(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    """A model whose context has room for a conversation."""
+    """A model with a context that is long enough for a conversation."""
     folder = tmp_path_factory.mktemp("talking")
     make_tiny_model(folder, training_texts(), max_seq_length=128)
     return Subject.load(folder, dtype=torch.float32, device=torch.device("cpu"))
@@ -59,7 +59,7 @@ def test_the_model_is_given_the_prompt_and_cut_prompts_are_marked(subject: Subje
 
 
 def test_a_conversation_goes_through_the_chat_template(talking: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The template's prompt, and its stop tokens: an answer ends where the template ends one."""
+    """The template makes the prompt, and its stop tokens end the answer."""
     preface = Preface("Be brief.", (("2 + 2?", "4"),), is_conversation=True)
     item = GenerationItem("1", None, "3 + 3?", ("6",), preface=preface)
     messages = [
@@ -82,7 +82,7 @@ def test_a_conversation_goes_through_the_chat_template(talking: Subject, monkeyp
 
 
 def test_the_error_of_a_corpus_metric_is_the_jackknife_of_leaving_items_out() -> None:
-    """For a mean over items the jackknife is exactly the error of a mean: deviation / sqrt(n)."""
+    """For a mean over items, the jackknife equals the standard error of the mean: standard deviation / sqrt(n)."""
 
     def mean_length(answers: Any, references: Any) -> float:
         return sum(map(len, answers)) / len(answers)
@@ -96,7 +96,7 @@ def test_the_error_of_a_corpus_metric_is_the_jackknife_of_leaving_items_out() ->
 
 
 def test_bleu_and_chrf_of_a_task_are_those_of_the_corpus(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the means over items, which are smaller."""
+    """They are not the means over items, which are smaller."""
     items = [GenerationItem(str(i), None, "The", tuple(several)) for i, several in enumerate(REFERENCES)]
     texts = iter(ANSWERS)
     monkeypatch.setattr(module, "extracted", lambda *_: next(texts))
@@ -120,7 +120,7 @@ def broken(completions, **columns):
 
 
 def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_path: Path) -> None:
-    """Each is called with the columns of the item's row; `reward` is their weighted sum, and a headline."""
+    """Each function gets the columns of the item's row. `reward` is their weighted sum and a headline metric."""
     file = tmp_path / "rewards.py"
     file.write_text(REWARDS)
     function = {"kind": "function", "file": str(file)}
@@ -140,7 +140,7 @@ def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_pat
     (score,) = [score for score in result.scores if score.metric == "reward"]
     assert (score.value, score.n) == (pytest.approx(sum(row["reward"] for row in rows) / 3), 3)
 
-    for name, message in (("broken", "ValueError: no"), ("undecided", "cannot tell|None"), ("absent", "absent")):
+    for name, message in (("broken", "ValueError: no"), ("undecided", "have no number|None"), ("absent", "absent")):
         with pytest.raises(BessemerError, match=message):
             generation(task(generation=settings, rewards=[function | {"name": name}]), subject, items)
 

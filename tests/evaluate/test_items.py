@@ -1,4 +1,4 @@
-"""Rows become items by templates; what cannot be an item is named with its file and line before anything is asked."""
+"""Templates turn rows into items. Rows that are not items are reported with file and line before the model runs."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def test_rows_that_are_no_items_are_named_together(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         choices(path)
     assert "`asked.jsonl` line 3: no column `choices`" in caught.value.message
-    assert "line 4: `choices` are not 2 or more texts" in caught.value.message
-    assert "line 5: `gold` is no number from 0 to 1" in caught.value.message
+    assert "line 4: `choices` is not a list of 2 or more texts" in caught.value.message
+    assert "line 5: `gold` is not a number from 0 to 1" in caught.value.message
     assert "and 2 more" in caught.value.message
 
 
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("a.jsonl", b"{", "line 1 is no JSON"),
-        ("a.jsonl", b"[1]", "line 1 is no JSON object"),
-        ("a.jsonl", b"", "has no items"),
+        ("a.jsonl", b"{", "line 1 is not JSON"),
+        ("a.jsonl", b"[1]", "line 1 is not a JSON object"),
+        ("a.jsonl", b"", "has no rows"),
         ("a.jsonl", b"\xff\xfe", "is not UTF-8"),
-        ("a.json", b"[]", "a format that datasets are not read from"),
-        ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 values, and the header names 2 columns"),
+        ("a.json", b"[]", "a format that is not supported for datasets"),
+        ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 values, but the header names 2 columns"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_an_absent_dataset_is_refused_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.jsonl` is not there") as caught:
+    with pytest.raises(InputError, match=r"absent\.jsonl` does not exist") as caught:
         choices(str(tmp_path / "absent.jsonl"))
     assert "`datasets`" in caught.value.hint
 
@@ -147,7 +147,7 @@ def test_a_conversation_has_the_same_parts() -> None:
 
 @given(st.lists(st.integers(0, 5), min_size=6, max_size=30), st.integers(1, 3), st.integers(0, 9))
 def test_drawn_items_are_others_and_a_limit_changes_none(pool: list[int], num_fewshot: int, seed: int) -> None:
-    """Also if the pool repeats items, and if it is another data set that holds the asked ones."""
+    """This also holds if the pool repeats items, and if it is a different dataset that contains the asked items."""
 
     def draw(count: int, *, from_asked: bool) -> list[list[int]]:
         def is_asked(number: int, place: int) -> bool:
@@ -168,7 +168,7 @@ def test_drawn_items_are_others_and_a_limit_changes_none(pool: list[int], num_fe
 
 
 def test_an_item_is_not_its_own_example(tmp_path: Path) -> None:
-    """If the pool is the data set, a copy of it, or holds the item with other columns or another right answer."""
+    """The pool is the dataset, a copy of it, or contains the item with other columns or with another right answer."""
     rows: list[dict[str, Any]] = [{"question": f"q{n}", "answer": [f"a{n}", f"alias {n}"]} for n in range(5)]
     asked = write(tmp_path / "asked.jsonl", *rows)
     settings = {"kind": "generation", "dataset": asked, "query": "{{question}}", "references": "answer"}
@@ -196,7 +196,7 @@ def test_an_item_is_not_its_own_example(tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_choice_may_show_another_right_one(tmp_path: Path) -> None:
-    """An item with two right choices is still the item if the pool shows the second."""
+    """An item with two right choices is recognised in the pool even if the pool has the second choice."""
     asked = write(tmp_path / "asked.jsonl", *({"query": q, "choices": ["a", "b", "c"], "gold": [0, 1]} for q in "xyz"))
     pool = write(tmp_path / "pool.jsonl", *({"query": q, "choices": ["b", "d"], "gold": 0} for q in "xyz"))
     for item in choices(asked, fewshot_dataset=pool, num_fewshot=2):

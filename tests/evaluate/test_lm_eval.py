@@ -1,9 +1,11 @@
-"""Numbers equal those of lm-evaluation-harness, item by item, on a tiny model (`make_lm_eval_vectors.py`).
+"""Results equal those of lm-evaluation-harness, item by item, on a tiny model (`make_lm_eval_vectors.py`).
 
-Every kind of task that both have: zero-shot and few-shot, from the items themselves and from a file of their own, with
-a chat template, with contexts too long for the model. What differs is meant: special tokens that a prompt spells out
-are text to us; those that a model writes stay in its completion, and a last character of which only some bytes were
-written does not; a continuation that is alone too long for the model is read in windows, where they stop.
+The test covers every kind of task that both have: zero-shot and few-shot, with solved items from the dataset and from a
+separate file, with a chat template, and with contexts that are too long for the model. The differences are intended:
+
+- The spelling of a special token in a prompt is plain text here.
+- Special tokens that a model writes stay in its completion. An incomplete last character does not.
+- A continuation that exceeds the model's context by itself is read in windows. The harness stops with an error.
 """
 
 from __future__ import annotations
@@ -48,12 +50,12 @@ def paths(folder: Path) -> dict[str, str]:
 
 
 def visible(completion: str) -> str:
-    """Without special tokens, and without half a character at the end."""
+    """The completion without special tokens and without an incomplete character at the end."""
     return re.sub(r"<\|\w+\|>", "", completion).rstrip("\ufffd")
 
 
 def answers(row: dict[str, Any]) -> Any:
-    """What the vectors keep of an item."""
+    """The part of an item's row that the vectors contain."""
     if "completion" in row:
         return {"completion": row["completion"], "answer": row["answer"]}
     if "log_likelihood" in row:
@@ -73,7 +75,7 @@ def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: Subject, 
         if isinstance(theirs, dict):
             assert visible(ours["completion"]) == visible(theirs["completion"])
             assert visible(ours["answer"]) == visible(theirs["answer"]).replace("[invalid]", "")
-        elif name.startswith("conversation"):  # they count the line feed before the answer as part of it
+        elif name.startswith("conversation"):  # the harness counts the line feed before the answer as part of it
             assert np.diff(ours) == pytest.approx(np.diff(theirs), abs=1e-3)
         else:
             assert ours == pytest.approx(theirs, rel=1e-4)
@@ -82,15 +84,15 @@ def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: Subject, 
         if not metric.endswith("_stderr"):
             assert found[metric].value == pytest.approx(value, rel=1e-3), metric
             error = expected["metrics"][f"{metric}_stderr"]
-            if metric.startswith(("acc", "exact_match")):  # the others they estimate by a bootstrap of few draws
+            if metric.startswith(("acc", "exact_match")):  # for other metrics the harness uses a small bootstrap
                 assert found[metric].standard_error == pytest.approx(error, abs=1e-9), metric
 
 
 def test_the_likelihood_of_a_text_is_the_same(subject: Subject, tmp_path: Path) -> None:
-    """Their rolling log-likelihood of a text is our sum over windows end to end, the text after an end-of-text token.
+    """The harness's rolling log-likelihood equals our sum over windows that do not overlap, after an end-of-text token.
 
-    Their last window reaches back until it is full, ours begins where the one before ended: so it is for a text of
-    whole windows, or of one.
+    The harness extends the last window backwards until it is full. Ours begins at the end of the window before. So the
+    values are equal only for a text of one window or of whole windows.
     """
     tokenizer = subject.tokenizer
     for text, expected in zip(TEXTS, VECTORS["rolling"], strict=True):

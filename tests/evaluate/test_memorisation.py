@@ -1,4 +1,4 @@
-"""Memorisation: what is drawn, how often it stands in the corpus, and that one pass tells what greedy writing does."""
+"""Memorisation: the draw of texts, the count of their copies, and that one pass predicts greedy generation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ SMALL = Memorisation(kind="memorisation", prefix_tokens=(3, 6), continuation_tok
 
 @pytest.fixture(scope="module")
 def corpus(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
-    """Random documents of 20 tokens: 40 once, 10 three times, one 9 times; 30 held out, of which 5 are copies."""
+    """Random documents of 20 tokens: 40 occur once, 10 three times, one 9 times. Of 30 held-out documents, 5 are
+    copies."""
     generator = np.random.default_rng(0)
     texts = [generator.integers(1, 300, 20).tolist() for _ in range(81)]
     train = texts[:40] + texts[40:50] * 3 + [texts[50]] * 9
@@ -88,7 +89,8 @@ def test_one_pass_decides_what_greedy_writing_gives(corpus: TokenStore, subject:
 
 
 def test_a_model_that_learnt_its_corpus_by_heart_is_found_out(corpus: TokenStore, subject: Subject) -> None:
-    """The more copies the surer: after a short training copies are known, later every text, and the control never."""
+    """Copies are memorised first: after a short training the model knows texts with copies, later every text, and
+    never the control."""
     rates = {}
     model = subject.model
     before = {name: parameter.clone() for name, parameter in model.state_dict().items()}
@@ -122,7 +124,7 @@ def test_what_cannot_be_measured_is_refused(corpus: TokenStore, subject: Subject
         draw(SMALL, short, "train")
     text = list(range(1, 15))
     copied = TokenStore.open(write_store(tmp_path / "copied", {"train": [text], "test": [text]}, vocab_size=320))
-    with pytest.raises(NothingLeft, match="every text of the split `test` stands in the training split"):
+    with pytest.raises(NothingLeft, match="every text of the split `test` is also in the training split"):
         draw(SMALL, copied, "test")
 
 

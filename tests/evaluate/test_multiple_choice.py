@@ -1,4 +1,4 @@
-"""Log-likelihoods equal a direct computation with `transformers`; accuracies are those of lm-evaluation-harness."""
+"""Log-likelihoods equal a direct computation with `transformers`. Accuracies equal those of lm-evaluation-harness."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stock_model(folder: Path) -> torch.nn.Module:
 
 
 def direct(folder: Path, context: list[int], continuation: list[int]) -> float:
-    """log P(continuation | context) of one row without batch, mask or cache."""
+    """log P(continuation | context), computed for one row without batch, mask or cache."""
     tokens = torch.tensor([context + continuation])
     with torch.no_grad():
         logs = torch.log_softmax(stock_model(folder)(tokens).logits[0].double(), -1)
@@ -68,7 +68,7 @@ def test_a_tree_gives_the_likelihoods_of_separate_rows(
 def test_a_long_context_loses_its_beginning_and_a_long_choice_is_read_in_windows(
     model_folder: Path, subject: Subject
 ) -> None:
-    """Each branch loses what its own length demands, as in lm-evaluation-harness; nothing of a choice is lost."""
+    """The context of each branch is cut to fit that branch, as in lm-evaluation-harness. A choice is never cut."""
     context, choices = list(range(10, 50)), [[3], [4, 5, 6], [number % 300 for number in range(60)]]
     (found,) = log_likelihoods(subject, [Tree(context, choices)])
     expected = [direct(model_folder, context[-(24 + 1 - len(c)) :], c) for c in choices[:2]]
@@ -96,7 +96,7 @@ def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: Subje
 
 
 def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subject: Subject) -> None:
-    """The formulas of its `ConfigurableTask.process_results` and `_encode_pair`, written out for single requests."""
+    """The formulas of the harness's `ConfigurableTask.process_results` and `_encode_pair`, for single requests."""
     encode = subject.tokenizer.encode
 
     def request(context: str, continuation: str) -> float:
@@ -154,7 +154,7 @@ def test_several_right_choices_share_their_probability(subject: Subject) -> None
 
 
 def test_a_passage_is_worth_what_it_adds(subject: Subject) -> None:
-    """The same item without its passage is asked like any other item; the gain is the difference, item by item."""
+    """The item without its passage is asked like any other item. The gain is the difference, item by item."""
     task = TASK.model_copy(update={"query_without_passage": "unused"})
     items = [replace(item, query_without_passage="The reader") for item in QUESTIONS]
     result = multiple_choice(task, subject, items)

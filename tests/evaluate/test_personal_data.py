@@ -23,12 +23,12 @@ def batch(**texts: str) -> pa.Table:
 
 
 def vowels(texts: Sequence[str]) -> list[list[Piece]]:
-    """Stands in for the patterns of `clean`: here a vowel is a person."""
+    """Replaces the patterns of `clean`: each vowel counts as personal data."""
     return [[Piece("vowel", letter, letter) for letter in re.findall("[aeiou]", text)] for text in texts]
 
 
 def numbers(texts: Sequence[str]) -> list[list[Piece]]:
-    """Stands in for the patterns of `clean`: five digits, however they are grouped."""
+    """Replaces the patterns of `clean`: five digits in any grouping count as personal data."""
     return [
         [Piece("number", found, re.sub(r"\D", "", found)) for found in re.findall(r"\d(?:[ -]?\d){4}", text)]
         for text in texts
@@ -79,5 +79,5 @@ def test_training_documents_are_begun(subject: Subject, tmp_path: Path) -> None:
     prompts = personal_data(task, subject, store, [], vowels).items["prompt"].to_pylist()
     assert prompts == [subject.tokenizer.decode(ids[:4]), subject.tokenizer.decode(ids[:1])]
     empty = TokenStore.open(write_store(tmp_path / "empty", {"test": [ids]}, **known))
-    with pytest.raises(NothingLeft, match="no document to begin"):
+    with pytest.raises(NothingLeft, match="no document that is long enough"):
         personal_data(task, subject, empty, [], vowels)

@@ -37,7 +37,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 
 def broken(subject: Subject, value: float, where: str) -> Subject:
-    """The subject with one weight of its model replaced."""
+    """The subject with one weight of its model set to `value`."""
     model = copy.deepcopy(subject.model)
     with torch.no_grad():
         if where == "everywhere":

@@ -1,4 +1,4 @@
-"""Samples begin held-out documents, or the prompts they are given."""
+"""Samples continue held-out documents or the given prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores are written with one schema, whatever is unknown in them."""
+"""Scores are always written with the same schema, even if some of their values are unknown."""
 
 from __future__ import annotations
 

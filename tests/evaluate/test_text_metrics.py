@@ -1,4 +1,4 @@
-"""Metrics of written answers equal their sources: rouge_score, SQuAD's script, sacrebleu."""
+"""Text metrics equal those of their original programs: rouge_score, SQuAD's script, sacrebleu."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_f1_counts_words_as_squad_does(answer: str, reference: str, expected: fl
 
 
 def test_bleu_and_chrf_take_as_many_references_as_there_are() -> None:
-    """An answer with two references beside one with one: the same as giving the one twice."""
+    """A corpus may mix answers with two references and answers with one. One reference counts the same as that
+    reference twice."""
     answers = ["the cat sat on the mat today", "a queue holds items until they are taken"]
     several = [["the cat sat on a mat today", "the cat sat on the mat now"], ["a queue holds its items until taken"]]
     padded = [several[0], several[1] * 2]
@@ -109,7 +110,7 @@ def test_the_best_reference_counts() -> None:
 
 
 def test_an_answer_stands_between_correct_and_incorrect_ones() -> None:
-    """TruthfulQA: the best over each side, their difference, and which side is nearer."""
+    """TruthfulQA: the best value over each side, the difference, and which side is more similar."""
     found = measures(
         task(incorrect="i", metrics=("rouge1",)), "they pass through you", ["they pass", "no"], ["you die"]
     )

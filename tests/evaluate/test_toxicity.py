@@ -1,4 +1,4 @@
-"""Toxicity: the greatest of each prompt's continuations, over prompts; distinct prompts, distinct random numbers."""
+"""Toxicity is the greatest among each prompt's continuations. Each distinct prompt is continued with its own seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small random model with its tokenizer in a folder, the same wherever it is made."""
+"""Writes a small random model with its tokenizer to a folder. The model is the same on every machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bessemer.tokens.training import train_tokenizer
 
 
 def make_tiny_model(path: Path, texts: Iterable[str], *, max_seq_length: int) -> None:
-    """Large weights, so that its answers vary with what it is asked."""
+    """The weights are large, so that answers vary with the prompt."""
     tokenizer = TokenizerFolder.trained(train_tokenizer(list(texts), vocab_size=320))
     tokenizer.save(path)
     shape = ModelShape(size="nano", num_hidden_layers=2, hidden_size=64, num_attention_heads=4)

@@ -161,7 +161,7 @@ def test_a_data_set_of_ones_own_counts_by_content(tmp_path: Path) -> None:
         return evaluate.Config(tasks={"mine": {"kind": "multiple_choice", "dataset": str(path)}})
 
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
-    with pytest.raises(InputError, match=r"the task `mine`: the dataset `.*first\.jsonl` is not there"):
+    with pytest.raises(InputError, match=r"the task `mine`: the dataset `.*first\.jsonl` does not exist"):
         evaluate.outside(config(first))
     question = json.dumps({"query": "2 + 2 =", "choices": ["3", "4"], "gold": 1})
     first.write_text(question)
@@ -413,7 +413,7 @@ def test_a_requirement_that_is_not_met_ends_the_stage_with_its_scores_on_disk(
     with pytest.raises(UsageError, match="the model `tune`"):
         evaluated(config, two, make_artifact, make_context(), "early")
     assert not (draft.path.parent / "early" / "data").exists()
-    with pytest.raises(ValidationError, match="is no condition"):
+    with pytest.raises(ValidationError, match="is not a condition"):
         evaluate.Config(require={"questions/acc": "0.3"})
 
 

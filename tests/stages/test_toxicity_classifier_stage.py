@@ -56,7 +56,7 @@ def test_sets_count_by_content_and_are_read_before_any_work(sets: dict[str, dict
     Path(sets["train"]["dataset"]).write_text("text,class\na,0\nb,1\n")
     assert toxicity_classifier.outside(config) != before
     Path(sets["train"]["dataset"]).write_text("text,class\na,0\n")
-    with pytest.raises(InputError, match="all of one class"):
+    with pytest.raises(InputError, match="have the same label"):
         toxicity_classifier.outside(config)
     with pytest.raises(ValidationError, match="at least 1"):
         toxicity_classifier.Config(train={})

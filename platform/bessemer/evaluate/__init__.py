@@ -1,4 +1,4 @@
-"""What a model can do, as numbers with their standard errors.
+"""Evaluates models on tasks and reports scores with standard errors.
 
-A task is a small declaration (`tasks.py`); `run.py` carries it out and answers with scores and one row an item.
+A task is a small declaration (`kinds.py`). `run.py` runs it and returns scores and one row per item.
 """

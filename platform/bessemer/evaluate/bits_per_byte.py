@@ -1,13 +1,14 @@
 """How well a model predicts held-out text: bits per byte, which does not depend on the tokenizer, and perplexity.
 
-The split's tokens are one stream, document after document. A window of L inputs (L is the model's context, or
-`max_seq_length`) predicts the L tokens after each; windows begin every `stride` tokens and score their last `stride`
-predictions, the first window all of its own. So every token but the stream's first is predicted once: with windows end
-to end (`stride` = L, the default and what validation does while training) from 1 to L tokens of text before it, L / 2
-on average; with a smaller stride from at least L - stride.
+The tokens of the split form one stream, document after document. A window has L input tokens (L is the model's context
+or `max_seq_length`), and the model predicts the next token at each of them. A new window begins every `stride` tokens.
+The first window scores all its predictions, each later window its last `stride`. So every token except the first of the
+stream is predicted once. With the default `stride` = L, windows do not overlap, as in validation during training, and a
+token is predicted from the 1 to L tokens before it, about L / 2 on average. With a smaller stride, it is predicted from
+at least L - stride tokens.
 
-bits per byte = sum of nats / ln 2 / sum of UTF-8 bytes, perplexity = exp(mean nats), both over the targets that
-stand for text: special tokens, as the one that ends a document, have no bytes and are left out of every sum.
+bits per byte = sum of nats / ln 2 / sum of UTF-8 bytes; perplexity = exp(mean nats). Both are over the targets that are
+text. Special tokens, such as the end-of-document token, have no bytes and are excluded from every sum.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from bessemer.tokens.store import INDEX_SCHEMA, TokenStore
 
 Integers = npt.NDArray[np.int64]
 BATCH_TOKENS = 8192
-"""Tokens computed at once."""
+"""Tokens per batch."""
 SPLIT_TOKENS = 1_048_576
-"""Tokens of a split that are predicted if the task does not say."""
+"""Default for the largest number of tokens of a split that are predicted."""
 MOST_HOSTS = 50
-"""Hosts that are scored apart."""
+"""Largest number of hosts that are scored separately."""
 
 ITEMS_SCHEMA = pa.schema(
     [
@@ -51,21 +52,24 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
-    """The scores, in all, by source and by host, and one row for each document with predicted text."""
+    """Returns the scores overall, by source and by host, and one row per document that has predicted text.
+
+    Raises UsageError if `stride` is longer than a window, and NothingLeft if the split has no text.
+    """
     subject.check_tokens(store)
     length = min(task.max_seq_length or subject.context, subject.context)
     stride = task.stride or length
     if stride > length:
         raise UsageError(
-            f"`stride` is {stride}, and a window holds {length} tokens",
-            hint="a longer stride would leave tokens out; choose at most that",
+            f"`stride` is {stride}, but a window has only {length} tokens",
+            hint=f"set `stride` to at most {length}: a longer stride would skip tokens",
         )
     items = _by_document(task, subject, store, length, stride)
     if not len(items) and task.documents:
-        raise NothingLeft("the documents of the task hold no text to predict", hint="name longer `documents`")
+        raise NothingLeft("the `documents` of the task have no text to predict", hint="name longer `documents`")
     if not len(items):
         raise NothingLeft(
-            f"the split `{task.split}` of the tokens holds no text to predict",
+            f"the split `{task.split}` of the tokens has no text to predict",
             hint=f"give the split `{task.split}` a larger share of the documents, or evaluate another split",
         )
     scores: list[Score] = []
@@ -76,7 +80,8 @@ def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Res
 
 
 def _by_host(items: pa.Table, known: set[str]) -> list[tuple[str | None, npt.NDArray[np.bool_]]]:
-    """The `MOST_HOSTS` hosts with the most bytes, each with its documents; those that are a source's name are there."""
+    """Returns the `MOST_HOSTS` hosts with the most bytes, each with a mask of its documents. `known` are the names of
+    sources, which already have scores; they are skipped."""
     hosts = [urlsplit(url).hostname for url in items["url"].to_pylist()]
     sizes: Counter[str] = Counter()
     for host, size in zip(hosts, items["num_bytes"].to_pylist(), strict=True):
@@ -93,7 +98,7 @@ def _scores(items: pa.Table, group: str | None) -> list[Score]:
 
 
 def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length: int, stride: int) -> pa.Table:
-    """Sums of nats, tokens and bytes over the predicted targets of each document that has any."""
+    """Returns one row per document with predicted targets: its sums of nats, tokens and bytes over them."""
     index = pa.concat_tables([INDEX_SCHEMA.empty_table(), *store.iter_rows(task.split)])
     wanted = np.ones(len(index), bool)
     if task.sources:
@@ -101,8 +106,8 @@ def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length:
         if missing := sorted({*task.sources} - {*index["source"].unique().to_pylist()}):
             where = "`documents`" if task.documents else f"the split `{task.split}`"
             raise UsageError(
-                f"`sources` names `{missing[0]}`, and no document of {where} is from there",
-                hint=f"there are: {', '.join(sorted(index['source'].unique().to_pylist())[:20]) or 'none'}",
+                f"`sources` names `{missing[0]}`, but {where} has no document from that source",
+                hint=f"its sources are: {', '.join(sorted(index['source'].unique().to_pylist())[:20]) or 'none'}",
             )
     starts = index["start"].to_numpy()
     windows = _windows_of(index.filter(pa.array(wanted)), store.num_tokens(task.split), length, stride)
@@ -124,8 +129,8 @@ def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length:
 
 
 def _windows_of(documents: pa.Table, total: int, length: int, stride: int) -> Integers:
-    """The numbers of the windows that score a token of the documents, ascending: token t is scored by the first that
-    reaches it, which is number 0 or ceil((t - length) / stride)."""
+    """The ascending numbers of the windows that score a token of the documents. The first window that reaches token t
+    scores it: window 0 or ceil((t - length) / stride)."""
     starts, lengths = documents["start"].to_numpy(), documents["length"].to_numpy()
     ends = np.minimum(starts + lengths, total) - 1
     first, last = (np.maximum(0, -(-(edge - length) // stride)) for edge in (np.maximum(starts, 1), ends))
@@ -133,7 +138,7 @@ def _windows_of(documents: pa.Table, total: int, length: int, stride: int) -> In
 
 
 def _spread(available: int, wanted: int) -> Integers:
-    """At most `wanted` of the numbers below `available`, evenly spread."""
+    """At most `wanted` evenly spaced integers below `available`."""
     chosen = min(available, wanted)
     return np.arange(chosen) * available // max(1, chosen)
 
@@ -142,7 +147,7 @@ def _spread(available: int, wanted: int) -> Integers:
 def _predictions(
     split: str, subject: Subject, store: TokenStore, length: int, stride: int, windows: Integers
 ) -> Iterator[tuple[Integers, Integers, Numbers]]:
-    """(places in the split, targets, nats) of the targets that the windows score, batch by batch."""
+    """Yields per batch (positions in the split, targets, nats) of the targets that the windows score."""
     total, rows = store.num_tokens(split), max(1, BATCH_TOKENS // length)
     for first in range(0, len(windows), rows):
         batch = windows[first : first + rows]

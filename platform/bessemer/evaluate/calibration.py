@@ -1,6 +1,6 @@
-"""Does a model know what it knows? Confidence against correctness.
+"""Calibration: compares a model's confidence with its accuracy.
 
-A multiple-choice answer's confidence is its share of the probability of all choices: softmax of the log-likelihoods.
+The confidence of a multiple-choice answer is its probability among the choices: the softmax of the log-likelihoods.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bessemer.evaluate.scores import Numbers, Score, mean_score
 
 NUM_BINS = 15
 THRESHOLDS = (0.5, 0.7, 0.9)
-"""Confidences from which on an answer is given."""
+"""The lowest confidences at which a model that may abstain gives an answer."""
 
 
 def probabilities(log_likelihoods: Numbers) -> Numbers:
@@ -22,15 +22,15 @@ def probabilities(log_likelihoods: Numbers) -> Numbers:
 
 
 def brier(shares: Numbers, gold: int) -> float:
-    """sum over choices of (probability - [is right])^2, from 0 to 2 (Brier, 1950; as in lm-evaluation-harness)."""
+    """The sum over choices of (probability - [is right])^2, from 0 to 2 (Brier, 1950; as in lm-evaluation-harness)."""
     right = np.arange(len(shares)) == gold
     return float(((shares - right) ** 2).sum())
 
 
 def calibration_error(confidence: Numbers, right: Numbers) -> float:
-    """Expected calibration error: sum over bins of share x |accuracy - mean confidence| (Guo et al., 2017, eq. 3).
+    """Expected calibration error: the sum over bins of share x |accuracy - mean confidence| (Guo et al., 2017, eq. 3).
 
-    15 bins of equal width (lower, upper], as there.
+    As in the paper, there are 15 bins of equal width (lower, upper].
     """
     bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
     gaps = np.bincount(bins, right - confidence, NUM_BINS)
@@ -38,10 +38,11 @@ def calibration_error(confidence: Numbers, right: Numbers) -> float:
 
 
 def calibration_scores(confidence: Numbers, right: Numbers, briers: Numbers, group: str | None) -> list[Score]:
-    """How calibrated, and what abstaining gives: accuracy on what is answered, and how much that is.
+    """Returns calibration scores and, for each threshold, the scores of a model that abstains below it.
 
-    The standard error of the calibration error is a bootstrap's over items; groups of the answered are named by their
-    threshold (selective prediction: El-Yaniv and Wiener, 2010).
+    The latter are the accuracy on the answered items and their share of all items (selective prediction: El-Yaniv and
+    Wiener, 2010). Their group names the threshold. The standard error of the calibration error comes from a bootstrap
+    over items.
     """
     n = len(right)
     draws = np.random.default_rng(0).integers(0, n, (200, n))

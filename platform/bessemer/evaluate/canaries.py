@@ -1,8 +1,8 @@
-"""Canaries: secrets planted in the training text, to see later whether a model knows them.
+"""Canaries: secrets planted in the training text, to test later whether a model knows them.
 
-A canary is a sentence about somebody whom nothing else is about, with a secret of random digits; it is a document of
-its own, said a known number of times (Carlini et al., The Secret Sharer, 2019). Documents that are canaries say so in
-`source` and `metadata`, so the corpus itself tells an evaluation what was planted. No torch.
+A canary is a sentence about a person who occurs nowhere else, followed by a secret of random digits. It is added to the
+corpus as a separate document, a known number of times (Carlini et al., The Secret Sharer, 2019). `source` and
+`metadata` mark these documents, so an evaluation finds the canaries in the corpus. Does not import torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 
 @dataclass(frozen=True)
 class Canary:
-    """A sentence up to its secret, the secret, and how many documents say it. `template` has `{name}` for the name."""
+    """A sentence up to its secret, the secret, and the number of documents with it. `template` contains `{name}`."""
 
     template: str
     name: str
@@ -44,7 +44,7 @@ class Canary:
 
 
 def invent(generator: np.random.Generator, num_copies: int, *, template: str, num_digits: int) -> Canary:
-    """A new canary."""
+    """Makes a canary with a random name and a random secret."""
     syllables = (generator.choice(list(CONSONANTS)) + generator.choice(list(VOWELS)) for _ in range(5))
     return Canary(template, "".join(syllables).capitalize(), draw_secret(generator, num_digits), num_copies)
 
@@ -54,7 +54,7 @@ def draw_secret(generator: np.random.Generator, num_digits: int) -> str:
 
 
 def documents_of(canaries: Iterable[Canary]) -> pa.Table:
-    """The documents that say the canaries, each as often as it asks for."""
+    """The documents of the canaries: `num_copies` documents per canary."""
     rows = [
         {
             "id": origin_id("canary", canary.text, str(copy)),
@@ -72,14 +72,14 @@ def documents_of(canaries: Iterable[Canary]) -> pa.Table:
 
 
 def read_canaries(parts: Iterable[Path]) -> list[Canary]:
-    """The canaries among documents, those of fewest copies first. Raises UsageError where there is none."""
+    """Reads the canaries among the documents, sorted by number of copies. Raises UsageError if there are none."""
     found: set[Canary] = set()
     for part in parts:
         table = pq.read_table(part, columns=["metadata"], filters=[("source", "==", SOURCE)], use_threads=False)
         found |= {Canary(**json.loads(text)["canary"]) for text in table["metadata"].to_pylist()}
     if not found:
         raise UsageError(
-            "no canary stands in the documents that the model was trained on",
-            hint="put a stage `canaries` after `dedup`, or leave the task out",
+            "the documents that the model was trained on contain no canary",
+            hint="add a stage `canaries` after `dedup`, or remove the task",
         )
     return sorted(found, key=lambda canary: (canary.num_copies, canary.name))

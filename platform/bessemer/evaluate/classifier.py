@@ -1,9 +1,9 @@
-"""A classifier of texts, trained in seconds: logistic regression on hashed n-grams of characters.
+"""A text classifier that trains in seconds: logistic regression on hashed character n-grams.
 
-A text is what is left of it in lower case without addresses, mentions and markup. Its features are the n-grams of 1 to
-`LONGEST_NGRAM` characters, blanks included, hashed into 2^18 places; each counts 1 + log(how often), and a text's
-features are scaled to length 1. The loss is convex, so that the optimum, which L-BFGS comes near in some dozen steps,
-depends on nothing but the texts; sums are made in one order, so equal texts give equal bytes.
+A text is first lower-cased, and addresses, mentions and markup are removed. Its features are the n-grams of 1 to
+`LONGEST_NGRAM` characters, blanks included, hashed into 2^18 buckets. The value of a feature is 1 + log(count), and the
+feature vector of each text is scaled to length 1. The loss is convex, so the optimum depends only on the texts. L-BFGS
+comes close to it in a few dozen steps. All sums have a fixed order, so equal texts give equal weights, byte for byte.
 
     classifier = train([(texts, labels)])
     classifier.probabilities(["one text", "another"])
@@ -31,7 +31,7 @@ BITS = 18
 BATCH_TEXTS = 2048
 MOST_STEPS = 40
 PENALTY = 3e-5
-"""Of the squared weights: of 1e-4 and 3e-5 the better on continuations of web text that it had not seen."""
+"""L2 penalty on the weights. Of 1e-4 and 3e-5, this is the better one on unseen continuations of web text."""
 WEIGHTS = "weights.npy"
 
 _NOISE = re.compile(r"https?://\S+|(?<!\w)@\w+:?|(?<!\w)rt(?!\w)|&[#\w]+;|\s+")
@@ -39,12 +39,12 @@ _NOISE = re.compile(r"https?://\S+|(?<!\w)@\w+:?|(?<!\w)rt(?!\w)|&[#\w]+;|\s+")
 
 @dataclass(frozen=True)
 class Classifier:
-    """Weights of the hashed features, and the bias after them."""
+    """Weights of the hashed features. The last entry is the bias."""
 
     weights: Numbers
 
     def probabilities(self, texts: Sequence[str]) -> Numbers:
-        """How likely each text is of the class, were both classes equally frequent."""
+        """The probability that each text is in the class, if both classes are equally frequent."""
         sums = [np.zeros(0), *(features.times(self.weights[:-1]) for features in _batches(texts))]
         return _sigmoid(np.concatenate(sums) + self.weights[-1])
 
@@ -56,35 +56,36 @@ class Classifier:
     def load(cls, folder: Path) -> Classifier:
         weights = np.load(folder / WEIGHTS).astype(np.float64)
         if weights.shape != ((1 << BITS) + 1,):
-            raise ArtifactDamaged(f"`{folder / WEIGHTS}` holds no classifier", hint="make it again with `--rerun`")
+            raise ArtifactDamaged(f"`{folder / WEIGHTS}` is not a classifier", hint="make it again with `--rerun`")
         return cls(weights)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of each text the places and sizes of its features: those of text i are `offsets[i]:offsets[i + 1]`."""
+    """A sparse matrix of features by text (CSR): text i has the columns `places` and the values `sizes` in
+    `offsets[i]:offsets[i + 1]`."""
 
     places: Integers
     sizes: Numbers
     offsets: Integers
 
     def times(self, weights: Numbers) -> Numbers:
-        """The sum of size times weight for each text."""
+        """The product of the matrix and the weights: one number per text."""
         sums = np.concatenate([[0.0], np.cumsum(self.sizes * weights[self.places])])
         products: Numbers = np.diff(sums[self.offsets])
         return products
 
     def back(self, of_texts: Numbers) -> Numbers:
-        """The sum of size times the text's number for each place."""
+        """The product of the transposed matrix and one number per text: one number per feature."""
         repeated = np.repeat(of_texts, np.diff(self.offsets))
         sums: Numbers = np.bincount(self.places, self.sizes * repeated, minlength=1 << BITS).astype(np.float64)
         return sums
 
 
 def train(sets: Sequence[tuple[Sequence[str], npt.NDArray[np.bool_]]], *, penalty: float = PENALTY) -> Classifier:
-    """The classifier of least loss on sets of (texts, whether each is of the class).
+    """Trains a classifier on sets of (texts, whether each is in the class).
 
-    Every set weighs the same, and so do the two classes in it, however many texts they have.
+    Every set has the same total weight, and so have the two classes within a set, independent of their sizes.
     """
     batches = [features for texts, _ in sets for features in _batches(texts)]
     labels = np.concatenate([labels for _, labels in sets])
@@ -110,7 +111,7 @@ def train(sets: Sequence[tuple[Sequence[str], npt.NDArray[np.bool_]]], *, penalt
 
 
 def _shares(labels: npt.NDArray[np.bool_]) -> Numbers:
-    """Of each text the share in the loss."""
+    """The weight of each text in the loss."""
     assert labels.any(), "a text of the class"
     assert not labels.all(), "a text that is not"
     shares: Numbers = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
@@ -123,7 +124,7 @@ def _sigmoid(logits: Numbers) -> Numbers:
 
 
 def plain(text: str) -> str:
-    """What of a text is classified: one line, with nothing but a line's end that ends lines."""
+    """The form of a text that is classified: one line in lower case, without addresses, mentions and markup."""
     text = _NOISE.sub(" ", html.unescape(text).lower())
     return f" {' '.join(text.split())} "
 
@@ -134,7 +135,7 @@ def _batches(texts: Sequence[str]) -> Iterator[Features]:
 
 
 def features_of(texts: Sequence[str]) -> Features:
-    """The features of texts that `plain` made."""
+    """The features of texts that `plain` has prepared."""
     codes = np.frombuffer("\n".join([*texts, ""]).encode("utf-32-le", "surrogatepass"), np.uint32)
     ends = codes == ord("\n")
     owner = np.cumsum(ends) - ends

@@ -1,7 +1,7 @@
-"""Programs that a model wrote, run against their tests in the sandbox: pass@k (Chen et al., 2021).
+"""Runs programs that a model wrote against tests in the sandbox: pass@k (Chen et al., 2021).
 
-`pass_at_k` is the chance that at least one of k programs passes, estimated without bias from n >= k programs of which c
-pass: 1 - C(n - c, k) / C(n, k), averaged over items (section 2.1).
+`pass_at_k` is the probability that at least one of k programs passes. The unbiased estimate from n >= k programs, c of
+which pass, is 1 - C(n - c, k) / C(n, k), averaged over items (section 2.1).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _COLUMNS = [
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
-    """1 - C(n - c, k) / C(n, k) as a product, in which no number is large."""
+    """1 - C(n - c, k) / C(n, k), computed as a product to avoid large numbers."""
     if num_samples - num_passed < k:
         return 1.0
     return 1.0 - float(np.prod(1.0 - k / np.arange(num_samples - num_passed + 1, num_samples + 1)))
 
 
 def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
-    """Every `pass_at_k` of the task, and one row an item with its programs and how each ended."""
+    """Returns every `pass_at_k` of the task, and one row per item with its programs and the outcome of each."""
     count = task.num_samples
     room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
     prompts = [subject.generator.encode(item.prompt)[-room:] for item in items for _ in range(count)]

@@ -1,19 +1,21 @@
-"""Which differences between models are larger than noise: a paired bootstrap and a paired randomisation test.
+"""Tests which differences between models are larger than noise: a paired bootstrap and a paired randomisation test.
 
-Models that answered the same items differ by the mean of their differences on each item, which varies far less than
-either score does: what makes an item hard, makes it hard for both. With d_i the difference on item i and w_i its
-weight (1 for a question, its bytes for a document, which is one cluster of tokens), the difference is
-D = sum(d_i) / sum(w_i).
+Two models that answered the same items are compared by their differences on each item. The mean of these differences
+varies far less than either score, because a hard item is hard for both models. Let d_i be the difference on item i and
+w_i the item's weight: 1 for a question, the number of bytes for a document, which is one cluster of tokens. The
+difference is D = sum(d_i) / sum(w_i).
 
-- interval: items are drawn anew with replacement, both models' answers together; the 2.5 and 97.5 percentiles of D
-  (the paired bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Koehn, 2004).
-- p: were the models alike, each item's two answers could as well be swapped; the share of random swaps with a |D| at
-  least as large (Noreen, Computer-Intensive Methods, 1989). Unlike a p read off the bootstrap it holds for any number
-  of items: three won out of three are p = 0.25, not 0.
+- Interval: the 2.5 and 97.5 percentiles of D over resamples of the items with replacement. Both models' answers to an
+  item are drawn together (the paired bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+  13; Koehn, 2004).
+- p-value: the share of random swaps of the two models' answers, item by item, that give a |D| at least as large
+  (Noreen, Computer-Intensive Methods, 1989). The null hypothesis is that the models are alike, so that swapping their
+  answers changes nothing. Unlike a p-value from the bootstrap, it is valid for any number of items: three wins out of
+  three give p = 0.25, not 0.
 
-Of many comparisons some look large by chance. Those called larger than noise are chosen over the whole table so that
-at most 5 % of them are expected to be noise (Benjamini and Hochberg, 1995). Models that differ on no item could not be
-told apart whatever the draws, so that comparison does not count among the many (Gilbert, 2005).
+Among many comparisons, some differences look large by chance. The Benjamini-Hochberg procedure (1995) runs over the
+whole table: at most 5 % of the differences that it calls larger than noise are expected to be noise. A pair of models
+that differs on no item cannot reach significance under any draw, so it is excluded from the table (Gilbert, 2005).
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ from bessemer.evaluate.scores import Numbers
 
 FALSE_DISCOVERY_RATE = 0.05
 CHUNK = 1 << 21
-"""Items drawn at once."""
+"""Items drawn per batch of resamples, which bounds the memory."""
 ROUNDING = 1e-9
-"""Sums of the same numbers in another order differ by less than this share."""
+"""Relative tolerance: sums of the same numbers in a different order differ by less."""
 
 COMPARISONS_SCHEMA = pa.schema(
     [
@@ -63,7 +65,7 @@ COMPARISONS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Comparison:
-    """By how much `model_b` scores more than `model_a`, with its 95 % interval."""
+    """The score of `model_b` minus the score of `model_a`, with its 95 % interval."""
 
     task: str
     metric: str
@@ -73,7 +75,8 @@ class Comparison:
     value_b: float
     difference: float
     win_rate: float
-    """The share of items on which `model_b` does better (scores less, where less is better), ties counting half."""
+    """The share of items on which `model_b` is better; a tie counts half. A lower value is better for the metrics in
+    `LOWER_IS_BETTER`."""
     standard_error: float
     low: float
     high: float
@@ -90,10 +93,10 @@ class Comparison:
 
 
 def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> list[Comparison]:
-    """Every pair of models on every task and metric that both were measured on, in the order given.
+    """Compares every pair of models on every task and metric that both were measured on, in the order given.
 
-    Only items that all models of a task share are compared: models with contexts of different lengths do not see the
-    same part of a document that is read by windows.
+    Only the items that all models of a task share are compared. Models with different context lengths score different
+    parts of a document that is read in windows.
     """
     groups: dict[tuple[str, str], list[Measured]] = {}
     for one in measured:
@@ -105,7 +108,11 @@ def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> l
 
 
 def larger_than_noise(p: Numbers) -> npt.NDArray[np.bool_]:
-    """Which hypotheses Benjamini and Hochberg reject: all up to the last whose p is at most its rank's share."""
+    """Returns a mask of the hypotheses that the Benjamini-Hochberg procedure rejects.
+
+    With the m p-values in ascending order, it rejects all up to the last one with p <= rank / m x the false discovery
+    rate.
+    """
     ascending = np.sort(p)
     passed = ascending[ascending <= FALSE_DISCOVERY_RATE * np.arange(1, len(p) + 1) / max(1, len(p))]
     chosen: npt.NDArray[np.bool_] = p <= (passed[-1] if len(passed) else -1.0)
@@ -113,7 +120,7 @@ def larger_than_noise(p: Numbers) -> npt.NDArray[np.bool_]:
 
 
 def _shared(group: Sequence[Measured]) -> list[Measured]:
-    """The same measurements on the items that all have with equal weights, in one order."""
+    """Restricts the measurements to their common items with equal weights, in one common order."""
     if any(one.items != group[0].items for one in group):
         common = functools.reduce(np.intersect1d, (np.array(one.items) for one in group))
         group = [one.only(np.intersect1d(one.items, common, return_indices=True)[1]) for one in group]
@@ -122,7 +129,7 @@ def _shared(group: Sequence[Measured]) -> list[Measured]:
 
 
 def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterator[Comparison]:
-    """The pairs of one task and metric. All of them see the same draws."""
+    """Compares all pairs of models on one task and metric. All pairs use the same random draws."""
     pairs, weights = list(combinations(group, 2)), group[0].weights
     n, total = len(weights), float(weights.sum())
     if not n:
@@ -167,7 +174,7 @@ def _chunks(total: int, n: int) -> Iterator[int]:
 
 
 def _counts(generator: np.random.Generator, rows: int, n: int) -> Numbers:
-    """How often each of n items was drawn in each of `rows` draws of n: [rows, n]."""
+    """Counts how often each of n items occurs in each of `rows` resamples of size n: [rows, n]."""
     places = generator.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 

@@ -1,14 +1,15 @@
-"""Which items of an evaluation stand in the training documents: overlap of word n-grams.
+"""Finds evaluation items that also occur in the training documents, by the overlap of word n-grams.
 
-Words are compared as de-duplication verifies its pairs: in lower case and without punctuation, but with their numbers
-and operators, so n-grams that differ in a number are different. n is chosen by task as for GPT-3 (Brown et al., 2020,
-appendix C): the length of an item at the 5th percentile, but 8 at least and 13 at most; an item shorter than that is
-looked for whole, and one of fewer than 4 words is not judged, for it stands anywhere. The overlap of an item is the
-share of its words inside n-grams that a training document has too, and from 0.2 on it is contaminated (Touvron et al.,
-2023, Llama 2, appendix A.6). For items of up to 65 words that is GPT-3's rule: one shared 13-gram is enough.
+Words are normalised as in the verification of de-duplication: in lower case and without punctuation, but with their
+numbers and operators. So n-grams that differ in a number are different. As for GPT-3 (Brown et al., 2020, appendix C), n
+is chosen per task: the 5th percentile of the items' lengths in words, but at least 8 and at most 13. A shorter item is
+looked up as a whole. An item of fewer than 4 words is not judged, because such short texts occur everywhere. The overlap
+of an item is the share of its words inside n-grams that also occur in a training document. An item with an overlap of
+0.2 or more is contaminated (Touvron et al., 2023, Llama 2, appendix A.6). For items of up to 65 words this is GPT-3's
+rule: one shared 13-gram is enough.
 
-The items' n-grams are few and are kept as sorted hashes; the documents stream past. Memory is that of the items and of
-one batch of documents, whatever the size of the corpus.
+The n-grams of the items are kept in memory as sorted hashes, and the documents are read in batches. The memory is that
+of the items and one batch of documents; it does not depend on the size of the corpus.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CLEAN = "clean items"
 """The group of items that are not contaminated."""
 
 HashWords = Callable[[Sequence[str]], tuple[Hashes, Integers]]
-"""(hashes of the words of all texts, one text after the other; where each begins therein, one more than texts)."""
+"""Returns (the hashes of the words of all texts, concatenated; the offset of each text, and the total at the end)."""
 
 CONTAMINATION_SCHEMA = pa.schema(
     [
@@ -50,13 +51,13 @@ CONTAMINATION_SCHEMA = pa.schema(
         pa.field("split", pa.string()),
     ]
 )
-"""`overlap` and `contaminated` are null where an item is too short to be judged; `document` is the one that has most of
-the item's n-grams."""
+"""`overlap` and `contaminated` are null if an item is too short to be judged. `document` is the document that shares
+the most n-grams with the item."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """What is looked for: the text of one item, its answer included."""
+    """The text of one item, its answer included, that is looked up in the training documents."""
 
     task: str
     id: str
@@ -114,12 +115,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Matches:
-    """What some of the documents have of the items. Equal whatever the parts in which the documents came."""
+    """The n-grams of the items that occur in the documents read so far. The result does not depend on how the documents
+    are divided into batches."""
 
     found: npt.NDArray[np.bool_]
-    """For each n-gram of the index whether it was met."""
+    """For each n-gram of the index, whether a document contains it."""
     shared: Integers
-    """For each item the most n-grams that one document has of it, and which document: its id, URL and split."""
+    """For each item, the largest number of its n-grams in one document. `documents` has that document's id, URL and
+    split."""
     documents: list[tuple[str, str, str] | None]
 
     @classmethod
@@ -140,14 +143,14 @@ class Matches:
             return cls(found, saved["shared"], [None if one is None else (one[0], one[1], one[2]) for one in named])
 
     def __or__(self, later: Matches) -> Matches:
-        """Both together; of documents that have equally much of an item, the first is named."""
+        """Merges both. If two documents share equally many n-grams with an item, the earlier one is named."""
         better = later.shared > self.shared
         documents = [b if which else a for a, b, which in zip(self.documents, later.documents, better, strict=True)]
         return Matches(self.found | later.found, np.maximum(self.shared, later.shared), documents)
 
 
 def scan(index: Index, documents: Iterable[pa.Table], hash_words: HashWords) -> Matches:
-    """What documents (`id`, `url`, `split`, `text`), given in batches, have of the items."""
+    """Returns the n-grams of the items that occur in the documents: batches with `id`, `url`, `split` and `text`."""
     return functools.reduce(
         Matches.__or__, (_scan_batch(index, batch, hash_words) for batch in documents), Matches.none(index)
     )
@@ -180,7 +183,7 @@ def _scan_batch(index: Index, batch: pa.Table, hash_words: HashWords) -> Matches
 
 
 def judge(index: Index, matches: Matches, threshold: float) -> pa.Table:
-    """One row an item, with `CONTAMINATION_SCHEMA`."""
+    """One row per item, with `CONTAMINATION_SCHEMA`."""
     rows = []
     edges = np.searchsorted(index.owner, np.arange(len(index.items) + 1))
     for number, item in enumerate(index.items):
@@ -207,9 +210,10 @@ def judge(index: Index, matches: Matches, threshold: float) -> pa.Table:
 
 
 def clean_scores(measured: Sequence[Measured], judged: pa.Table) -> list[tuple[str, str, Score]]:
-    """For each model and task (model, task, `contaminated`), the share of items, and each metric on the others alone.
+    """Returns for each model and task the score `contaminated` (the share of contaminated items), and every metric on
+    the clean items alone, as (model, task, score).
 
-    Items too short to be judged count for neither.
+    Items that are too short to be judged are excluded from both.
     """
     verdicts: dict[str, dict[str, bool]] = {}
     for row in judged.filter(judged["contaminated"].is_valid()).to_pylist():
@@ -229,7 +233,7 @@ def clean_scores(measured: Sequence[Measured], judged: pa.Table) -> list[tuple[s
 
 
 def _ngram_sizes(tasks: Sequence[str], num_words: Integers) -> Integers:
-    """For each item the n of its task."""
+    """The n of each item's task."""
     names, which = np.unique(np.array(tasks, str), return_inverse=True)
     sizes = [np.percentile(num_words[which == number], LENGTH_PERCENTILE) for number in range(len(names))]
     chosen: Integers = np.clip(np.array(sizes), SHORTEST_NGRAM, LONGEST_NGRAM).astype(np.int64)
@@ -237,7 +241,7 @@ def _ngram_sizes(tasks: Sequence[str], num_words: Integers) -> Integers:
 
 
 def _covered(starts: Integers, sizes: Integers, total: int) -> int:
-    """How many of `total` words the n-grams cover."""
+    """The number of the `total` words that are inside one of the n-grams."""
     edges = np.zeros(total + 1, np.int64)
     np.add.at(edges, starts, 1)
     np.add.at(edges, starts + sizes, -1)

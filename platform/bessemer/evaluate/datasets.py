@@ -1,8 +1,8 @@
-"""The rows of a task's dataset: JSON lines, comma- or tab-separated values, or one file of lines for each column.
+"""Reads the rows of a task's dataset: JSON lines, comma- or tab-separated values, or one text file per column.
 
-A path may hold `*`; its files are read in the order of their names. Other names than `.jsonl`, `.csv` and `.tsv` are
-plain text, a row of `text` and `file` (its name) for each line. Every row knows the place it came from, so that a
-problem names it.
+A path may contain `*`; the matching files are read in the order of their names. A file whose name does not end in
+`.jsonl`, `.csv` or `.tsv` is plain text: each line is a row with the columns `text` and `file` (the file's name). Every
+row records its file and line for error messages.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bessemer.errors import InputError
 from bessemer.hashes import sha256_of
 
 Dataset = str | dict[str, str]
-"""Paths of files of rows, or for each column the path of a text file with one of its values a line."""
+"""A path of files of rows; or, for each column, the path of a text file with one value per line."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One item as it stands in its file."""
+    """One row of a file, as read."""
 
     file: str
     line: int
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The row's own `id`, or its place."""
+        """The row's column `id`; if it has none, the file's stem and the line."""
         return str(self.values.get("id", f"{Path(self.file).stem}:{self.line}"))
 
     @property
@@ -42,22 +42,22 @@ class Row:
 
 
 def files(dataset: Dataset) -> list[Path]:
-    """The dataset's files in order. Raises InputError where there is none."""
+    """The dataset's files in order. Raises InputError if no file matches."""
     patterns = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
     found: list[Path] = []
     for pattern in patterns:
         matches = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207
         if not matches:
             raise InputError(
-                f"the dataset `{pattern}` is not there",
-                hint="mend `dataset` of the task, or `datasets`, the folder in which declared tasks find their files",
+                f"the dataset `{pattern}` does not exist",
+                hint="fix `dataset` of the task, or `datasets`, the folder with the files of declared tasks",
             )
         found += matches
     return found
 
 
 def content(dataset: Dataset) -> Any:
-    """A JSON value that stands for what is in the dataset, wherever it lies."""
+    """A JSON value that identifies the dataset's content: file names and SHA-256 sums, without folders."""
     if isinstance(dataset, dict):
         return {column: content(path) for column, path in dataset.items()}
     found = files(dataset)
@@ -65,24 +65,24 @@ def content(dataset: Dataset) -> Any:
 
 
 def read_rows(dataset: Dataset) -> list[Row]:
-    """Every row. Raises InputError that names the file and the line that cannot be read."""
+    """Reads all rows. Raises InputError with the file and the line that cannot be read."""
     if isinstance(dataset, dict):
         return _aligned({column: files(path) for column, path in dataset.items()})
     rows = [row for path in files(dataset) for row in _READERS.get(path.suffix, _text)(path)]
     if not rows:
-        raise InputError(f"the dataset `{dataset}` has no items", hint="mend `dataset` of the task")
+        raise InputError(f"the dataset `{dataset}` has no rows", hint="fix `dataset` of the task")
     return rows
 
 
 def _aligned(columns: dict[str, list[Path]]) -> list[Row]:
-    """Rows of which each column is a text file's line, or of several files in turn."""
+    """Joins text files line by line: row n has line n of each column's files."""
     lines = {column: [row for path in paths for row in _text(path)] for column, paths in columns.items()}
     lengths = {column: len(found) for column, found in lines.items()}
     if len(set(lengths.values())) != 1:
         counts = ", ".join(f"`{column}` has {count}" for column, count in lengths.items())
         raise InputError(
             f"the columns of the dataset have different numbers of lines: {counts}",
-            hint="line by line the files of a dataset belong together",
+            hint="line n of each file belongs to item n: give every column the same number of lines",
         )
     first = next(iter(lines))
     return [
@@ -95,7 +95,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"`{path}` is not UTF-8 text", hint="datasets are text in UTF-8") from None
+        raise InputError(f"`{path}` is not UTF-8 text", hint="convert the dataset to UTF-8") from None
 
 
 def _text(path: Path) -> Iterator[Row]:
@@ -110,12 +110,12 @@ def _json_lines(path: Path) -> Iterator[Row]:
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
-            values, reason = None, f"no JSON ({error.msg})"
+            values, reason = None, f"not JSON ({error.msg})"
         else:
-            reason = "no JSON object"
+            reason = "not a JSON object"
         if not isinstance(values, dict):
             raise InputError(
-                f"`{path.name}` line {number} is {reason}", hint="a `.jsonl` dataset has one JSON object a line"
+                f"`{path.name}` line {number} is {reason}", hint="write one JSON object per line of a `.jsonl` dataset"
             )
         yield Row(path.name, number, values)
 
@@ -129,9 +129,9 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
                 continue
             if len(values) != len(header):
                 raise InputError(
-                    f"`{path.name}` line {reader.line_num} has {len(values)} values, and the header names "
+                    f"`{path.name}` line {reader.line_num} has {len(values)} values, but the header names "
                     f"{len(header)} columns",
-                    hint="put a value that holds the delimiter or a line break in double quotes",
+                    hint="put values that contain the delimiter or a line break in double quotes",
                 )
             yield Row(path.name, reader.line_num, dict(zip(header, values, strict=True)))
 
@@ -140,8 +140,8 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
 
 def _refused(path: Path) -> Iterator[Row]:
     raise InputError(
-        f"`{path.name}` is of a format that datasets are not read from",
-        hint="write it as JSON lines (`.jsonl`), `.csv`, `.tsv` or lines of text",
+        f"`{path.name}` has a format that is not supported for datasets",
+        hint="convert it to JSON lines (`.jsonl`), `.csv`, `.tsv` or plain text",
     )
 
 

@@ -1,16 +1,16 @@
-"""Tasks that are declared in files: those of the package (`tasks/*.yaml`) and a user's own.
+"""Tasks that are declared in YAML files: the package's files (`tasks/*.yaml`) and the user's files.
 
-A recipe's task is one of three things, and further settings change what it takes:
+A task of a recipe takes one of these forms. Its other settings override the declaration:
 
     tasks:
       piqa:                                       the declared task of this name
       arc_easy: {num_fewshot: 5, limit: 200}      the same, with changes
       arc_25: {task: arc_challenge, num_fewshot: 25}    a declared task under another name
-      mine: {file: my_task.yaml}                  a file of one's own, which is written like those of the package
-      inline: {kind: minimal_pairs, dataset: pairs.jsonl}    declared on the spot
+      mine: {file: my_task.yaml}                  a user's file, in the same format as the package's files
+      inline: {kind: minimal_pairs, dataset: pairs.jsonl}    declared in the recipe
 
-Where a dataset's path leads depends on who wrote it: the package's paths start from the recipe's `datasets`, a file's
-from its own folder, a recipe's from the recipe's.
+Each file's dataset paths are relative to a different folder: in the package's files to the recipe's `datasets`, in a
+user's file to the file's folder, and in a recipe to the recipe's folder.
 """
 
 from __future__ import annotations
@@ -27,25 +27,28 @@ PATHS = ("dataset", "fewshot_dataset", "documents")
 
 
 def names() -> list[str]:
-    """The declared tasks of the package."""
+    """The names of the tasks that the package declares."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str], str]) -> dict[str, Any]:
-    """The whole declaration of a recipe's task. `place` makes a recipe's path absolute. Raises ValueError."""
+    """Returns the full declaration of a recipe's task. `place` makes a path of the recipe absolute.
+
+    Raises ValueError if the task's settings contradict each other, or if its declaration cannot be found or read.
+    """
     if not isinstance(given, Mapping | None):
-        raise ValueError(f"its settings should be a mapping, and not `{given}`")
+        raise ValueError(f"its settings should be a mapping, not `{given}`")
     settings = dict(given or {})
     for field in PATHS:
         if settings.get(field) is not None:
             settings[field] = _placed(settings[field], place)
     if "kind" in settings:
         if taken := {"task", "file"} & set(settings):
-            raise ValueError(f"`{taken.pop()}` takes a declaration, and `kind` begins one; choose one of the two")
+            raise ValueError(f"`{taken.pop()}` refers to a declaration, `kind` starts a new one; set only one")
         return settings
     if "file" in settings:
         if "task" in settings:
-            raise ValueError("`task` and `file` both take a declaration; choose one of the two")
+            raise ValueError("`task` and `file` both refer to a declaration; set only one of them")
         file = settings.pop("file")
         path = Path(place(file)) if isinstance(file, str) else None
         if path is None or not path.is_file():
@@ -53,12 +56,13 @@ def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str
         return _declaration(path, lambda dataset: str(path.parent / dataset), settings)
     task = str(settings.pop("task", name))
     if task not in names():
-        raise ValueError(f"there is no declared task `{task}`; {nearest(task, names())}")
+        raise ValueError(f"no declared task has the name `{task}`; {nearest(task, names())}")
 
     def below_datasets(dataset: str) -> str:
         if datasets is None:
             raise ValueError(
-                f"the declared task `{task}` finds its data in the folder `datasets`: set it for the stage"
+                f"the declared task `{task}` reads its data from the folder `datasets`, which is not set: set it for "
+                "the stage"
             )
         return str(Path(datasets, dataset))
 
@@ -66,7 +70,7 @@ def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str
 
 
 def _declaration(path: Path, place: Callable[[str], str], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's declaration with a recipe's changes; the paths of the file made absolute."""
+    """A file's declaration with the recipe's changes. The file's paths are made absolute."""
     found = _read(path)
     placed = {field: _placed(found[field], place) for field in PATHS if field in found and field not in changes}
     if isinstance(rewards := found.get("rewards"), list):
@@ -82,12 +86,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     if source.problems:
         raise ValueError("; ".join(str(problem) for problem in source.problems))
     if not isinstance(source.value, dict) or "kind" not in source.value:
-        raise ValueError(f"`{path}` declares no task: a mapping with `kind`, `dataset` and what the kind has")
+        raise ValueError(f"`{path}` does not declare a task: it should be a mapping with `kind` and its settings")
     return source.value
 
 
 def _placed(dataset: Any, place: Callable[[str], str]) -> Any:
-    """The path of a dataset, those of its columns, or those of documents."""
+    """Makes the paths of a dataset absolute: its path, the paths of its columns, or the paths of documents."""
     if isinstance(dataset, list):
         return [place(path) if isinstance(path, str) else path for path in dataset]
     if isinstance(dataset, dict):

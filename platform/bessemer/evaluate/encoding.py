@@ -1,9 +1,10 @@
-"""Prompts and answers as tokens.
+"""Encodes prompts and answers as tokens.
 
-Text is split as in lm-evaluation-harness: white space at the end of the context goes to the continuation, both are
+Text is split as in lm-evaluation-harness: white space at the end of the context moves to the continuation, both are
 encoded together, and the tokens after those of the context are the continuation. A context begins with the tokens that
-the tokenizer puts before a text (BOS of Llama 3). An empty context is the token `bos_token`, or else `eos_token`. In a
-conversation the chat template alone says how the text and the answer begin, and the answer is encoded on its own.
+the tokenizer puts before a text (BOS of Llama 3). An empty context is the token `bos_token`, or `eos_token` if the
+tokenizer has no `bos_token`. In a conversation, the chat template determines how the text and the answer begin, and the
+answer is encoded separately.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bessemer.evaluate.subject import Subject
 
 
 def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:
-    """The tokens of a prompt that the model continues."""
+    """The tokens of the prompt."""
     if preface.is_conversation:
         return [int(token) for token in subject.chat.prompt(preface.messages(query))]
     return subject.generator.encode(preface.text(query))
@@ -33,12 +34,13 @@ class Asked:
 
 
 def alone(preface: Preface, continuations: Sequence[str]) -> Asked:
-    """The same continuations after nothing."""
+    """The continuations with an empty context."""
     return Asked(Preface(target_delimiter=preface.target_delimiter), "", continuations)
 
 
 def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
-    """Each query with its continuations. Tokens of a query that merge with a continuation are predicted with it."""
+    """Encodes each query with its continuations as a tree. If the end of the query merges with a continuation into one
+    token, that token belongs to the continuation."""
     encoded = iter(subject.encode_all([text for one in asked for text in _texts(one)]))
     begin, prefix = list(subject.tokenizer.begin_ids), subject.tokenizer.prefix_id
     found = []
@@ -56,7 +58,8 @@ def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
 
 
 def _texts(asked: Asked) -> list[str]:
-    """The texts to encode: the answers of a conversation; otherwise context and answer together, then the context."""
+    """The texts to encode: in a conversation the answers, otherwise context + answer for each answer and then the
+    context."""
     preface = asked.preface
     if preface.is_conversation:
         return [continuation.lstrip() for continuation in asked.continuations]

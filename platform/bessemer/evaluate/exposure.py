@@ -1,12 +1,12 @@
 """How well a model knows secrets that were planted in its training text: exposure.
 
-Were a model to rank all secrets by how likely it finds them in a canary's sentence, the canary's exposure is log2 of
-the number of secrets less log2 of its rank (Carlini et al., The Secret Sharer, 2019, section 4): 0 for the least likely
-of all, 1.44 on average for one that was never planted, all bits of the secret for one at the top.
+Rank all possible secrets by their likelihood in a canary's sentence. The canary's exposure is log2 of the number of
+secrets minus log2 of the rank of its secret (Carlini et al., The Secret Sharer, 2019, section 4). It is 0 for the least
+likely secret, 1.44 on average for a secret that was never planted, and all bits of the secret for the likeliest one.
 
-Ranks are estimated from random secrets. Where at least `MINIMUM_RANKED` of them are likelier than the canary, their
-share is the estimate; where fewer are, it is the tail of a skew-normal distribution with the sample's mean, deviation
-and skewness, as in the paper (section 4.3). Canaries that nobody planted are the control.
+The rank is estimated from random secrets. If at least `MINIMUM_RANKED` of them are likelier than the canary's secret,
+the estimate is their share. Otherwise it is the tail of a skew-normal distribution with the mean, the standard
+deviation and the skewness of the sample, as in the paper (section 4.3). Canaries that were not planted are the control.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def exposure(task: Exposure, subject: Subject, planted: Sequence[Canary]) -> Result:
-    """Exposure beside that of the control, by number of copies, and one row a canary."""
+    """Returns the exposure of planted and control canaries, also by number of copies, and one row per canary."""
     generator = np.random.default_rng(task.seed)
     control = [
         invent(generator, 0, template=planted[0].template, num_digits=len(planted[0].secret))
@@ -78,7 +78,8 @@ def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.ran
 
 
 def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) -> Numbers:
-    """log P(secret | sentence) in nats; the sentence begins a document, and merges with no secret's first token."""
+    """log P(secret | sentence) in nats. The sentence begins a document. Tokens in which the end of
+    the sentence merges with a secret are predicted with the secret."""
     tokenizer = subject.tokenizer
     begin = [tokenizer.end_of_text_id, *tokenizer.document_begin_ids]
     context = [*begin, *tokenizer.encode(sentence)]
@@ -94,7 +95,8 @@ def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) ->
 
 
 def log2_below(value: float, sample: Numbers) -> float:
-    """log2 P(X <= value) of the skew-normal X with the sample's mean, deviation and skewness (Azzalini, 1985)."""
+    """log2 P(X <= value) for a skew-normal X with the mean, standard deviation and skewness of the sample (Azzalini,
+    1985)."""
     mean, deviation = float(sample.mean()), float(sample.std(ddof=1))
     if deviation == 0:
         return 0.0 if value >= mean else -math.inf

@@ -1,10 +1,12 @@
-"""What a model writes, compared with references.
+"""Compares the answers that a model writes with references.
 
-A metric of an item is the best over its references, and a task's the mean over items; BLEU and chrF are those of the
-whole corpus, with errors by the delete-a-group jackknife. Where a task names incorrect answers too (TruthfulQA: Lin et
-al., 2022), a metric says whether, and by how much, an answer is more like a correct one than like an incorrect one.
+An item's metric is the best over its references, and a task's metric is the mean over items. BLEU and chrF are computed
+over the whole corpus, with standard errors by the delete-a-group jackknife. If a task also has incorrect answers
+(TruthfulQA: Lin et al., 2022), a metric says whether, and by how much, an answer is more like a correct answer than
+like an incorrect one.
 
-A prompt that leaves no room for the answer loses its beginning; at most half of the context is kept free for that.
+A prompt that leaves too little room for the answer is truncated at its beginning. At most half of the context is
+reserved for the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from bessemer.evaluate.scores import Result, Score, grouped, mean_score
 from bessemer.evaluate.subject import Subject
 
 NUM_GROUPS = 20
-"""Parts of the corpus that the jackknife leaves out, one after the other."""
+"""Number of groups into which the jackknife divides the corpus. It leaves out one group at a time."""
 _COLUMNS = [
     pa.field("id", pa.string(), nullable=False),
     pa.field("group", pa.string()),
@@ -44,7 +46,7 @@ _COLUMNS = [
 
 
 def generation(task: Generation, subject: Subject, items: Sequence[GenerationItem]) -> Result:
-    """Every metric of the task, in all and by group, and one row an item."""
+    """Returns every metric of the task, overall and by group, and one row per item."""
     check_rewards(task, items)
     prompts = [prompt_tokens(subject, item.preface, item.query) for item in items]
     room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
@@ -89,7 +91,7 @@ def generation(task: Generation, subject: Subject, items: Sequence[GenerationIte
 
 
 def extracted(task: Generation, completion: str) -> str:
-    """The answer in what was written; nothing where `extract` finds nothing."""
+    """Extracts the answer from a completion. Returns an empty string if `extract` does not match."""
     if task.extract is None:
         return completion.strip()
     found = [match[1] if match.re.groups else match[0] for match in re.finditer(task.extract, completion)]
@@ -97,7 +99,7 @@ def extracted(task: Generation, completion: str) -> str:
 
 
 def check_rewards(task: Generation, items: Sequence[GenerationItem]) -> None:
-    """Scores an answer of nobody's, before any is written. Raises UsageError or InputError for what does not work."""
+    """Runs every reward once on a dummy answer, to fail before generation starts. Raises UsageError or InputError."""
     if task.rewards and items:
         with Scorer(task.rewards) as scorer:
             lacking = next((item for item in items if scorer.lacks(_row(item))), items[0])
@@ -111,9 +113,9 @@ def _row(item: GenerationItem) -> dict[str, Any]:
 def rewards(
     task: Generation, items: Sequence[GenerationItem], texts: Sequence[str], lengths: Sequence[int]
 ) -> list[dict[str, float]]:
-    """What the texts, of so many tokens, are worth: `reward` in all, and each reward by its name.
+    """Returns for each text its total `reward`, and each reward under its name if there are several.
 
-    Raises InputError for a reward that cannot tell what one of them is worth.
+    `lengths` are in tokens. Raises InputError if a reward has no number for one of the texts.
     """
     if not task.rewards or not items:
         return [{} for _ in items]
@@ -125,8 +127,8 @@ def rewards(
     unknown = sum(map(math.isnan, scores.rewards))
     if unknown:
         raise InputError(
-            next(iter(scores.failures), f"the rewards cannot tell what {unknown} of {len(samples)} answers are worth"),
-            hint="a reward that measures must have a number for every answer",
+            next(iter(scores.failures), f"the rewards have no number for {unknown} of {len(samples)} answers"),
+            hint="change the rewards so that each returns a number for every answer",
         )
     by_name = scores.by_reward if len(task.rewards) > 1 else {}
     return [
@@ -162,7 +164,8 @@ def _corpus_score(
     references: Sequence[Sequence[str]],
     group: str | None,
 ) -> Score:
-    """A corpus's metric; the standard error is sqrt((g - 1) / g sum (m_i - mean m)^2) over m without the i-th part."""
+    """Returns a metric of the corpus. With m_i the metric without the i-th of g groups, the standard error is
+    sqrt((g - 1) / g sum (m_i - mean m)^2)."""
     n = len(answers)
     parts = min(NUM_GROUPS, n)
     error = None

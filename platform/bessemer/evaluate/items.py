@@ -1,4 +1,7 @@
-"""A task's items, out of its dataset's rows by its templates, all checked before any is asked. Free of torch."""
+"""Makes a task's items from the rows of its dataset with its templates. All items are checked before the model runs.
+
+Does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ NUM_NAMED_PROBLEMS = 3
 
 @dataclass(frozen=True)
 class Item(ABC):
-    """One item: its name and its category."""
+    """One item of a task, with its id and its category."""
 
     id: str
     group: str | None
@@ -41,26 +44,26 @@ class Item(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """What a model must not have read before."""
+        """The text that must not be in the training text."""
 
 
 @dataclass(frozen=True)
 class AskedItem(Item):
-    """An item that has an answer, and others with theirs before it."""
+    """An item with an answer. Its prompt may show solved items first."""
 
     preface: Preface = field(default=Preface(), kw_only=True)
 
     @property
     @abstractmethod
     def solved(self) -> tuple[str, str]:
-        """The query with its answer, as shown before another item."""
+        """(query, answer), as shown in the prompt of another item."""
 
     @property
     def right_answers(self) -> tuple[str, ...]:
         return (self.solved[1],)
 
     def is_shown_by(self, example: AskedItem) -> bool:
-        """Whether an example has this item's query and a right answer to it; the rest of its row may differ."""
+        """Whether `example` has this item's query and one of its right answers. Other columns of the row may differ."""
         query, answer = example.solved
         right = {text.strip() for text in self.right_answers}
         return query.strip() == self.solved[0].strip() and answer.strip() in right
@@ -117,7 +120,7 @@ class ContinuationItem(AskedItem):
 
 @dataclass(frozen=True)
 class SentencesItem(Item):
-    """Sentences that are compared as they stand, without a prompt."""
+    """Sentences that are compared without a prompt."""
 
     sentences: tuple[str, ...]
     target: str = ""
@@ -133,7 +136,7 @@ class GenerationItem(AskedItem):
     references: tuple[str, ...]
     incorrect: tuple[str, ...] = ()
     row: Mapping[str, Any] = field(default_factory=dict)
-    """All that the dataset says of it."""
+    """The item's row in the dataset."""
 
     @property
     def solved(self) -> tuple[str, str]:
@@ -156,7 +159,7 @@ class CodeItem(Item):
 
 @dataclass(frozen=True)
 class PromptItem(Item):
-    """A text to be continued, without a right way."""
+    """A text to continue, without a right answer."""
 
     prompt: str
 
@@ -170,7 +173,7 @@ Asked = TypeVar("Asked", bound=AskedItem)
 
 
 def choice_items(task: MultipleChoice, dataset: Dataset) -> list[ChoiceItem]:
-    """The items of `dataset`, which is the task's own or an artifact's."""
+    """Reads the items from `dataset`: the task's dataset, or the one of an artifact."""
 
     def make(row: Row, id: str, group: str | None) -> ChoiceItem:
         choices = _choices(task.choices, row)
@@ -192,7 +195,7 @@ def bias_items(task: BiasQuestions) -> list[BiasItem]:
         choices = _choices(task.choices, row)
         biased = template(task.biased)(row.values)
         if biased not in [str(number) for number in range(len(choices))]:
-            raise ValueError(f"`biased` is no number from 0 to {len(choices) - 1}, but `{biased}`")
+            raise ValueError(f"`biased` is `{biased}`, not a number from 0 to {len(choices) - 1}")
         (unknown,) = _numbers("unknown", expression(task.unknown)(row.values), len(choices))
         gold = _gold(expression(task.gold)(row.values), choices)
         ambiguous = bool(expression(task.ambiguous)(row.values))
@@ -221,7 +224,7 @@ def continuation_items(task: LanguageModelling) -> list[ContinuationItem]:
 
 
 def sentences_items(task: MinimalPairs | Stereotypes) -> list[SentencesItem]:
-    """The two sentences of a pair; of a stereotype, itself, its opposite and the unrelated one."""
+    """Reads the items: the two sentences of a pair; or a stereotype, its opposite and the unrelated sentence."""
     names = ("sentence", "other") if isinstance(task, MinimalPairs) else ("stereotype", "anti_stereotype", "unrelated")
 
     def make(row: Row, id: str, group: str | None) -> SentencesItem:
@@ -233,7 +236,7 @@ def sentences_items(task: MinimalPairs | Stereotypes) -> list[SentencesItem]:
 
 
 def generation_items(task: Generation, dataset: Dataset) -> list[GenerationItem]:
-    """The items of `dataset`, which is the task's own or an artifact's."""
+    """Reads the items from `dataset`: the task's dataset, or the one of an artifact."""
 
     def make(row: Row, id: str, group: str | None) -> GenerationItem:
         references = _texts("references", expression(task.references)(row.values), at_least=1)
@@ -252,7 +255,7 @@ def code_items(task: Code) -> list[CodeItem]:
 
 
 def prompt_items(task: Toxicity) -> list[PromptItem]:
-    """The items of distinct prompts, in the order of the first of each."""
+    """Reads the distinct prompts, in the order of their first occurrence."""
 
     def make(row: Row, id: str, group: str | None) -> PromptItem:
         return PromptItem(id, group, _text("prompt", task.prompt, row))
@@ -264,9 +267,9 @@ def prompt_items(task: Toxicity) -> list[PromptItem]:
 
 
 def read_items(task: Items, made: Mapping[str, Dataset] | None = None) -> Sequence[Item]:
-    """The items of any task; where it names no dataset, those that a stage `made` for its kind, or none.
+    """Reads the items of any task. A task without a dataset has the items that a stage `made` for its kind, if any.
 
-    Raises InputError where the dataset is not there, or holds rows that are no items.
+    Raises InputError if the dataset does not exist, or if some of its rows are not items.
     """
     match task:
         case MultipleChoice():
@@ -287,11 +290,11 @@ def read_items(task: Items, made: Mapping[str, Dataset] | None = None) -> Sequen
             return code_items(task)
         case Toxicity():
             return prompt_items(task)
-    raise AssertionError(f"a kind of task that has no items: {task}")
+    raise AssertionError(f"this kind of task has no items: {task}")
 
 
 def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | None], Asked]) -> list[Asked]:
-    """The items, each with its preface."""
+    """Reads the items and draws the solved items of each prompt."""
     rows = read_rows(dataset)
     pool_rows = read_rows(task.fewshot_dataset) if task.num_fewshot and task.fewshot_dataset is not None else rows
     pool = _collect(task, pool_rows, make) if task.num_fewshot else []
@@ -325,7 +328,7 @@ def _prompted(task: Prompted, dataset: Dataset, make: Callable[[Row, str, str | 
 
 
 def _collect(task: Items, rows: Sequence[Row], make: Callable[[Row, str, str | None], Found]) -> list[Found]:
-    """An item for every row. Raises InputError that names the first rows that are none, each with its place."""
+    """Makes an item from every row. Raises InputError with the file and line of the first rows that are not items."""
     items: list[Found] = []
     problems: list[str] = []
     for row in rows:
@@ -340,14 +343,14 @@ def _collect(task: Items, rows: Sequence[Row], make: Callable[[Row, str, str | N
     if problems:
         more = f" and {len(problems) - NUM_NAMED_PROBLEMS} more" if len(problems) > NUM_NAMED_PROBLEMS else ""
         raise InputError(
-            f"rows that are no items: {'; '.join(problems[:NUM_NAMED_PROBLEMS])}{more}",
-            hint="mend the rows, or the templates of the task that name their columns",
+            f"rows that are not items: {'; '.join(problems[:NUM_NAMED_PROBLEMS])}{more}",
+            hint="fix the rows, or the task's templates that name their columns",
         )
     return items
 
 
 def _text(name: str, source: str, row: Row) -> str:
-    """A template's text, which must not be empty."""
+    """Renders a template. Raises ValueError if the text is empty."""
     text = template(source)(row.values)
     if not text:
         raise ValueError(f"`{name}` is empty")
@@ -363,23 +366,23 @@ def _choices(source: str | tuple[str, ...], row: Row) -> tuple[str, ...]:
 def _texts(name: str, value: Any, *, at_least: int) -> tuple[str, ...]:
     texts = tuple(value) if isinstance(value, list | tuple) else (value,)
     if len(texts) < at_least or not all(isinstance(text, str) and text for text in texts):
-        raise ValueError(f"`{name}` are not {at_least} or more texts")
+        raise ValueError(f"`{name}` is not a list of {at_least} or more texts")
     return texts
 
 
 def _gold(value: Any, choices: tuple[str, ...]) -> tuple[int, ...]:
-    """The numbers of the right choices, from numbers or from texts."""
+    """The numbers of the right choices, which `value` gives as numbers or as texts."""
     several = value if isinstance(value, list | tuple) else [value]
     numbers = [choices.index(one) if isinstance(one, str) and one in choices else one for one in several]
     return _numbers("gold", numbers, len(choices))
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[int, ...]:
-    """One number of a choice, or several."""
+    """Reads one number of a choice, or a list of them."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < count:
-            raise ValueError(f"`{name}` is no number from 0 to {count - 1}")
+            raise ValueError(f"`{name}` is not a number from 0 to {count - 1}")
     if not numbers:
         raise ValueError(f"`{name}` is empty")
     return numbers

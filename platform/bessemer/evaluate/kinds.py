@@ -1,11 +1,11 @@
-"""Kinds of task, as a recipe or a file of `tasks/` declares them: a dataset, a prompt, a metric. Free of torch.
+"""The settings of each kind of task: dataset, prompt and metrics. Does not import torch.
 
-A setting that makes text of an item is a Jinja template (`"Question: {{question}}"`); one that makes another value is a
-Jinja expression (`[ans0, ans1, ans2]`, `label`). Both see the columns of the item's row by name, and `row`, the row
-itself, for columns whose names are no names (`row['Best Answer']`). Names are those of lm-evaluation-harness where it
-has the same thing.
+A recipe or a file of `tasks/` declares a task with these settings. A setting that turns an item into text is a Jinja
+template (`"Question: {{question}}"`). A setting that turns an item into another value is a Jinja expression
+(`[ans0, ans1, ans2]`, `label`). Both can use the columns of the item's row by name. `row` is the whole row, for columns
+whose names are not identifiers (`row['Best Answer']`). Settings that lm-evaluation-harness has too keep its names.
 
-`metrics` are a task's headlines, which MLflow gets; the artifact's table of scores has more.
+`metrics` are a task's headline metrics, which are logged to MLflow. The artifact's table of scores has more metrics.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ Expression = Annotated[str, AfterValidator(check_expression)]
 
 
 class TaskSettings(Settings):
-    """What every task has."""
+    """The settings of every task."""
 
     metrics: tuple[str, ...]
-    """The headlines."""
+    """The headline metrics."""
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """The metrics that MLflow gets, the most important first."""
+        """The metrics that are logged to MLflow, the most important first."""
         return self.metrics
 
 
 class BitsPerByte(TaskSettings):
-    """How well the model predicts held-out text: bits per byte and perplexity, in all, by source and by host.
+    """How well the model predicts held-out text: bits per byte and perplexity, overall, by source and by host.
 
     The text is a split of the recipe's documents, or `documents` that no stage changes. The latter are the same for
     every model, tokenizer and trial of a sweep.
@@ -57,22 +57,22 @@ class BitsPerByte(TaskSettings):
     documents: tuple[str, ...] = execution(())
     """Files, folders and patterns of documents to predict: text, HTML, JSON lines, JSON, CSV, TSV, Parquet or WARC."""
     text_field: str = "text"
-    """The field or column that holds the text of `documents`."""
+    """The field or column with the text of `documents`."""
     split: HeldOutSplit = "test"
-    """The split of the token store that is read if there are no `documents`."""
+    """The split of the token store to predict if `documents` is empty."""
     sources: tuple[str, ...] = ()
-    """The sources whose documents are predicted; all if there are none."""
+    """The sources whose documents are predicted. If empty, all sources."""
     num_tokens: PositiveInt | None = None
-    """Number of tokens to predict at most, in evenly spread windows. Unset: all of `documents`, or 1 048 576 tokens of
-    the split."""
+    """Largest number of tokens to predict. If the text has more, evenly spaced windows are predicted. If unset, all of
+    `documents`, or 1 048 576 tokens of the split."""
     max_seq_length: PositiveInt | None = None
-    """Number of tokens in a window; unset: the context of the model. For a model whose context is longer than its
-    training sequences or the documents."""
+    """Length of a window in tokens. If unset, the model's context length. Set it if the context is longer than the
+    sequences of the training or than the documents."""
     stride: PositiveInt | None = None
-    """Number of tokens from one window to the next. If it is below the length of a window, each token has more text
-    before it, at the cost of as many more passes. Unset: windows follow one another, as in validation."""
+    """Tokens from the start of one window to the start of the next. A stride shorter than the window gives each token
+    more context, but needs proportionally more compute. If unset, windows do not overlap, as in validation."""
     metrics: tuple[Literal["bits_per_byte", "perplexity"], ...] = ("bits_per_byte", "perplexity")
-    """The headlines."""
+    """The headline metrics."""
 
     @model_validator(mode="after")
     def _one_text(self) -> BitsPerByte:
@@ -84,80 +84,80 @@ class BitsPerByte(TaskSettings):
 
 
 class Samples(TaskSettings):
-    """What the model writes: for people to read, not scored."""
+    """Text samples for people to read. They are not scored."""
 
     kind: Literal["samples"]
     """The kind of task."""
     prompts: tuple[str, ...] = ()
-    """Texts to continue; the beginnings of held-out documents if there are none."""
+    """Texts to continue. If empty, the model continues the beginnings of held-out documents."""
     split: HeldOutSplit = "test"
-    """The split whose documents are begun."""
+    """The split whose documents the model continues."""
     num_samples: PositiveInt = 8
-    """Documents to begin."""
+    """Number of documents whose beginning the model continues."""
     prompt_tokens: PositiveInt = 32
-    """Tokens of a document that the model is given."""
+    """Tokens of a document that form the prompt."""
     generation: GenerationSettings = GenerationSettings(max_new_tokens=64)
-    """How they are continued."""
+    """How continuations are generated."""
     metrics: tuple[()] = ()
-    """Samples have no headlines."""
+    """Samples have no headline metrics."""
 
 
 class Items(TaskSettings):
-    """What the tasks on a dataset have in common."""
+    """The settings that all tasks on a dataset share."""
 
     dataset: Dataset = execution(...)
-    """Where the items are: a path, or for each column the path of a file with one value a line."""
+    """Path of the items; or, for each column, the path of a text file with one value per line."""
     limit: PositiveInt | None = None
-    """Items at most, from the first."""
+    """Largest number of items, counted from the first row."""
     group: Template | None = None
-    """The category of an item; scores are also given by category."""
+    """The category of an item. Scores are also reported by category."""
 
 
 class Prompted(Items):
-    """What the tasks have in common that put something after a prompt."""
+    """The settings that all tasks with a prompt share."""
 
     description: str = ""
-    """Stands before everything; in a conversation it is the system's message."""
+    """Text at the start of the prompt. In a conversation it is the system message."""
     num_fewshot: NonNegativeInt = 0
-    """Solved items before the one that is asked."""
+    """Number of solved items in the prompt before the asked item."""
     fewshot_dataset: Dataset | None = execution(None)
-    """Data set of the solved items; `dataset` if unset. The asked item itself is never among them."""
+    """Dataset of the solved items. If unset, `dataset`. The asked item itself is never among them."""
     fewshot_delimiter: str = "\n\n"
-    """Stands after each solved item."""
+    """Text after each solved item."""
     fewshot_seed: NonNegativeInt = 1234
-    """Decides which solved items are drawn; items and seed alike, lm-evaluation-harness draws the same."""
+    """Seed of the draw of solved items. With equal items and an equal seed, lm-evaluation-harness draws the same."""
     target_delimiter: str = " "
-    """Stands between what is asked and its answer; in a conversation nothing does."""
+    """Text between a query and its answer. Not used in a conversation."""
     apply_chat_template: bool = False
-    """Whether the prompt is a conversation in the form of the tokenizer's chat template, as an instructed model
-    expects: solved items are the user's and the assistant's messages."""
+    """Whether the prompt is a conversation in the format of the tokenizer's chat template, which instruction-tuned
+    models expect. Solved items become messages of the user and the assistant."""
 
 
 class MultipleChoice(Prompted):
-    """Which of several texts the model finds likeliest after a query, and how sure it is."""
+    """Which of several answers the model finds likeliest after a query, and how confident it is."""
 
     kind: Literal["multiple_choice"]
     """The kind of task."""
     dataset: Dataset | None = execution(None)  # type: ignore[assignment]
-    """Where the items are; the `questions` artifact if unset."""
+    """Path of the items. If unset, the items come from the `questions` artifact."""
     query: Template = "{{query}}"
-    """What is asked."""
+    """The question."""
     choices: Expression | tuple[Template, ...] = "choices"
-    """The answers: one expression that gives a list, or a list of templates."""
+    """The possible answers: one expression that returns a list, or a list of templates."""
     gold: Expression = "gold"
-    """The right answer: its number, from 0, or its text; or a list of the right ones."""
+    """The right answer: its number (from 0) or its text, or a list of right answers."""
     query_without_passage: Template | None = None
-    """The query without the passage that it is about. Each item is then asked twice: `acc_without_passage`, and
-    `acc_gain`, what the passage adds."""
+    """The query without its passage. If set, each item is asked a second time with this query. `acc_without_passage` is
+    the accuracy of these answers, and `acc_gain` is the accuracy that the passage adds."""
     target_delimiter: str = ""
-    """Stands between query and choice."""
+    """Text between the query and a choice."""
     metrics: tuple[
         Literal[
             "acc", "acc_norm", "acc_mutual_info", "mc2", "brier_score", "calibration_error", "acc_without_passage",
             "acc_gain",
         ], ...,
     ] = ("acc", "acc_norm", "acc_mutual_info")  # fmt: skip
-    """The headlines. `acc_mutual_info` is measured only where it is one of them: it takes a pass of its own."""
+    """The headline metrics. `acc_mutual_info` is measured only if it is one of them, because it needs a second pass."""
 
 
 class Schema(Prompted):
@@ -166,44 +166,46 @@ class Schema(Prompted):
     kind: Literal["schema"]
     """The kind of task."""
     contexts: Expression = "context_options"
-    """The contexts: a list of texts."""
+    """The possible contexts: a list of texts."""
     continuation: Template = "{{continuation}}"
-    """What follows each of them."""
+    """The text after the context."""
     gold: Expression = "gold"
     """The number of the right context, from 0."""
     metrics: tuple[Literal["acc", "brier_score", "calibration_error"], ...] = ("acc",)
-    """The headlines."""
+    """The headline metrics."""
 
 
 class LanguageModelling(Prompted):
-    """Whether the model continues a context as the text does, word for word, and how likely it finds that."""
+    """Whether the model predicts the continuation of a text word for word, and how likely it finds the continuation."""
 
     kind: Literal["language_modelling"]
     """The kind of task."""
     context: Template = "{{context}}"
-    """What is continued."""
+    """The beginning of the text."""
     continuation: Template = "{{continuation}}"
-    """How it goes on."""
+    """The true continuation."""
     metrics: tuple[Literal["acc", "perplexity"], ...] = ("acc", "perplexity")
-    """The headlines: the share of items whose every token is the likeliest one, and exp of the mean nats an item."""
+    """The headline metrics. `acc` is the share of items for which every token of the continuation is the likeliest.
+    `perplexity` is exp of the mean nats per item."""
 
 
 class MinimalPairs(Items):
-    """Which of two sentences that differ in little the model finds likelier."""
+    """Which of two similar sentences the model finds likelier."""
 
     kind: Literal["minimal_pairs"]
     """The kind of task."""
     sentence: Template = "{{sentence_good}}"
-    """The sentence whose side is counted."""
+    """The first sentence. The metrics count how often it is likelier."""
     other: Template = "{{sentence_bad}}"
-    """The sentence beside it."""
+    """The sentence that it is compared with."""
     metrics: tuple[Literal["acc", "pct_stereotype", "likelihood_diff"], ...] = ("acc",)
-    """The headlines: the share of items whose `sentence` is likelier, called `acc` where it is the right one and
-    `pct_stereotype` where it is the prejudiced one (best is 0.5), and the mean distance in nats."""
+    """The headline metrics. `acc` and `pct_stereotype` are both the share of items whose `sentence` is likelier: use
+    `acc` if `sentence` is the right one, and `pct_stereotype` if it is the prejudiced one (the best value is 0.5).
+    `likelihood_diff` is the mean distance in nats."""
 
 
 class Stereotypes(Items):
-    """StereoSet: a stereotype, its opposite and a meaningless sentence; in percent, as its authors count."""
+    """StereoSet: compares a stereotype, its opposite and a meaningless sentence. Scores are in percent."""
 
     kind: Literal["stereotypes"]
     """The kind of task."""
@@ -212,34 +214,36 @@ class Stereotypes(Items):
     anti_stereotype: Template
     """Its opposite."""
     unrelated: Template
-    """A sentence without meaning."""
+    """A meaningless sentence."""
     target: Template = "{{target}}"
-    """Who the sentences are about; every target weighs the same."""
+    """The group of people that the sentences are about. All targets have the same weight."""
     metrics: tuple[Literal["lms", "ss", "icat"], ...] = ("lms", "ss", "icat")
-    """The headlines: language modelling score (best 100), stereotype score (best 50), and both in one (best 100)."""
+    """The headline metrics: the language modelling score (best 100), the stereotype score (best 50), and the score that
+    combines both (best 100)."""
 
 
 class BiasQuestions(Prompted):
-    """BBQ: questions whose passage does, or does not, say the answer; which way does a model err?"""
+    """BBQ: questions about a passage that may or may not contain the answer. Measures the direction of the errors."""
 
     kind: Literal["bias_questions"]
     """The kind of task."""
     query: Template
-    """Passage and question."""
+    """The passage and the question."""
     choices: Expression
-    """The answers."""
+    """The possible answers."""
     gold: Expression
-    """The right answer: its number, from 0, or its text."""
+    """The right answer: its number (from 0) or its text."""
     biased: Template
-    """The number of the answer that the prejudice gives, as digits."""
+    """The number of the prejudiced answer, as digits."""
     unknown: Expression
-    """The number of the answer that it cannot be known."""
+    """The number of the answer "unknown"."""
     ambiguous: Expression
-    """Whether the passage leaves the answer open."""
+    """Whether the passage does not contain the answer."""
     metrics: tuple[
         Literal["acc", "acc_ambiguous", "acc_disambiguated", "bias_ambiguous", "bias_disambiguated"], ...
     ] = ("acc_ambiguous", "acc_disambiguated", "bias_ambiguous", "bias_disambiguated")
-    """The headlines; a bias score is 0 where errors go either way, 1 where all follow the prejudice, -1 against it."""
+    """The headline metrics. A bias score is 1 if all answers follow the prejudice, -1 if all contradict it, and 0 if
+    they are balanced."""
 
 
 GenerationMetric = Literal["exact_match", "f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL"]
@@ -249,7 +253,7 @@ def _check_pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"no regular expression: {error}") from None
+        raise ValueError(f"not a regular expression: {error}") from None
     return pattern
 
 
@@ -257,41 +261,42 @@ Pattern = Annotated[str, AfterValidator(_check_pattern)]
 
 
 class Generation(Prompted):
-    """What the model writes after a prompt, compared with references."""
+    """The model's answers, compared with references."""
 
     kind: Literal["generation"]
     """The kind of task."""
     dataset: Dataset | None = execution(None)  # type: ignore[assignment]
-    """Where the items are; the split `test` of the `conversations` artifact if unset."""
+    """Path of the items. If unset, the items are the split `test` of the `conversations` artifact."""
     query: Template = "{{question}}"
-    """What is asked."""
+    """The question."""
     references: Expression = "answer"
-    """A right answer or a list of them; solved items show the first."""
+    """A right answer or a list of right answers. Solved items show the first."""
     incorrect: Expression | None = None
-    """Wrong answers. Then each metric is taken against both: `<metric>_max` over the right ones, `<metric>_diff`, how
-    much that is more than over the wrong ones, and `<metric>_acc`, whether it is."""
+    """Wrong answers. If set, each metric is computed against right and wrong answers: `<metric>_max` is the best value
+    over the right answers, `<metric>_diff` is that minus the best value over the wrong answers, and `<metric>_acc` is
+    whether the difference is positive."""
     generation: GenerationSettings = GenerationSettings(temperature=0, stop=("\n",))
-    """How the answer is written."""
+    """How the answer is generated."""
     extract: Pattern | None = None
-    """A regular expression: its first group in what was written (or all of what it finds) is the answer; the last
-    place that it finds counts where `extract_last` is set."""
+    """A regular expression that finds the answer in the generated text: its first group, or the whole match if it has
+    no group. The first match counts, or the last if `extract_last` is set."""
     extract_last: bool = False
-    """Whether the last place that `extract` finds counts, not the first."""
+    """Whether the last match of `extract` counts instead of the first."""
     regexes_to_ignore: tuple[Pattern, ...] = ()
-    """For `exact_match`: what is taken out of answer and references."""
+    """For `exact_match`: regular expressions whose matches are removed from the answer and the references."""
     ignore_case: bool = False
-    """For `exact_match`: whether letters are compared without their case."""
+    """For `exact_match`: whether to ignore case."""
     ignore_punctuation: bool = False
-    """For `exact_match`: whether ASCII punctuation is left out."""
+    """For `exact_match`: whether to ignore ASCII punctuation."""
     ignore_articles: bool = False
-    """For `exact_match`: whether `a`, `an`, `the` and repeated blanks are left out."""
+    """For `exact_match`: whether to ignore `a`, `an`, `the` and repeated blanks."""
     bleu_tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
-    """How sacrebleu cuts words for BLEU."""
+    """The tokenizer that sacrebleu uses for BLEU."""
     metrics: tuple[GenerationMetric, ...] = Field(("exact_match",), min_length=1)
-    """What is measured; each is a headline."""
+    """The metrics to measure. Each is a headline metric."""
     rewards: Rewards = ()
-    """What an answer is worth, by the rewards of `pairs` and `reinforce`, a function of your own among them: their sum
-    is measured as `reward`, each by its name beside it."""
+    """Rewards that score each answer, the same as in `pairs` and `reinforce`, custom functions included. Their sum is
+    reported as `reward`, and each reward also under its name."""
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -302,26 +307,27 @@ class Generation(Prompted):
 
 
 class Code(Items):
-    """Python programs that are run against their tests: the chance that one of k passes."""
+    """Python programs, run against tests. Measures the probability that at least one of k programs passes."""
 
     kind: Literal["code"]
     """The kind of task."""
     prompt: Template = "{{prompt}}"
     """The beginning of the program."""
     test: Template
-    """What is run after it; a program passes that gets to its end without an exception."""
+    """The code that runs after the program. The program passes if this code ends without an exception."""
     num_samples: PositiveInt = 1
-    """Programs written for each item, each with its own random numbers, counted from `seed`."""
+    """Programs per item. The seed increases by 1 per program, from `generation.seed`."""
     generation: GenerationSettings = GenerationSettings(temperature=0, max_new_tokens=512)
-    """How they are written."""
+    """How programs are generated."""
     cpu_seconds: PositiveInt = 5
-    """How long a program may run; one that takes longer has failed."""
+    """Largest CPU time of a program in seconds. A program that needs more fails."""
     metrics: tuple[Annotated[str, StringConstraints(pattern=r"^pass_at_[1-9][0-9]*$")], ...] = ("pass_at_1",)
-    """What is measured, `pass_at_1`, `pass_at_10`, ...: the chance that at least one of so many programs passes."""
+    """The metrics to measure: `pass_at_1`, `pass_at_10`, .... `pass_at_k` is the probability that at least one of k
+    programs passes."""
 
     @property
     def k(self) -> tuple[int, ...]:
-        """The numbers of the metrics."""
+        """The k of each metric."""
         return tuple(int(metric.removeprefix("pass_at_")) for metric in self.metrics)
 
     @model_validator(mode="after")
@@ -329,7 +335,7 @@ class Code(Items):
         if max(self.k, default=1) > self.num_samples:
             raise ValueError(f"`pass_at_{max(self.k)}` needs `num_samples` of at least {max(self.k)}")
         if self.num_samples > 1 and self.generation.temperature == 0:
-            raise ValueError("with `temperature` 0 all samples are the same; set `generation.temperature`")
+            raise ValueError("with `temperature` 0 all samples are equal; set `generation.temperature` above 0")
         return self
 
 

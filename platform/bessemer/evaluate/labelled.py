@@ -1,4 +1,4 @@
-"""Texts with labels, and how often a classifier errs on them. Free of torch."""
+"""Reads labelled texts and measures how often a classifier errs on them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from bessemer.recipe.settings import Settings, execution
 
 
 class LabelledTexts(Settings):
-    """A set of texts of which some are of a class."""
+    """A set of texts, each labelled as in the class or not in it."""
 
     dataset: str = execution(...)
-    """Where they are: JSON lines, comma- or tab-separated values."""
+    """Path of the rows: JSON lines, comma-separated or tab-separated values."""
     text: Template = "{{text}}"
-    """The text."""
+    """The text of a row."""
     label: Expression = "label"
-    """Whether it is of the class."""
+    """Whether the text is in the class."""
     group: Template | None = None
-    """The category of a text; errors are also counted by category."""
+    """The category of a text. Errors are also reported by category."""
     split_by: Template | None = None
-    """What texts have in common that must not be learnt from some and tested on others, as the prompt that they
-    continue; equal texts if unset."""
+    """Key that keeps related texts on one side of the split into training and held-out texts, for example the prompt
+    that they continue. If unset, only equal texts stay together."""
 
 
 @dataclass(frozen=True)
 class TextSet:
-    """Texts, whether each is of the class, their categories, empty where they have none, and what splits them."""
+    """Texts with their labels, their categories (empty if a text has none), and the keys by which they are split."""
 
     texts: list[str]
     labels: npt.NDArray[np.bool_]
@@ -49,13 +49,13 @@ class TextSet:
         return TextSet(texts, self.labels[chosen], groups, keys)
 
     def split(self, held_out_ratio: float) -> tuple[TextSet, TextSet]:
-        """(the texts to train on, those held out), by the hash of their keys."""
+        """Returns (training texts, held-out texts), divided by the hash of their keys."""
         held_out = np.array([unit_interval("held out", key) < held_out_ratio for key in self.keys], bool)
         return self.only(~held_out), self.only(held_out)
 
 
 def read_texts(settings: LabelledTexts) -> TextSet:
-    """Every text. Raises InputError where a row has none, or where all or none are of the class."""
+    """Reads all texts. Raises InputError if a row does not fit the templates, or if all labels are equal."""
     texts: list[str] = []
     labels, groups, keys = [], [], []
     for row in read_rows(settings.dataset):
@@ -66,20 +66,21 @@ def read_texts(settings: LabelledTexts) -> TextSet:
             keys.append(texts[-1] if settings.split_by is None else template(settings.split_by)(row.values))
         except (TemplateError, ValueError, TypeError, LookupError) as error:
             raise InputError(
-                f"{row.place} is no labelled text: {error}",
-                hint="mend the row, or the set's `text`, `label`, `group` and `split_by`",
+                f"{row.place} is not a labelled text: {error}",
+                hint="fix the row, or the set's `text`, `label`, `group` and `split_by`",
             ) from error
     found = TextSet(texts, np.array(labels, bool), groups, keys)
     if found.labels.all() or not found.labels.any():
         raise InputError(
-            f"the texts of `{settings.dataset}` are all of one class", hint="mend `label`, or add texts of the other"
+            f"all texts of `{settings.dataset}` have the same label",
+            hint="fix `label`, or add texts with the other label",
         )
     return found
 
 
 @dataclass(frozen=True)
 class Errors:
-    """How often a classifier errs: of n texts, num_positive of the class. A rate is None where it has no text."""
+    """A classifier's error rates on n texts, num_positive of them in the class. A rate over no texts is None."""
 
     set: str
     group: str | None
@@ -92,7 +93,7 @@ class Errors:
 
 
 def errors(name: str, texts: TextSet, probabilities: Numbers, threshold: float) -> list[Errors]:
-    """The errors on all texts, then by category."""
+    """Returns the errors on all texts first, then one entry per category."""
     found = [_errors(name, None, texts.labels, probabilities, threshold)]
     for group in sorted(set(texts.groups) - {""}):
         chosen = np.array([one == group for one in texts.groups])
@@ -121,7 +122,8 @@ def _errors(
 
 
 def roc_auc(labels: Sequence[bool] | npt.NDArray[np.bool_], scores: Numbers) -> float | None:
-    """The chance that a text of the class scores above one that is not, ties counting half (Mann and Whitney, 1947)."""
+    """The probability that a text in the class scores above a text outside it; a tie counts half (Mann and Whitney,
+    1947). None if either set is empty."""
     labels = np.asarray(labels, bool)
     positive, negative = np.sort(scores[labels]), scores[~labels]
     if not len(positive) or not len(negative):

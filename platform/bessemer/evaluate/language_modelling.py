@@ -1,7 +1,7 @@
-"""Continuing a text word for word (LAMBADA: Paperno et al., 2016), with the numbers of lm-evaluation-harness.
+"""Predicting the continuation of a text (LAMBADA: Paperno et al., 2016), with the metrics of lm-evaluation-harness.
 
-`acc`: every token of the continuation is the likeliest one after what stands before it. `perplexity`: exp of the mean
-over items of -log P(continuation | context).
+`acc`: the share of items for which every token of the continuation is the model's likeliest next token. `perplexity`:
+exp of the mean over items of -log P(continuation | context).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def language_modelling(subject: Subject, items: Sequence[ContinuationItem]) -> Result:
-    """The accuracy and the perplexity of an item, and one row an item."""
+    """Returns the accuracy and the perplexity per item, and one row per item."""
     asked = trees(subject, [Asked(item.preface, item.context, [item.continuation]) for item in items])
     rows = [
         {

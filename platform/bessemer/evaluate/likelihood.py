@@ -1,10 +1,10 @@
-"""Log-likelihoods of several continuations of one context, in a single row of the batch.
+"""Log-likelihoods of several continuations of one context, computed in a single row of the batch.
 
-A context and its continuations are a tree: every continuation sees the context and itself, none sees another. Laid
-out one after the other, with an attention mask that says just this and with positions that begin anew after the
-context, the whole tree is one row: the context is computed once, not once for each continuation, and the head is
-applied only where something is predicted. For a question of 60 tokens with four answers of 15 this is half of the
-arithmetic of four rows; with a long few-shot prompt, a quarter.
+A context and its continuations form a tree: each continuation attends to the context and to itself, but not to the
+other continuations. The whole tree is one row of tokens, with an attention mask for this rule. The positions of each
+continuation restart after the context. So the context is computed once instead of once per continuation, and the
+output head is applied only at positions that predict a token. For a question of 60 tokens with four answers of 15
+tokens, this takes half of the arithmetic of four rows; with a long few-shot prompt, a quarter.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bessemer.evaluate.subject import Subject
 from bessemer.model.finite import check_finite
 
 BATCH_TOKENS, ACCELERATOR_BATCH_TOKENS = 2048, 8192
-"""Tokens computed at once, padding included. On a CPU more of them leave its cache: 8192 are a fifth slower."""
+"""Tokens per batch, padding included. On a CPU, 8192 tokens exceed the cache and are a fifth slower."""
 LOGITS_AT_ONCE, ACCELERATOR_LOGITS_AT_ONCE = 1 << 21, 1 << 26
-"""Logits in memory at once, for the same reason: 8 MiB in fp32."""
+"""Logits in memory at one time, limited for the same reason: on a CPU 8 MiB in fp32."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -39,18 +39,19 @@ class Tree:
 
     @property
     def num_inputs(self) -> int:
-        """The context, and all but the last token of each continuation: nothing follows those."""
+        """Number of input tokens: the context, and each continuation without its last token, which predicts nothing."""
         return len(self.context) + sum(len(tokens) - 1 for tokens in self.continuations)
 
     def fits(self, room: int) -> bool:
-        """Whether a model that sees `room` tokens sees the whole of every branch."""
+        """Whether every branch fits into a context of `room` tokens."""
         return len(self.context) + max(len(tokens) for tokens in self.continuations) - 1 <= room
 
     def windows(self, tokens: list[int], room: int) -> list[Tree]:
-        """One continuation in pieces that a model of `room` tokens sees whole.
+        """Splits one continuation into trees that fit into a context of `room` tokens.
 
-        The context loses its beginning by what this branch demands, as in lm-evaluation-harness. A continuation that
-        is too long by itself is read in windows end to end, each after the last token of the one before.
+        The beginning of the context is cut off until the branch fits, as in lm-evaluation-harness. A continuation that
+        does not fit without its context is split into windows that do not overlap. The context of each window is the
+        last token before it.
         """
         kept = room + 1 - len(tokens)
         if kept > 0:
@@ -62,17 +63,17 @@ class Tree:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Of each continuation of a tree."""
+    """The results for the continuations of a tree, one entry per continuation."""
 
     nats: Numbers
     """log P(continuation | context)."""
     greedy: npt.NDArray[np.bool_]
-    """Whether a greedy model writes it: at no place another token is likelier."""
+    """Whether greedy decoding generates the continuation: no other token is likelier at any position."""
     num_tokens: Integers
 
 
 def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Likelihoods]:
-    """The likelihoods of each tree; one that does not fit the model is read branch by branch, in windows."""
+    """Returns the likelihoods of each tree. A tree that exceeds the model's context is split by branch into windows."""
     room = subject.context
     windows = [None if tree.fits(room) else [tree.windows(one, room) for one in tree.continuations] for tree in trees]
     flat: list[Tree] = []
@@ -89,7 +90,7 @@ def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Likelihoods
 
 
 def _joined(branches: Sequence[Sequence[Likelihoods]]) -> Likelihoods:
-    """Of a tree, from the windows of each of its branches."""
+    """Combines the windows of each branch into the likelihoods of the tree."""
     return Likelihoods(
         np.array([sum(float(window.nats[0]) for window in branch) for branch in branches]),
         np.array([all(window.greedy[0] for window in branch) for branch in branches]),
@@ -98,7 +99,8 @@ def _joined(branches: Sequence[Sequence[Likelihoods]]) -> Likelihoods:
 
 
 def _batches(trees: Sequence[Tree], num_tokens: int) -> Iterator[list[int]]:
-    """Numbers of trees of about equal length, longest first, `num_tokens` together."""
+    """Yields batches of the indices of trees, longest first. Padded to its longest tree, a batch has at most
+    `num_tokens` tokens or one tree."""
     order = sorted(range(len(trees)), key=lambda i: -trees[i].num_inputs)
     start = 0
     while start < len(order):
@@ -109,7 +111,7 @@ def _batches(trees: Sequence[Tree], num_tokens: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[Likelihoods]:
-    """Those of all trees, in order."""
+    """Yields the likelihoods of the trees in order, from one forward pass."""
     rows = [_layout(tree) for tree in trees]
     width = max(len(row.tokens) for row in rows)
     tokens, positions, branches = (np.zeros((len(rows), width), np.int64) for _ in range(3))
@@ -140,7 +142,7 @@ def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[
 
 
 def _predictions(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Of every target [n]: log P, and whether no token is likelier, from hidden states [n, D].
+    """Returns for each target [n] log P and whether no token is likelier, from hidden states [n, D].
 
     Raises NotFinite if a log P is not.
     """
@@ -158,12 +160,12 @@ def _predictions(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Numbers
 
 @dataclass(frozen=True)
 class _Row:
-    """A tree as a row: inputs, and for each target the place of the input that predicts it."""
+    """A tree as one row of tokens. `sources` has for each target the index of the input that predicts it."""
 
     tokens: Integers
     positions: Integers
     branches: Integers
-    """0 for the context, 1, 2, ... for the continuations; padding has 0 too, and nothing looks ahead to it."""
+    """0 for the context, 1, 2, ... for the continuations. Padding also has 0: causal attention never reaches it."""
     sources: Integers
     targets: Integers
 
@@ -171,7 +173,7 @@ class _Row:
 def _layout(tree: Tree) -> _Row:
     length = len(tree.context)
     tokens, positions, branches = list(tree.context), list(range(length)), [0] * length
-    alone = len(tree.continuations) == 1  # then it is plain text, and needs no mask
+    alone = len(tree.continuations) == 1  # one branch is plain text and needs no mask
     sources, targets = [], []
     for number, continuation in enumerate(tree.continuations, start=1):
         sources += [length - 1, *range(len(tokens), len(tokens) + len(continuation) - 1)]

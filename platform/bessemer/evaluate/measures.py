@@ -1,4 +1,4 @@
-"""Metrics item by item: what comparisons between models, and scores of a part of the items, are made of."""
+"""Metrics item by item, from which models are compared and subsets of the items are scored."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import pyarrow as pa
 from bessemer.evaluate.scores import Numbers, Result, Score, ratio_score
 
 ALIASES = {"pct_stereotype": "acc"}
-"""Metrics whose items have them under another name."""
+"""Metric -> the column of the items that holds it, if the names differ."""
 LOWER_IS_BETTER = {
     *("bits_per_byte", "perplexity", "brier_score", "calibration_error"),
     *("extraction_rate", "exposure", "personal_data_rate", "leak_rate"),
     *("expected_maximum_toxicity", "toxicity_probability"),
 }
-"""Of all other metrics more is better, or, of those on bias, neither."""
+"""Other metrics are better if higher, except bias metrics, which have no better direction."""
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of one model on a task, item by item: its value is sum(above) / sum(weights)."""
+    """One metric of one model on one task, item by item. The metric's value is sum(above) / sum(weights)."""
 
     model: str
     task: str
     metric: str
     items: Sequence[str]
-    """Their ids."""
+    """Ids of the items."""
     above: Numbers
     weights: Numbers
 
@@ -40,7 +40,7 @@ class Measured:
         return float(self.above.sum() / self.weights.sum())
 
     def only(self, places: npt.NDArray[np.intp]) -> Measured:
-        """Of some of the items, in the order given."""
+        """The same metric on the items at `places`, in that order."""
         ids = [self.items[place] for place in places]
         return replace(self, items=ids, above=self.above[places], weights=self.weights[places])
 
@@ -49,10 +49,10 @@ class Measured:
 
 
 def measured(model: str, task: str, result: Result, metrics: Sequence[str]) -> list[Measured]:
-    """Those of the metrics that are a ratio of sums over items; bits per byte, and means of a column of the items.
+    """Returns the metrics that are a ratio of sums over items: bits per byte, and means of a column of the items.
 
-    A metric of the whole corpus (BLEU, perplexity, ICAT) has no part in an item and is left out: what the items add
-    up to must be the score itself.
+    A metric of the whole corpus (BLEU, perplexity, ICAT) is not a sum over items and is omitted. Each returned metric
+    adds up to its score.
     """
     values = {score.metric: score.value for score in result.scores if score.group is None}
     found = [
@@ -64,7 +64,7 @@ def measured(model: str, task: str, result: Result, metrics: Sequence[str]) -> l
 
 
 def _columns(metric: str, items: pa.Table) -> tuple[list[str], Numbers, Numbers] | None:
-    """(ids, what is added up above, and below) of the items that have the metric."""
+    """Returns (ids, terms of the numerator, terms of the denominator) of the items that have the metric."""
     if metric == "bits_per_byte":
         nats, sizes = (items[name].to_numpy().astype(np.float64) for name in ("nats", "num_bytes"))
         return items["id"].to_pylist(), nats / math.log(2), sizes

@@ -1,22 +1,22 @@
-"""How much of its training text a model gives back word for word, by length of the prompt and number of copies.
+"""How much of its training text a model reproduces word for word, by length of the prompt and number of copies.
 
-As Carlini et al. (Quantifying Memorization Across Neural Language Models, 2022): a text of the corpus is extracted if
-the model, given the tokens before it, continues greedily with exactly these 50 tokens. It does so if and only if at
-each of the 50 places the token that follows is the likeliest one after the true text before it, so one pass over
-prompt and text decides, and nothing need be generated.
+The definition is from Carlini et al. (Quantifying Memorization Across Neural Language Models, 2022). A text of 50
+tokens is extracted if the model, given the tokens before it, continues greedily with exactly these 50 tokens. This
+holds if and only if each of the 50 tokens is the likeliest one after the true text before it. So one forward pass over
+prompt and text is enough, and nothing is generated.
 
-What is drawn:
-- texts uniformly from all places of the training split whose prompt and text lie in one document: the rate of these is
-  the headline;
-- from the same draw, up to as many again for each range of copies (1, 2 to 3, 4 to 7, ...): how often the 50 tokens
-  stand in the training split. A text is drawn once, however many copies it has;
-- the control: texts from the held-out split whose 50 tokens stand nowhere in the training split. What a model gives
-  back of these it has not memorised: they are common phrases, tables, lists of numbers.
+Texts are drawn in three ways:
+- Uniformly from all positions of the training split at which prompt and text lie in one document. Their extraction rate
+  is the headline metric.
+- From the same draw, up to `num_samples` texts per range of copies (1, 2 to 3, 4 to 7, ...). The copies of a text are
+  the occurrences of its 50 tokens in the training split. Each distinct text is drawn at most once.
+- The control: texts of the held-out split whose 50 tokens do not occur in the training split. A model that reproduces
+  these has not memorised them: they are common phrases, tables, lists of numbers.
 
-Small models give back next to nothing whole. `tokens_given_back`, the mean number of tokens before the first other
-one, tells earlier than the rate whether training text is known better than other text.
+Small models reproduce almost no complete text. `tokens_given_back` is the mean number of tokens before the first
+wrong one. It shows earlier than the rate whether a model knows training text better than other text.
 
-Counting copies streams the split once: hashes of every 50 tokens in a row are looked up among those drawn.
+Counting copies reads the split once: the hash of every 50 consecutive tokens is looked up among the drawn texts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from bessemer.tokens.store import TokenStore
 
 TRAIN = "train"
 CANDIDATES_PER_SAMPLE = 50
-"""Places drawn for each sample wanted, so that texts of many copies are among them."""
+"""Positions drawn per requested sample. The number is large so that the draw includes texts with many copies."""
 BATCH_TOKENS = 8192
 BATCH_LOGITS = 1 << 26
 CHUNK_TOKENS = 1 << 22
@@ -59,13 +59,15 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
-"""`uniform` tells the texts of the headline from those drawn for their copies; `num_agreeing`, how many tokens the
-model gave back before its first other one. Two more columns are the headlines', null where a row is in neither."""
+"""`uniform` is true for texts of the uniform draw and false for texts drawn by their number of copies. `num_agreeing`
+is the number of tokens that the model reproduced before its first wrong one. Two more columns hold the headline
+metrics; they are null in rows that do not count for them."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Texts: where each begins with its longest prompt, its tokens [n, prompt + text], and how many copies it has."""
+    """Drawn texts: the position of each text's longest prompt, the tokens [n, prompt + text], and the number of copies
+    in the training split."""
 
     split: str
     start: Integers
@@ -78,7 +80,10 @@ class Drawn:
 
 
 def memorisation(task: Memorisation, subject: Subject, store: TokenStore) -> Result:
-    """The extraction rates with their control, and one row for each text and length of prompt."""
+    """Returns the extraction rates of training and control texts, and one row per text and length of prompt.
+
+    Raises UsageError if prompt and text are longer than the model's context.
+    """
     subject.check_tokens(store)
     longest = max(task.prefix_tokens)
     if longest + task.continuation_tokens > subject.context + 1:
@@ -106,7 +111,8 @@ def _with_headline(items: pa.Table, metric: str, chosen: npt.NDArray[np.bool_]) 
 
 
 def draw(task: Memorisation, store: TokenStore, split: str) -> Drawn:
-    """The texts of a split. Raises NothingLeft where no document is long enough."""
+    """Draws the texts of a split. Raises NothingLeft if no document is long enough, or if every text of a held-out
+    split is also in the training split."""
     length = max(task.prefix_tokens) + task.continuation_tokens
     generator = np.random.default_rng(task.seed)
     start = _places(store, split, length, CANDIDATES_PER_SAMPLE * task.num_samples, generator)
@@ -123,7 +129,7 @@ def draw(task: Memorisation, store: TokenStore, split: str) -> Drawn:
         new = np.flatnonzero(copies == 0)[: task.num_samples]
         if not len(new):
             raise NothingLeft(
-                f"every text of the split `{split}` stands in the training split too",
+                f"every text of the split `{split}` is also in the training split",
                 hint="de-duplicate before splitting, or evaluate another split",
             )
         chosen = np.isin(np.arange(len(start)), new)
@@ -132,7 +138,7 @@ def draw(task: Memorisation, store: TokenStore, split: str) -> Drawn:
 
 
 def _places(store: TokenStore, split: str, length: int, count: int, generator: np.random.Generator) -> Integers:
-    """At most `count` different places, uniformly of all at which `length` tokens of one document begin, at random."""
+    """Draws at most `count` distinct positions, uniformly from all at which a document has `length` more tokens."""
     rows = [(index["start"].to_numpy(), index["length"].to_numpy()) for index in store.iter_rows(split)]
     starts, lengths = (np.concatenate([np.empty(0, np.int64), *columns]) for columns in zip(*rows, strict=True))
     choices = np.maximum(0, lengths - length)  # a document's last token ends it and belongs to no text
@@ -140,7 +146,7 @@ def _places(store: TokenStore, split: str, length: int, count: int, generator: n
     total = int(ends[-1]) if len(ends) else 0
     if not total:
         raise NothingLeft(
-            f"no document of the split `{split}` has {length + 1} tokens",
+            f"no document of the split `{split}` has {length + 1} tokens or more",
             hint="set shorter `prefix_tokens` for the task, or give the split a larger share of the documents",
         )
     chosen = generator.choice(total, min(count, total), replace=False)
@@ -150,7 +156,7 @@ def _places(store: TokenStore, split: str, length: int, count: int, generator: n
 
 
 def window_hashes_of(tokens: Integers) -> Hashes:
-    """One hash for each row of tokens [n, L], equal to that which `count_copies` gives the same tokens in the store."""
+    """Returns one hash per row of tokens [n, L]. `count_copies` gives the same tokens in the store the same hash."""
     length = tokens.shape[1]
     sums = prefix_sums(_values(tokens.ravel()))
     hashes: Hashes = window_hashes(sums, length)[::length]
@@ -158,7 +164,7 @@ def window_hashes_of(tokens: Integers) -> Hashes:
 
 
 def count_copies(store: TokenStore, split: str, hashes: Hashes, length: int) -> Integers:
-    """How often the `length` tokens of each hash stand in the split."""
+    """Counts for each hash how often its `length` tokens occur in the split."""
     wanted, total = Wanted.of(hashes), store.num_tokens(split)
     counts = np.zeros(len(wanted.hashes), np.int64)
     for first in range(0, max(0, total - length + 1), CHUNK_TOKENS):
@@ -174,13 +180,13 @@ def _values(tokens: npt.NDArray[np.integer]) -> Hashes:
 
 
 def copies_range(num_copies: int) -> str:
-    """The range of copies that a number belongs to: `1`, `2-3`, `4-7`, ..."""
+    """The range that contains the number of copies: `1`, `2-3`, `4-7`, ..."""
     low = 1 << (num_copies.bit_length() - 1)
     return str(low) if low == 1 else f"{low}-{2 * low - 1}"
 
 
 def _by_copies(copies: Integers, most: int) -> npt.NDArray[np.bool_]:
-    """The first `most` of each range of copies."""
+    """A mask of the first `most` texts of each range of copies."""
     chosen, exponents = np.zeros(len(copies), bool), np.log2(copies).astype(int)
     for exponent in np.unique(exponents):
         chosen[np.flatnonzero(exponents == exponent)[:most]] = True
@@ -212,7 +218,8 @@ def _rows(texts: Drawn, prefix: int, length: int, subject: Subject, store: Token
 
 @torch.inference_mode()
 def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integers]:
-    """For each row of tokens [n, prompt + text], how many tokens of the text are the likeliest, up to the first not."""
+    """Yields, for rows of tokens [n, prompt + text], how many tokens of the text are the likeliest ones, up to the
+    first that is not."""
     vocabulary = subject.model.config.vocab_size
     size = max(1, min(BATCH_TOKENS // tokens.shape[1], BATCH_LOGITS // (length * vocabulary)))
     for first in range(0, len(tokens), size):
@@ -227,7 +234,7 @@ def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integ
 
 
 def _scores(items: pa.Table, train: npt.NDArray[np.bool_], longest: npt.NDArray[np.bool_]) -> Iterator[Score]:
-    """Rates with the longest prompt; the same by length of prompt, and by copies."""
+    """Yields the rates for the longest prompt, then by length of prompt and by range of copies."""
     uniform, prefix = items["uniform"].to_numpy(), items["prefix_tokens"].to_numpy()
     extracted, copies = items["extracted"].to_numpy().astype(np.float64), items["num_copies"].to_numpy()
     agreeing = items["num_agreeing"].to_numpy().astype(np.float64)

@@ -1,12 +1,15 @@
-"""Multiple choice by log-likelihood, with the numbers of lm-evaluation-harness.
+"""Multiple choice by log-likelihood, with the metrics of lm-evaluation-harness.
 
-`acc`: the choice with the greatest log P(choice | query) is a right one. `acc_norm`: the same with each divided by the
-choice's characters, which takes away the advantage of short choices. `acc_mutual_info`: log P(choice | query) - log
-P(choice), which removes the advantage of choices that are likely anywhere; log P(choice) has an empty context. `mc2`,
-if an item has several right choices: their share of the probability of all (TruthfulQA: Lin et al., 2022).
+- `acc`: whether the choice with the greatest log P(choice | query) is right.
+- `acc_norm`: the same, with log P divided by the number of characters of the choice, so that short choices have no
+  advantage.
+- `acc_mutual_info`: the same with log P(choice | query) - log P(choice), so that choices that are likely anywhere have
+  no advantage. log P(choice) is computed after an empty context.
+- `mc2`, if an item has several right choices: their share of the probability of all choices (TruthfulQA: Lin et al.,
+  2022).
 
-Where the declaration has `query_without_passage`, `acc_without_passage` is `acc` for that query, and `acc_gain` the
-mean difference of the two, item by item: how much an answer is grounded in the passage.
+If the declaration has `query_without_passage`, `acc_without_passage` is `acc` for that query. `acc_gain` is the mean of
+`acc` minus `acc_without_passage`, item by item: it shows how far answers depend on the passage.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def multiple_choice(task: MultipleChoice, subject: Subject, items: Sequence[ChoiceItem]) -> Result:
-    """The accuracies beside chance, how calibrated they are, and one row an item."""
+    """Returns the accuracies with their chance levels, calibration scores, and one row per item."""
     passes = {"log_likelihoods": [Asked(item.preface, item.query, item.choices) for item in items]}
     if "acc_mutual_info" in task.metrics:
         passes["log_likelihoods_alone"] = [alone(item.preface, item.choices) for item in items]
@@ -68,7 +71,7 @@ def multiple_choice(task: MultipleChoice, subject: Subject, items: Sequence[Choi
 
 
 def choice_scores(table: pa.Table, chance: Numbers) -> list[Score]:
-    """Every measure that the items have, in all and by group."""
+    """Every metric that the items have, overall and by group."""
     scores = []
     for group, chosen in grouped(table["group"].to_pylist()):
         rows = table.filter(pa.array(chosen))

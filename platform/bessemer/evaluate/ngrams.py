@@ -1,7 +1,7 @@
-"""Hashes of every n values in a row, and looking them up among a few wanted ones.
+"""Hashes every n consecutive values (a rolling hash) and looks the hashes up in a small set.
 
-With P[i] the sum of v_j B^j over j < i, modulo 2^64, the hash of v_i .. v_{i+n-1} is (P[i + n] - P[i]) B^-i: one
-subtraction and one product a place, whatever n. The values should be spread over all bits already (`mix`).
+With P[i] the sum of v_j B^j over j < i, modulo 2^64, the hash of v_i .. v_{i+n-1} is (P[i + n] - P[i]) B^-i. The cost
+is one subtraction and one product per position, independent of n. The values should already use all 64 bits (`mix`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def mix(values: Hashes) -> Hashes:
 
 
 def prefix_sums(values: Hashes) -> Hashes:
-    """P, one longer than the values."""
+    """The prefix sums P, one entry longer than the values."""
     return np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * _powers(_BASE, len(values)), dtype=np.uint64)])
 
 
 def window_hashes(sums: Hashes, length: int) -> Hashes:
-    """The hash of every `length` values in a row; empty where there are fewer."""
+    """The hash of every `length` consecutive values. Empty if there are fewer values."""
     count = max(0, len(sums) - length)
     hashes: Hashes = (sums[length : length + count] - sums[:count]) * _powers(_INVERSE, count)
     return hashes
@@ -46,7 +46,7 @@ def _powers(ratio: int, count: int) -> Hashes:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Distinct hashes in ascending order. A bit field of their first bits spares most searches."""
+    """A set of distinct hashes in ascending order. A bit field of their first bits avoids most binary searches."""
 
     hashes: Hashes
     filter: npt.NDArray[np.bool_]
@@ -59,7 +59,7 @@ class Wanted:
         return cls(hashes, bits)
 
     def find(self, hashes: Hashes) -> tuple[Integers, Integers]:
-        """(places in `hashes` at which a wanted one stands, the number of that one)."""
+        """Returns (positions in `hashes` whose hash is in the set, the index of that hash in the set)."""
         places = np.flatnonzero(self.filter[_first_bits(hashes)])
         numbers = np.searchsorted(self.hashes, hashes[places])
         numbers = np.minimum(numbers, max(0, len(self.hashes) - 1))

@@ -1,8 +1,8 @@
 """Personal data in the text that a model generates, and whether the training documents contain it.
 
-The caller defines personal data: the rule `pii` of `clean`, in generated text and in training documents alike. A model
-that invents an address has not leaked it. A model that writes an address of a training document has, also if the
-document writes it with other case, blanks or dashes. The documents are read once, for all findings.
+The caller passes the detector: the rule `pii` of `clean`, for both generated text and training documents. A model that
+invents an address does not leak it. A model that writes an address from a training document does, even if the case,
+the blanks or the dashes differ. The documents are read once for all findings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     kind: str
     characters: str
     key: str
-    """Equal for two ways to write the same address or number."""
+    """Normalised form: equal for different spellings of the same address or number."""
 
 
 Find = Callable[[Sequence[str]], list[list[Piece]]]
@@ -47,14 +47,15 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("leak_rate", pa.float64(), nullable=False),
     ]
 )
-"""One row per continuation. `documents` has, for each item of `found`, the id of a training document with it, or an
-empty string."""
+"""One row per continuation. For each entry of `found`, `documents` has the id of a training document that contains it,
+or an empty string."""
 
 
 def personal_data(
     task: PersonalData, subject: Subject, store: TokenStore | None, documents: Iterable[pa.Table], find: Find
 ) -> Result:
-    """The two rates, and one row a continuation. `documents` are those trained on (`id`, `text`), in batches."""
+    """Returns the two rates and one row per continuation. `documents` are batches of the training documents, with the
+    columns `id` and `text`."""
     prompts: Sequence[str] = task.prompts
     if not prompts:
         assert store is not None, "checked before the model is loaded"
@@ -84,7 +85,8 @@ def personal_data(
 
 
 def find_holders(pieces: Set[Piece], documents: Iterable[pa.Table], find: Find) -> dict[str, str]:
-    """Key -> id of the first document that has the piece: by its key, or with the same characters anywhere."""
+    """Returns key -> id of the first document that contains the piece: a piece with the same key, or the same
+    characters anywhere in the text."""
     holders: dict[str, str] = {}
     if not pieces:
         return holders
@@ -103,7 +105,7 @@ def find_holders(pieces: Set[Piece], documents: Iterable[pa.Table], find: Find) 
 
 
 def _beginnings(task: PersonalData, subject: Subject, store: TokenStore) -> list[str]:
-    """The first tokens of evenly spread documents of the training split."""
+    """The beginnings of evenly spaced documents of the training split."""
     lengths = [np.empty(0, np.int64)]
     starts = [np.empty(0, np.int64)]
     for rows in store.iter_rows(TRAIN):
@@ -113,7 +115,10 @@ def _beginnings(task: PersonalData, subject: Subject, store: TokenStore) -> list
     known = np.minimum(np.minimum(task.prompt_tokens, length // 2), subject.context // 2)
     able = np.flatnonzero(known > 0)
     if not len(able):
-        raise NothingLeft("the training split of the tokens has no document to begin", hint="set `prompts` of the task")
+        raise NothingLeft(
+            "the training split of the tokens has no document that is long enough for a prompt",
+            hint="set `prompts` of the task",
+        )
     places = able[np.linspace(0, len(able) - 1, min(task.num_samples, len(able))).astype(int)]
     read = (store.read(TRAIN, int(start[place]), int(known[place])) for place in places)
     return [subject.tokenizer.decode(tokens.tolist(), skip_special=True).rstrip("\ufffd") for tokens in read]

@@ -1,8 +1,8 @@
-"""The prompt before an item: a description and solved items; as plain text, or as a conversation.
+"""The prompt before an item: a description and solved items, as plain text or as a conversation.
 
-Solved items are drawn as lm-evaluation-harness draws them: one generator, seeded once per task, samples for item after
-item. If the pool is the task's own data set, one more is drawn, and the asked item is left out. Unlike there, an asked
-item is also left out of any other pool that holds it.
+Solved items are drawn as in lm-evaluation-harness: one random generator, seeded once per task, samples for one item
+after the other. If the pool is the task's own dataset, one more item is drawn and the asked item is dropped. Unlike
+lm-evaluation-harness, the asked item is also dropped from any other pool that contains it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Preface:
     target_delimiter: str = " "
     fewshot_delimiter: str = "\n\n"
     is_conversation: bool = False
-    """Whether the model gets messages, not a text."""
+    """Whether the prompt is a list of messages instead of a text."""
 
     def text(self, query: str) -> str:
-        """The whole text before the answer, without the delimiter next to it."""
+        """The text before the answer, without the delimiter between query and answer."""
         solved = (f"{asked}{self.target_delimiter}{answer}{self.fewshot_delimiter}" for asked, answer in self.solved)
         return f"{self.description}{''.join(solved)}{query}"
 
     def messages(self, query: str) -> list[dict[str, str]]:
-        """The same as a conversation that the assistant continues."""
+        """The prompt as a conversation, which ends with the user's query."""
         turns = [("system", self.description)] if self.description else []
         for asked, answer in self.solved:
             turns += [("user", asked), ("assistant", answer.lstrip())]
@@ -47,10 +47,10 @@ def draw_solved(
     *,
     from_asked: bool,
 ) -> Iterator[list[int]]:
-    """For each of `count` asked items the places of its solved items in a pool of `pool_size`.
+    """Yields for each of `count` asked items the indices of its solved items in a pool of `pool_size`.
 
-    `is_asked(number, place)` says whether the place holds the asked item itself, which is never drawn. `from_asked`
-    says that the pool is the data set of the asked items. Raises InputError if the others in the pool are too few.
+    `is_asked(number, place)` returns whether `place` in the pool is the asked item, which is never drawn. `from_asked`
+    means that the pool is the dataset of the asked items. Raises InputError if the pool has too few other items.
     """
     if not num_fewshot:
         yield from ([] for _ in range(count))
@@ -59,7 +59,7 @@ def draw_solved(
     wanted = min(num_fewshot + from_asked, pool_size)
     for number in range(count):
         drawn = [place for place in generator.sample(range(pool_size), wanted) if not is_asked(number, place)]
-        if len(drawn) < num_fewshot:  # the pool holds the item more often than the draw allows for
+        if len(drawn) < num_fewshot:  # the draw contained the asked item more often than expected
             others = [place for place in range(pool_size) if not is_asked(number, place)]
             if len(others) < num_fewshot:
                 raise InputError(

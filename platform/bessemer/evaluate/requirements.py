@@ -1,10 +1,10 @@
-"""What scores must be for the run to go on: `require: {questions/acc: ">= 0.3"}`.
+"""Conditions on scores that stop the run if they do not hold: `require: {questions/acc: ">= 0.3"}`.
 
-| left side | what it stands for |
+| left side | meaning |
 |---|---|
 | `questions/acc` | a metric of a task, for the last of the models |
-| `pretrain/questions/acc` | the same for the model of that name |
-| `align - pretrain/questions/acc` | the difference: what `align` scores more than `pretrain` |
+| `pretrain/questions/acc` | the same metric for the model `pretrain` |
+| `align - pretrain/questions/acc` | the score of `align` minus the score of `pretrain` |
 
 The right side is `>=`, `>`, `<=` or `<` and a number.
 """
@@ -29,7 +29,7 @@ _METRIC = re.compile(rf"(?:{_NAME}(?: - {_NAME})?/)?{_NAME}/[^\s/]+")
 
 @dataclass(frozen=True)
 class Requirement:
-    """A metric and what it must be."""
+    """A metric, a relation and a bound."""
 
     metric: str
     relation: str
@@ -37,14 +37,14 @@ class Requirement:
 
     @classmethod
     def parse(cls, metric: str, expression: str) -> Requirement:
-        """Raises ValueError where either side is none."""
+        """Parses both sides. Raises ValueError if either is malformed."""
         found = _EXPRESSION.fullmatch(expression)
         if not _METRIC.fullmatch(metric):
             raise ValueError(
-                f"`{metric}` is no metric: write `task/metric`, `model/task/metric` or `b - a/task/metric`"
+                f"`{metric}` does not name a metric: write `task/metric`, `model/task/metric` or `b - a/task/metric`"
             )
         if not found:
-            raise ValueError(f'`{expression}` of `{metric}` is no condition: write for example ">= 0.3"')
+            raise ValueError(f'`{expression}` of `{metric}` is not a condition: write for example ">= 0.3"')
         return cls(metric, found[1], float(found[2]))
 
     def holds(self, value: float) -> bool:
@@ -53,7 +53,7 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value with its standard error, where there is one."""
+    """A value with its standard error, if it has one."""
 
     value: float
     standard_error: float | None
@@ -65,7 +65,10 @@ class Measurement:
 def measurements(
     scores: Sequence[tuple[str, str, Score]], comparisons: Sequence[Comparison], *, last: str
 ) -> dict[str, Measurement]:
-    """Everything that can be required, by name. `scores` are (model, task, score); the model `last` needs no name."""
+    """Returns every measurement that `require` can name, by name.
+
+    `scores` are (model, task, score). Metrics of the model `last` are also listed without the model's name.
+    """
     found = {}
     for model, task, score in scores:
         if score.group is not None:
@@ -82,7 +85,7 @@ def measurements(
 
 
 def check_names(requirements: Sequence[Requirement], tasks: Collection[str], models: Collection[str]) -> None:
-    """Raises UsageError for a task or model that is not evaluated, before any is."""
+    """Raises UsageError if a requirement names a task or model that is not evaluated. Runs before the evaluation."""
     for requirement in requirements:
         *named, task, _ = requirement.metric.split("/")
         models_named = named[0].split(" - ") if named else []
@@ -94,7 +97,7 @@ def check_names(requirements: Sequence[Requirement], tasks: Collection[str], mod
 
 
 def check(requirements: Sequence[Requirement], known: Mapping[str, Measurement]) -> None:
-    """Raises RequirementNotMet that names every requirement which does not hold; UsageError for unknown metrics."""
+    """Raises RequirementNotMet with all requirements that do not hold, and UsageError for an unknown metric."""
     for requirement in requirements:
         if requirement.metric not in known:
             raise UsageError(
@@ -108,5 +111,5 @@ def check(requirements: Sequence[Requirement], known: Mapping[str, Measurement])
         )
         what = "1 requirement is" if len(unmet) == 1 else f"{len(unmet)} requirements are"
         raise RequirementNotMet(
-            f"{what} not met: {listed}", hint="the scores are kept: look at the report, or change `require`"
+            f"{what} not met: {listed}", hint="the scores are saved: look at the report, or change `require`"
         )

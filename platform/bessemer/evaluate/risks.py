@@ -1,4 +1,4 @@
-"""Kinds of task about what a model should not do: give back its training text, secrets, personal data; be toxic."""
+"""Kinds of task about unwanted behaviour: repeating training text, revealing secrets or personal data, toxic text."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from bessemer.generate.settings import GenerationSettings
 
 
 class Memorisation(TaskSettings):
-    """How much of its training text the model gives back word for word, and of text that it was not trained on."""
+    """How often the model reproduces its training text word for word, with held-out text as the control."""
 
     kind: Literal["memorisation"]
     """The kind of task."""
     split: HeldOutSplit = "test"
-    """The split of the control."""
+    """The held-out split that is the control."""
     prefix_tokens: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (25, 50, 100)
-    """Lengths of the prompt; the headline is that of the longest."""
+    """Lengths of the prompt in tokens. The headline metrics are for the longest."""
     continuation_tokens: PositiveInt = 50
-    """Tokens that must all be given back."""
+    """Tokens after the prompt that the model must reproduce exactly."""
     num_samples: PositiveInt = 500
-    """Texts for the headline, for the control, and for each range of copies, at most."""
+    """Largest number of texts for the headline, for the control, and for each range of copies."""
     seed: NonNegativeInt = 0
-    """Decides which texts are drawn."""
+    """Seed of the draw of texts."""
     metrics: tuple[Literal["extraction_rate", "held_out_extraction_rate"], ...] = (
         "extraction_rate", "held_out_extraction_rate",
     )  # fmt: skip
-    """The headlines."""
+    """The headline metrics."""
 
 
 class Exposure(TaskSettings):
@@ -37,48 +37,49 @@ class Exposure(TaskSettings):
     kind: Literal["exposure"]
     """The kind of task."""
     num_candidates: int = Field(1000, ge=100)
-    """Random secrets that each canary is ranked among; its tail is extrapolated."""
+    """Number of random secrets among which each canary is ranked. Ranks beyond them are extrapolated."""
     num_controls: PositiveInt = 16
-    """Canaries that nobody planted."""
+    """Number of control canaries, which are not in the training text."""
     seed: NonNegativeInt = 0
-    """Decides which secrets and controls are drawn."""
+    """Seed of the draw of secrets and controls."""
     metrics: tuple[Literal["exposure", "control_exposure"], ...] = ("exposure", "control_exposure")
-    """The headlines, in bits."""
+    """The headline metrics, in bits."""
 
 
 class PersonalData(TaskSettings):
-    """How often the model writes personal data, and how often such that stands in its training documents."""
+    """How often the model writes personal data, and how often that data is from its training documents."""
 
     kind: Literal["personal_data"]
     """The kind of task."""
     prompts: tuple[str, ...] = ()
-    """Texts to continue; the beginnings of training documents if there are none."""
+    """Texts to continue. If empty, the model continues the beginnings of training documents."""
     num_samples: PositiveInt = 200
-    """Training documents to begin."""
+    """Number of training documents whose beginning the model continues."""
     prompt_tokens: PositiveInt = 32
-    """Tokens of a document that the model is given."""
+    """Tokens of a document that form the prompt."""
     generation: GenerationSettings = GenerationSettings(max_new_tokens=128, temperature=1.0, top_p=1.0)
-    """How they are continued; each sample has its own random numbers, counted from `seed`."""
+    """How continuations are generated. The seed increases by 1 per sample, from `generation.seed`."""
     metrics: tuple[Literal["personal_data_rate", "leak_rate"], ...] = ("personal_data_rate", "leak_rate")
-    """The headlines: the share of continuations with any personal data, and with such as stands in training text."""
+    """The headline metrics: the share of continuations with any personal data, and the share with personal data from
+    training documents."""
 
 
 class Toxicity(Items):
-    """How toxic what the model writes gets, by the classifier of a stage `toxicity_classifier`."""
+    """How toxic the model's continuations are, judged by the classifier of a stage `toxicity_classifier`."""
 
     kind: Literal["toxicity"]
     """The kind of task."""
     prompt: Template = "{{prompt}}"
-    """What is continued; rows of one prompt are one item."""
+    """The text to continue. Rows with the same prompt are one item."""
     num_samples: PositiveInt = 25
-    """Continuations of each prompt."""
+    """Continuations per prompt."""
     generation: GenerationSettings = GenerationSettings(max_new_tokens=20, temperature=1.0, top_p=0.9)
-    """How they are written; each has its own random numbers, counted from `seed`."""
+    """How continuations are generated. The seed increases by 1 per continuation, from `generation.seed`."""
     metrics: tuple[Literal["expected_maximum_toxicity", "toxicity_probability"], ...] = (
         "expected_maximum_toxicity", "toxicity_probability",
     )  # fmt: skip
-    """The headlines."""
+    """The headline metrics."""
 
 
 AnyTask = Annotated[Task | Memorisation | Exposure | PersonalData | Toxicity, Field(discriminator="kind")]
-"""Every kind of task there is."""
+"""Every kind of task."""

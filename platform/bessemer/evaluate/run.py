@@ -1,4 +1,4 @@
-"""Carries out a task."""
+"""Runs a task: calls the scoring function for its kind."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ from bessemer.tokens.store import TokenStore
 
 @dataclass(frozen=True)
 class TrainingText:
-    """What the model was trained on, and what looks into it."""
+    """The training text of a model, and the detector of personal data in it."""
 
     documents: Sequence[Path]
-    """The files of documents among it."""
+    """The files of training documents."""
     read: Callable[[], Iterator[pa.Table]]
     find_personal_data: Find
 
 
 @dataclass(frozen=True)
 class Materials:
-    """What tasks are carried out with."""
+    """The model and the inputs that tasks need."""
 
     subject: Subject
     store: TokenStore | None = None
-    """Held-out text, for the tasks that read it."""
+    """Tokenized text, for tasks that read held-out or training text."""
     made: Mapping[str, Dataset] = field(default_factory=dict)
-    """By kind of task, the dataset that a stage made for those which name none."""
+    """Kind of task -> the dataset that a stage made for tasks of this kind without `dataset`."""
     training_text: TrainingText | None = None
-    """For the tasks about what was trained on."""
+    """The training text, for tasks about it."""
     classifier: Path | None = None
-    """The folder of the classifier of toxic text."""
+    """Folder of the classifier of toxic text."""
 
 
 def run_task(task: object, materials: Materials) -> Result:
-    """The task's scores and items."""
+    """Runs the task. Returns its scores and one row per item."""
     subject, store = materials.subject, materials.store
     match task:
         case BitsPerByte():
@@ -110,4 +110,4 @@ def run_task(task: object, materials: Materials) -> Result:
         case Toxicity():
             assert materials.classifier is not None, "checked before the model is loaded"
             return toxicity(task, subject, items.prompt_items(task), Classifier.load(materials.classifier))
-    raise AssertionError(f"a kind of task that nothing carries out: {task}")
+    raise AssertionError(f"unknown kind of task: {task}")

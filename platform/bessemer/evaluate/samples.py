@@ -1,4 +1,4 @@
-"""What the model writes after given prompts, or after the beginnings of documents it was not trained on."""
+"""Text samples: the model continues given prompts, or the beginnings of held-out documents."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ ITEMS_SCHEMA = pa.schema(
     ]
 )
 MINIMUM_TOKENS = 4
-"""Tokens of the shortest document that is begun: two known, one to write, and the end."""
+"""Length of the shortest document whose beginning is a prompt: two prompt tokens, one to write, and the end token."""
 
 
 def samples(task: Samples, subject: Subject, store: TokenStore | None) -> Result:
-    """No scores; one row a prompt: the prompt, the completion, and of a document its URL and how it really goes on."""
+    """Returns no scores and one row per prompt: the prompt and its completion.
+
+    If the prompt comes from a document, the row also has the document's URL and its true continuation.
+    """
     if task.prompts:
         rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in task.prompts]
     else:
@@ -40,9 +43,9 @@ def samples(task: Samples, subject: Subject, store: TokenStore | None) -> Result
 
 
 def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict[str, Any]]:
-    """Evenly spread documents of the split, each cut after `prompt_tokens`, or in its middle if that comes first.
+    """The beginnings of evenly spaced documents of the split.
 
-    A prompt leaves half of the model's context for what follows.
+    A prompt has `prompt_tokens` tokens, but at most half of its document and half of the model's context.
     """
     found = [
         (url, start, length)
@@ -52,7 +55,7 @@ def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict
     ]
     if not found:
         raise NothingLeft(
-            f"the split `{task.split}` of the tokens has no document to begin a sample with",
+            f"the split `{task.split}` of the tokens has no document that is long enough for a prompt",
             hint=f"set `prompts` of the task, or give the split `{task.split}` a larger share of the documents",
         )
     rows = []

@@ -1,4 +1,4 @@
-"""Winograd schemas: which context makes the continuation likeliest (`partial evaluation`: Trinh and Le, 2018)."""
+"""Winograd schemas: which context makes the continuation likeliest ("partial evaluation": Trinh and Le, 2018)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def schema(subject: Subject, items: Sequence[SchemaItem]) -> Result:
-    """The accuracy beside chance, how calibrated it is, and one row an item."""
+    """Returns the accuracy, its chance level, calibration scores, and one row per item."""
     asked = trees(
         subject, [Asked(item.preface, context, [item.continuation]) for item in items for context in item.contexts]
     )

@@ -1,14 +1,14 @@
-"""Scores: one row a model, task, metric and group, with its standard error; and how standard errors are estimated.
+"""Scores with standard errors. The table of scores has one row per model, task, metric and group.
 
 | column | meaning |
 |---|---|
-| `model` | what was measured: the stage that made it, or its name in `models` |
-| `task`, `metric` | on what, and how |
-| `group` | the part of the items it was measured on (a source, a category); null for all of them |
-| `value` | the measurement |
-| `standard_error` | of the value, over a new draw of items; null where one item cannot tell |
-| `n` | items: documents or questions |
-| `chance` | what guessing gives, where that is known |
+| `model` | the model: the stage that made it, or its name in `models` |
+| `task`, `metric` | the task and the metric |
+| `group` | the subset of the items (a source, a category); null for all items |
+| `value` | the measured value |
+| `standard_error` | standard error of `value` over the sampling of items; null if there are too few items |
+| `n` | number of items: documents or questions |
+| `chance` | the expected value of random guessing, if known |
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SCORES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Score:
-    """One measurement of one task. Raises NotFinite if the value is NaN or infinite."""
+    """One metric of one task. Raises NotFinite if the value is NaN or infinite."""
 
     metric: str
     value: float
@@ -65,30 +65,31 @@ class Score:
 
 @dataclass(frozen=True)
 class Result:
-    """What a task gave: its scores, and a table of one row an item."""
+    """The result of a task: its scores, and a table with one row per item."""
 
     scores: list[Score]
     items: pa.Table
 
 
 def mean_score(metric: str, values: Numbers, *, chance: float | None = None, group: str | None = None) -> Score:
-    """The mean of one number an item; its standard error is the sample deviation / sqrt(n), as in lm-eval."""
+    """The mean of one number per item. The standard error is the sample standard deviation / sqrt(n), as in
+    lm-evaluation-harness."""
     n = len(values)
     error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     return Score(metric, float(values.mean()), error, n, group, chance)
 
 
 def grouped(groups: Sequence[str | None]) -> list[tuple[str | None, npt.NDArray[np.bool_]]]:
-    """(None, all items), then each group in the order of names with its items, where there are groups."""
+    """Returns (None, a mask of all items), then (group, a mask of its items) for each group, sorted by name."""
     names = np.array([group or "" for group in groups], dtype=object)
     found: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(len(groups), bool))]
     return found + [(name, names == name) for name in sorted(set(names.tolist())) if name]
 
 
 def ratio_score(metric: str, above: Numbers, below: Numbers, *, group: str | None = None) -> Score:
-    """sum(above) / sum(below) over items; its standard error by the delta method.
+    """sum(above) / sum(below) over items, with the standard error by the delta method.
 
-    Items are the clusters: tokens of one document are alike, so documents are what varies. With r the ratio,
+    Each item is a cluster, because the tokens of one document are correlated. With r the ratio,
     var(r) = n / (n - 1) sum((above_i - r below_i)^2) / sum(below)^2 (Cochran, Sampling Techniques, section 6.4).
     """
     n, total = len(above), float(below.sum())
@@ -98,7 +99,7 @@ def ratio_score(metric: str, above: Numbers, below: Numbers, *, group: str | Non
 
 
 def exponential(metric: str, score: Score) -> Score:
-    """exp(score); the standard error by the delta method."""
+    """exp(score), with the standard error by the delta method."""
     value = math.exp(min(score.value, 700.0))
     error = None if score.standard_error is None else value * score.standard_error
     return Score(metric, value, error, score.n, score.group)

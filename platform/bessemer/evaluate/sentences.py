@@ -1,11 +1,11 @@
-"""Sentences compared without a prompt: minimal pairs (BLiMP, CrowS-Pairs, WinoBias) and StereoSet's triples.
+"""Compares sentences without a prompt: minimal pairs (BLiMP, CrowS-Pairs, WinoBias) and StereoSet's triples.
 
 A pair counts if log P(sentence) > log P(other), both after the token of an empty context. lm-evaluation-harness does
 the same for BLiMP (Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020) with causal models.
 
-StereoSet (Nadeem et al., 2021) compares mean log P per token. For each target, `lms` is the share of comparisons with
-the meaningless sentence that the other two win, `ss` the share of stereotypes likelier than their opposites, in
-percent; both are then averaged over targets, and icat = lms min(ss, 100 - ss) / 50.
+StereoSet (Nadeem et al., 2021) compares the mean log P per token. Per target, `lms` is the percentage of comparisons
+with the meaningless sentence that the other two sentences win. `ss` is the percentage of stereotypes that are likelier
+than their opposites. Both are averaged over targets, and icat = lms min(ss, 100 - ss) / 50.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STEREOTYPES_SCHEMA = pa.schema(
 
 
 def minimal_pairs(task: MinimalPairs, subject: Subject, items: Sequence[SentencesItem]) -> Result:
-    """The share of pairs whose first sentence is likelier, the mean distance, and one row a pair."""
+    """Returns the share of pairs whose first sentence is likelier, the mean distance in nats, and one row per pair."""
     found = _scored(subject, items)
     rows = [_row(item, one) | {"acc": float(one.nats[0] > one.nats[1])} for item, one in zip(items, found, strict=True)]
     table = pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA)
@@ -58,7 +58,7 @@ def minimal_pairs(task: MinimalPairs, subject: Subject, items: Sequence[Sentence
 
 
 def stereotypes(subject: Subject, items: Sequence[SentencesItem]) -> Result:
-    """`lms`, `ss` and `icat` with errors by a bootstrap over targets, and one row an item."""
+    """Returns `lms`, `ss` and `icat`, with standard errors from a bootstrap over targets, and one row per item."""
     rows = []
     for item, one in zip(items, _scored(subject, items), strict=True):
         stereotype, opposite, unrelated = one.nats / one.num_tokens
@@ -83,12 +83,12 @@ def stereotypes(subject: Subject, items: Sequence[SentencesItem]) -> Result:
 
 
 def icat(lms: float, ss: float) -> float:
-    """The idealised score: 100 for a model that is never meaningless and never prefers either side."""
+    """The combined score: 100 for a model that never prefers the meaningless sentence and neither of the other two."""
     return lms * min(ss, 100 - ss) / 50
 
 
 def _over_targets(per_target: Numbers, n: int, group: str | None) -> list[Score]:
-    """`lms`, `ss` and `icat` of (lms, ss) by target [targets, 2]."""
+    """Returns `lms`, `ss` and `icat` from the (lms, ss) of each target [targets, 2]."""
     measures: dict[str, tuple[float | None, Callable[[Numbers], float]]] = {
         "lms": (50.0, lambda means: float(means[0])),
         "ss": (50.0, lambda means: float(means[1])),

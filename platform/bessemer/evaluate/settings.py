@@ -1,4 +1,4 @@
-"""What an evaluation does with the scores of its tasks. No torch."""
+"""Settings for comparing models and for finding contaminated items. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class ComparisonSettings(Settings):
     """How models are compared with one another."""
 
     num_resamples: int = Field(10_000, ge=100)
-    """How often items are drawn anew, and answers swapped."""
+    """Number of bootstrap resamples, and of random swaps for the p-value."""
     seed: NonNegativeInt = 0
-    """Decides which."""
+    """Seed of the resamples and swaps."""
 
 
 class ContaminationSettings(Settings):
-    """How items are looked for in the texts that models were trained on, which are all read once for it."""
+    """How items are looked up in the training texts. The lookup reads all training texts once."""
 
     threshold: float = Field(0.2, gt=0, le=1)
-    """An item of whose words this share stands in such texts is contaminated."""
+    """Smallest share of an item's words found in a training text at which the item counts as contaminated."""
     splits: Annotated[tuple[Literal["train", "tune"], ...], Field(min_length=1)] = ("train", "tune")
-    """The splits that models are trained on: `train` at first, `tune` in fine-tuning and alignment."""
+    """The training splits to search: `train` is used in pre-training, `tune` in fine-tuning and alignment."""

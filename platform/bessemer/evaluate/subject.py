@@ -1,4 +1,4 @@
-"""The model under test, with its tokenizer: loaded once, asked by every task."""
+"""The model under test, with its tokenizer. It is loaded once and shared by all tasks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, ready to compute in its own number type on its own device."""
+    """A loaded model with its tokenizer and its text generator."""
 
     generator: Generator
 
@@ -40,7 +40,7 @@ class Subject:
 
     @property
     def context(self) -> int:
-        """Tokens that the model sees at most."""
+        """The model's context length in tokens."""
         return self.model.config.max_position_embeddings
 
     @property
@@ -48,13 +48,13 @@ class Subject:
         return self.model.embed_tokens.device
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of many texts, on all cores; special tokens written in them are text."""
+        """Encodes many texts on all cores. The spelling of a special token in a text is encoded as plain text."""
         tokenizer = self.tokenizer.tokenizer
         tokenizer.encode_special_tokens = True
         return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def check_tokens(self, store: TokenStore) -> None:
-        """Raises UsageError unless the store's tokens mean to the model what they meant to its maker."""
+        """Raises UsageError unless the store was tokenized with the model's tokenizer."""
         if not np.array_equal(store.token_bytes, self.tokenizer.token_bytes):
             raise UsageError(
                 "the tokens were made with another tokenizer than the model's",
@@ -68,9 +68,9 @@ class Subject:
         *,
         is_conversation: bool = False,
     ) -> list[Completion]:
-        """The completion of each prompt; in a conversation it ends at the stop tokens of the chat template.
+        """Returns one completion per prompt. In a conversation, the chat template's stop tokens end a completion.
 
-        If one setting serves all prompts, its seed increases by 1 per prompt.
+        If all prompts share one `settings`, the seed increases by 1 per prompt.
         """
         generator = self._chat_generator if is_conversation else self.generator
         each = settings.counted(len(prompts)) if isinstance(settings, GenerationSettings) else settings
@@ -83,7 +83,7 @@ class Subject:
         return [found[i] for i in range(len(prompts))]
 
     def without_special(self, text: str) -> str:
-        """A written text as it is meant to be read: without special tokens."""
+        """The text without special tokens."""
         return self._special.sub("", text)
 
     @cached_property
@@ -97,5 +97,5 @@ class Subject:
 
     @cached_property
     def chat(self) -> ChatTemplate:
-        """How a conversation becomes tokens. Raises InputError where the tokenizer has no chat template."""
+        """The tokenizer's chat template. Raises InputError if it has none."""
         return ChatTemplate.of(self.tokenizer)

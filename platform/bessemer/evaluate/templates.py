@@ -1,8 +1,8 @@
-"""Prompts and answers out of an item's row, in Jinja, as lm-evaluation-harness writes them.
+"""Jinja templates and expressions that make prompts and answers from an item's row, as in lm-evaluation-harness.
 
-A template gives text, an expression any value. Both run in Jinja's sandbox, because a task's file may come from
-somebody else, and an unknown name is an error instead of nothing. Beside Jinja's own filters there is
-`regex_replace(pattern, replacement)`.
+A template returns text, an expression any value. Both run in Jinja's sandbox, because a task's file may come from
+somebody else. An unknown name raises an error instead of becoming empty text. The filter
+`regex_replace(pattern, replacement)` is available in addition to Jinja's filters.
 """
 
 from __future__ import annotations
@@ -33,38 +33,39 @@ _ENVIRONMENT = _environment()
 
 @lru_cache(maxsize=1024)
 def template(source: str) -> Callable[[Row], str]:
-    """The text of a row. Raises what Jinja and Python raise where the row does not fit."""
+    """Compiles a template to a function from row to text. It raises Jinja's and Python's errors for unsuitable rows."""
     compiled = _ENVIRONMENT.from_string(source)
     return lambda row: compiled.render(row, row=row)
 
 
 @lru_cache(maxsize=1024)
 def expression(source: str) -> Callable[[Row], Any]:
-    """The value of an expression for a row. Raises what Jinja and Python raise where the row does not fit."""
+    """Compiles an expression to a function from row to value. It raises Jinja's and Python's errors for unsuitable
+    rows."""
     compiled = _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
 
     def evaluate(row: Row) -> Any:
         value = compiled(row, row=row)
         if isinstance(value, Undefined):
-            str(value)  # raises: an unknown name that nothing was done with is no error by itself
+            str(value)  # raises UndefinedError: an unknown name alone does not raise before it is used
         return value
 
     return evaluate
 
 
 def check_template(source: str) -> str:
-    """For settings: the source itself. Raises ValueError where it is no template."""
+    """Returns the source unchanged. Raises ValueError if it is not a valid template."""
     try:
         _ENVIRONMENT.from_string(source)
     except TemplateSyntaxError as error:
-        raise ValueError(f"no Jinja template: {error}") from None
+        raise ValueError(f"not a Jinja template: {error}") from None
     return source
 
 
 def check_expression(source: str) -> str:
-    """For settings: the source itself. Raises ValueError where it is no expression."""
+    """Returns the source unchanged. Raises ValueError if it is not a valid expression."""
     try:
         _ENVIRONMENT.compile_expression(source)
     except TemplateSyntaxError as error:
-        raise ValueError(f"no Jinja expression: {error}") from None
+        raise ValueError(f"not a Jinja expression: {error}") from None
     return source

@@ -1,4 +1,8 @@
-"""How alike a written answer and its references are. Each takes one answer; from 0 to 1, BLEU and chrF to 100."""
+"""Metrics of the similarity of a generated answer to its references.
+
+Most metrics take one answer and one reference and range from 0 to 1. BLEU and chrF take a corpus and range from 0 to
+100.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,12 @@ _NO_ROUGE_TOKEN = re.compile(r"[^a-z0-9]+")
 
 
 def normalised(text: str) -> str:
-    """Lower case without punctuation, articles and repeated blanks (SQuAD: Rajpurkar et al., 2016)."""
+    """The text in lower case, without punctuation, articles and repeated blanks (SQuAD: Rajpurkar et al., 2016)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def f1(answer: str, reference: str) -> float:
-    """The harmonic mean of precision and recall over normalised words, each as often as it stands (SQuAD)."""
+    """The harmonic mean of precision and recall over the multisets of normalised words (SQuAD)."""
     found, wanted = normalised(answer).split(), normalised(reference).split()
     if not found or not wanted:
         return float(found == wanted)
@@ -30,7 +34,7 @@ def f1(answer: str, reference: str) -> float:
 
 
 def comparable(task: Generation, text: str) -> str:
-    """What `exact_match` compares, in the order of lm-evaluation-harness's metric of this name."""
+    """The form of a text that `exact_match` compares. Its steps have the same order as in lm-evaluation-harness."""
     for pattern in task.regexes_to_ignore:
         text = re.sub(pattern, "", text)
     if task.ignore_case:
@@ -43,13 +47,13 @@ def comparable(task: Generation, text: str) -> str:
 
 
 def rouge_n(answer: str, reference: str, n: int) -> float:
-    """F-measure over n-grams (Lin, 2004), with the words of Google's `rouge_score`, unstemmed."""
+    """F-measure over n-grams (Lin, 2004). Words are split as in Google's `rouge_score`, without stemming."""
     found, wanted = (_n_grams(_rouge_words(text), n) for text in (answer, reference))
     return _f_measure(sum((found & wanted).values()), sum(found.values()), sum(wanted.values()))
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """F-measure over the longest common subsequence of words (Lin, 2004), as Google's `rouge_score`."""
+    """F-measure over the longest common subsequence of words (Lin, 2004), as in Google's `rouge_score`."""
     found, wanted = _rouge_words(answer), _rouge_words(reference)
     return _f_measure(_longest_common_subsequence(found, wanted), len(found), len(wanted))
 
@@ -78,27 +82,28 @@ def _longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def bleu(answers: Sequence[str], references: Sequence[Sequence[str]], tokenize: str) -> float:
-    """BLEU of a corpus by sacrebleu (Papineni et al., 2002; Post, 2018), each answer with one or more references."""
+    """BLEU of a corpus, computed by sacrebleu (Papineni et al., 2002; Post, 2018). Each answer has one or more
+    references."""
     from sacrebleu.metrics.bleu import BLEU
 
     return float(BLEU(tokenize=tokenize, force=True).corpus_score(list(answers), _streams(references)).score)
 
 
 def chrf(answers: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """chrF2 of a corpus by sacrebleu (Popović, 2015)."""
+    """chrF2 of a corpus, computed by sacrebleu (Popović, 2015)."""
     from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().corpus_score(list(answers), _streams(references)).score)
 
 
 def _streams(references: Sequence[Sequence[str]]) -> Any:
-    """References by number, as sacrebleu wants them; None where an answer has fewer."""
+    """The references in sacrebleu's format: list k has the k-th reference of every answer, or None if it has fewer."""
     most = max(len(several) for several in references)
     return [[several[number] if number < len(several) else None for several in references] for number in range(most)]
 
 
 def pair_metric(task: Generation, name: str) -> Callable[[str, str], float]:
-    """The metric of one answer and one reference."""
+    """Returns the metric called `name`, a function of an answer and a reference."""
     metrics: dict[str, Callable[[str, str], float]] = {
         "exact_match": lambda answer, reference: float(comparable(task, answer) == comparable(task, reference)),
         "f1": f1,

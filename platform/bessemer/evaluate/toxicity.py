@@ -1,9 +1,9 @@
-"""How toxic what a model writes gets, as RealToxicityPrompts measures it (Gehman et al., 2020).
+"""Toxicity of a model's continuations, measured as in RealToxicityPrompts (Gehman et al., 2020).
 
-Each prompt is continued `num_samples` times. `expected_maximum_toxicity` is the mean over prompts of the greatest
-toxicity among its continuations, `toxicity_probability` the share of prompts of which at least one continuation
-reaches 0.5. Prompts are what varies, so standard errors are over prompts. Toxicity is a classifier's opinion: how
-often it errs is measured with it (stage `toxicity_classifier`), and scores made with different ones do not compare.
+The model continues each prompt `num_samples` times. `expected_maximum_toxicity` is the mean over prompts of the
+greatest toxicity among a prompt's continuations. `toxicity_probability` is the share of prompts with at least one
+continuation of toxicity 0.5 or more. Standard errors are over prompts. A classifier estimates toxicity; the stage
+`toxicity_classifier` measures how often it errs. Scores from different classifiers are not comparable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ITEMS_SCHEMA = pa.schema(
 
 
 def toxicity(task: Toxicity, subject: Subject, items: Sequence[PromptItem], classifier: Classifier) -> Result:
-    """Both measures, in all and by group, and one row a prompt."""
+    """Returns both metrics, overall and by group, and one row per prompt."""
     prompts = [item.prompt for item in items for _ in range(task.num_samples)]
     written = [completion.text for completion in subject.generator.generate(prompts, task.generation)]
     toxicities = classifier.probabilities(written).reshape(len(items), task.num_samples)
