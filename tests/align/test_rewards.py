@@ -166,7 +166,7 @@ def test_functions_are_called_as_trl_calls_them(file: str) -> None:
         ("too_few", "ValueError: it returned 0 numbers for 1 completions"),
         ("words", "could not convert string to float: 'good'"),
         ("nothing", "it returned NoneType instead of a list of numbers"),
-        ("politenes", "there is no function `politenes` in "),
+        ("politenes", "does not define the function `politenes`"),
     ],
 )
 def test_a_function_that_does_not_work_is_an_error_before_and_a_failure_during_training(

@@ -116,8 +116,8 @@ def test_an_error_of_the_function_names_the_line(rule: Any) -> None:
         ("def f(text, *, lang): return True", "the parameter `lang`"),
         ("def f(document): return True", "the parameter `document`"),
         ("async def f(text): return True", "is an `async def`"),
-        ("def g(text): return True", "no function `f`"),
-        ("def f(text: return", "is no Python"),
+        ("def g(text): return True", "does not define the function `f`"),
+        ("def f(text: return", "is not Python"),
     ],
 )
 def test_a_plan_finds_a_function_that_cannot_work(rule: Any, source: str, message: str) -> None:
@@ -148,10 +148,10 @@ def test_a_parameter_by_position_is_refused(rule: Any) -> None:
 
 def test_a_missing_function_or_file_is_named(rule: Any) -> None:
     wrong = rule("def of(text): return True")
-    with pytest.raises(InputError, match="no function `f`") as caught:
+    with pytest.raises(InputError, match="does not define the function `f`") as caught:
         removed(wrong, "x")
     assert caught.value.hint == "did you mean `of`?"
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="does not exist"):
         removed(Function(file=wrong.file + "x", name="f"), "x")
 
 

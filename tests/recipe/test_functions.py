@@ -34,12 +34,12 @@ def test_a_name_may_come_about_in_any_way(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message", "hint"),
     [
-        (None, "there is no file", "beside the recipe"),
-        (b"def want(): pass", "there is no function `wanted`", "did you mean `want`?"),
-        (b"class Other:\n    def wanted(self): wanted = 1", "there is no function `wanted`", ""),
-        (b"other = [wanted for wanted in ()]", "there is no function `wanted`", ""),
-        (b"\n\ndef wanted(:", "line 3 is no Python: invalid syntax", "names a Python file"),
-        (b"\x00\xff", "is no Python", "names a Python file"),
+        (None, "of the function `wanted` does not exist", "from the recipe's folder"),
+        (b"def want(): pass", "does not define the function `wanted`", "did you mean `want`?"),
+        (b"class Other:\n    def wanted(self): wanted = 1", "does not define the function `wanted`", ""),
+        (b"other = [wanted for wanted in ()]", "does not define the function `wanted`", ""),
+        (b"\n\ndef wanted(:", "line 3 is not Python: invalid syntax", "set `file` to a Python file"),
+        (b"\x00\xff", "is not Python", "set `file` to a Python file"),
     ],
 )
 def test_a_file_without_it_is_refused(tmp_path: Path, content: bytes | None, message: str, hint: str) -> None:

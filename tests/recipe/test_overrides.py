@@ -39,8 +39,8 @@ def test_an_assignment_sets_one_value(assignment: str, path: list[Any], value: A
     ("assignment", "message"),
     [
         ("seed", "`seed` is not of the form `field=value`"),
-        ("clean.rules.7=x", "is not an entry of a list of 3"),
-        ("clean.rules.fineweb.x=1", "is not an entry of a list of 3"),
+        ("clean.rules.7=x", "is not an entry of its list, which has 3"),
+        ("clean.rules.fineweb.x=1", "is not an entry of its list, which has 3"),
         ("seed.x=1", "`seed` is a value, so `x` cannot be set in it"),
     ],
 )

@@ -224,7 +224,7 @@ def test_all_problems_are_shown_at_once_with_their_lines(load: Any) -> None:
     assert "the recipe has 6 problems" in message
     assert "recipe.yaml:3: `read.limt` is not a setting" in message
     assert "did you mean `limit`?" in message
-    assert "recipe.yaml:4: there is no stage called `claen`" in message
+    assert "recipe.yaml:4: no stage is called `claen`" in message
     assert "did you mean `clean`?" in message
     assert "recipe.yaml:5: `train.learning_rate` should be a valid number" in message
     assert "did you mean `depth`?" in message
@@ -247,9 +247,9 @@ def test_a_stage_named_on_the_command_line_is_recorded_as_plain_text(load: Any) 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: x\nstages:\n  clean:\n", "`clean` needs documents, and no stage above makes any"),
-        ("name: x\nstages:\n  read:\n  clean: {from: train}\n  train:\n", "stands below it"),
-        ("name: x\nstages:\n  read:\n  clean: {from: clean}\n", "no stage above it"),
+        ("name: x\nstages:\n  clean:\n", "`clean` needs documents, but no stage above makes it"),
+        ("name: x\nstages:\n  read:\n  clean: {from: train}\n  train:\n", "is below `clean`"),
+        ("name: x\nstages:\n  read:\n  clean: {from: clean}\n", "not a stage above it"),
         ("name: x\nstages:\n  read:\n  train: {from: raed}\n", "did you mean `read`?"),
         ("name: x\n", "at least one stage"),
         ("name: X Y\nstages:\n  read:\n", "`name`"),
@@ -266,7 +266,7 @@ def test_each_mistake_has_its_own_words(load: Any, text: str, expected: str) -> 
 
 
 def test_a_missing_recipe_names_its_path(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="there is no such file"):
+    with pytest.raises(RecipeError, match="the file does not exist"):
         recipes.load(tmp_path / "none.yaml", (), STAGES.__getitem__, list(STAGES))
 
 

@@ -135,7 +135,7 @@ def test_the_content_of_a_users_file_counts_and_its_place_does_not(tmp_path: Pat
         outsides.append(clean.outside(configs[-1]))
     assert outsides[0] == outsides[1] != outsides[2]
     assert result_settings(configs[0]) == result_settings(configs[1])
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="does not exist"):
         clean.outside(clean.Config(rules=[{"function": {"file": "nowhere.py", "name": "f"}}]))
 
 

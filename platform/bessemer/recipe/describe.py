@@ -1,7 +1,7 @@
 """Descriptions of settings: path, type, default, meaning, and whether the setting changes the result.
 
-They are read from the JSON schema of a settings class, so they are the constraints that a recipe is checked with.
-Types are those of YAML, with the limits of the value.
+The descriptions come from the JSON schema of a settings class, so they match the checks of a recipe. Types are named as
+in YAML, with the limits of the value.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class SettingDescription:
     """One setting of a stage, of the recipe, or of a group of settings."""
 
     path: str
-    """The name in a recipe, with dots; the settings of one kind of rule, reward or task are below the kind's name."""
+    """The dotted name in a recipe. A setting of one kind of rule, reward or task has the kind's name in its path."""
     type: str
     default: str | None
-    """As YAML; None if the setting must be given."""
+    """The default as YAML. None if the setting is required."""
     description: str
     changes_result: bool
     """False for a setting outside the fingerprint: changing it does not run the stage again."""
@@ -39,7 +39,7 @@ class SettingDescription:
 
 
 def describe_settings(model: type[BaseModel], prefix: str = "") -> list[SettingDescription]:
-    """The settings of a class in order, each group followed by its members."""
+    """Lists the settings of a class in order. Each group is followed by its members."""
     schema = model.model_json_schema()
     return list(_members(schema, schema.get("$defs", {}), prefix, changes_result=True, alternative=False))
 
@@ -54,7 +54,7 @@ def _members(
         groups = list(_groups(field, definitions, path))
         default = field.get("default")
         if any(not chosen for _, _, chosen in groups) and isinstance(default, dict):
-            default = {}  # the defaults of its members
+            default = {}  # the members have their own defaults
         yield SettingDescription(
             path,
             _type(field, definitions),
@@ -73,7 +73,7 @@ def _members(
 
 
 def _groups(field: dict[str, Any], definitions: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The classes of settings that a field holds: prefix of their members, schema, and name of the alternative."""
+    """Yields the settings classes of a field: (path prefix of the members, schema, name of the alternative)."""
     if "$ref" in field:
         yield f"{path}.", definitions[_name(field)], ""
     if mapping := field.get("discriminator", {}).get("mapping"):
@@ -91,7 +91,7 @@ def _groups(field: dict[str, Any], definitions: dict[str, Any], path: str) -> It
 
 
 def _description(field: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """The field's description; pydantic omits one that is equal to that of the field's class."""
+    """The field's description. Pydantic omits a description that equals the one of the field's class."""
     return str(
         field.get("description") or (definitions[_name(field)].get("description", "") if "$ref" in field else "")
     )

@@ -1,4 +1,4 @@
-"""A Python function of the user's own, in a file that the recipe names."""
+"""Custom Python functions: loads a function from a file that the recipe names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bessemer.recipe.problems import nearest
 
 
 def function_file(file: str, name: str) -> str:
-    """The SHA-256 of a file that has a function `name`. Nothing in it is run, so that a plan may ask.
+    """The SHA-256 of a Python file that defines `name`. The file is parsed but not run, so it is safe in a plan.
 
-    Raises InputError where there is no such file, where it is no Python, or where nothing in it has the name.
+    Raises InputError if the file does not exist, is not Python, or does not define the name.
     """
     path = _existing(file, name)
     try:
@@ -27,18 +27,18 @@ def function_file(file: str, name: str) -> str:
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise InputError(f"`{path}`{line} is no Python: {reason}", hint="`file` names a Python file") from None
+        raise InputError(f"`{path}`{line} is not Python: {reason}", hint="set `file` to a Python file") from None
     names = _names(tree)
     if "*" not in names and name not in names:
-        raise InputError(f"there is no function `{name}` in `{path}`", hint=nearest(name, names))
+        raise InputError(f"`{path}` does not define the function `{name}`", hint=nearest(name, names))
     return sha256_of([path])[0]
 
 
 def load_function(file: str, name: str) -> Callable[..., Any]:
-    """The function `name` of a file, which is run once per process and content.
+    """Returns the function `name` of a file. The file runs once per process and content.
 
-    Raises InputError if the file or the function does not exist, and any error of the file itself. The module is in
-    `sys.modules`, where `dataclasses` and `pickle` look it up, under a name that hides no other module.
+    Raises InputError if the file or the function does not exist, and any error of the file itself. The module is added
+    to `sys.modules` for `dataclasses` and `pickle`, under a name that no other module has.
     """
     return _load(file, name, _existing(file, name).read_bytes())
 
@@ -52,7 +52,7 @@ def _load(file: str, name: str, content: bytes) -> Callable[..., Any]:
     found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise InputError(f"there is no function `{name}` in `{file}`", hint=nearest(name, names))
+        raise InputError(f"`{file}` does not define the function `{name}`", hint=nearest(name, names))
     return found
 
 
@@ -60,8 +60,8 @@ def _existing(file: str, name: str) -> Path:
     path = Path(file)
     if not path.is_file():
         raise InputError(
-            f"there is no file `{path}`, in which the function `{name}` should be",
-            hint="a relative `file` is looked for beside the recipe",
+            f"the file `{path}` of the function `{name}` does not exist",
+            hint="check `file`: a relative path starts from the recipe's folder",
         )
     return path
 
@@ -70,11 +70,11 @@ SCOPES = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
-"""What binds names of its own, which are none of the module's."""
+"""Syntax nodes with their own scope. Names bound inside them are not names of the module."""
 
 
 def _names(module: ast.Module) -> set[str]:
-    """What a module may bind itself; `*` where it imports whatever another has."""
+    """The names that a module may define, with `*` if it has an `import *`."""
     found = set()
     waiting: list[ast.AST] = [module]
     while waiting:

@@ -1,4 +1,4 @@
-"""Values that replace those of a recipe before it is checked: `field=value` of a command line, a sweep's trial.
+"""Values that replace values of a recipe before it is checked: `field=value` on the command line, a sweep's trial.
 
 `clean.rules.c4.min_sentences=3` sets a field of the entry `c4` in the list `rules` of the stage `clean`. A first name
 that is not a stage is a field of the recipe.
@@ -41,8 +41,8 @@ def apply(
 ) -> tuple[dict[yaml.Path, Origin], list[Problem]]:
     """Changes `raw` in place by `field=value` assignments, then by `changes` (values by dotted name).
 
-    Of two changes of one field the last counts. Returns the origin of each changed path, the last change first, and a
-    problem for each change that could not be made.
+    If a field is changed twice, the last change counts. Returns the origin of each changed path, the last change first,
+    and a problem for each change that could not be made.
     """
     origins: dict[yaml.Path, Origin] = {}
     problems: list[Problem] = []
@@ -66,7 +66,7 @@ def apply(
 
 
 def assignment(name: str, value: Any) -> str:
-    """`name=value` for the command line, which is read back as exactly the same value."""
+    """Returns `name=value` for the command line. `apply` parses it to exactly the same value."""
     if isinstance(value, float) and not math.isfinite(value):
         text = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     else:
@@ -89,7 +89,7 @@ def absolute(assignments: Sequence[str], resolved: Mapping[str, Any]) -> list[st
 
 
 def value_at(resolved: Mapping[str, Any], name: str) -> Any:
-    """The value of a dotted name in a whole recipe of plain values; None if there is none."""
+    """The value of a dotted name in a resolved recipe, or None."""
     place: Any = resolved
     for key in _path(name, list(resolved["stages"])):
         if isinstance(place, list):
@@ -126,7 +126,7 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
         if isinstance(place, list):
             index = _index(place, key)
             if index is None:
-                return f"`{'.'.join(map(str, path[: depth + 1]))}` is not an entry of a list of {len(place)}"
+                return f"`{'.'.join(map(str, path[: depth + 1]))}` is not an entry of its list, which has {len(place)}"
             if last:
                 place[index] = value
             elif isinstance(place[index], dict) and place[index].get("rule") == key:
@@ -150,7 +150,7 @@ def _set(raw: Any, path: Sequence[str | int], value: Any) -> str | None:
 
 
 def _index(entries: list[Any], key: str | int) -> int | None:
-    """The position of `key` in a list: a number, or the entry of that name (`c4`, `{c4: {...}}`, `{rule: c4}`)."""
+    """The index of `key` in a list. `key` is an index, or the name of an entry (`c4`, `{c4: {...}}`, `{rule: c4}`)."""
     if isinstance(key, int):
         return key if key < len(entries) else None
     named = (

@@ -1,4 +1,4 @@
-"""Problems of a recipe: all of them at once, each with its place, what was expected and the nearest valid name."""
+"""Problems of a recipe, reported all at once, each with its place, the expected value and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Problem:
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
-    """Raises RecipeError if there is a problem. Its message holds the first `MAX_SHOWN`, the error all."""
+    """Raises RecipeError if there are problems. Its message has the first `MAX_SHOWN`, its `problems` all of them."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         body = "\n\n".join(str(problem) for problem in problems[:MAX_SHOWN])
@@ -48,7 +48,7 @@ def raise_problems(problems: Sequence[Problem]) -> None:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """`did you mean ...`, or the valid names where none is near."""
+    """Returns `did you mean ...`, or the list of valid names if none is similar."""
     valid = sorted(valid)
     if len(name) > _COMPARED or len(valid) > _COMPARED:
         return ""

@@ -9,9 +9,9 @@
       pretrain: {hidden_size: 256}
       evaluate:
 
-Stages run in the order in which they stand. A stage takes each kind of artifact that it consumes from the nearest
-stage above that makes it, unless `from:` names others (several models for `evaluate: {from: [pretrain, finetune]}`).
-A stage may have another name than its kind: `small: {stage: pretrain}`.
+Stages run in the order of the file. A stage takes each kind of artifact that it consumes from the nearest stage above
+that makes it, unless `from:` names other stages. `from:` may list several models: `evaluate: {from: [pretrain,
+finetune]}`. A stage may have a name that differs from its kind: `small: {stage: pretrain}`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class ClusterSettings(Settings):
     """A Ray cluster to attach to: `host:6379`, `ray://host:10001`, or `auto` on one of its nodes. If unset, Ray starts
     on this machine."""
     shared_paths: list[str] = execution([])
-    """Folders that every node of a remote cluster sees under the same path (NFS, a mounted bucket)."""
+    """Folders that have the same path on every node of a remote cluster (NFS, a mounted bucket)."""
     object_store_bytes: int = execution(256 << 20, ge=80 << 20)
-    """Shared memory of a Ray started here. Texts do not pass through it, so little is enough, except with
-    `rollout_workers`: their weights take 8 bytes per parameter for each training worker."""
+    """Shared memory of the Ray that starts on this machine, in bytes. Texts do not pass through it, so the default is
+    enough without `rollout_workers`. Their weights take 8 bytes per parameter for each training worker."""
 
     @field_validator("address")
     @classmethod
@@ -59,45 +59,46 @@ class TrackingSettings(Settings):
     """Where MLflow records."""
 
     uri: str | None = execution(None)
-    """An MLflow tracking server or database; unset uses `MLFLOW_TRACKING_URI`, else SQLite next to the runs. A relative
-    path in it is relative to the working folder."""
+    """An MLflow tracking server or database. If unset, `MLFLOW_TRACKING_URI`; if that is unset too, SQLite next to the
+    runs. A relative path is relative to the working folder."""
     experiment: str | None = execution(None)
-    """The experiment's name; the recipe's if unset."""
+    """The experiment's name. If unset, the recipe's name."""
     register_model: bool = execution(True)
-    """Whether a finished model is registered as `<recipe>-base`."""
+    """Whether to register a finished model as `<recipe>-base`."""
 
 
 class CostSettings(Settings):
-    """What time costs, for the report and MLflow. What is not known prints n/a, never a guess."""
+    """Prices of computing time, for the report and MLflow. An unknown cost is shown as n/a."""
 
     price_per_hour: float | None = execution(None, ge=0)
-    """The price of the whole cluster for an hour."""
+    """The price of the whole cluster per hour."""
     prices: dict[str, NonNegativeFloat] = execution({})
-    """If that is unset: the price of a device for an hour, by words of its name (`H200: 3.6`); `CPU` is a core's."""
+    """The price of a device per hour, by words of the device's name (`H200: 3.6`). `CPU` is the price of a core. Used
+    only if `price_per_hour` is unset."""
     currency: str = execution("USD")
     """The currency of `price_per_hour`."""
 
 
 class Recipe(Settings):
-    """The fields of a recipe beside its stages."""
+    """The fields of a recipe other than its stages."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
-    """Lower-case name: of the experiment, of the runs and of the registered models."""
+    """Lower-case name of the recipe, used for the experiment, the runs and the registered models."""
     description: str = execution("")
     """One sentence for the report."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """The seed of everything that is random."""
+    """The seed of all random numbers."""
     storage_path: str = execution(default_factory=default_storage_path)
-    """The folder for artifacts and runs: local or mounted, relative to the working folder. Unset uses
-    `BESSEMER_STORAGE_PATH`, else `runs`."""
+    """The folder for artifacts and runs, local or mounted, relative to the working folder. If unset,
+    `BESSEMER_STORAGE_PATH`; if that is unset too, `runs`."""
     num_workers: int | Literal["auto"] = execution("auto")
-    """Worker processes of a stage that does not say: 0 works without Ray."""
+    """Worker processes of a stage that does not set `num_workers`. With 0, stages run without Ray."""
     cluster: ClusterSettings = execution(ClusterSettings())
     """Where Ray runs."""
     tracking: TrackingSettings = execution(TrackingSettings())
     """Where MLflow records."""
     cost: CostSettings = execution(CostSettings())
-    """What time costs."""
+    """Prices of computing time."""
     sweep: SweepSettings | None = execution(None)
     """The search that `bessemer sweep` runs."""
 
@@ -116,9 +117,9 @@ class Recipe(Settings):
 
 @dataclass(frozen=True)
 class StageEntry:
-    """One stage of a recipe: its settings, and the stages that supply what it consumes, by kind of artifact.
+    """One stage of a recipe: its settings, and `sources`, the stages that supply its inputs by kind of artifact.
 
-    A kind that it takes any number of stands in `sources` as `kind/stage`, once for each.
+    A kind that the stage takes any number of has one key `kind/stage` per supplier.
     """
 
     name: str
@@ -129,13 +130,13 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe. `text` is the content of the file `path`, `assignments` are those of the command line."""
+    """A checked recipe. `text` is the content of the file `path`. `assignments` come from the command line."""
 
     path: Path
     text: str
     assignments: tuple[str, ...]
     working_folder: Path
-    """The folder in which the command was given: relative paths of the command line start here."""
+    """The folder in which the user ran the command. Relative paths on the command line start here."""
     settings: Recipe
     stages: tuple[StageEntry, ...]
 
@@ -169,9 +170,9 @@ def load(path: Path, assignments: Sequence[str], load_stage: LoadStage, kinds: S
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise_problems([Problem("there is no such file", file=str(path), hint="`bessemer init DIR` copies one")])
-    except (OSError, ValueError) as error:  # not UTF-8, or a name that holds a null character
-        raise_problems([Problem(f"it cannot be read: {error}", file=str(path))])
+        raise_problems([Problem("the file does not exist", file=str(path), hint="`bessemer init DIR` copies a recipe")])
+    except (OSError, ValueError) as error:  # not UTF-8, or a name with a null character
+        raise_problems([Problem(f"the file cannot be read: {error}", file=str(path))])
     return check(text, path, tuple(assignments), load_stage, kinds, working_folder=Path.cwd())
 
 
@@ -252,7 +253,7 @@ class _Check:
             stage = self.load_stage(str(kind))
         except KeyError:
             hint = nearest(str(kind), self.kinds) if len(self.problems) < MAX_SHOWN else ""
-            self.problem(place, f"there is no stage called `{kind}`", hint)
+            self.problem(place, f"no stage is called `{kind}`", hint)
             return None
         config = self.settings(raw, stage.config, place)
         if config is not None and config.unused:
@@ -263,13 +264,13 @@ class _Check:
     def wire(
         self, name: str, stage: Any, wanted: Any, above: Sequence[StageEntry], names: Sequence[str]
     ) -> dict[str, str]:
-        """Which stage supplies each kind that `stage` consumes."""
+        """Chooses the stage that supplies each kind of artifact that `stage` consumes."""
         place: yaml.Path = ("stages", name, "from")
         wired: dict[str, str] = {}
         by_name = {entry.name: entry for entry in above}
         wanted = [wanted] if isinstance(wanted, str) else wanted or []
         if not isinstance(wanted, list):
-            self.problem(place, "`from` should be a stage's name or a list of them")
+            self.problem(place, "`from` should be the name of a stage or a list of names")
             wanted = []
         for source in map(str, wanted):
             if source not in by_name:
@@ -279,10 +280,10 @@ class _Check:
                     and names.index(source) < names.index(name)
                 ):
                     continue  # its own problem is reported already
-                later = f"`{source}` stands below it; a stage can only use stages above, so there is no loop"
+                later = f"`{source}` is below `{name}`; a stage can only use stages above it"
                 self.problem(
                     place,
-                    f"`{name}` takes from `{source}`, which is no stage above it",
+                    f"`{name}` takes from `{source}`, which is not a stage above it",
                     later if source in names else nearest(source, by_name),
                 )
                 continue
@@ -314,7 +315,7 @@ class _Check:
                 able = [k for k in self.kinds if self.load_stage(k).produces == kind]
                 self.problem(
                     ("stages", name),
-                    f"`{name}` needs {kind}, and no stage above makes any",
+                    f"`{name}` needs {kind}, but no stage above makes it",
                     "add one of " + ", ".join(f"`{k}`" for k in able) if able else "",
                 )
         return wired
@@ -362,7 +363,7 @@ class _Check:
         """Reports a first name that is neither a field of the recipe nor one of its stages."""
         stages: dict[str, Any] = self.raw["stages"]
         if (name,) in self.source.lines and name in self.kinds:
-            self.problem((name,), f"`{name}` is a stage, and not a field of the recipe", "write it below `stages:`")
+            self.problem((name,), f"`{name}` is a stage, not a field of the recipe", "write it below `stages:`")
         elif name in self.kinds or any(path[0] == name and len(path) > 1 for path in self.origins):
             alike = [key for key, raw in stages.items() if isinstance(raw, dict) and raw.get("stage") == name]
             hint = f"its stage of this kind is called `{alike[0]}`" if alike else nearest(name, stages)

@@ -1,7 +1,7 @@
-"""The JSON schema of recipes, for editors and for other programs, made from the classes of the settings.
+"""The JSON schema of recipes, for editors and for other programs, made from the settings classes.
 
-Pydantic makes the schema of each class. This module joins them: a stage is named after its kind, or it gives the kind
-as `stage:`. The schema describes single values; rules that combine values are checked by `bessemer plan` alone.
+Pydantic makes the schema of each class, and this module joins them. A stage is named after its kind, or names its kind
+as `stage:`. The schema describes single values. Only `bessemer plan` checks rules that combine several values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Typed, frozen settings. The string below a setting documents it; a mark says whether it changes the result.
+"""Typed, frozen settings. The string below a setting documents it.
 
-A setting that only says where or how fast (worker counts, ports, logging intervals) is declared with
-`execution(default)` and stays outside the fingerprint. Everything else is part of it.
+A setting that only decides where or how fast a stage runs (worker counts, ports, logging intervals) is declared with
+`execution(default)` and is not part of the fingerprint. All other settings are.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Settings(BaseModel):
 
 
 def execution(default: Any = ..., **constraints: Any) -> Any:
-    """A field that does not change the result, and so is not part of the fingerprint."""
+    """Declares a field that does not change the result and is not part of the fingerprint."""
     given = {} if "default_factory" in constraints else {"default": default}
     return Field(json_schema_extra={"execution": True}, **given, **constraints)
 
 
 def resolve_path(path: Any, info: ValidationInfo) -> Any:
-    """Makes a path absolute: from the recipe's folder, or from the working folder if the command line gave it.
+    """Makes a path absolute, from the recipe's folder or, for a path on the command line, from the working folder.
 
     Both folders are in the validation context, because another process may check the recipe from another folder.
     """
@@ -59,13 +59,13 @@ def resolve_path(path: Any, info: ValidationInfo) -> Any:
 
 
 def working_folder(info: ValidationInfo) -> Path:
-    """The folder from which the user gave the command."""
+    """The folder in which the user ran the command."""
     return (info.context or {}).get("working_folder") or Path.cwd()
 
 
 PATH_SCHEMA = WithJsonSchema({"type": "string", "format": "path"})
 RecipeFile = Annotated[str, BeforeValidator(resolve_path), PATH_SCHEMA]
-"""A file, relative to the recipe in a recipe and to the working folder on the command line."""
+"""A file. Its path is relative to the recipe's folder, or to the working folder if it is on the command line."""
 
 
 Size = Annotated[
@@ -84,7 +84,7 @@ class Shorthand:
     """Adds a short form to the JSON schema of a field whose validator accepts more than the field's classes."""
 
     form: Callable[[JsonSchemaValue], JsonSchemaValue]
-    """Makes the schema of the short form from that of the field."""
+    """Makes the schema of the short form from the schema of the field."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)

@@ -40,9 +40,9 @@ def _checked_space(space: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"should be {len(wanted)} numbers: `{name}: [{', '.join(wanted)}]`")
     low, high, *step = arguments
     if not low < high:
-        raise ValueError(f"should be an interval from low to high, and {low} is not less than {high}")
+        raise ValueError(f"should be an interval from low to high, but {low} is not less than {high}")
     if "log" in name and low <= 0:
-        raise ValueError(f"should begin above 0 for a logarithmic scale, and `low` is {low}")
+        raise ValueError(f"should begin above 0 for a logarithmic scale, but `low` is {low}")
     if "randint" in name and not all(isinstance(number, int) for number in arguments):
         raise ValueError(f"should be whole numbers, not {arguments}")
     if step and not 0 < step[0] <= high - low:
@@ -71,16 +71,16 @@ class SweepSettings(Settings):
     """A search over fields of the recipe, as Ray Tune does it."""
 
     metric: str = execution("validation/bits_per_byte")
-    """The metric to search by, as a stage records it. Of several stages that record it, the last one counts."""
+    """The metric to optimise, as a stage records it. If several stages record it, the last one counts."""
     mode: Literal["min", "max"] = execution("min")
-    """Whether less or more is better."""
+    """Whether to minimise or maximise the metric."""
     num_samples: int | None = execution(None, ge=1)
-    """Number of draws; each draw runs every combination of the `grid` fields. Unset: 8, or 1 if every field is a
+    """Number of draws. Each draw runs every combination of the `grid` fields. If unset, 8, or 1 if every field is a
     `grid`."""
     max_concurrent_trials: int = execution(1, ge=1)
     """Number of trials that run at the same time, if the cluster has room for them."""
     scheduler: ScheduleSettings | None = execution(ScheduleSettings())
-    """Early stopping; `null` lets every trial finish."""
+    """Early stopping of trials. `null` lets every trial finish."""
     param_space: dict[str, SearchSpace] = execution({})
     """For each field `stage.field`: one of `choice: [..]`, `grid: [..]`, `uniform: [low, high]`, `loguniform: [low,
     high]`, ..."""

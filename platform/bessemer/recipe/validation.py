@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from bessemer.recipe import yaml
 
 _UNION_MEMBER = re.compile(r"(int|float|str|bool|constrained-.*|(literal|tuple|list|dict|function-).*\[.*)")
-"""How pydantic names the alternatives of a field in a location."""
+"""Matches pydantic's names for the alternatives of a field in a location."""
 _NAMES = {
     "tuple_type": "should be a list",
     "list_type": "should be a list",
@@ -27,8 +27,8 @@ _NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))
 
 
 def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:
-    """One error per place of the recipe: errors of a field's alternatives are merged, and errors that follow from
-    others are dropped."""
+    """Returns one error per place of the recipe. Errors of a field's alternatives are merged, and errors that follow
+    from other errors are dropped."""
     found: dict[yaml.Path, dict[str, Any]] = {}
     for error in errors:
         place = _place(error["loc"], raw)
@@ -49,7 +49,7 @@ def message_of(error: Any) -> str:
 
 
 def _place(location: Sequence[int | str], raw: Any) -> yaml.Path:
-    """A location without pydantic's additions: the alternative of a field that it tried, and the kind of an object."""
+    """A location without pydantic's additions: the tried alternative of a field, and the kind of an object."""
     place: list[int | str] = []
     for part in location:
         if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:

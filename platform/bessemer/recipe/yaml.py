@@ -1,10 +1,10 @@
 """YAML 1.2 with line numbers.
 
-PyYAML parses; the values are resolved here by the YAML 1.2 core schema, because YAML 1.1 reads `1e-3` as a word
-and `no` as a boolean. Every value's line is kept, so that a problem can point at it. Duplicate keys are problems.
+PyYAML parses the text. This module resolves the values by the YAML 1.2 core schema, because YAML 1.1 reads `1e-3` as a
+word and `no` as a boolean. The line of every value is kept for error messages. Duplicate keys are problems.
 
-Size, depth and number of values have limits, and aliases count as copies of their values: a recipe of a few
-lines can otherwise describe billions of values.
+The size of the text, the depth and the number of values have limits. An alias counts as a copy of its value, because a
+recipe of a few lines can otherwise describe billions of values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass
 class Source:
-    """The text of a recipe with the line (from 1) of each value."""
+    """The text of a recipe, with the line (from 1) of each value."""
 
     name: str
     text: str
@@ -118,7 +118,7 @@ def _beyond_limits(text: str, name: str) -> Problem | None:
 
 
 def parse_value(text: str) -> Any:
-    """One value as a command line writes it: `3`, `1e-3`, `[a, b]`, `{x: 1}`. Not YAML: the text itself."""
+    """Parses one value of a command line: `3`, `1e-3`, `[a, b]`, `{x: 1}`. Returns text that is not YAML unchanged."""
     source = parse(text, "value")
     return text if source.problems else source.value
 
