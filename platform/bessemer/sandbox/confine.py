@@ -1,10 +1,10 @@
-"""Privileges and files that a process gives up for good, on Linux, without being root: capabilities and Landlock.
+"""Permanently drops a process's capabilities and its access to files (Landlock), on Linux and without root.
 
-Landlock (Linux 5.13) leaves a process the folders it names. With its version 4 (Linux 6.7) it also refuses TCP, with
-version 6 (Linux 6.12) signals to processes outside and abstract sockets. It cannot be undone.
+Landlock (Linux 5.13) limits a process to the folders that it names. Version 4 (Linux 6.7) also refuses TCP, and version
+6 (Linux 6.12) signals to processes outside and abstract sockets. The process cannot undo the limits.
 Constants are from linux/landlock.h and linux/capability.h.
 
-Only the standard library is imported, and little of it: this is loaded before every program.
+The module imports little of the standard library and nothing else, because it is loaded before every program.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def give_up_capabilities() -> None:
 
 
 def give_up_files(readable: Sequence[str], writable: Sequence[str]) -> int:
-    """Gives up all files except those below some paths, along with all else that Landlock can refuse.
+    """Gives up all files except those below the given paths, and all other rights that Landlock can refuse.
 
     Returns Landlock's version, or 0 if the kernel has none.
     """

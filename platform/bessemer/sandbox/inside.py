@@ -1,7 +1,7 @@
-"""The inside of the sandbox: gives up all that a program must not have, runs it, and reports how it ended.
+"""The inside of the sandbox: gives up all rights that a program must not have, runs it, and reports how it ended.
 
-It runs before every program and so imports next to nothing. The request comes over a socket; the report goes back over
-it, with the request's secret, which the program has not been given.
+The module is loaded before every program, so it imports very little. It receives the request over a socket and sends
+the report back over the same socket. The report includes the request's secret, which the program does not receive.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(socket: int, caller: int) -> None:
         namespaces.die_with_parent(caller)
     request = b"".join(iter(lambda: os.read(socket, 1 << 16), b""))
     secret, cpu_seconds, memory_bytes, file_bytes, open_files, program = marshal.loads(request)
-    _limit(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)  # first a signal, then the end
+    _limit(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)  # a signal at the first limit, a kill at the second
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_FSIZE, file_bytes)
     _limit(resource.RLIMIT_NOFILE, open_files)
@@ -36,7 +36,7 @@ def main(socket: int, caller: int) -> None:
     barriers = " ".join(_confine(socket))
     for name in [name for name in sys.modules if name.startswith("bessemer")]:
         del sys.modules[name]
-    write, leave = os.write, os._exit  # as they are before the program can replace them
+    write, leave = os.write, os._exit  # saved before the program can replace them
     status, detail = _run(program)
     _flush()
     write(socket, "\0".join((secret, status, barriers, detail)).encode(errors="replace"))
@@ -44,7 +44,7 @@ def main(socket: int, caller: int) -> None:
 
 
 def _confine(socket: int) -> list[str]:
-    """Gives up all that the system lets a process give up, and returns the names of the barriers that hold."""
+    """Raises every barrier that the system supports and returns the names of those that hold."""
     if sys.platform != "linux":
         _limit(resource.RLIMIT_NPROC, 0)
         return []
@@ -61,7 +61,7 @@ def _confine(socket: int) -> list[str]:
 
 
 def _limit(what: int, soft: int, hard: int | None = None) -> None:
-    """Lowers a limit for good, unless it is lower already."""
+    """Lowers a limit permanently, unless it is already lower."""
     _, highest = resource.getrlimit(what)
     wanted = soft if hard is None else hard
     hard = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
@@ -98,7 +98,7 @@ def _flush() -> None:
 
 
 def _last_line(error: BaseException) -> str:
-    """`NameError: name 'x' is not defined (line 3)`, by the line of the program itself."""
+    """The message of an error with the line of the program: `NameError: name 'x' is not defined (line 3)`."""
     line = error.lineno if isinstance(error, SyntaxError) and error.filename == PROGRAM else None
     trace = error.__traceback__
     while trace is not None:

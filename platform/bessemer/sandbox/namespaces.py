@@ -1,15 +1,16 @@
-"""Separate PID, network and IPC namespaces for a program, which end with it.
+"""Runs a program in separate PID, network and IPC namespaces, which end with it.
 
-    this process    waits for the program, ends the namespace, and ends as the program ended
+    this process    waits for the program, ends the namespaces, and exits with the program's status
     `init`          process 1 of the namespace; when it ends, the kernel kills every process inside
     the program     process 2
 
-`init` ends when the waiting process ends for any reason: it reads from a pipe that only that process holds, and
-the kernel kills it (PR_SET_PDEATHSIG). So the death of the caller reaches the program, however it forks or detaches.
-Processes outside have no number inside that could be signalled, and all network interfaces inside are down.
+`init` ends when the waiting process ends for any reason: it reads from a pipe that only the waiting process holds open,
+and the kernel also kills it (PR_SET_PDEATHSIG). So the program ends with its caller, even if it forks or detaches.
+Processes outside have no process number inside, so the program cannot signal them. All network interfaces inside are
+down.
 
-A user namespace makes this possible without being root. Containers and some distributions refuse it; then the
-program runs in the waiting process itself, and system calls and Landlock alone protect the others.
+A user namespace makes this possible without root. Containers and some distributions refuse user namespaces. Then the
+program runs in the waiting process itself, and only seccomp and Landlock protect the other processes.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when the thread that started it ends; ends now if that has happened already."""
+    """Asks the kernel to kill this process when the thread that started it ends. Exits now if it has already ended."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, _signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def enter_namespaces(report: int) -> bool:
-    """Returns true in a new process that is alone in its namespaces, or false in this one if the system refuses.
+    """Returns true in a new process that is alone in its namespaces, or false in this process if the system refuses.
 
-    Only the new process keeps the descriptor `report`. In the first case the caller's process never returns from here.
+    If it returns true, only the new process keeps the descriptor `report`, and this process never returns.
     """
     if not _unshare():
         return False
@@ -54,30 +55,30 @@ def enter_namespaces(report: int) -> bool:
 
 
 def _unshare() -> bool:
-    """Whether the next processes that this one starts are in new namespaces."""
+    """Puts the next processes that this one starts into new namespaces. Returns false if the system refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     inner = _NEW_PID | _NEW_IPC | _NEW_NETWORK
     if libc.unshare(_NEW_USER | inner) != 0:
-        return bool(libc.unshare(inner) == 0)  # root where user namespaces are switched off
+        return bool(libc.unshare(inner) == 0)  # root, if user namespaces are switched off
     for file, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         try:
             descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
             os.write(descriptor, text.encode())
             os.close(descriptor)
-        except OSError:  # the numbers inside are then those of `nobody`
+        except OSError:  # user and group are then `nobody` inside
             break
     return True
 
 
 def _be_init(pipe: int) -> None:
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, _signal.SIGKILL, 0, 0, 0)
-    os.read(pipe, 1)  # until the waiting process is gone
+    os.read(pipe, 1)  # returns when the waiting process has ended
     os._exit(0)
 
 
 def _supervise(init: int, program: int) -> None:
-    """Waits for the program, ends all other processes of the namespace, and ends as the program ended."""
+    """Waits for the program, ends all other processes of the namespace, and exits with the program's status."""
 
     def end(number: int, frame: object) -> None:
         os.kill(init, _signal.SIGKILL)

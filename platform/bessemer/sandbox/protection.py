@@ -1,4 +1,4 @@
-"""The protection that the sandbox gives on this machine: measured, once per process, by a program that tries.
+"""Measures, once per process, the sandbox's protection on this machine: a program tries to break out.
 
     unprotected()   ()                        everything is protected
                     ("network", "files")      a program reached these
@@ -71,9 +71,9 @@ class Protection:
     """The result of the measurement."""
 
     barriers: tuple[str, ...]
-    """The barriers that hold: of `namespaces`, `landlock:VERSION`, `seccomp`."""
+    """The barriers that hold, out of `namespaces`, `landlock:VERSION` and `seccomp`."""
     unprotected: tuple[str, ...]
-    """The kinds that a program can reach: of `KINDS`."""
+    """The members of `KINDS` that a program can reach."""
 
     def describe(self) -> str:
         """`network, processes and files are out of reach (namespaces, landlock:7, seccomp)`."""
@@ -84,15 +84,15 @@ class Protection:
 
 
 def unprotected() -> tuple[str, ...]:
-    """The kinds that a program can reach on this machine; none on a recent Linux."""
+    """The members of `KINDS` that a program can reach on this machine. Empty on a recent Linux."""
     return measure().unprotected
 
 
 def warn_if_unprotected(log: logging.Logger) -> None:
-    """Warns that programs of a model will reach parts of this machine, if they can."""
+    """Logs a warning if programs of a model can reach parts of this machine."""
     if reached := unprotected():
         log.warning(
-            "the sandbox of this machine does not keep %s from the programs that the model writes; "
+            "the sandbox on this machine does not protect %s from the programs that the model writes; "
             "run this stage in a virtual machine, or see `bessemer doctor`",
             _listed(reached),
         )

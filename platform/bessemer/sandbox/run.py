@@ -1,8 +1,8 @@
-"""The outside of the sandbox: starts a process for a program, waits no longer than allowed, and kills all that is left.
+"""The outside of the sandbox: starts a process for a program, waits until the time limit, and kills what is left of it.
 
-Standard input, output and error are files, so a program can neither block its reader nor be blocked by it; the limit on
-file size ends one that prints without end. A program costs about 27 ms of processor time, of which 12 ms start the
-interpreter (two busy cores; a quiet machine takes less than half of it).
+Standard input, output and error are files, so a program and its reader cannot block each other. The limit on file size
+ends a program that prints without end. A program costs about 27 ms of processor time, including 12 ms to start the
+interpreter (measured on two busy cores; an idle machine takes less than half).
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from typing import IO, Literal, cast
 from bessemer.sandbox import inside
 
 Status = Literal["finished", "exited", "error", "timeout", "memory", "killed"]
-"""`finished`: ran to its last line. `exited`: left before it, by `sys.exit` and the like, with any exit code.
-`error`: raised an exception. `timeout`: out of processor time or time. `memory`: out of memory. `killed`: by a signal.
+"""`finished`: ran to its last line. `exited`: ended earlier, for example by `sys.exit`, with any exit code. `error`:
+raised an exception. `timeout`: exceeded its processor time or its wall time. `memory`: ran out of memory. `killed`: was
+killed by a signal.
 """
 
 _PACKAGE_FOLDER = str(Path(__file__).parents[2])
 _START = "import sys; sys.path.insert(0, {!r}); from {} import main; del sys.path[0]; main({}, {})"
-_FLAGS = ("-s", "-S", "-P", "-B")  # not -I, for it would ignore the seed of hashes, and sets change their order with it
+_FLAGS = ("-s", "-S", "-P", "-B")  # not -I: it ignores PYTHONHASHSEED, which fixes the order of sets
 _LONGEST_REPORT = 1 << 13
 _END_SECONDS = 2.0
-"""Time for the process that supervises the program to end the program's namespaces."""
+"""Time that the supervising process has to end the program's namespaces."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ class Limits:
     """The resources that one program may use."""
 
     cpu_seconds: int = 5
-    """Processor time; the same on a busy machine."""
+    """Processor time, which does not depend on the load of the machine."""
     wall_seconds: float = 15.0
-    """Time from start to end, which also ends a program that sleeps."""
+    """Wall time from start to end. The limit also ends a program that sleeps."""
     memory_bytes: int = 512 * 2**20
-    """Address space, the interpreter's 20 MiB included."""
+    """Address space, including 20 MiB for the interpreter."""
     file_bytes: int = 16 * 2**20
-    """Size of each file it writes; standard output is one."""
+    """Size of each file that the program writes, standard output included."""
     open_files: int = 64
     output_bytes: int = 64 * 2**10
-    """How much of standard output and error is kept, each."""
+    """Number of bytes kept of standard output and of standard error."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -85,7 +86,7 @@ class Outcome:
 def run_all(
     programs: Sequence[Program], limits: Limits = DEFAULT_LIMITS, *, num_workers: int | None = None
 ) -> list[Outcome]:
-    """The outcomes of several programs, `num_workers` side by side (as many as there are processors by default)."""
+    """Runs several programs, `num_workers` in parallel (by default one per processor), and returns their outcomes."""
     workers = num_workers or os.cpu_count() or 1
     with ThreadPoolExecutor(min(workers, max(len(programs), 1))) as pool:
         return list(pool.map(lambda program: run(program, limits), programs))
@@ -97,7 +98,7 @@ def run(program: Program, limits: Limits = DEFAULT_LIMITS) -> Outcome:
 
 
 def run_with_barriers(program: Program, limits: Limits = DEFAULT_LIMITS) -> tuple[Outcome, tuple[str, ...]]:
-    """The outcome, and the barriers that held: of `namespaces`, `landlock:VERSION`, `seccomp`.
+    """Returns the outcome and the barriers that held, out of `namespaces`, `landlock:VERSION` and `seccomp`.
 
     The barriers are known only if the program reached its end or raised an exception.
     """
@@ -136,7 +137,7 @@ def run_with_barriers(program: Program, limits: Limits = DEFAULT_LIMITS) -> tupl
 
 
 def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
-    """Sends the request and reads the report: all of it, or what came before the deadline or the process's end."""
+    """Sends the request and reads the report. The report is cut off at the deadline or at the end of the process."""
     report = b""
     with suppress(OSError):  # the process is gone, or the time is up
         ours.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -153,7 +154,7 @@ def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
 def _judge(
     process: subprocess.Popen[bytes], report: bytes, secret: str, deadline: float
 ) -> tuple[Status, str, tuple[str, ...]]:
-    """The verdict, by the report if it is genuine, else by how the process ended, which it then has."""
+    """Returns (status, detail, barriers) from the report if it has the secret, otherwise from the exit status."""
     parts = report.decode(errors="replace").split("\0", 3)
     genuine = len(parts) == 4 and secrets.compare_digest(parts[0].encode(), secret.encode())
     code = None
@@ -171,7 +172,7 @@ def _judge(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the process, its namespaces and its group."""
-    if process.returncode is None:  # else its number may be another's by now
+    if process.returncode is None:  # otherwise another process may have its number
         if sys.platform == "linux":
             os.kill(process.pid, signal.SIGTERM)  # `Popen.terminate` could reap the process
             deadline = time.monotonic() + _END_SECONDS
@@ -183,7 +184,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process has ended; it is not reaped, so its number stays its own."""
+    """Whether the process has ended. It is not reaped, so no other process can get its number."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -193,7 +194,7 @@ def _beginning(file: IO[bytes], count: int) -> str:
 
 
 def _remove(folder: str) -> None:
-    """Removes a folder, also one with locked or endlessly nested folders in it."""
+    """Removes a folder, even if it contains locked or very deeply nested folders."""
     try:
         shutil.rmtree(folder)
     except (OSError, RecursionError):

@@ -1,13 +1,14 @@
 """The system calls that a sandboxed program may make: an allow-list, enforced by seccomp.
 
-A call that is not listed does not happen. It gives `EPERM`, or `ENOSYS` where libraries then use an older call. Calls
-that can do harm are allowed for some arguments only. A new kernel's calls are therefore refused until they are added
-here. The list is what CPython 3.11 and its standard library need, measured with strace.
+The kernel does not execute a call that is not listed. The call fails with `EPERM`, or with `ENOSYS` if libraries then
+use an older call instead. Calls that can do harm are allowed for some arguments only. The calls of a new kernel are
+refused until they are added here. The list has the calls that CPython 3.11 and its standard library need, measured with
+strace.
 
 Calls that change a file by its path without Landlock's check (`chmod`, `utimensat`, `setxattr`) are not listed.
 
-The numbers are those of asm/unistd_64.h (x86-64) and asm-generic/unistd.h (ARM, 64 bits); a test compares them with the
-headers. The filter is about 300 instructions, made in 0.2 ms; the kernel remembers which calls are always allowed.
+The numbers are from asm/unistd_64.h (x86-64) and asm-generic/unistd.h (ARM, 64 bits). A test compares them with the
+headers. The filter has about 300 instructions and is built in 0.2 ms. The kernel caches which calls are always allowed.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ clone 56 220, kill 62 129, tgkill 234 131, prlimit64 302 261, sched_getaffinity 
 """
 """Calls that are allowed if their arguments pass `_checks`."""
 MISSING = "clone3 435 435, openat2 437 437, memfd_create 319 279"
-"""Calls that seem not to exist, so that libraries use an older call whose arguments can be checked."""
+"""Calls that fail with `ENOSYS`, so that libraries use an older call whose arguments can be checked."""
 NEWEST = 469
-"""The highest number that this list knows (`file_setattr`, Linux 6.17). Higher ones seem not to exist."""
+"""The highest number that this list covers (`file_setattr`, Linux 6.17). Higher numbers fail with `ENOSYS`."""
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-"""By machine: the column of its numbers, and its name in seccomp."""
+"""Machine -> (the column of its numbers, its identifier in seccomp)."""
 _WORD = 0xFFFFFFFF
 _LOAD, _AND, _EQUAL, _GREATER, _RETURN = 0x20, 0x54, 0x15, 0x25, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in `struct seccomp_data`
@@ -65,7 +66,8 @@ Check = tuple[int, int, tuple[int, ...]]
 
 
 def give_up_calls() -> bool:
-    """Limits this thread, and all that it starts, to the calls above. Returns false if the system cannot."""
+    """Limits this thread, and all threads and processes that it starts, to the calls above. Returns false if the
+    system does not support it."""
     if os.uname().machine not in _ARCHITECTURES:
         return False
     column, architecture = _ARCHITECTURES[os.uname().machine]
@@ -78,16 +80,16 @@ def give_up_calls() -> bool:
 
 
 def numbers(table: str, column: int) -> dict[str, int]:
-    """The calls of a table that the machine of `column` has, by name."""
+    """Returns name -> number of the calls in a table that exist on the machine of `column`."""
     rows = (entry.split() for entry in table.split(","))
     return {row[0]: int(row[1 + column]) for row in rows if row[1 + column] != "-"}
 
 
 def _checks(process: int) -> dict[str, list[Check]]:
-    """The conditions for each call of `CHECKED`; all must hold."""
+    """The conditions for each call of `CHECKED`. A call is allowed if all of its conditions hold."""
     own: list[Check] = [_argument(0, process)]
     own_or_zero: list[Check] = [_argument(0, 0, process)]  # zero is the caller
-    # To truncate needs the right to write: Landlock did not check it before its version 3, nor access mode 3.
+    # Truncation requires a write mode. Landlock checks truncation only from version 3 on, and never access mode 3.
     access = (0, 1, 2, os.O_TRUNC | 1, os.O_TRUNC | 2)
     return {
         "open": [_argument(1, *access, mask=os.O_TRUNC | 3)],
@@ -116,7 +118,7 @@ def _argument(position: int, *values: int, mask: int = _WORD) -> Check:
 
 
 def _filter(column: int, architecture: int, process: int) -> list[bytes]:
-    """The classic BPF program that judges every system call."""
+    """The classic BPF program that allows or refuses each system call."""
     allow = [_instruction(_RETURN, _ALLOW)]
     missing = [_instruction(_RETURN, _ERROR | errno.ENOSYS)]
     refuse = _instruction(_RETURN, _ERROR | errno.EPERM)
@@ -139,7 +141,7 @@ def _filter(column: int, architecture: int, process: int) -> list[bytes]:
 
 
 def _judge(check: Check, refuse: bytes) -> list[bytes]:
-    """Instructions that continue if the check holds, and refuse the call if not."""
+    """Instructions that continue if the check holds and refuse the call otherwise."""
     offset, mask, values = check
     jumps = [_instruction(_EQUAL, value, len(values) - place, 0) for place, value in enumerate(values)]
     return [_instruction(_LOAD, offset), _instruction(_AND, mask), *jumps, refuse]
