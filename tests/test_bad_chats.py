@@ -90,7 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 SETTINGS = {
-    "conversations.split={validation: 0.6, test: 0.5}": "together must be less than 1",
+    "conversations.split={validation: 0.6, test: 0.5}": "must be less than 1",
     "preferences.paths=pairs.jsonl": "`preferences.paths` should be a list",
     "align.lora={r: 0, target_modules: [c_attn]}": "`align.lora.r` should be greater than 0",
     "align.from=tokeniser": "did you mean `tokenizer`?",
@@ -99,9 +99,9 @@ SETTINGS = {
     "reinforce.grpo={num_generations: 1}": "`reinforce.grpo.num_generations` should be greater than or equal to 2",
     "reinforce.rewards=[{kind: lenght}, {kind: exact_match, extract: '('}]": "did you mean `length`?",
     "evaluate.tasks={a: {kind: generation, dataset: x, query: '{{', metrics: [acc]}, b: {kind: genration}}": (
-        "`evaluate.tasks.a.query`: no Jinja template"
+        "`evaluate.tasks.a.query`: not a Jinja template"
     ),
-    "evaluate.require={colours/exact_match: about 1}": "is no condition",
+    "evaluate.require={colours/exact_match: about 1}": "is not a condition",
 }
 ALSO = (
     "`align.lora.target_modules.0` should be 'q_proj'", "`reinforce.rewards.1.extract` should be a regular expression",
@@ -135,23 +135,24 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
     "equal answers": ("preferences.paths=[same.jsonl]", 1, "3 removed by `identical_answers`", "by the fields"),
     "no preferences": ("preferences.paths=[chats.jsonl]", 1, "12 removed by `no_preference`", "chosen, rejected"),
     "a reward in no file": (
-        "reinforce.rewards=[{kind: function, file: reward.py, name: polite}]", 1, "no file `", "beside the recipe",
+        "reinforce.rewards=[{kind: function, file: reward.py, name: polite}]", 1, "does not exist", "recipe's folder",
     ),
     "a reward of no name": (
-        "reinforce.rewards=[{kind: function, file: rewards.py, name: polit}]", 1, "no function `polit`", "`polite`?",
+        "reinforce.rewards=[{kind: function, file: rewards.py, name: polit}]", 1, "not define the function",
+        "did you mean `polite`?",
     ),
     "a reward that is no Python": (
-        "reinforce.rewards=[{kind: function, file: broken.py, name: polite}]", 1, "line 1 is no Python", "`file`",
+        "reinforce.rewards=[{kind: function, file: broken.py, name: polite}]", 1, "line 1 is not Python", "`file`",
     ),
     "no reward": ("reinforce.rewards=[]", 2, "nothing says what an answer is worth", "set `rewards`"),
     "a weight of nothing": ("reinforce.reward_model_weight=2", 2, "and there is none", "let `from` name"),
-    "no such dataset": (TASK % "generation, dataset: x.jsonl", 1, "x.jsonl` is not there", "mend `dataset`"),
+    "no such dataset": (TASK % "generation, dataset: x.jsonl", 1, "x.jsonl` does not exist", "fix `dataset`"),
     "a dataset without a column": (
-        TASK % "minimal_pairs, dataset: chats.jsonl", 1, "`chats.jsonl` line 1: no column `sentence_good`", "mend",
+        TASK % "minimal_pairs, dataset: chats.jsonl", 1, "`chats.jsonl` line 1: no column `sentence_good`", "fix",
     ),
     "a template that fails": (
         TASK % "generation, dataset: chats.jsonl, query: '{{1/0}}', references: completion", 1,
-        "`chats.jsonl` line 1: division by zero", "templates of the task",
+        "`chats.jsonl` line 1: division by zero", "task's templates",
     ),
     "a task without its text": (TASK % "bits_per_byte", 2, "no stage above makes tokens", "put `tokenize` before"),
     "a requirement of no task": ("evaluate.require={colors/f1: '> 0'}", 2, "names the task `colors`", "`colours`?"),

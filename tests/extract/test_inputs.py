@@ -49,8 +49,8 @@ def test_what_is_not_there_or_not_clear_is_one_error_with_a_hint(folder: Path, t
     for paths, message in (
         ([folder / "absent"], "does not exist"),
         ([folder / "*.warc"], "matches no file"),
-        ([tmp_path / "empty"], "holds no file"),
-        (["s3://bucket/data"], "is no local path"),
+        ([tmp_path / "empty"], "contains no file"),
+        (["s3://bucket/data"], "is not a local path"),
         ([folder, tmp_path / "other"], "two input files are both called `a.jsonl`"),
     ):
         with pytest.raises(InputError, match=message) as error:

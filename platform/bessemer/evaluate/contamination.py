@@ -1,12 +1,12 @@
 """Finds evaluation items that also occur in the training documents, by the overlap of word n-grams.
 
 Words are normalised as in the verification of de-duplication: in lower case and without punctuation, but with their
-numbers and operators. So n-grams that differ in a number are different. As for GPT-3 (Brown et al., 2020, appendix C), n
-is chosen per task: the 5th percentile of the items' lengths in words, but at least 8 and at most 13. A shorter item is
-looked up as a whole. An item of fewer than 4 words is not judged, because such short texts occur everywhere. The overlap
-of an item is the share of its words inside n-grams that also occur in a training document. An item with an overlap of
-0.2 or more is contaminated (Touvron et al., 2023, Llama 2, appendix A.6). For items of up to 65 words this is GPT-3's
-rule: one shared 13-gram is enough.
+numbers and operators. So n-grams that differ in a number are different. As for GPT-3 (Brown et al., 2020, appendix C),
+n is chosen per task: the 5th percentile of the items' lengths in words, but at least 8 and at most 13. A shorter item
+is looked up as a whole. An item of fewer than 4 words is not judged, because such short texts occur everywhere. The
+overlap of an item is the share of its words inside n-grams that also occur in a training document. An item with an
+overlap of 0.2 or more is contaminated (Touvron et al., 2023, Llama 2, appendix A.6). For items of up to 65 words this
+is GPT-3's rule: one shared 13-gram is enough.
 
 The n-grams of the items are kept in memory as sorted hashes, and the documents are read in batches. The memory is that
 of the items and one batch of documents; it does not depend on the size of the corpus.

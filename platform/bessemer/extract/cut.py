@@ -1,7 +1,7 @@
-"""How input files are cut into units of work: by size, in the order of their names.
+"""Cuts input files into units of work, by size and in the order of their names.
 
-Small files share a unit. A large file of JSON lines is cut at line ends and a large Parquet file between row groups;
-everything else is read as a whole. Units depend on the files' names and content alone.
+Small files share a unit. A large file of JSON lines is cut at line ends, and a large Parquet file between row groups.
+Other files are not cut. Units depend only on the names and the content of the files.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from bessemer.extract.readers.parquet import split_row_groups
 from bessemer.extract.streams import is_seekable_utf8
 
 UNIT_BYTES = 32 << 20
-FEWEST_UNITS = 8  # so that a small corpus is work for several processes too
+FEWEST_UNITS = 8  # so that several processes can share a small corpus
 UNIT_PIECES = 2048
 _WORK: dict[Format | None, int] = {"html": 8, "warc": 8}
-"""A byte of a page is about as much work as this many bytes of text (compressed archives aside)."""
+"""One byte of a page takes about as much work as this many bytes of text. Does not apply to compressed archives."""
 
 
 def cut_into_units(
     files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int | None = None
 ) -> list[list[Piece]]:
-    """Pieces of files in units of similar size. `format` is that of all files; if None, `find_format` decides for each.
+    """Divides files into units of similar size. `format` applies to all files; if None, `find_format` decides per file.
 
-    A unit is `unit_bytes` of text or an eighth of that of pages; by default 32 MiB, or an eighth of the total.
+    A unit has `unit_bytes` of text, or an eighth of that if it has pages. By default `unit_bytes` is 32 MiB, or an
+    eighth of the total if that is less.
     """
     formats = [format or find_format(file) for file in files]
     if unit_bytes is None:

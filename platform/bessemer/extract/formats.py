@@ -1,8 +1,8 @@
-"""The format of an input file, from its name, or from its content if the name does not say.
+"""Detects the format of an input file by its name, or by its content if the name is ambiguous.
 
-A `.json` file holds either one value per line, as JSON lines do, or values over several lines: an array, or an object.
-Its beginning decides: `find_format` returns `jsonl` or `json`. A file whose suffix says nothing (`part-00000`,
-`dump.zst`) is recognised if it begins as JSON, WARC or Parquet.
+A `.json` file contains either one value per line, like JSON lines, or values over several lines: an array or an object.
+`find_format` returns `jsonl` or `json`, depending on the beginning of the file. A file without a known suffix
+(`part-00000`, `dump.zst`) is recognised if it begins like JSON, WARC or Parquet.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ADVICE = {
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BEGINNING = 4096
-_LONGEST_LINE = 32 << 20  # a `.json` file whose first line is longer is taken for one value
+_LONGEST_LINE = 32 << 20  # a `.json` file with a longer first line is read as one value
 
 
 def find_format(file: InputFile) -> Format | None:
@@ -68,7 +68,7 @@ def find_format(file: InputFile) -> Format | None:
             return _by_content(Path(file.path))
         return _json_or_lines(Path(file.path), named)
     except BROKEN_STREAM:
-        return named  # its reader meets the same damage, and records it
+        return named  # the reader finds the same damage and records it
 
 
 def without_reader(name: str) -> str:
@@ -88,7 +88,7 @@ def check_formats(files: Sequence[InputFile], format: Format | None) -> None:
 
 
 def _json_or_lines(path: Path, named: Format) -> Format:
-    """`jsonl` if the first line is a value by itself, or the second one if the first is damaged."""
+    """Returns `jsonl` if the first line is a complete value, or if the first is damaged and the second is complete."""
     with open_utf8(path) as file:
         beginning = file.read(_BEGINNING).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if beginning.startswith(b"["):

@@ -1,8 +1,8 @@
-"""MathML formulas as text inside their sentence: TeX, or the symbols of the formula in one line.
+"""Replaces MathML formulas by text inside their sentence: TeX, or the symbols of the formula in one line.
 
-Trafilatura removes `<math>`, and with it the formula, unless it carries its TeX source and nothing around it is hidden.
-Wikipedia hides the MathML that it shows as an image; KaTeX and MathJax hide it next to their own rendering. Here
-the formula replaces all of them, in the delimiters that trafilatura uses: `\\(...\\)`, and `\\[...\\]` for a block.
+Trafilatura removes `<math>` and its formula, unless the element has its TeX source and nothing around it is hidden.
+Wikipedia hides the MathML and shows an image; KaTeX and MathJax hide it next to their own rendering. Here the formula
+replaces all of these elements, in the delimiters that trafilatura uses: `\\(...\\)`, and `\\[...\\]` for a block.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_out_script(script: Any) -> None:
 
 
 def _symbols(element: Any) -> str:
-    """The formula in one line: `x^2`, `a_1`, `(a+b)/2`, `sqrt(x)`. Depth: at most that of the page."""
+    """The formula in one line: `x^2`, `a_1`, `(a+b)/2`, `sqrt(x)`. The depth of the page bounds the recursion."""
     tag = element.tag if isinstance(element.tag, str) else ""
     if tag in _NOT_TEXT:
         return ""

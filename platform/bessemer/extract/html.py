@@ -1,12 +1,12 @@
-"""HTML text to a tree, within limits that do not depend on the clock.
+"""Parses HTML into a tree, with limits on size and depth instead of time.
 
-libxml2's limits for untrusted input (256 nested elements, 10 MB per text) end the parse in silence and lose the rest of
-the page, so they are lifted, and our own are checked instead: bytes and attributes before the parse, nodes and depth
-after it. Each has its verdict. The limit on nested elements is 512, as in browsers. libxml2 appends each attribute
-after a walk over all attributes of its element, so their number has a limit too.
+libxml2's limits for untrusted input (256 nested elements, 10 MB per text) silently end the parse and lose the rest of
+the page. So they are switched off, and this module checks its own limits: bytes and attributes before the parse, nodes
+and depth after it. Each limit has its own verdict. The limit on nested elements is 512, as in browsers. The number of
+attributes has a limit because libxml2 walks over all attributes of an element to append one.
 
-Elements after `</html>` are further roots for libxml2, and a second `<body>` is a second element. A browser has one
-body for all of them (HTML standard, 13.2.6.4.19 to 22), and so has the tree here.
+For libxml2, elements after `</html>` are further roots, and a second `<body>` is a second element. A browser puts all
+of them into one body (HTML standard, 13.2.6.4.19 to 22), and so does this module.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ def _parser() -> Any:
         remove_pis=True,
         huge_tree=True,
     )
-    # One class for all elements: a tenth of the whole time went into asking for each whether it is a form or an input.
+    # One class for all elements: lxml.html's check whether each element is a form or an input took a tenth of the time.
     parser.set_element_class_lookup(etree.ElementDefaultClassLookup(element=HtmlElement))
     return parser
 
 
 def parse(content: bytes, *, max_nodes: int) -> Any:
-    """The root element of a page, given as `Decoded.markup()`. Raises Refused without markup or beyond a limit."""
+    """Returns the root element of a page. `content` is `Decoded.markup()`. Raises Refused if it has no markup, or if
+    it exceeds a limit."""
     if not _MARKUP.search(content):
         text = content.decode("utf-8", "replace").strip()
         raise Refused("not_html" if text else "empty_text", evidence=text[:80] or "an empty page")
@@ -116,7 +117,7 @@ def _check_attributes(content: bytes) -> None:
 
 
 def _gather(root: Any) -> None:
-    """Moves every element and text outside of the first `<body>` to its end, and metadata to the first `<head>`."""
+    """Moves elements and text outside of the first `<body>` to the end of it, and metadata to the first `<head>`."""
     roots = [root, *root.itersiblings("html")]
     children = [child for found in roots for child in found]
     if (
@@ -128,7 +129,7 @@ def _gather(root: Any) -> None:
     body = next((child for child in children if child.tag == "body"), None)
     if body is None:
         if any(child.tag == "frameset" for child in children):
-            return  # a page of frames has no body
+            return  # a page of frames does not have a body
         body = root.makeelement("body")
     head = next((child for child in children if child.tag == "head"), None)
     if head is None:

@@ -1,8 +1,8 @@
-"""What a recipe's `paths` stand for: files, their names, and the identity of their content.
+"""Finds the input files of a recipe's `paths`, with their names and the identity of their content.
 
-A path is a file, a folder (everything below it, hidden files left out) or a pattern (`*`, `?`, `[...]`, `**`). A file's
-name is its path relative to the folder, or to the part of the pattern before the first wildcard, so it does not depend
-on where the folder lies.
+A path is a file, a folder (all files below it except hidden ones) or a pattern (`*`, `?`, `[...]`, `**`). A file's name
+is its path relative to the folder, or to the part of the pattern before the first wildcard. So it does not depend on
+the location of the folder.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from pathlib import Path
 from bessemer.errors import InputError
 from bessemer.hashes import sha256_of, state
 
-CHECK_PATHS = "check `paths`; they are relative to the folder of the recipe"
+CHECK_PATHS = "check `paths`: they are relative to the folder of the recipe"
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file by the name that goes into its documents' ids, and where it lies now."""
+    """A file: the name that its documents' ids contain, and its current path."""
 
     relative: str
     path: str
     size: int
     state: str = ""
-    """Its `hashes.state`."""
+    """The file's `hashes.state`."""
 
 
 def find_files(paths: Sequence[str]) -> list[InputFile]:
-    """Every file that `paths` name, in the order of their names. Raises InputError for what is not there."""
+    """Finds every file that `paths` name, in the order of their names. Raises InputError if a path has no file."""
     found: dict[str, InputFile] = {}
     for pattern in paths:
         files = _matching(pattern)
         if not files:
             raise InputError(
-                f"`{pattern}` matches no file" if _is_pattern(pattern) else f"`{pattern}` holds no file",
+                f"`{pattern}` matches no file" if _is_pattern(pattern) else f"`{pattern}` contains no file",
                 hint=CHECK_PATHS,
             )
         for name, path in files:
@@ -48,13 +48,13 @@ def find_files(paths: Sequence[str]) -> list[InputFile]:
             if known.path != path and not Path(known.path).samefile(path):
                 raise InputError(
                     f"two input files are both called `{relative}`: `{known.path}` and `{path}`",
-                    hint="name the folder that holds both, or read them in two stages with different `source`",
+                    hint="name a folder that contains both, or read them in two stages with different `source`",
                 )
     return [found[relative] for relative in sorted(found)]
 
 
 def describe(files: Sequence[InputFile]) -> list[tuple[str, int, str]]:
-    """(name, size, SHA-256) of every file: what the inputs are, wherever they lie."""
+    """Returns (name, size, SHA-256) of every file, which identifies the inputs independent of their location."""
     hashes = sha256_of([Path(file.path) for file in files])
     return [(file.relative, file.size, sha256) for file, sha256 in zip(files, hashes, strict=True)]
 
@@ -63,7 +63,7 @@ def _matching(pattern: str) -> list[tuple[str, str]]:
     """(name, path) of the files behind one entry of `paths`."""
     if "://" in pattern:
         raise InputError(
-            f"`{pattern}` is no local path", hint="copy it to a folder that the machine can read, and name that"
+            f"`{pattern}` is not a local path", hint="copy it to a folder on this machine, and name that folder"
         )
     path = Path(pattern)
     if path.is_dir():
@@ -99,4 +99,4 @@ def _seen(path: str) -> os.stat_result:
         with Path(path).open("rb") as file:
             return os.fstat(file.fileno())
     except PermissionError:
-        raise InputError(f"`{path}` may not be read", hint=f"allow it with `chmod u+r {path}`") from None
+        raise InputError(f"permission to read `{path}` is denied", hint=f"allow it with `chmod u+r {path}`") from None

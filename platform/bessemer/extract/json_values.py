@@ -1,7 +1,7 @@
-"""The values of a JSON file without lines: the elements of its arrays, and the objects outside of them.
+"""Reads the values of a JSON file without lines: the elements of its arrays, and the objects outside of arrays.
 
-The file is cut into values at brackets and commas, in one pass and without parsing, so that memory is bounded by one
-value, a value that is too large is skipped, and one that is not JSON costs only itself.
+The file is cut into values at brackets and commas, in one pass and without parsing. So the memory is bounded by one
+value, a value that is too large is skipped, and an invalid value does not affect the others.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _MARK = re.compile(rb'["\[\]{},]')
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EXACT_DIGITS = 640
-"""Digits of an integer that Python converts under every limit."""
+"""Python converts integers of this many digits under every possible limit."""
 _BLANK = b" \t\r\n"
 
 
 class CutOff(Exception):
-    """Raised after the last whole value of a file that ends inside of one."""
+    """Raised after the last complete value if the file ends inside a value."""
 
 
 def json_values(file: IO[bytes], limit: int) -> Iterator[tuple[bytes, int]]:
-    """(value, its size in bytes) in order; the value is empty if its size is beyond `limit`. Raises CutOff."""
+    """Yields (value, its size in bytes) in order. The value is empty if its size exceeds `limit`. Raises CutOff."""
     splitter = _Splitter(limit)
     beginning = file.read(len(_BYTE_ORDER_MARK))
     if beginning != _BYTE_ORDER_MARK:
@@ -36,7 +36,7 @@ def json_values(file: IO[bytes], limit: int) -> Iterator[tuple[bytes, int]]:
 
 
 def json_value(content: bytes) -> Any:
-    """The value, parsed. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises ValueError, RecursionError.
+    """Parses a value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises ValueError, RecursionError.
 
     Unescaped tabs and other control characters in strings are accepted. An integer with more digits than Python
     converts becomes a float.
@@ -55,8 +55,8 @@ def _number(digits: str) -> int | float:
 
 
 class _Splitter:
-    """Finds where values end. `depth` counts the open brackets of the current value, without those of an array
-    around it."""
+    """Finds the ends of values. `depth` counts the open brackets of the current value, without those of an array around
+    it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -66,7 +66,7 @@ class _Splitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[tuple[bytes, int]]:
-        """The values that end in the next bytes of the file."""
+        """Takes the next bytes of the file and yields the values that end in them."""
         start = at = 0
         while at < len(chunk):
             if self._in_string:
@@ -98,7 +98,7 @@ class _Splitter:
         self._keep(chunk[start:])
 
     def finish(self) -> Iterator[tuple[bytes, int]]:
-        """The value that the end of the file ends. Raises CutOff if brackets or a string are still open."""
+        """Yields the last value at the end of the file. Raises CutOff if brackets or a string are still open."""
         if self._in_array or self._depth or self._in_string:
             raise CutOff("the file ends inside an array, an object or a string")
         yield from self._value()
@@ -112,7 +112,7 @@ class _Splitter:
         assert match is not None
         at = match.end()
         if at < len(chunk):
-            self._escaped = chunk[at : at + 1] == b"\\"  # the chunk's last byte, or it would have matched
+            self._escaped = chunk[at : at + 1] == b"\\"  # the last byte of the chunk; otherwise the pattern matches
             self._in_string = self._escaped
             at += 1
         return at

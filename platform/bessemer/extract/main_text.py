@@ -1,10 +1,11 @@
-"""The main text of a page: trafilatura finds it; this module prepares the page and keeps the caches small.
+"""Finds the main text of a page with trafilatura. This module prepares the page and clears trafilatura's caches.
 
-Before: elements that a browser does not show are removed; formulas become TeX in the sentence around them; code blocks
-become plain text without line numbers, so that highlighting markup does not split them; links that only point to their
-own heading are removed, because a heading that is all link looks like navigation.
-After: trafilatura's caches hold the last thousand strings it has looked at, whole pages among them. They are emptied
-after each page, so that the pages extracted before never change a result.
+Before the extraction, elements that a browser does not show are removed. Formulas become TeX in the sentence around
+them. Code blocks become plain text without line numbers, so that highlighting markup does not split them. Links that
+only point to their own heading are removed, because a heading that consists of a link looks like navigation.
+
+After the extraction, trafilatura's caches are cleared. They hold the last thousand strings, including whole pages, so
+earlier pages could change the result of later ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lxml import etree
 from bessemer.extract.formulas import write_out, write_out_script
 from bessemer.extract.verdict import Refused
 
-# The errors of libraries on hostile HTML; any other error is a fault of this package and is not hidden.
+# Errors that libraries raise on hostile HTML. Any other error is a fault of this package and propagates.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 _LINKS_TO_THEMSELVES = etree.XPath("//a[starts-with(@href, '#')][contains('¶ # § ', concat(normalize-space(), ' '))]")
@@ -34,7 +35,7 @@ _TEX_SCRIPTS = etree.XPath("//script[starts-with(normalize-space(@type), 'math/t
 _SPANS = etree.XPath("//td[@colspan or @rowspan] | //th[@colspan or @rowspan]")
 MAX_SPANNED_CELLS = 10_000
 _LINES = frozenset({"div", "p", "ol", "ul", "li"})
-"""Elements that begin and end a line in a browser, also inside a `<pre>`."""
+"""Elements that start and end a line in a browser, even inside a `<pre>`."""
 _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
 
 
@@ -46,7 +47,7 @@ def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include
     try:
         document = _extractor()(
             tree,
-            output_format="xml",  # the tree is rendered here, `python` would render it there too
+            output_format="xml",  # the format `python` would also render the tree, which this package does itself
             favor_precision=favor_precision,
             include_tables=include_tables,
             include_comments=include_comments,
@@ -75,7 +76,7 @@ def prepare(tree: Any) -> None:
         block.tag = "pre"
     spanning = _SPANS(tree)
     if sum(_span(cell, "colspan") * _span(cell, "rowspan") for cell in spanning) > MAX_SPANNED_CELLS:
-        for cell in spanning:  # trafilatura writes out each cell that another one covers
+        for cell in spanning:  # trafilatura writes one cell for each position that a spanning cell covers
             cell.attrib.pop("colspan", None)
             cell.attrib.pop("rowspan", None)
     for link in _LINKS_TO_THEMSELVES(tree):
@@ -87,7 +88,7 @@ def prepare(tree: Any) -> None:
 
 
 def _hide(element: Any) -> None:
-    """Removes the element, unless a browser shows it after all."""
+    """Removes a hidden element, unless a browser shows it after all."""
     if element.tag == "template" and (element.get("shadowrootmode") or element.get("shadowroot")):
         element.tag = "div"
     elif element.tag in ("template", "title", "noembed"):
@@ -99,7 +100,7 @@ def _hide(element: Any) -> None:
 
 
 def _flatten(block: Any) -> None:
-    """Makes a `<pre>` hold one `<code>` without markup, and takes it out of a table that holds nothing else."""
+    """Reduces a `<pre>` to one `<code>` without markup. If it is the only content of a table, it replaces the table."""
     for line_break in list(block.iter("br")):
         line_break.tail = "\n" + (line_break.tail or "")
     text, tail = _lines(block), block.tail
@@ -113,7 +114,7 @@ def _flatten(block: Any) -> None:
 
 
 def _lines(block: Any) -> str:
-    """The text of a `<pre>`; the elements of `_LINES` inside it begin and end a line."""
+    """The text of a `<pre>`, with a line break before and after the elements of `_LINES` inside it."""
     pieces: list[str] = []
     at_edge = False
     for event, element in etree.iterwalk(block, events=("start", "end")):

@@ -1,8 +1,8 @@
-"""One page or file to one text: what kind of content it is, its characters, its main text.
+"""Extracts the text of one page or file: detects the kind of content, decodes it, and finds the main text.
 
-Pure functions of their arguments. The outcome is an `Extracted` or a `Refused`, for all possible bytes. A page that may
-take long is extracted in a child process, which ends after `CPU_SECONDS`. A page of ordinary content at the limits of
-bytes and nodes takes about 25 s.
+All functions are pure. For any bytes, they return an `Extracted` or raise `Refused`. A page that may take long is
+extracted in a child process, which ends after `CPU_SECONDS`. A page of ordinary content at the limits of bytes and
+nodes takes about 25 s.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The text of a document, what it states about itself, and the size of its tree if it had one."""
+    """The text of a document, the metadata that it states, and the number of elements if it is HTML."""
 
     text: str
     metadata: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Extracted:
 
 
 def extract_page(content: bytes, media_type: str, charset: str | None, url: str, settings: TextSettings) -> Extracted:
-    """The main text of an HTML page, or a plain text as it is. Raises Refused for everything else."""
+    """Returns the main text of an HTML page, or a plain text unchanged. Raises Refused for all other content."""
     kind = _kind_of(content, media_type)
     if kind == "text":
         return extract_text(content, charset)
@@ -99,7 +99,7 @@ def _extracted(tree: Any, url: str, settings: TextSettings) -> Extracted:
 
 
 def extract_text(content: bytes, charset: str | None = None, *, strip_gutenberg: bool = False) -> Extracted:
-    """The characters of a text file. Raises Refused for what is no text."""
+    """Decodes a text file. Raises Refused if the content is not text."""
     if not content:
         raise Refused("empty_text", evidence="nothing in it")
     if magic := _magic(content):
@@ -111,13 +111,13 @@ def extract_text(content: bytes, charset: str | None = None, *, strip_gutenberg:
 
 
 def extract_unicode(text: str, *, strip_gutenberg: bool = False) -> Extracted:
-    """A text whose characters are known. Raises Refused for what is no text."""
+    """Extracts a text that is already decoded. Raises Refused if it is not text."""
     text = plain.plain_text(text)
     return Extracted(plain.well_formed(plain.strip_gutenberg(text) if strip_gutenberg else text))
 
 
 def _kind_of(content: bytes, media_type: str) -> str:
-    """`html`, `text`, or the media type of what cannot be used."""
+    """Returns `html`, `text`, or the media type of unsupported content."""
     if magic := _magic(content):
         return magic
     if media_type in _HTML_TYPES:

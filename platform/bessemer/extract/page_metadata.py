@@ -1,9 +1,8 @@
-"""What a page says about itself: title, author, date, site, language, licence, description.
+"""Reads the metadata that a page states: title, author, date, site, language, licence, description.
 
-Read from `<meta>` (Open Graph, Dublin Core, citation), JSON-LD and a few conventional elements, best source first.
-Trafilatura's own metadata search finds more dates by trying every text that may be one (htmldate, a third of the
-extraction time) and its answer depends on the day of the call; here a page says its date in a machine-readable
-form or has none.
+The sources are `<meta>` (Open Graph, Dublin Core, citation), JSON-LD and some conventional elements, best source first.
+Trafilatura's own metadata search finds more dates, because it tries every text that may be a date (htmldate, a third of
+the extraction time). But its result depends on the day of the call. Here only a machine-readable date counts.
 """
 
 from __future__ import annotations
@@ -70,9 +69,10 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def page_metadata(tree: Any, url: str) -> dict[str, str]:
-    """The keys `title`, `author`, `date` (ISO 8601), `sitename`, `description`, `language`, `license` that it states.
+    """Returns those of `title`, `author`, `date` (ISO 8601), `sitename`, `description`, `language` and `license` that
+    the page states.
 
-    `language` is what the page declares (ISO 639-1), which may be wrong; `license` is an SPDX identifier.
+    `language` is the declared language (ISO 639-1), which may be wrong. `license` is an SPDX identifier.
     """
     meta: dict[str, str] = {}
     for element in _META(tree):
@@ -101,7 +101,7 @@ def _first(meta: dict[str, str], names: tuple[str, ...]) -> str:
 
 
 def _json_ld(tree: Any) -> tuple[dict[str, Any], str]:
-    """The first thing that looks like the page's own description, and the publisher's name."""
+    """Returns the first JSON-LD node that seems to describe the page, and the publisher's name."""
     article: dict[str, Any] = {}
     organisation = ""
     for script in _JSON_LD(tree):
@@ -129,7 +129,7 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _name(value: Any) -> str:
-    """The names in a JSON-LD person or organisation, several joined by `; `."""
+    """The name of a JSON-LD person or organisation. Several names are joined by `; `."""
     if isinstance(value, list):
         return "; ".join(dict.fromkeys(filter(None, map(_name, value[:20]))))
     if isinstance(value, dict):

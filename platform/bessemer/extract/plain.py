@@ -1,4 +1,4 @@
-"""Text files as they are: line ends, control characters, and what is no text at all."""
+"""Cleans plain text: line ends, control characters, lone surrogates. Rejects content that is not text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GUTENBERG_END = re.compile(
 
 
 def plain_text(text: str) -> str:
-    """`text` with `\\n` as line end and without control characters. Raises Refused for what is no text."""
+    """Returns `text` with `\\n` as line end and without control characters. Raises Refused if it is not text."""
     control = len(_COUNTED.findall(text))
     if control > MAX_CONTROL_RATIO * len(text):
         raise Refused("binary", value=control / len(text), threshold=MAX_CONTROL_RATIO)
@@ -37,7 +37,7 @@ def plain_text(text: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    """`text` without lone surrogates (JSON can hold them, UTF-8 cannot): U+FFFD in their place."""
+    """Replaces lone surrogates by U+FFFD. JSON can contain them, but UTF-8 cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -46,7 +46,7 @@ def well_formed(text: str) -> str:
 
 
 def strip_gutenberg(text: str) -> str:
-    """A Project Gutenberg book without its licence header and footer; any other text as it is."""
+    """Removes the licence header and footer of a Project Gutenberg book. Returns any other text unchanged."""
     start = next((m.end() for m in [_GUTENBERG_START.search(text, 0, 100_000)] if m), None)
     if start is None:
         return text

@@ -1,8 +1,8 @@
-"""Records: what readers find in files and archives, before anybody knows whether it is a document.
+"""Records: the units that readers find in files and archives, before they become documents or are removed.
 
-A reader never decides alone that something is gone: what it cannot read is a record with the `rule` that removes it.
-`documents_of` turns a table of records into documents and verdicts, one row at a time and without state, so the result
-is the same however the rows are grouped.
+A reader never drops input silently. Input that it cannot read becomes a record with the `rule` that removes it.
+`documents_of` turns a table of records into documents and verdicts. It handles each row independently, so the result
+does not depend on how the rows are grouped.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ BATCH_BYTES = 8 << 20
 BATCH_RECORDS = 512
 
 Kind = Literal["page", "text", "unicode"]
-"""A page has a media type and may be HTML; a text has a charset to be found out; `unicode` is known to be UTF-8."""
+"""`page`: has a media type and may be HTML. `text`: has an unknown charset. `unicode`: is UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One page, file, line or row. `content` is None where a `rule` already says why it cannot be a document."""
+    """One page, file, line or row. `content` is None if a `rule` already removes the record."""
 
     id: str
     url: str
@@ -81,7 +81,7 @@ assert RECORDS.names == [field.name for field in fields(Record)]
 
 
 def record_tables(records: Iterable[Record]) -> Iterator[pa.Table]:
-    """Tables of about `BATCH_BYTES`, at least one record each."""
+    """Groups records into tables of about `BATCH_BYTES`, each with at least one record."""
     batch: list[Record] = []
     size = 0
     for record in records:
@@ -104,7 +104,8 @@ def record_table(records: list[Record]) -> pa.Table:
 def documents_of(
     records: pa.Table, settings: TextSettings, *, created: bool, strip_gutenberg: bool = False
 ) -> tuple[pa.Table, pa.Table]:
-    """(documents, ledger) of a table of records: every record is a document or has a rule that removed it."""
+    """Returns (documents, ledger) of a table of records. Every record becomes a document or has a rule that removes
+    it."""
     documents: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     ledger: dict[str, list[Any]] = {name: [] for name in ("verdict", "rule", "value", "threshold", "evidence")}
     signals: dict[str, list[float | None]] = {name: [] for name in SIGNALS}

@@ -1,9 +1,9 @@
-"""A tree of main text as plain text or Markdown, in the form a language model should learn to write.
+"""Renders a tree of main text as plain text or Markdown, in the form that a language model should learn to write.
 
-Paragraphs, headings, code blocks, lists and tables are separated by one empty line; white space inside a paragraph
-is one space, as a browser shows it, and no line is wrapped; code keeps every space and tab. Markdown adds `#` before
-headings, fences around code, back quotes around inline code, `>` before quotations and a rule under a table's first
-row; it escapes nothing in prose, because `snake_case` should stay `snake_case`. One pass, without recursion.
+One empty line separates paragraphs, headings, code blocks, lists and tables. White space inside a paragraph becomes one
+space, as in a browser, and lines are not wrapped. Code keeps every space and tab. Markdown adds `#` before headings,
+fences around code, back quotes around inline code, `>` before quotations and a rule under the first row of a table. It
+does not escape prose, because `snake_case` should stay `snake_case`. The tree is read in one pass, without recursion.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bessemer.extract.plain import CONTROL
 _CJK = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _BREAK_INSIDE_CJK = re.compile(rf"(?<=[{_CJK}])[ \t\r]*\n\s*(?=[{_CJK}])")
 _SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) != "\t")
-"""White space at the end of a line of code. A tab stays: it may separate an empty cell."""
-_BREAK = "\x1e"  # a line break that was meant (<br>), until the white space around it is collapsed
+"""White space that is removed at the end of a line of code. A tab stays, because it may separate an empty cell."""
+_BREAK = "\x1e"  # marks an explicit line break (<br>) until white space is collapsed
 _BLOCKS = frozenset({"body", "div", "p", "quote", "table", "tbody", "tr", "td", "th", "section", "article"})
 _CODE_IS_A_BLOCK_IN = frozenset({"body", "div", "quote", "code"})
 PARAGRAPH, ITEM, ROW, TERM = "paragraph", "item", "row", "term"
@@ -27,7 +27,7 @@ _CLOSE = frozenset({(ITEM, ITEM), (TERM, ITEM), (ROW, ROW)})  # blocks of these 
 
 
 def render(body: Any, *, markdown: bool) -> str:
-    """The text of a tree of trafilatura's elements (`p`, `head`, `list`, `item`, `code`, `table`, ...)."""
+    """Renders a tree of trafilatura's elements (`p`, `head`, `list`, `item`, `code`, `table`, ...)."""
     writer = _Writer(markdown)
     walker = etree.iterwalk(body, events=("start", "end"))
     for event, element in walker:
@@ -53,7 +53,7 @@ class _Writer:
         self._blocks: list[tuple[str, str]] = []
         self._pieces: list[str] = []
         self._kind = PARAGRAPH
-        self._marker = ""  # what the next block begins with: the bullet or the indent of its list item
+        self._marker = ""  # the beginning of the next block: the bullet or the indent of its list item
         self._indents: list[str] = []  # of the text in the open list items
         self._numbers: list[int | None] = []  # the last number in each open list, None if it is not ordered
         self._quotes = 0
@@ -163,12 +163,12 @@ class _Writer:
         self._indents.append(base + " " * len(bullet))
 
     def _continue_item(self) -> None:
-        """What follows stands under the text of the item around it, if that has a bullet."""
+        """Indents the next block to the text of the enclosing list item, if that item has a bullet."""
         self._marker = self._indent()
         self._kind = ITEM if self._marker else PARAGRAPH
 
     def _end_cell(self, *, even_empty: bool = False) -> None:
-        """Makes a cell of the text since the last one, in a row also of text that stands outside of its cells."""
+        """Makes a cell of the text since the last cell. In a row, text outside of the cells also becomes a cell."""
         text = " ".join("".join(self._pieces).translate(CONTROL).split())
         self._pieces.clear()
         if text or even_empty:
@@ -189,7 +189,7 @@ class _Writer:
             self._first_row = False
 
     def _flush(self, prefix: str = "", *, one_line: bool = False) -> None:
-        """Makes a block of the text since the last one; none if there is only white space."""
+        """Makes a block of the text since the last block. Text of only white space makes no block."""
         text = "".join(self._pieces)
         self._pieces.clear()
         if "\n" in text:
@@ -209,7 +209,7 @@ class _Writer:
 
 
 def _verbatim(code: Any) -> str:
-    """The text of a code block with its line breaks, whatever markup it carries."""
+    """The text of a code block with its line breaks and without its markup."""
     pieces = []
     for event, element in etree.iterwalk(code, events=("start", "end")):
         if event == "start":

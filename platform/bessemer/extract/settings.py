@@ -12,19 +12,19 @@ SplitBy = Literal["page", "directory", "host"]
 
 
 class SplitFractions(Settings):
-    """The shares of page groups that are held back; the rest is `train`."""
+    """The shares of page groups in each split. The rest is `train`."""
 
     tune: float = Field(0.0, ge=0, le=1)
-    """The share that fine-tuning and alignment read."""
+    """The share for fine-tuning and alignment."""
     validation: float = Field(0.01, ge=0, le=1)
-    """The share that pre-training measures its progress on."""
+    """The share for the validation loss during training."""
     test: float = Field(0.01, ge=0, le=1)
-    """The share that evaluation reads."""
+    """The share for evaluation."""
 
     @model_validator(mode="after")
     def _leave_some(self) -> Self:
         if self.tune + self.validation + self.test >= 1:
-            raise ValueError("`tune`, `validation` and `test` together must be less than 1, the rest is `train`")
+            raise ValueError("the sum of `tune`, `validation` and `test` must be less than 1: the rest is `train`")
         return self
 
     def shares(self) -> dict[str, float]:
@@ -35,9 +35,10 @@ class TextSettings(Settings):
     """How pages and files become text."""
 
     output_format: Literal["txt", "markdown"] = "txt"
-    """`txt` for plain text, `markdown` to keep headings, lists, tables and code blocks marked as such."""
+    """`txt` for plain text; `markdown` to keep the markup of headings, lists, tables and code blocks."""
     favor_precision: bool = False
-    """Whether doubtful parts of a page are left out: less boilerplate, but fewer leads and titles of news pages."""
+    """Whether to omit doubtful parts of a page. The result has less boilerplate, but also fewer leads and titles of
+    news pages."""
     include_tables: bool = True
     """Whether tables are part of a page's text."""
     include_comments: bool = False
@@ -51,35 +52,37 @@ class TextSettings(Settings):
     split: SplitFractions = SplitFractions()
     """The shares of `tune`, `validation` and `test`."""
     split_by: SplitBy = "page"
-    """What stays together on one side of the split: a page under all its queries, a directory, or a host."""
+    """The group of documents that stays in one split: a page with all its queries, a directory, or a host."""
 
 
 class Fields(Settings):
-    """The names of the fields of JSON lines and Parquet columns. Of the others, short plain values become metadata."""
+    """The names of fields in JSON lines and of columns in Parquet files. Short plain values of other fields become
+    metadata."""
 
     text: str = "text"
-    """The document's text; a record without it is removed (`missing_text`)."""
+    """The document's text. A record without it is removed (`missing_text`)."""
     url: str = "url"
-    """The document's URL, where the record has one."""
+    """The document's URL, if the record has one."""
     source: str = "source"
-    """The document's source, where the record has one and the recipe names none."""
+    """The document's source, if the record has one and the recipe does not set `source`."""
     license: str = "license"
-    """The document's SPDX licence identifier, where the record has one."""
+    """The document's SPDX licence identifier, if the record has one."""
     language: str = "language"
-    """The document's language, where the record has one."""
+    """The document's language, if the record has one."""
 
 
 class FileSettings(Settings):
-    """What all readers of files need to know."""
+    """The settings of all readers of files."""
 
     source: str | None = None
-    """The name of the collection; unset: what a record says, else its host, its top folder or its file's name."""
+    """The name of the collection. If unset, the record's own source, or else its host, its top folder or its file's
+    name."""
     max_document_bytes: Size = 32 << 20
-    """A file, line or row with more bytes than this is removed (`too_large`)."""
+    """A file, line or row with more bytes is removed (`too_large`)."""
 
 
 class ReaderSettings(FileSettings):
     """How files of documents are read."""
 
     fields: Fields = Fields()
-    """The names of the fields in JSON lines and Parquet files."""
+    """The names of the fields in JSON lines and of the columns in Parquet files."""

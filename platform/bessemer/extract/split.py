@@ -1,9 +1,13 @@
-"""Which pages belong together, so that no group stands on two sides of a split.
+"""Groups pages for the split into training and held-out documents. All documents of a group are in the same split.
 
-`page`: one URL without query and fragment (so `?page=2` and `?print=1` stay with their page), or one file or record.
-`directory`: the URL or path up to its last slash. `host`: the host, or the first part of a file's path; the records
-of one file are one group for both. A stricter group keeps likenesses between neighbours out of the evaluation, but a
-small corpus of few directories may then leave a split empty.
+A group is one of the following:
+
+- `page`: one URL without query and fragment (so `?page=2` and `?print=1` stay with their page), or one file or record.
+- `directory`: the URL or path up to its last slash.
+- `host`: the host, or the first part of a file's path.
+
+For `directory` and `host`, the records of one file are one group. Larger groups keep similar pages of one site in
+the same split, but a small corpus of few directories may then leave a split empty.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from bessemer.fingerprint import unit_interval
 
 
 def group_of(url: str, by: SplitBy) -> str:
-    """The name of the group that a document's `url` (a URL, or `file:relative/path#record`) belongs to."""
+    """The name of the group of a document. `url` is a URL or `file:relative/path#record`."""
     if url.startswith("file:"):
         return _file_group(url, by)
     try:
@@ -49,10 +53,10 @@ def _file_group(url: str, by: SplitBy) -> str:
 
 
 def splits_without_files(names: Sequence[str], by: SplitBy, fractions: SplitFractions) -> dict[str, float | None]:
-    """The splits with a share that hold no file, each with the smallest share that would hold one.
+    """Returns the splits that have a share but no file, each with the smallest share that gives it a file.
 
-    For a corpus of one document per file, by the files' names. The share is rounded up to two digits; it is None if no
-    share helps while the other splits keep theirs.
+    Applies to a corpus of one document per file and needs only the files' names. The share is rounded up to two digits.
+    It is None if no share helps as long as the other splits keep their shares.
     """
     shares = fractions.shares()
     points = sorted({unit_interval("split", group_of(f"file:{name}", by)) for name in names})
@@ -68,7 +72,7 @@ def splits_without_files(names: Sequence[str], by: SplitBy, fractions: SplitFrac
 
 
 def empty_splits(parts: Iterable[Path], fractions: SplitFractions) -> list[str]:
-    """The splits that were asked for and that no document of the files `parts` fell into."""
+    """Returns the splits that have a share but no document in the files `parts`."""
     missing = {name for name, share in fractions.shares().items() if share}
     for part in parts:
         if not missing:

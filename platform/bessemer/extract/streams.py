@@ -1,8 +1,8 @@
-"""The bytes of an input file: without its compression, and in UTF-8.
+"""Reads an input file without its compression and in UTF-8.
 
-The content decides, not the name: files are renamed, and servers decompress on the way. Only a file whose first bytes
-say nothing is read as its name says. Zstandard windows may be as long as the format allows (2 GiB, `zstd --long=31`),
-so reading such a file takes as much memory as its author chose.
+The content of a file decides how it is read, because files are renamed and servers decompress files in transit. The
+name counts only if the first bytes are ambiguous. Zstandard windows may have the format's largest size (2 GiB,
+`zstd --long=31`), so the author of such a file determines how much memory it takes to read.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _MAGIC: tuple[tuple[bytes, Compression], ...] = (
     (b"\xfd7zXZ\0", "xz"),
 )
 _SKIPPABLE_FRAME = b"\x2a\x4d\x18"  # after one byte from 0x50 to 0x5f: user data in front of a Zstandard frame
-_BZIP2_BLOCK = b"1AY&SY"  # after `BZh` and a digit, which alone could begin a text
+_BZIP2_BLOCK = b"1AY&SY"  # follows `BZh` and a digit; without it, these could be the beginning of a text
 _LONGEST_WINDOW = 31
 _SAMPLE_BYTES = 4096
 _BINARY = bytes(code for code in range(32) if code not in b"\t\n\f\r\x1b")
 
 
 def compression_of(path: Path) -> Compression | None:
-    """How the file is compressed. Its name counts only if the content is neither a known stream nor text."""
+    """The compression of a file. Its name counts only if the content is neither a known stream nor text."""
     with path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
     for magic, compression in _MAGIC:
@@ -86,7 +86,7 @@ def open_utf8(path: Path) -> IO[bytes]:
 
 
 def is_seekable_utf8(path: Path) -> bool:
-    """Whether the file can be read from any line on: not compressed, and not UTF-16 or UTF-32."""
+    """Whether reading can start at any line: the file is not compressed, and not UTF-16 or UTF-32."""
     if compression_of(path) is not None:
         return False
     with path.open("rb") as file:
@@ -94,7 +94,7 @@ def is_seekable_utf8(path: Path) -> bool:
 
 
 def _wide_encoding(beginning: bytes) -> str | None:
-    """UTF-16 or UTF-32, from a byte order mark or from the zero bytes of a first character in ASCII (RFC 4627)."""
+    """Detects UTF-16 and UTF-32 by a byte order mark, or by the zero bytes of an ASCII first character (RFC 4627)."""
     encoding = json.detect_encoding(beginning)
     if encoding.startswith("utf-8"):
         return None

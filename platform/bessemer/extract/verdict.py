@@ -3,7 +3,7 @@
 | rule | meaning |
 |---|---|
 | `http_status` | the server answered with an error or a redirect (value: the status) |
-| `robots_txt` | a site's rules for crawlers, which some archives keep among its pages |
+| `robots_txt` | a site's rules for crawlers, which some archives store with its pages |
 | `unsupported_content_type` | neither HTML nor text (evidence: the media type) |
 | `too_large` | more bytes than the limit |
 | `undecodable` | no charset decodes the bytes to text |
@@ -19,13 +19,13 @@
 | `damaged_record` | a place in an archive that cannot be read |
 | `duplicate_record` | a page with the same URL and the same bytes as an earlier one of the crawl |
 
-Three rules are about a file, and an unknown number of documents in it. The ledger's verdict is then `failed`:
+Three rules remove a file with an unknown number of documents. The ledger's verdict is then `failed`:
 
 | rule | meaning |
 |---|---|
-| `unsupported_format` | no reader for the file |
-| `unreadable_file` | a file that cannot be read, or cannot be read to its end |
-| `missing_column` | a table without the column of the text |
+| `unsupported_format` | a file without a reader |
+| `unreadable_file` | a file that cannot be read, or not to its end |
+| `missing_column` | a table without the text column |
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILE_RULES = frozenset({"unsupported_format", "unreadable_file", "missing_column
 
 
 class Refused(Exception):
-    """Raised inside `extract` and always caught there: the input is removed by this rule."""
+    """Raised if a rule removes the input. It is always caught inside `extract`."""
 
     def __init__(
         self, rule: str, *, evidence: str | None = None, value: float | None = None, threshold: float | None = None

@@ -1,8 +1,8 @@
-"""Readers, one file per format: from a piece of a file to records. None raises for the content of a file.
+"""Readers, one module per format, that turn a piece of a file into records. No content of a file makes them raise.
 
-`Piece` is a file, or the part of a large one that a unit of work reads alone. A record's id is made of the source, the
-file's relative path and the record's number in the file (a line, a row, a byte offset in an archive), so it does not
-depend on the folder's location or on the cuts, and repeated pages in an archive have different ids.
+A `Piece` is a file, or the part of a large file that one unit of work reads. A record's id consists of the source, the
+file's relative path and the record's number in the file (a line, a row, a byte offset in an archive). So the id does
+not depend on the folder's location or on the cuts, and repeated pages in an archive have different ids.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _READERS = {
 
 
 def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a piece in order, at least one if it is a whole file. Memory: a few times `max_document_bytes`.
+    """Yields the records of a piece in order, at least one for a whole file. Memory: a few times `max_document_bytes`.
 
-    Raises InputChanged, at the end at the latest, if the file is not as it was when it was hashed.
+    Raises InputChanged, at the latest after the last record, if the file has changed since it was hashed.
     """
     empty = True
     for record in _READERS[piece.format](piece, settings):

@@ -1,4 +1,4 @@
-"""WARC, ARC and WET files, from any crawler: one record per page, and one per place that cannot be read."""
+"""Reads WARC, ARC and WET files of any crawler: one record per page, and one per place that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from bessemer.extract.settings import ReaderSettings
 
 
 def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The pages of an archive. A record's number is its byte offset, with a count if several have the same offset.
+    """Yields the pages of an archive. A record's number is its byte offset, with a count if several records have the
+    same offset.
 
-    A file of which nothing can be read is one failed file.
+    If nothing in the file can be read, yields one record for the failed file.
     """
     items = read_pages(piece.checked_path(), max_payload_bytes=settings.max_document_bytes)
     first = next(items, None)
@@ -42,7 +43,7 @@ def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
 
 
 def page_values(page: Page, source: str | None) -> dict[str, Any]:
-    """The fields of a page's record; its source is the host, unless one is given."""
+    """The fields of a page's record. If `source` is None, the record's source is the host."""
     return {
         "url": well_formed(page.url),
         "source": source or host_of(page.url) or "archive",

@@ -1,4 +1,4 @@
-"""Shared parts of the readers: the piece of a file to read, and the record that a row of fields becomes."""
+"""Shared parts of the readers: the piece of a file to read, and the conversion of a row of fields to a record."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _LANGUAGE = re.compile(r"([a-z]{2})(?:[-_].*)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file, or of a large one the part from `start` to `end`: bytes of JSON lines, row groups of a Parquet file.
+    """A file, or the part of a large file from `start` to `end`, in bytes (JSON lines) or row groups (Parquet).
 
-    `size` and `state` are those of the whole file, `weight` is about that of the part; `first_record` is the number of
-    the first line in it. `format` is None for a file that no reader knows, `state` is empty if it is not known.
+    `size` and `state` describe the whole file. `weight` is the approximate size of the part, and `first_record` is the
+    number of its first line. `format` is None if no reader supports the file. `state` is empty if it is not known.
     """
 
     relative: str
@@ -48,7 +48,7 @@ class Piece:
         return self.start == 0 and self.end is None
 
     def record(self, settings: FileSettings, number: int | str | None = None, **values: Any) -> Record:
-        """A record of this file: `number` is its place in it, None where the file is one document."""
+        """Makes a record of this file. `number` is its position in the file, or None if the file is one document."""
         place = "" if number is None else str(number)
         values.setdefault("source", settings.source or _name_of(self.relative))
         values.setdefault("url", f"file:{self.relative}#{place}" if place else f"file:{self.relative}")
@@ -56,16 +56,16 @@ class Piece:
         return Record(id=origin_id("file", settings.source or "", self.relative, place), **(values | texts))
 
     def unreadable(self, settings: FileSettings, error: Exception | str, after: int = 0) -> Record:
-        """The record of a file that cannot be read, or cannot be read beyond the record numbered `after`."""
+        """Makes the record for a file that cannot be read at all, or not beyond the record with the number `after`."""
         reason = " ".join(str(error).split()) or type(error).__name__
         place = f"{after + 1}-" if after else None
         evidence = f"after record {after}: {reason}" if after else reason
         return self.record(settings, place, rule="unreadable_file", evidence=evidence[:300])
 
     def checked_path(self) -> Path:
-        """Path of the file. Raises InputChanged if it is not the file that the units were cut from.
+        """The path of the file. Raises InputChanged if the file has changed since it was cut into units.
 
-        Called before and after a file is read, so its documents are those of the hashed content.
+        Readers call it before and after reading, so that the documents are from the hashed content.
         """
         path = Path(self.path)
         try:
@@ -74,7 +74,7 @@ class Piece:
             found = None
         if found is None or found.st_size != self.size or (self.state and state(found) != self.state):
             raise InputChanged(
-                f"`{path}` changed while it was read", hint="wait until nothing writes to it, and run the same command"
+                f"`{path}` changed while it was read", hint="wait until nothing writes to it, and run the command again"
             )
         return path
 
@@ -87,9 +87,9 @@ def record_of_fields(
     values: Mapping[str, Any],
     unconverted: Sequence[str] = (),
 ) -> Record:
-    """A record whose text is known; `values` are its other fields, `unconverted` those that became null.
+    """Makes a record from its text and its other fields, `values`. `unconverted` names the fields that became null.
 
-    All but a few bytes must be UTF-8: one field is too short to guess another charset.
+    Almost all bytes of the text must be UTF-8, because a single field is too short to detect another charset.
     """
     fields = settings.fields
     try:
@@ -123,7 +123,8 @@ def record_of_fields(
 
 
 def parse_json(value: bytes) -> Any:
-    """A JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Refused if it is not JSON."""
+    """Parses a JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Refused if it is not
+    JSON."""
     try:
         return json_value(value)
     except (ValueError, RecursionError) as error:
@@ -131,18 +132,18 @@ def parse_json(value: bytes) -> Any:
 
 
 def text_of(values: Mapping[str, Any], name: str, *, is_utf8: bool) -> str | bytes:
-    """The field that holds the document's text, or its bytes if they are not UTF-8. Raises Refused if there is none."""
+    """The field with the document's text, or its bytes if they are not UTF-8. Raises Refused without text."""
     text = values.get(name)
     if not isinstance(text, str):
         raise Refused("missing_text", evidence=lacks(name, list(values), type(text).__name__))
     if not is_utf8:
-        with contextlib.suppress(UnicodeEncodeError):  # it holds other lone surrogates, escaped in the JSON
+        with contextlib.suppress(UnicodeEncodeError):  # the JSON contains other, escaped lone surrogates
             return text.encode("utf-8", "surrogateescape")
     return text
 
 
 def lacks(name: str, fields: Sequence[str], kind: str) -> str:
-    """Why the fields have no text, and the setting that names another one."""
+    """The reason why the fields contain no text, and the setting that names another field."""
     if name in fields:
         return f"`{name}` is a {kind}, not a text"
     listed = ", ".join(f"`{field}`" for field in fields[:10])

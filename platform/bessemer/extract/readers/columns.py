@@ -1,9 +1,9 @@
-"""Arrow columns as Python values, one column at a time.
+"""Converts Arrow columns to Python values, one column at a time.
 
-`Array.to_pylist` fails for the whole column if Python has no equivalent of one value: a date after the year 9999, a
-time zone without an entry in the database, a string that is not UTF-8. Here such a value becomes None and is reported
-with its row. Dates and times become text (`2026-01-31 12:00:00Z`), because no Python type holds all of Arrow's. Binary
-values become text if they are UTF-8, because some writers store text in unannotated columns.
+`Array.to_pylist` fails for the whole column if a single value has no equivalent in Python: a date after the year 9999,
+a time zone that the database lacks, a string that is not UTF-8. Here such a value becomes None and is reported with its
+row. Dates and times become text (`2026-01-31 12:00:00Z`), because no Python type covers all of Arrow's values. Binary
+values become text if they are UTF-8, because some writers store text in columns without an annotation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 Lost = list[int]
-"""The row of every value that could not be converted; a row occurs once per value."""
+"""The rows of values that could not be converted. A row occurs once per such value."""
 
 
 def python_values(array: pa.Array) -> tuple[list[Any], Lost]:
-    """(values, rows of values that could not be converted and are None) of a column, nested ones included."""
+    """Returns (values, rows of values that could not be converted and are None) of a column, which may be nested."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
         return python_values(array.storage)
@@ -44,7 +44,7 @@ def python_values(array: pa.Array) -> tuple[list[Any], Lost]:
 
 
 def binary_values(array: pa.Array) -> list[bytes | None]:
-    """The bytes of a column of text or binary values, whether or not they are UTF-8."""
+    """The bytes of a column of text or binary values, which need not be UTF-8."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return binary_values(array.dictionary_decode())
@@ -69,7 +69,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _decoded(array: pa.Array) -> tuple[list[Any], Lost]:
-    """Texts; of a binary column, bytes that are not UTF-8 as they are."""
+    """Decodes the values of a column. In a binary column, values that are not UTF-8 stay bytes."""
     is_binary = "binary" in str(array.type)
     if not is_binary:
         with contextlib.suppress(UnicodeDecodeError):
@@ -102,11 +102,12 @@ def _plain(array: pa.Array) -> tuple[list[Any], Lost]:
 
 
 _NO_VALUE = (pa.ArrowException, ArithmeticError, LookupError, OSError, TypeError, ValueError)
-"""Exceptions of `to_pylist` if Python has no equivalent of a value."""
+"""The exceptions that `to_pylist` raises if a value has no equivalent in Python."""
 
 
 def _texts(array: pa.Array, zone: str = "") -> tuple[list[Any], Lost]:
-    """Dates and times as Arrow writes them, without a fraction of zero; `<value out of range: ...>` is lost."""
+    """Dates and times as Arrow writes them, without a zero fraction. A value that Arrow writes as `<value out of range:
+    ...>` is lost."""
     texts: list[Any] = array.cast(pa.string()).to_pylist()
     lost: Lost = []
     for row, text in enumerate(texts):
@@ -122,7 +123,7 @@ _TIME = re.compile(r"((?:[+-]?\d{4,}-\d\d-\d\d)?(?: ?\d\d:\d\d:\d\d)?)((?:\.\d+)
 
 
 def _structs(array: pa.StructArray) -> tuple[list[Any], Lost]:
-    """Structs as dicts; of two fields with one name, the first counts."""
+    """Structs as dicts. If two fields have the same name, the first counts."""
     fields: dict[str, list[Any]] = {}
     lost: Lost = []
     for index, child in enumerate(array.flatten()):  # with the struct's own nulls
@@ -148,7 +149,7 @@ def _lists(array: Any) -> tuple[list[Any], Lost]:
 
 
 def _maps(array: pa.MapArray) -> tuple[list[Any], Lost]:
-    """Maps as lists of (key, value), because a key may repeat and need not be a text."""
+    """Maps as lists of (key, value), because keys may repeat and need not be text."""
     as_lists = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
     lists, lost = _lists(as_lists)
     pairs = [None if found is None else [(entry["key"], entry["value"]) for entry in found] for found in lists]

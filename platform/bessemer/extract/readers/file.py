@@ -1,4 +1,4 @@
-"""Files that are one document each: HTML, plain text, Markdown; compressed or not."""
+"""Reads files that are one document each: HTML, plain text, Markdown; compressed or not."""
 
 from __future__ import annotations
 

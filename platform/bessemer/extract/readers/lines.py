@@ -1,7 +1,7 @@
-"""JSON lines: one record per line. A malformed line is one removed record, and reading continues after it.
+"""Reads JSON lines: one record per line. A malformed line is one removed record, and reading continues after it.
 
-A line longer than the limit is skipped without being held. A plain file may be read in ranges that begin and end at
-line ends (`split_lines`); one that is compressed or in UTF-16 only as a whole.
+A line longer than the limit is skipped and not kept in memory. An uncompressed UTF-8 file may be read in ranges that
+begin and end at line ends (`split_lines`). A compressed file or a file in UTF-16 is read as a whole.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a range of lines; a record's number is that of its line in the file, from 1."""
+    """Yields the records of a range of lines. A record's number is the number of its line in the file, from 1."""
     return records_of_lines(piece, settings, partial(json_record, piece, settings, "line"))
 
 
 def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
-    """`record(number, line)` of every line that is not blank, and a removed one for each that cannot be read."""
+    """Yields `record(number, line)` for every line that is not blank, and a removed record for each unreadable line."""
     number = piece.first_record - 1
     path = piece.checked_path()
     try:
@@ -48,7 +48,7 @@ def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int
 
 
 def json_record(piece: Piece, settings: ReaderSettings, place: str, number: int, value: bytes) -> Record:
-    """The record of one JSON object; `place` names what `number` counts."""
+    """The record of one JSON object. `place` is the unit that `number` counts, such as `line`."""
     try:
         values = parse_json(value)
         if not isinstance(values, dict):
@@ -61,7 +61,8 @@ def json_record(piece: Piece, settings: ReaderSettings, place: str, number: int,
 
 
 def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
-    """(start, end, number of the first line) of ranges of whole lines of about `target_bytes`. One pass."""
+    """Divides a file into ranges of whole lines of about `target_bytes`, in one pass. Returns (start, end, number of
+    the first line) of each."""
     ranges: list[tuple[int, int, int]] = []
     start = position = 0
     first = number = 1
@@ -81,7 +82,7 @@ def split_lines(path: Path, target_bytes: int) -> list[tuple[int, int, int]]:
 
 
 def _lines(file: IO[bytes], piece: Piece, limit: int) -> Iterator[tuple[bytes, int]]:
-    """(line, its size); the line is empty if the size is beyond the limit."""
+    """Yields (line, its size). The line is empty if its size exceeds the limit."""
     position = piece.start
     while piece.end is None or position < piece.end:
         line = file.readline(limit + 1)

@@ -1,7 +1,7 @@
-"""Parquet files: one record per row. Columns are read one at a time, a few megabytes of a row group at once.
+"""Reads Parquet files: one record per row. Columns are read one at a time, in parts of a few megabytes of a row group.
 
 Only the columns that a record uses are read. A value outside the text column that cannot be read or converted becomes
-null, and the record names it (`unconverted`). Of two columns with one name, the first counts.
+null, and the record names it (`unconverted`). If two columns have the same name, the first counts.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from bessemer.extract.streams import compression_of
 _BATCH_BYTES = 8 << 20
 
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
-"""The exceptions by which pyarrow reports a damaged Parquet file, or one with an unknown feature."""
+"""The exceptions that pyarrow raises for a damaged Parquet file, or for an unsupported feature."""
 
 Convert = Callable[[pa.Array], tuple[list[Any], Lost]]
 
 
 def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The rows of a range of row groups; a record's number is that of its row in the file, from 1."""
+    """Yields the rows of a range of row groups. A record's number is the number of its row in the file, from 1."""
     row, name = 0, settings.fields.text
     try:
         with open_parquet(piece) as file:
@@ -57,7 +57,7 @@ def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
 
 
 def open_parquet(piece: Piece) -> pq.ParquetFile:
-    """The open file. Raises one of `UNREADABLE`."""
+    """Opens the file. Raises one of `UNREADABLE`."""
     path = piece.checked_path()
     try:
         return pq.ParquetFile(path)
@@ -68,7 +68,7 @@ def open_parquet(piece: Piece) -> pq.ParquetFile:
 
 
 def column_types(file: pq.ParquetFile) -> dict[str, pa.DataType]:
-    """The type of every column, the first of those with one name."""
+    """The type of every column. If columns have the same name, the first counts."""
     types: dict[str, pa.DataType] = {}
     for field in file.schema_arrow:
         types.setdefault(field.name, field.type)
@@ -78,9 +78,9 @@ def column_types(file: pq.ParquetFile) -> dict[str, pa.DataType]:
 def rows_of(
     file: pq.ParquetFile, piece: Piece, converts: Mapping[str, Convert], *, required: str | None = None
 ) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
-    """(number in the file, from 1, values, columns of values that were lost) of the rows of a piece.
+    """Yields (row number in the file from 1, values, columns of values that were lost) for the rows of a piece.
 
-    Raises one of `UNREADABLE` if the `required` column is damaged, or if there is none.
+    Raises one of `UNREADABLE` if the `required` column is damaged or missing.
     """
     end = file.metadata.num_row_groups if piece.end is None else piece.end
     row = sum(file.metadata.row_group(group).num_rows for group in range(piece.start))
@@ -100,7 +100,7 @@ def rows_of(
 def _cells(
     file: pq.ParquetFile, group: int, name: str, convert: Convert, at_once: int, *, is_required: bool
 ) -> Iterator[tuple[Any, int]]:
-    """(value, number of values lost in it) of each row of a column in a row group."""
+    """Yields (value, number of values lost in it) for each row of a column in a row group."""
     rows = file.metadata.row_group(group).num_rows
     done = 0
     try:
@@ -119,7 +119,8 @@ def _cells(
 
 
 def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
-    """(first, end) of ranges of row groups of about `target_bytes` uncompressed; one range if it cannot be read."""
+    """Divides a file into ranges of row groups of about `target_bytes` uncompressed. Returns (first, end) of each
+    range. A file that cannot be read is one range."""
     try:
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups)]

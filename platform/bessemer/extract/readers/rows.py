@@ -1,7 +1,7 @@
-"""Rows of any columns, from JSON, CSV, TSV or Parquet; each is one record whose content is the row as JSON.
+"""Reads rows of any columns from JSON, CSV, TSV or Parquet. Each row is one record, whose content is the row as JSON.
 
-Conversations and preferences are read this way. This module finds and numbers the rows and limits their size; the stage
-interprets them.
+Conversations and preferences are read this way. This module finds and numbers the rows and limits their size. The stage
+interprets their content.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SUFFIXES = ".jsonl .json .csv .tsv .parquet"
 
 
 def read_rows(piece: Piece, settings: FileSettings) -> Iterator[Record]:
-    """The rows of a piece in order; a record's number is that of its line, element or row in the file, from 1.
+    """Yields the rows of a piece in order. A record's number counts lines, elements or rows in the file, from 1.
 
-    Raises InputChanged, at the end at the latest, if the file is not as it was when it was hashed.
+    Raises InputChanged, at the latest after the last row, if the file has changed since it was hashed.
     """
 
     def from_json(number: int, value: bytes) -> Record:

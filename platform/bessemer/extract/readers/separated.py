@@ -1,8 +1,8 @@
-"""CSV and TSV files: one record per row; the first row names the fields.
+"""Reads CSV and TSV files: one record per row. The first row names the fields.
 
-A field may be quoted (RFC 4180), so a row may have several lines. A row that does not fit the header costs only its
-first line: reading continues with the next one, so a quote that is never closed does not take the rest of the file.
-In TSV, where quoting is rare, a line with the right number of tabs is then a row as it is.
+A field may be quoted (RFC 4180), so a row may span several lines. If a row does not fit the header, only its first line
+is removed and reading continues with the next line. So a quote that is never closed does not remove the rest of the
+file. Quoting is rare in TSV: there, a first line with the right number of tabs is kept as a row, quotes included.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 from bessemer.extract.verdict import Refused
 
 _DELIMITERS = ",;\t|"
-"""Candidate delimiters of a `.csv` file, the most common first; spreadsheets write `;` where the decimal mark is a
-comma."""
+"""Candidate delimiters of a `.csv` file, the most common first. Spreadsheets write `;` in countries where the decimal
+mark is a comma."""
 _CHUNK = 1 << 20
 _MARKED = "sep="  # the first line in files of some spreadsheets names the delimiter
 
 
 def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The rows of a table; a record's number is that of its row below the header, from 1."""
+    """Yields the rows of a table. A record's number is the number of its row below the header, from 1."""
     name = settings.fields.text
 
     def refusal(header: Sequence[str]) -> str | None:
@@ -43,7 +43,7 @@ def records_of_rows(
     record: Callable[[int, dict[str, str]], Record],
     refusal: Callable[[Sequence[str]], str | None] = lambda header: None,
 ) -> Iterator[Record]:
-    """`record(number, fields)` of every row, and a removed one for each that does not fit the header.
+    """Yields `record(number, fields)` for every row, and a removed record for each row that does not fit the header.
 
     `refusal(header)` returns the reason if the whole file is unusable. Bytes that are not UTF-8 become lone surrogates.
     """
@@ -69,7 +69,7 @@ def records_of_rows(
 
 
 class _Table:
-    """The rows of a table, read line by line. Of two columns with one name, the first counts."""
+    """The rows of a table, read line by line. If two columns have the same name, the first counts."""
 
     def __init__(self, file: io.TextIOWrapper, limit: int, delimiter: str | None) -> None:
         self._file, self._limit = file, limit
@@ -86,7 +86,7 @@ class _Table:
         self.header: list[str] = [name.strip() for name in self._first_row()]
 
     def rows(self) -> Iterator[dict[str, str] | Refused]:
-        """The fields of every row that is not blank, or the reason why a line is not a row."""
+        """Yields the fields of every row that is not blank, or the reason why a line is not a row."""
         lines = self._parsed()
         while True:
             self._row, self._size = [], 0
@@ -114,8 +114,8 @@ class _Table:
             return line.strip().split(self._delimiter)
 
     def _single_line(self, error: Exception) -> dict[str, str] | Refused:
-        """Queues all lines of a failed row but the first, to be read again. The first is a row of TSV, or is
-        removed."""
+        """Queues all lines of a failed row except the first, to be read again. The first line becomes a row of TSV or
+        is removed."""
         line, *rest = self._row
         self._again.extendleft(reversed(rest))
         if self._delimiter == "\t":
@@ -142,7 +142,7 @@ class _Table:
         return line
 
     def _line(self) -> str:
-        """The next line; of a line beyond the limit, only enough to show that it is too long."""
+        """The next line. A line that exceeds the limit is cut off just beyond it."""
         line = rest = self._file.readline(self._limit + 1)
         while len(line) > self._limit and rest and not rest.endswith(("\n", "\r")):
             rest = self._file.readline(_CHUNK)

@@ -1,4 +1,4 @@
-"""JSON files without lines: one record per element of an array, or per object."""
+"""Reads JSON files without lines: one record per element of an array, or per object."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 
 
 def read_values(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
-    """The records of a JSON file; a record's number is that of its element or object in the file, from 1."""
+    """Yields the records of a JSON file. A record's number counts elements or objects in the file, from 1."""
     return records_of_values(piece, settings, partial(json_record, piece, settings, "element"))
 
 
 def records_of_values(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
-    """`record(number, value)` of every value, and a removed one for each that is too large."""
+    """Yields `record(number, value)` for every value, and a removed record for each value that is too large."""
     number = 0
     path, limit = piece.checked_path(), settings.max_document_bytes
     try:
