@@ -15,7 +15,7 @@ difference is D = sum(d_i) / sum(w_i).
 
 Among many comparisons, some differences look large by chance. The Benjamini-Hochberg procedure (1995) runs over the
 whole table: at most 5 % of the differences that it calls larger than noise are expected to be noise. A pair of models
-that differs on no item cannot reach significance under any draw, so it is excluded from the table (Gilbert, 2005).
+that differs on no item cannot reach significance under any draw, so the procedure does not count it (Gilbert, 2005).
 """
 
 from __future__ import annotations
@@ -110,8 +110,7 @@ def compare(measured: Sequence[Measured], *, num_resamples: int, seed: int) -> l
 def larger_than_noise(p: Numbers) -> npt.NDArray[np.bool_]:
     """Returns a mask of the hypotheses that the Benjamini-Hochberg procedure rejects.
 
-    With the m p-values in ascending order, it rejects all up to the last one with p <= rank / m x the false discovery
-    rate.
+    With m p-values in ascending order, it rejects all up to the last one with p <= FALSE_DISCOVERY_RATE x rank / m.
     """
     ascending = np.sort(p)
     passed = ascending[ascending <= FALSE_DISCOVERY_RATE * np.arange(1, len(p) + 1) / max(1, len(p))]

@@ -65,7 +65,7 @@ class Measurement:
 def measurements(
     scores: Sequence[tuple[str, str, Score]], comparisons: Sequence[Comparison], *, last: str
 ) -> dict[str, Measurement]:
-    """Returns every measurement that `require` can name, by name.
+    """Returns name -> measurement for every name that `require` can use.
 
     `scores` are (model, task, score). Metrics of the model `last` are also listed without the model's name.
     """

@@ -37,7 +37,8 @@ class Exposure(TaskSettings):
     kind: Literal["exposure"]
     """The kind of task."""
     num_candidates: int = Field(1000, ge=100)
-    """Number of random secrets among which each canary is ranked. Ranks beyond them are extrapolated."""
+    """Number of random secrets among which each canary's secret is ranked. The rank is extrapolated if too few of them
+    are likelier."""
     num_controls: PositiveInt = 16
     """Number of control canaries, which are not in the training text."""
     seed: NonNegativeInt = 0

@@ -28,7 +28,7 @@ class InputFile:
     path: str
     size: int
     state: str = ""
-    """The file's `hashes.state`."""
+    """The size and times of the file, from `hashes.state`."""
 
 
 def find_files(paths: Sequence[str]) -> list[InputFile]:

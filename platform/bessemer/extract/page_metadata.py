@@ -69,8 +69,8 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def page_metadata(tree: Any, url: str) -> dict[str, str]:
-    """Returns those of `title`, `author`, `date` (ISO 8601), `sitename`, `description`, `language` and `license` that
-    the page states.
+    """Returns the metadata that the page states, with the keys `title`, `author`, `date` (ISO 8601), `sitename`,
+    `description`, `language` and `license`.
 
     `language` is the declared language (ISO 639-1), which may be wrong. `license` is an SPDX identifier.
     """

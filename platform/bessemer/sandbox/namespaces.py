@@ -24,7 +24,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when the thread that started it ends. Exits now if it has already ended."""
+    """Asks the kernel to kill this process when the thread that started it ends. Exits if that thread is gone."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, _signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

@@ -2,7 +2,7 @@
 
 A field may be quoted (RFC 4180), so a row may span several lines. If a row does not fit the header, only its first line
 is removed and reading continues with the next line. So a quote that is never closed does not remove the rest of the
-file. Quoting is rare in TSV: there, a first line with the right number of tabs is kept as a row, quotes included.
+file. In TSV, where quoting is rare, a first line with the right number of tabs is kept as a row, quotes included.
 """
 
 from __future__ import annotations
