@@ -31,7 +31,7 @@ BITS = 18
 BATCH_TEXTS = 2048
 MOST_STEPS = 40
 PENALTY = 3e-5
-"""L2 penalty on the weights. Of 1e-4 and 3e-5, this is the better one on unseen continuations of web text."""
+"""Weight of the L2 penalty. Of 1e-4 and 3e-5, this value is better on unseen continuations of web text."""
 WEIGHTS = "weights.npy"
 
 _NOISE = re.compile(r"https?://\S+|(?<!\w)@\w+:?|(?<!\w)rt(?!\w)|&[#\w]+;|\s+")

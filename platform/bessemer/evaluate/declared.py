@@ -9,8 +9,8 @@ A task of a recipe takes one of these forms. Its other settings override the dec
       mine: {file: my_task.yaml}                  a user's file, in the same format as the package's files
       inline: {kind: minimal_pairs, dataset: pairs.jsonl}    declared in the recipe
 
-Each file's dataset paths are relative to a different folder: in the package's files to the recipe's `datasets`, in a
-user's file to the file's folder, and in a recipe to the recipe's folder.
+A dataset's path is relative to a folder that depends on the file with the declaration: the recipe's `datasets` for the
+package's files, the file's own folder for a user's file, and the recipe's folder for a recipe.
 """
 
 from __future__ import annotations

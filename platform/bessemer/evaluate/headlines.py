@@ -1,4 +1,4 @@
-"""The scores that a person sees first: lines in the log, and the headlines of a stage in MLflow. No torch."""
+"""The most visible scores: lines in the log, and the headline metrics of a stage in MLflow. Does not import torch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_HEADLINES = 40
-"""Metrics of one stage in MLflow; the artifact has all."""
+"""Largest number of metrics of one stage in MLflow. The artifact has all metrics."""
 
 
 def headlines(
     tasks: Mapping[str, Any], scores: Sequence[tuple[str, str, Any]], models: Sequence[str]
 ) -> dict[str, float]:
-    """The metrics of a stage in MLflow: those that tasks name, over all items; each task's first before any second.
+    """The metrics of a stage in MLflow: the headline metrics of its tasks, over all items. The first metric of each
+    task comes before all second metrics.
 
     Those of the last model come first, as `evaluate/<task>/<metric>`; others are `evaluate/<model>/<task>/<metric>`.
     """
