@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +102,41 @@ def test_a_number_for_people_never_has_a_positive_exponent(value: float, text: s
 def test_no_count_has_an_exponent(value: float) -> None:
     assert "e" not in units.format_count(value)
     assert "e" not in units.format_number(value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("94369 requested and 8192 written"),
+        RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+        RuntimeError("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_recognised_in_the_words_of_every_library(error: Exception, tmp_path: Path) -> None:
+    found = storage.no_space(error, tmp_path)
+    assert found is not None
+    assert "no space left" in found.message
+
+
+@pytest.mark.parametrize("error", [OSError("3 requested"), ValueError("space"), OSError(errno.EIO, "I/O error")])
+def test_other_errors_are_not_a_full_disk(error: Exception, tmp_path: Path) -> None:
+    assert storage.no_space(error, tmp_path) is None
+
+
+def test_a_full_disk_while_numpy_writes() -> None:
+    """Its error has no number. /dev/full behaves as a full disk."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError) as caught, open("/dev/full", "wb") as file:  # noqa: PTH123
+        np.zeros(1 << 16).tofile(file)
+    assert storage.no_space(caught.value, Path("/dev/full")) is not None
+
+
+def test_a_refusal_names_the_file_that_was_refused(tmp_path: Path) -> None:
+    file = str(tmp_path / "inner")
+    with pytest.raises(StorageError, match=f"`{file}` cannot be written"), storage.explained(tmp_path):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), file)

@@ -5,6 +5,7 @@ BessemerError                 exit code 1
 ├── UsageError                2   a command that cannot be carried out as given
 ├── ClusterUnreachable        3   no Ray cluster at the address
 ├── TrackingUnreachable       3   no MLflow server at the URI
+├── RayDied                   1   a system process of the run's own Ray died
 ├── InputError                1   input from outside that no stage can work with
 │   ├── NotFinite             1   a model whose predictions are NaN or infinite
 │   └── InputChanged          1   files that changed while a stage read them
@@ -35,6 +36,9 @@ class BessemerError(Exception):
     exit_code = 1
     may_pass = False
     """Whether the same command can succeed later with the same recipe and input, because the cause is outside them."""
+
+    abrupt = False
+    """Whether the process must end at once after this error, because Ray cannot be left in good order."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(redact(message))
@@ -78,6 +82,11 @@ class UsageError(BessemerError):
 class ClusterUnreachable(BessemerError):
     exit_code = 3
     may_pass = True
+
+
+class RayDied(BessemerError):
+    may_pass = True
+    abrupt = True
 
 
 class TrackingUnreachable(BessemerError):

@@ -25,6 +25,13 @@ from bessemer.errors import InputError, StorageError
 from bessemer.terminal import printable
 
 TEMPORARY = ".tmp-"
+_FULL = re.compile(
+    r"^\d+ requested and \d+ written$"  # numpy
+    r"|No space left on device|Disk quota exceeded"  # safetensors, Ray, child processes
+    r"|PytorchStreamWriter failed|inline_container.*(unexpected pos|file write failed)"  # torch
+    r"|database or disk is full"  # SQLite
+)
+"""Messages for a full disk from libraries that lose the number of the error."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -195,7 +202,7 @@ def explained(path: Path) -> Iterator[None]:
             raise full from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StorageError(
-                f"`{path}` cannot be written: {error.strerror}",
+                f"`{error.filename or path}` cannot be written: {error.strerror}",
                 hint="set `storage_path` to a folder you may write to",
             ) from error
         raise
@@ -203,7 +210,8 @@ def explained(path: Path) -> Iterator[None]:
 
 def no_space(error: BaseException, path: Path) -> StorageError | None:
     """The error for a full disk or quota; None if `error` is another one."""
-    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not known and not _FULL.search(str(error)):
         return None
     return StorageError(
         f"no space left to write `{path}`",

@@ -13,18 +13,16 @@ from __future__ import annotations
 import json
 import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from struck_run import Runner, wait_until_gone
 
 from bessemer import storage
 from bessemer.artifacts import lease
@@ -85,71 +83,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "recipe.yaml"
 
 
-class Runner:
-    """Runs one recipe on one storage path, and knows all processes that came of it, orphans too."""
-
-    def __init__(self, recipe: Path, root: Path, *settings: str) -> None:
-        self.root = root
-        self._log = root.with_suffix(".txt")
-        self._command = [sys.executable, "-m", "bessemer", "run", str(recipe), *settings, f"storage_path={root}"]
-        self._mark = secrets.token_hex(8)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as file:
-            environment = os.environ | {"BESSEMER_DRILL_MARK": self._mark}
-            return subprocess.Popen(self._command, stdout=file, stderr=file, start_new_session=True, env=environment)
-
-    def finish(self) -> None:
-        assert self.start().wait(timeout=900) == 0, self.said()
-        assert self.status() == "finished"
-
-    def said(self) -> str:
-        return self._log.read_text()[-4000:]
-
-    def status(self) -> str:
-        listed = subprocess.run(
-            [sys.executable, "-m", "bessemer", "runs", "--json", "--storage-path", str(self.root)],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        found: str = json.loads(listed)[0]["status"]
-        return found
-
-    def attempts(self) -> int:
-        """How often the newest run was begun."""
-        found = next(runs.all_runs(self.root), None)
-        return sum(event["event"] == "run_started" for event in found.events()) if found else 0
-
-    def stages(self) -> dict[str, str]:
-        """The newest event of every stage."""
-        found = next(runs.all_runs(self.root), None)
-        return {name: stage["event"] for name, stage in found.stages().items()} if found else {}
-
-    def processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("BESSEMER_DRILL_MARK") == self._mark:
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
-
-    def named(self, name: str) -> list[psutil.Process]:
-        found = []
-        for process in self.processes():
-            try:
-                if process.cmdline()[:1] and process.cmdline()[0].startswith(name):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
-    def end(self) -> None:
-        """Kills what is left; for a drill that failed."""
-        for process in self.processes():
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def calm(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A run that nothing happened to."""
@@ -190,15 +123,6 @@ def strike(runner: Runner, process: subprocess.Popen[bytes], target: str) -> str
     else:
         process.kill()
     return "interrupted"
-
-
-def wait_until_gone(runner: Runner) -> float:
-    """Seconds until no process of the run was left. Fails where one stays."""
-    began = time.monotonic()
-    while left := runner.processes():
-        assert time.monotonic() - began < 60, [process.cmdline() for process in left]
-        time.sleep(0.2)
-    return time.monotonic() - began
 
 
 def left_behind(root: Path) -> list[Path]:

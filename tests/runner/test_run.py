@@ -24,12 +24,16 @@ from bessemer.errors import (
     InputError,
     LeaseLost,
     NothingLeft,
+    RayDied,
     Stopped,
     StorageError,
     UsageError,
 )
+from bessemer.recipe.recipe import ClusterSettings
 from bessemer.runner import run as runner
 from bessemer.runner import runs
+from bessemer.runner.cluster import Cluster
+from bessemer.stages.base import Context, Draft
 
 
 def events(run: Any, kind: str) -> list[str]:
@@ -376,3 +380,38 @@ def test_only_an_error_that_may_pass_is_worth_the_same_command(execute: Any, err
     assert caught.value.may_pass is passes
     advise(caught.value, "bessemer run toy.yaml")
     assert ("continue with: bessemer run toy.yaml" in caught.value.hint) is passes
+
+
+def test_storage_that_refuses_a_new_run_is_one_error(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder with the attribute `i` does, also to root."""
+
+    def refuse(self: Path, *arguments: Any, **options: Any) -> None:
+        if self.name.startswith("toy-"):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+        made(self, *arguments, **options)
+
+    made = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StorageError, match="cannot be written: Operation not permitted") as caught:
+        execute()
+    assert "storage_path" in caught.value.hint
+
+
+def test_the_death_of_ray_is_the_error_of_the_run(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the error of a worker that died with it comes first."""
+
+    class Dead(Cluster):
+        def death(self) -> RayDied:
+            return RayDied("Ray's raylet died (killed by SIGKILL)", hint="run it again")
+
+    def actor_died(draft: Draft, context: Context) -> None:
+        raise RuntimeError("The actor died unexpectedly")
+
+    monkeypatch.setitem(HOOKS, "actor_died", actor_died)
+    cluster = Dead(ClusterSettings())
+    with pytest.raises(RayDied):
+        execute("double.hook=actor_died", cluster=cluster)
+    (run,) = runs.all_runs(execute.root)
+    events = {event["event"]: event for event in run.events()}
+    assert events["stage_failed"]["error"] == "Ray's raylet died (killed by SIGKILL)"
+    assert events["run_failed"]["error"] == "Ray's raylet died (killed by SIGKILL)"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
 import traceback
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -98,6 +100,8 @@ def main() -> None:
         sys.exit(2)
     except BessemerError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
+        if error.abrupt:
+            _leave(error.exit_code)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print("error: interrupted\n\nhint: run the same command again to continue", file=sys.stderr)
@@ -110,3 +114,11 @@ def main() -> None:
 def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Prints the traceback of an error that no class of ours covers."""
     print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """Ends the process without waiting for threads and libraries."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -36,14 +36,16 @@ def ui(root: Path, host: str, port: int) -> None:
 @click.command()
 @click.argument("model", required=False)
 @storage_option
-def doctor(root: Path, model: str | None) -> None:
+@click.option("--security", is_flag=True, help="Check the sockets of a run and the sandbox instead.")
+def doctor(root: Path, model: str | None, security: bool) -> None:
     """Check versions, disk, memory, Ray, MLflow, accelerators and MODEL's chat template: one line each, with the fix.
 
     MODEL is a Hugging Face folder, a run's name, or `@last` (if left out).
     """
-    from bessemer.runner.doctor import examine
+    from bessemer.runner import doctor as machine
+    from bessemer.runner import exposure
 
-    findings = examine(root, model)
+    findings = list(exposure.examine()) if security else machine.examine(root, model)
     print_table(["", "what", "found"], [[f.mark, f.what, f.found] for f in findings])
     for finding in findings:
         if finding.fix:

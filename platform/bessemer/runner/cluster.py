@@ -1,23 +1,24 @@
 """The only place that starts Ray or attaches to a cluster.
 
-Ray is started on this machine unless the recipe gives an address: never whatever cluster happens to be found. It starts
+Ray is started on this machine unless the recipe gives an address: never a cluster that happens to be found. It starts
 when the first stage asks for it, so a run whose stages are all reused, or that works with `num_workers: 0`, has no Ray.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bessemer import environment
-from bessemer.errors import ClusterUnreachable
+from bessemer.errors import ClusterUnreachable, RayDied, Stopped
 from bessemer.recipe.recipe import ClusterSettings
+from bessemer.runner.local_ray import LocalRay
+from bessemer.stages.workers import in_thread
 
 NO_PROGRESS_SECONDS = 600
 CONNECT_SECONDS = 10.0
@@ -31,22 +32,8 @@ UNWATCHED = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
-"""For a Ray of our own, on this machine alone and without a dashboard: what nobody would look at takes some per cent of
+"""For a Ray of our own, on this machine alone and without a dashboard: figures without a reader take some per cent of
 two cores from training."""
-
-
-@contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Puts back the signal handlers that Ray replaces: its own ends the driver without a word."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
@@ -63,6 +50,8 @@ def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
                 f"no Ray cluster answers at `{address}`: {error}",
                 hint="check the address with `ray status --address ...`, or leave `cluster.address` unset",
             ) from None
+        if not address.startswith("ray://") and not os.environ.get("RAY_USE_TLS"):
+            _refuse_wrong_token(address)
     try:
         ray.init(address=address, **options)
     except ray.exceptions.AuthenticationError as error:
@@ -76,6 +65,56 @@ def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
         ) from error
 
 
+def _refuse_wrong_token(address: str) -> None:
+    """Raises ClusterUnreachable if the GCS at `host:port` refuses the token. Ray itself tries 20 times in 20 seconds.
+
+    Anything else that is wrong is left to Ray, which knows more about the cluster (TLS, for example).
+    """
+    import grpc
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+    token = current_token()
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+        try:
+            stub.GetClusterId(
+                gcs_service_pb2.GetClusterIdRequest(),
+                timeout=CONNECT_SECONDS,
+                metadata=[("authorization", f"Bearer {token}")] if token else [],
+            )
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                why = "refuses the token" if token else "asks for a token, and none is set"
+                raise ClusterUnreachable(f"the cluster at `{address}` {why}", hint=TOKEN_HINT) from None
+
+
+def _send_messages_to_log() -> None:
+    """Ray prints messages such as the end of a dead raylet's log on standard output, 20 lines each (Ray 2.60).
+
+    They go to the descriptor of standard error, which a run sends to `logs/ray.txt`.
+    """
+    from ray._private import worker
+
+    def write(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        os.write(2, "".join(f"{line}\n" for line in data["lines"]).encode(errors="backslashreplace"))
+
+    worker.print_to_stdstream = write
+
+
+def current_token(variables: Mapping[str, str] = os.environ) -> str | None:
+    """The token that Ray's client would send, in Ray's order of precedence."""
+    if variables.get("RAY_AUTH_MODE", "token").lower() == "disabled":
+        return None
+    if token := variables.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = variables.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 class Cluster:
     """Ray for one run: started once, on first use, and stopped at the end if it was started here."""
 
@@ -84,7 +123,9 @@ class Cluster:
         self._dashboard = dashboard
         self._lock = threading.Lock()
         self._ray: Any = None
-        self._ours = False
+        self._local: LocalRay | None = None
+        self.on_death: Callable[[RayDied], None] = lambda error: None
+        """Called from another thread if a system process of a Ray that was started here dies."""
 
     @property
     def started(self) -> bool:
@@ -94,9 +135,12 @@ class Cluster:
         """The `ray` module, initialised. Raises ClusterUnreachable if the address does not answer."""
         with self._lock:
             if self._ray is None:
-                with _handlers_kept():
-                    self._ray = self._start()
+                self._ray = self._start()
         return self._ray
+
+    def death(self) -> RayDied | None:
+        """The error for a system process of a Ray that was started here and died; None if all live."""
+        return self._local.death() if self._local else None
 
     def _start(self) -> Any:
         environment.prepare()
@@ -105,19 +149,26 @@ class Cluster:
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet = {"logging_level": "ERROR", "log_to_driver": False}
         if not ray.is_initialized():
-            if self._settings.address:
-                _attach(ray, self._settings.address, quiet)
+            address = self._settings.address
+            if address:
+                try:  # in a thread, because Ray replaces the signal handlers of the main thread
+                    in_thread(lambda: _attach(ray, address, quiet), lambda: None)
+                except Stopped as error:
+                    error.abrupt = True  # the thread is still inside Ray
+                    raise
             else:
                 if not self._dashboard:
                     for name, value in UNWATCHED.items():
                         os.environ.setdefault(name, value)
-                ray.init(
-                    address="local",
-                    include_dashboard=self._dashboard,
-                    object_store_memory=self._settings.object_store_bytes,
+                options = {
+                    "include_dashboard": self._dashboard,
+                    "object_store_memory": self._settings.object_store_bytes,
                     **quiet,
-                )
-                self._ours = True
+                }
+                local = LocalRay(options, lambda error: self.on_death(error))
+                local.start()
+                self._local = local
+        _send_messages_to_log()
         self._configure_data()
         return ray
 
@@ -134,6 +185,6 @@ class Cluster:
 
     def stop(self) -> None:
         """Stops Ray if it was started here."""
-        if self._ours:
-            self._ray.shutdown()
-            self._ray, self._ours = None, False
+        if self._local:
+            self._local.stop()
+            self._ray, self._local = None, None

@@ -37,7 +37,7 @@ def examine(root: Path, model: str | None = None) -> list[Finding]:
 
     The chat template is that of `model`, a folder or a run's name, or of the newest run with a model.
     """
-    machine = [*_versions(), *_machine(root), *_accelerators(), *_sandbox()]
+    machine = [*_versions(), *_machine(root), *_accelerators(), *sandbox_protection()]
     return [*machine, *_ray(), *_tracking(root), *_chat(root, model)]
 
 
@@ -82,7 +82,7 @@ def _accelerators() -> Iterator[Finding]:
     yield Finding("ok", "accelerator", f"none; CPU {'with' if fast else 'without'} fast bfloat16 products")
 
 
-def _sandbox() -> Iterator[Finding]:
+def sandbox_protection() -> Iterator[Finding]:
     """Which protection this machine gives against programs that a model writes."""
     from bessemer.sandbox.protection import measure
 

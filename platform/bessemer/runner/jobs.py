@@ -15,15 +15,14 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bessemer import environment
 from bessemer.errors import ClusterUnreachable, UsageError
-from bessemer.runner.cluster import TOKEN_HINT
+from bessemer.runner.cluster import TOKEN_HINT, current_token
 
 PROBE_SECONDS = 10.0
 """Limit for the first request. A dashboard on a busy head answers within 2 s."""
@@ -144,7 +143,7 @@ def check_dashboard(address: str) -> None:
     A cluster without authentication needs no token, but Ray's client insists on one in the mode `token`. So the mode
     becomes `disabled` if the cluster answers a request without a token. Ray reads it when it is imported.
     """
-    token = _token()
+    token = current_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         request = urllib.request.Request(f"{address}/api/version", headers=headers)
@@ -166,20 +165,6 @@ def check_dashboard(address: str) -> None:
         raise _no_dashboard(address, "another program answers")
     if token is None:
         os.environ["RAY_AUTH_MODE"] = "disabled"
-
-
-def _token(variables: Mapping[str, str] = os.environ) -> str | None:
-    """The token that Ray's client would send, in Ray's order of precedence."""
-    if variables.get("RAY_AUTH_MODE", "token").lower() == "disabled":
-        return None
-    if token := variables.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    named = variables.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    try:
-        return path.read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def _refused(address: str, why: str) -> ClusterUnreachable:

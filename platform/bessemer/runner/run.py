@@ -89,9 +89,11 @@ def run_recipe(
         raise StorageError(
             f"`{store.root}` cannot be made: {error.strerror}", hint="set `storage_path` to a folder you may write to"
         ) from None
-    run = run or runs.find_unfinished(store.root, plan) or runs.create(store.root, recipe, plan)
+    with storage.explained(store.root):
+        run = run or runs.find_unfinished(store.root, plan) or runs.create(store.root, recipe, plan)
     attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
     with ExitStack() as stack:
+        stack.enter_context(storage.explained(run.folder))
         stack.enter_context(lease.hold(run.folder, run.name, waiting=lambda owner: None))
         runs.start(run, command=command, attempt=attempt, source=git_state(recipe.path.parent))
         asked = stack.enter_context(stopping.graceful(run.stop_file))
@@ -102,6 +104,8 @@ def run_recipe(
         cluster = cluster or Cluster(recipe.settings.cluster)
         if own:
             stack.callback(cluster.stop)
+        stack.callback(setattr, cluster, "on_death", cluster.on_death)
+        cluster.on_death = asked.fail
         execution = Execution(recipe, plan, store, run, cluster, display, asked, attempt)
         _discard(execution, rerun)
         try:
@@ -218,7 +222,8 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
         seconds = time.monotonic() - started
         state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
         cause: BaseException = getattr(error, "cause", None) or error  # Ray keeps a worker's exception there
-        shown = storage.no_space(cause, folder) or check.explain(error)
+        died = None if state == "stopped" else execution.cluster.death()
+        shown = died or storage.no_space(cause, folder) or check.explain(error)
         with suppress(StorageError, LeaseLost, OSError):  # a full disk must not hide the error
             storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "seconds": seconds})
             execution.run.record(f"stage_{state}", **facts, attempt=attempt, seconds=seconds, error=_sentence(shown))

@@ -1,8 +1,10 @@
 """Stopping in good order: Ctrl-C, SIGTERM, `bessemer stop`.
 
 The first signal asks: stages look between units of work, a trainer saves a checkpoint, and the run ends within the
-three seconds that Ray grants a job. Whoever has not looked after `GRACE_SECONDS` is interrupted where it stands; that
-is safe too, only the unit in hand is done again. A second Ctrl-C does not wait.
+three seconds that Ray grants a job. A stage that has not looked after `GRACE_SECONDS` is interrupted; that is safe too,
+and only its current unit of work is done again. A second Ctrl-C does not wait.
+
+`Request.fail` interrupts the run by an error, from any thread: a system process of Ray died.
 """
 
 from __future__ import annotations
@@ -14,23 +16,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from bessemer.errors import Stopped
+from bessemer.errors import BessemerError, Stopped
 
 GRACE_SECONDS = 2.0
 
 
+class Request(threading.Event):
+    """Set once the run was asked to stop."""
+
+    error: BessemerError | None = None
+    """The error that interrupts the run, if it was not asked to stop by a user."""
+    interruptible = False
+    """Whether the main thread has the signal handlers of `graceful`."""
+
+    def fail(self, error: BessemerError) -> None:
+        """Interrupts the main thread by `error`."""
+        self.error = self.error or error
+        if self.interruptible:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+
 @contextlib.contextmanager
-def graceful(stop_file: Path, grace_seconds: float = GRACE_SECONDS) -> Iterator[threading.Event]:
-    """Yields the event that a signal sets; restores the handlers afterwards. Main thread only.
+def graceful(stop_file: Path, grace_seconds: float = GRACE_SECONDS) -> Iterator[Request]:
+    """Yields the request that a signal sets; restores the handlers afterwards. Main thread only.
 
     A signal also creates `stop_file`. `grace_seconds` later the main thread is interrupted by Stopped.
     """
-    asked = threading.Event()
+    asked = Request()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if asked.error is not None:
+            raise asked.error
         raise Stopped("stopped as asked", hint="run the same command again to continue")
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -43,9 +62,11 @@ def graceful(stop_file: Path, grace_seconds: float = GRACE_SECONDS) -> Iterator[
 
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: interrupt}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    asked.interruptible = True
     try:
         yield asked
     finally:
+        asked.interruptible = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -99,10 +99,11 @@ def run_sweep(
     cluster = Cluster(recipe.settings.cluster, dashboard=True)  # Tune asks it for actors of stopped trials
     with (
         lease.hold(sweep_run.folder, sweep_run.name, waiting=lambda owner: None),
-        stopping.graceful(sweep_run.stop_file, GRACE_SECONDS),
+        stopping.graceful(sweep_run.stop_file, GRACE_SECONDS) as asked,
         Mirror(sweep_run.folder, recipe.settings.tracking, say, {"bessemer.sweep_metric": planned.settings.metric})
         as mirror,
     ):  # fmt: skip
+        cluster.on_death = asked.fail
         try:
             _run_shared(planned, sweep_run, cluster, make_display, say, command)
             result = _tune(planned, sweep_run, cluster, say)

@@ -16,6 +16,7 @@ _NOT_STAGES = {
     "context_length",
     "controller",
     "evaluation_units",
+    "loopback",
     "losses",
     "metric_names",
     "named_documents",

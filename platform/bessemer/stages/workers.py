@@ -116,20 +116,25 @@ def _on_ray(
     on_step: Callable[[int], None],
     saved: Callable[[], int],
 ) -> Any:
-    resources = context.start_ray().cluster_resources()
+    ray = context.start_ray()
+    resources = ray.cluster_resources()
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     from bessemer.stages.controller import LeavesAtOnce
+    from bessemer.stages.loopback import LOOPBACK, LoopbackTorchConfig
 
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
     share = cpu_share(cpus, num_workers)
 
+    here = ray.util.get_node_ip_address() == LOOPBACK
+
     def fit() -> Any:
         return TorchTrainer(
             _enter,
+            torch_config=LoopbackTorchConfig() if here else None,
             train_loop_config={
                 "task": task,
                 "stop_file": str(context.stop_file),
@@ -155,7 +160,7 @@ def _on_ray(
 
     with _followed(log_file, draft.metrics_file, context.log, on_step):
         try:
-            kind, value = _forgiving(lambda: _in_thread(fit, context.check_lease), context.log, saved).return_value
+            kind, value = _forgiving(lambda: in_thread(fit, context.check_lease), context.log, saved).return_value
         except TrainingFailedError as error:
             raise _unwrapped(error) from error
     if kind == "error":
@@ -190,7 +195,7 @@ def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], 
             forgiven, reached = 0, saved()
 
 
-def _in_thread(function: Callable[[], Any], check: Callable[[], None]) -> Any:
+def in_thread(function: Callable[[], Any], check: Callable[[], None]) -> Any:
     """Returns or raises the result of `function`, which runs in another thread; raises what `check` raises meanwhile.
 
     In the main thread Ray Train would replace the run's handler of Ctrl-C by one that ends the process.

@@ -1,0 +1,112 @@
+"""Ray on this machine alone: reachable from this machine only, watched, and gone with this process.
+
+**Interfaces.** Ray's servers listen on every interface, unless the node's address is 127.0.0.1, which Ray replaces by
+an outer address. It keeps 127.0.0.1 if `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER` is 0, as it is on macOS (Ray 2.60,
+https://github.com/ray-project/ray/issues/18730).
+
+**Signals.** `ray.init` runs in a thread. In the main thread it would replace the handler of SIGTERM, and it would
+swallow the exception by which a second Ctrl-C interrupts it.
+
+**Processes.** Ray has the kernel kill its system processes when the thread that started them ends. So that thread waits
+until Ray is stopped, and a driver that is killed takes them along. Workers end when the raylet is gone.
+
+**Deaths.** If the GCS or the raylet dies, Ray waits up to a minute and then ends the driver without a Python exception.
+Here a thread looks every quarter of a second and interrupts the run, which can still record its error.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any
+
+from bessemer.errors import RayDied, Stopped
+
+_ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_WATCHED = {"gcs_server": "GCS", "raylet": "raylet"}
+_WATCH_SECONDS = 0.25
+
+
+class LocalRay:
+    """Ray for this process. `on_death` is called from another thread if a system process dies before `stop`."""
+
+    def __init__(self, options: dict[str, Any], on_death: Callable[[RayDied], None]) -> None:
+        self._options = options
+        self._on_death = on_death
+        self._over = threading.Event()
+        self._variables = _loopback_variables()
+
+    def start(self) -> None:
+        """Starts Ray and returns when it is ready. Raises Stopped at once if a signal handler does."""
+        from ray._private import ray_constants
+
+        os.environ |= self._variables
+        ray_constants.ENABLE_RAY_CLUSTER = False  # `ray` may have been imported before the variable was set
+        ready: Future[None] = Future()
+        threading.Thread(target=self._hold, args=(ready,), daemon=True, name="local-ray").start()
+        try:
+            while not ready.done():  # in short waits, between which Python runs the signal handlers
+                wait([ready], timeout=0.1)
+        except Stopped as error:
+            error.abrupt = True  # the thread is still inside Ray
+            raise
+        ready.result()
+        threading.Thread(target=self._watch, daemon=True, name="ray-watch").start()
+
+    def death(self) -> RayDied | None:
+        """The error for a system process that has died; None if all live."""
+        from ray._private import worker
+
+        processes = worker._global_node.all_processes if worker._global_node else {}
+        for kind, name in _WATCHED.items():
+            for found in processes.get(kind, []):
+                if (code := found.process.poll()) is not None:
+                    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                    return RayDied(
+                        f"Ray's {name} died ({how})",
+                        hint="everything finished so far is kept; `bessemer logs --stage ray` has Ray's messages",
+                    )
+        return None
+
+    def stop(self) -> None:
+        """Stops Ray; if one of its system processes died, kills the others, because Ray would wait for it."""
+        import ray
+        from ray._private import ray_constants, worker
+
+        self._over.set()
+        if self.death() and worker._global_node:
+            worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        else:
+            ray.shutdown()
+        for name in self._variables:
+            os.environ.pop(name, None)
+        ray_constants.ENABLE_RAY_CLUSTER = True
+
+    def _hold(self, ready: Future[None]) -> None:
+        import ray
+
+        try:
+            ray.init(address="local", **self._options)
+        except BaseException as error:  # noqa: BLE001 - raised again by `start`
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        self._over.wait()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_WATCH_SECONDS):
+            if error := self.death():
+                self._on_death(error)
+                return
+
+
+def _loopback_variables() -> dict[str, str]:
+    """Environment variables that bind Ray, and the communication of training workers, to the loopback interface."""
+    variables = {_ONE_MACHINE: "0"}
+    if sys.platform == "linux":
+        variables |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    return variables

@@ -1,0 +1,44 @@
+"""The process group of training workers on one machine, reachable from this machine only.
+
+Torch's TCPStore, through which the workers find each other, listens on every interface and asks for no password
+(torch 2.13, https://github.com/pytorch/pytorch/issues/86962). It accepts a socket that listens already, so rank 0 hands
+it one that is bound to 127.0.0.1. Gloo and NCCL take their interface from the environment (`runner.local_ray`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from typing import Any
+
+from ray.train.torch.config import TorchConfig, _TorchBackend
+
+LOOPBACK = "127.0.0.1"
+
+
+class LoopbackTorchConfig(TorchConfig):  # type: ignore[misc]
+    """Ray Train's configuration of torch, with a store on the loopback interface."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return _LoopbackBackend
+
+
+class _LoopbackBackend(_TorchBackend):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        worker_group.execute(bind_stores_to_loopback)
+        super().on_start(worker_group, backend_config)
+
+
+def bind_stores_to_loopback() -> None:
+    """Makes the stores that this process serves listen on the loopback interface."""
+    rendezvous: Any = importlib.import_module("torch.distributed.rendezvous")  # torch hides it behind a function
+    store: Any = importlib.import_module("torch.distributed").TCPStore
+
+    def make(**options: Any) -> Any:
+        if options["is_master"]:
+            listener = socket.create_server((LOOPBACK, options["port"]))
+            options["master_listen_fd"] = listener.detach()  # the store closes it
+        return store(**options)
+
+    rendezvous.TCPStore = make
