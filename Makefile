@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help setup quickstart test lint check format docs drill bench bench-train bench-align mutate clean
+.PHONY: help setup quickstart test lint check format docs drill fuzz bench bench-train bench-align mutate clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ docs: $(READY)  ## write docs/reference from the code
 
 drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing is lost
 	$(BIN)/python -m pytest -m drill --timeout 3600
+
+SECONDS ?= 300
+fuzz: $(READY)  ## hostile input for all readers; keeps findings as tests (SECONDS=300, TARGETS=..., SEED=N INPUTS=N to repeat)
+	$(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS))
 
 bench: $(READY)  ## the figures: ours, the peer's, the ratio
 	$(BIN)/python -m tests.benchmarks
