@@ -211,3 +211,11 @@ def test_a_short_page_of_windows_1252_is_not_taken_for_chinese(text: str) -> Non
 )
 def test_a_short_page_of_another_script_is_not_taken_for_latin(codec: str, text: str) -> None:
     assert decode(f"<p>{text}</p>".encode(codec), markup=True).text == f"<p>{text}</p>"
+
+
+@pytest.mark.parametrize("name", ["DEU008.txt", "DEU009.txt"])
+def test_quotation_marks_are_not_letters_of_another_charset(dataset: Callable[[str], Path], name: str) -> None:
+    """German novels without a declared charset: `»So,«` of ISO 8859-1 is `ťSo,Ť` in ISO 8859-2."""
+    text = (dataset("text_multi") / "de" / name).read_text("utf-8")
+    content = text.encode("latin-1", "ignore")
+    assert decode(content).text == content.decode("latin-1")

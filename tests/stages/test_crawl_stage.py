@@ -174,7 +174,7 @@ def test_golden_output(make_draft: Any, make_context: Any) -> None:
     with Web(LIBRARY) as web:
         draft = run(web, make_draft(), make_context())
     rows = [pages(draft), pq.read_table(draft.ledger / "00000.parquet").to_pylist()]
-    assert (crawl.STAGE.version, hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]) == (6, "bb8821c010b16e58")
+    assert (crawl.STAGE.version, hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]) == (7, "bb8821c010b16e58")
 
 
 def many(count: int) -> Site:

@@ -48,6 +48,7 @@ _BEGINNING = 4096
 _ANY_TAG = re.compile(rb"<[^<>]*>")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _LETTER = re.compile(rb"[A-Za-z]")
+_STRAY_LETTER = re.compile(r"(?<![^\W\d_])[^\W\d_\x00-\x7f](?![^\W\d_])")
 _NOT_LATIN = re.compile(rb"[\x81-\x83\x8d\x8f\x90\x9d]")
 # A guess outside of the charsets that browsers know is taken only if it is the only one.
 _ON_THE_WEB = re.compile(
@@ -193,7 +194,8 @@ def _wide(content: bytes) -> str | None:
 def _guess(content: bytes) -> Decoded | None:
     """The guess of charset_normalizer on the lines beyond ASCII; among near ties, the commonest charset of the web.
 
-    In a short text it takes a Latin letter and its neighbour for a Chinese character; `_is_latin` excludes that.
+    In a short text it takes a Latin letter and its neighbour for a Chinese character; `_is_latin` excludes that. In a
+    long one it takes quotation marks for letters of a rare charset; `_num_stray_letters` counts them.
     """
     from charset_normalizer import from_bytes
     from charset_normalizer.utils import is_multi_byte_encoding
@@ -207,12 +209,22 @@ def _guess(content: bytes) -> Decoded | None:
         best = next((match for match in matches if _ON_THE_WEB.fullmatch(match.encoding)), matches[0])
         ties = {m.encoding for m in matches if m.chaos <= best.chaos and m.coherence >= best.coherence}
         name = "cp1252" if "cp1252" in ties else best.encoding
+        if latin and name != "cp1252":
+            name = min((name, "cp1252", "cp1250"), key=lambda candidate: _num_stray_letters(lines, candidate))
     elif latin:
         name = "cp1252"
     else:
         return None
     read = _decoded(content, charset_of(name) or name)
     return read if read.readable else None
+
+
+def _num_stray_letters(lines: bytes, encoding: str) -> int:
+    """Letters beyond ASCII without a letter next to them: most are quotation marks in another charset.
+
+    `»So,«` of ISO 8859-1 is `ťSo,Ť` in ISO 8859-2. Words of one letter, such as `à`, are equal in these charsets.
+    """
+    return len(_STRAY_LETTER.findall(lines.decode(encoding, "replace")))
 
 
 def _is_latin(lines: bytes) -> bool:

@@ -367,7 +367,7 @@ _HINTS = {
 
 STAGE = Stage(
     kind="crawl",
-    version=6,
+    version=7,
     config=Config,
     optional=("site",),
     produces="pages",

@@ -176,7 +176,7 @@ def read_rows(index: Path, start: int, end: int) -> Iterator[dict[str, Any]]:
 
 STAGE = Stage(
     kind="extract",
-    version=6,
+    version=7,
     config=Config,
     consumes=("pages",),
     produces="documents",

@@ -129,7 +129,7 @@ class IngestWorker:
 
 STAGE = Stage(
     kind="ingest",
-    version=6,
+    version=7,
     config=Config,
     produces="documents",
     run=run,
