@@ -67,15 +67,16 @@ def test_a_site_of_redirects_and_copies_gives_each_text_once(tmp_path: Path, dat
 
 
 def test_books_become_a_model(tmp_path: Path, dataset: Dataset) -> None:
-    """Four open textbooks: ingested, cleaned, tokenized, trained on and evaluated."""
-    books = dataset("text_en_openstax") / "openstax.jsonl"
+    """Sections of four open textbooks: ingested, cleaned, tokenized and trained on."""
+    lines = (dataset("text_en_openstax") / "openstax.jsonl").read_text(encoding="utf-8").splitlines()
+    books = tmp_path / "books.jsonl"
+    books.write_text("\n".join(lines[::4]), encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(
         f"name: books\nnum_workers: 0\nstages:\n"
         f"  ingest: {{paths: ['{books}'], split: {{validation: 0.05, test: 0.05}}}}\n"
         "  clean: {rules: [normalise, {language: {languages: [en]}}, gopher_repetition, gopher_quality, pii]}\n"
         "  dedup:\n  tokenizer: {vocab_size: 2048}\n  tokenize:\n"
-        "  pretrain: {model: {size: nano}, max_seq_length: 128, num_tokens: 100000, validation_tokens: 16384}\n"
-        "  evaluate:\n"
+        "  pretrain: {model: {size: nano}, max_seq_length: 128, num_tokens: 50000, validation_tokens: 8192}\n"
     )
     home = Home(tmp_path)
     home("run", "recipe.yaml")

@@ -40,7 +40,11 @@ def test_flops_per_token_agree_with_torchs_own_counter(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("size", list(NAMED_SIZES))
 def test_named_sizes_resolve(size: str) -> None:
     resolved = ModelShape(size=size).resolve(vocab_size=8192, max_seq_length=512)
-    assert resolved.hidden_size == resolved.query_size
+    named = NAMED_SIZES[size]
+    assert resolved.hidden_size == named.hidden_size
+    assert resolved.num_attention_heads == named.num_attention_heads
+    assert resolved.num_key_value_heads == named.num_key_value_heads
+    assert resolved.head_dim == named.head_dim
 
 
 @pytest.mark.parametrize(

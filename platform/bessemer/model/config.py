@@ -287,6 +287,8 @@ class ModelShape(Settings):
                     "or `head_dim` must be set"
                 )
             return self.num_attention_heads, hidden_size // self.num_attention_heads
+        if self.hidden_size is None and self.head_dim is None:
+            return named.num_attention_heads, named.head_dim
         head_dim = self.head_dim or named.head_dim
         if hidden_size % head_dim:
             raise ValueError(

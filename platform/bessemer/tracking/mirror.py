@@ -6,6 +6,7 @@ the recording fails later, the next run under the same storage path or `bessemer
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 NAME = "tracking.json"
 LOCK = ".tracking.lock"
+_SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^'\")(]+)")
+"""How urllib3 and requests quote a system error, deep inside of a message."""
 SECONDS = 3.0
 """Seconds between two reads of a run's files."""
 LAST_SECONDS = 30.0
@@ -266,4 +269,8 @@ def _mirrored(client: MlflowClient, experiment: str) -> dict[str, str]:
 
 
 def _first_line(error: Exception) -> str:
-    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])
+    """The reason of the operating system if the message names it, else the first line of the message."""
+    text = str(error).strip()
+    if found := _SYSTEM_ERROR.search(text):
+        return found[1]
+    return redact((text.splitlines() or [type(error).__name__])[0])
