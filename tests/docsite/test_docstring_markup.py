@@ -71,6 +71,7 @@ def test_what_a_docstring_says_never_becomes_a_tag_of_its_own(text: str) -> None
 
 @given(MARKUP)
 @example(["word", "   "])
+@example(["::", "   "])
 def test_the_summary_begins_the_page_text(lines: list[str]) -> None:
     summary = summary_of("\n".join(lines))
     if summary:

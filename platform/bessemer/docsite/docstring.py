@@ -63,8 +63,8 @@ def readme_to_html(text: str) -> str:
 
 def summary_of(doc: str) -> str:
     """The first sentence of a docstring, as plain text; empty if the docstring does not start with a paragraph."""
-    lines = doc.expandtabs().split("\n")[:_LEAD_LINES]
-    end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
+    lines = [line.rstrip() for line in doc.expandtabs().split("\n")[:_LEAD_LINES]]
+    end = next((number for number, line in enumerate(lines) if not line), len(lines))
     first = next(iter(_blocks(lines[:end]) or _blocks(lines)), "")
     if not first.startswith("<p>"):
         return ""
