@@ -186,9 +186,9 @@ _MOST_STARTS = 100
 """Places in a torn line at which `parse_line` looks for an object."""
 
 
-def files_under(folder: Path) -> list[Path]:
-    """Every file below `folder`, sorted by relative path; temporary files are left out."""
-    found = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(TEMPORARY)]
+def files_under(folder: Path, suffix: str = "") -> list[Path]:
+    """Every file below `folder` whose name ends with `suffix`, sorted by relative path, without temporary files."""
+    found = [p for p in folder.rglob(f"*{suffix}") if p.is_file() and not p.name.startswith(TEMPORARY)]
     return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
 
 

@@ -197,7 +197,7 @@ def test_a_function_that_died_is_started_again(file: str) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with (
         Scorer([Function(file=str(tmp_path / "x.py"), name="f")]) as scorer,
-        pytest.raises(InputError, match="no file"),
+        pytest.raises(InputError, match="does not exist"),
     ):
         scorer.check(sample("x"))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bessemer import storage
 from bessemer.artifacts.documents import SPLITS, Split
 from bessemer.artifacts.store import Artifact
 from bessemer.clean.frozen import process_splits
@@ -99,7 +100,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     for sentence in sentences(heavy_removals(draft.ledger, inputs["documents"].data)):
         context.log.warning(sentence)
     draft.counts = counts
-    if skipped := _abstentions(config, sorted(draft.data.glob("*.parquet"))):
+    if skipped := _abstentions(config, storage.files_under(draft.data, ".parquet")):
         draft.resolved["abstentions"] = skipped
         for rule, languages in skipped.items():
             found = ", ".join(f"{number} in `{language}`" for language, number in languages.items())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
+from bessemer import storage
 from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.errors import NothingLeft
 from bessemer.sandbox.protection import warn_if_unprotected
@@ -116,7 +117,7 @@ def _without_reward(ledger: Path) -> Counter[str]:
     from bessemer.artifacts.documents import read_parquet
 
     found: Counter[str] = Counter()
-    for part in sorted(ledger.glob("*.parquet")):
+    for part in storage.files_under(ledger, ".parquet"):
         table = read_parquet(part, ["rule", "evidence"])
         found.update(table.filter(pc.equal(table["rule"], "no_reward"))["evidence"].to_pylist())
     return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from bessemer import storage
 from bessemer.errors import InputError, NothingLeft
 from bessemer.extract.settings import FileSettings
 from bessemer.recipe.settings import Settings, execution
@@ -270,7 +271,7 @@ def _sum_of_signal(ledger: Path, name: str) -> int:
 
     from bessemer.artifacts.documents import read_parquet
 
-    tables = (read_parquet(part, ["signals"]) for part in sorted(ledger.glob("*.parquet")))
+    tables = (read_parquet(part, ["signals"]) for part in storage.files_under(ledger, ".parquet"))
     return round(sum(pc.sum(pc.struct_field(table["signals"], name)).as_py() or 0 for table in tables))
 
 
