@@ -117,7 +117,10 @@ def test_all_wrong_settings_are_told_at_once_in_plain_words(home: Home) -> None:
     assert "the recipe has 14 problems" in said, "and nothing is told twice"
     methods = home("run", "recipe.yaml", "align.kto={}", "evaluate.tasks={arc_esy: {}, b: c}", code=2).stderr
     assert "name one method of `dpo`, `ipo`, `kto`, `orpo`, and not `dpo` and `kto`" in methods
-    assert "no declared task `arc_esy`; did you mean `arc_easy`?; the task `b`: its settings should be" in methods
+    assert (
+        "no declared task has the name `arc_esy`; did you mean `arc_easy`?; the task `b`: its settings should be"
+        in methods
+    )
 
 
 TASK = "evaluate.tasks={t: {kind: %s}}"

@@ -17,6 +17,13 @@ from bessemer.recipe.recipe import ClusterSettings
 from bessemer.runner.cluster import Cluster, current_token
 
 
+@pytest.fixture
+def unattached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the Ray that other tests of this session may have started."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+
+
+@pytest.mark.usefixtures("unattached")
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
 def test_a_closed_port_is_an_error_at_once(form: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -55,6 +62,7 @@ def guarded() -> Iterator[str]:
     server.stop(None)
 
 
+@pytest.mark.usefixtures("unattached")
 @pytest.mark.parametrize(
     ("token", "said"), [("wrong", "refuses the token"), (None, "asks for a token, and none is set")]
 )

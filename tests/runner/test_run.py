@@ -311,7 +311,7 @@ def test_the_warnings_of_a_stage_are_shown_and_in_its_log(execute: Any, monkeypa
 
     monkeypatch.setitem(HOOKS, "warn", warn)
     run, display = execute("double.hook=warn")
-    assert [line for line in display.said if "warning" in line] == ["warning: double: 500 links are left out [2J"]
+    assert [line for line in display.said if "warning" in line] == ["warning: double: 500 links are left out\\x1b[2J"]
     assert not any("a detail" in line for line in display.said)
     assert "WARNING 500 links are left out" in run.log_file("double").read_text()
 

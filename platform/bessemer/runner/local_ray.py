@@ -37,7 +37,8 @@ class LocalRay:
     def __init__(self, options: dict[str, Any], on_death: Callable[[RayDied], None]) -> None:
         self._options = options
         self._on_death = on_death
-        self._over = threading.Event()
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
         self._variables = _loopback_variables()
 
     def start(self) -> None:
@@ -77,11 +78,12 @@ class LocalRay:
         import ray
         from ray._private import ray_constants, worker
 
-        self._over.set()
+        self._stopping.set()
         if self.death() and worker._global_node:
             worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
         else:
             ray.shutdown()
+        self._stopped.set()  # last, because the kernel then kills the raylet, for which Ray would end this process
         for name in self._variables:
             os.environ.pop(name, None)
         ray_constants.ENABLE_RAY_CLUSTER = True
@@ -95,10 +97,10 @@ class LocalRay:
             ready.set_exception(error)
             return
         ready.set_result(None)
-        self._over.wait()
+        self._stopped.wait()
 
     def _watch(self) -> None:
-        while not self._over.wait(_WATCH_SECONDS):
+        while not self._stopping.wait(_WATCH_SECONDS):
             if error := self.death():
                 self._on_death(error)
                 return
