@@ -1,4 +1,4 @@
-"""What must be in the environment before Ray, MLflow and tokenizers are imported."""
+"""Sets the environment variables that must exist before Ray, MLflow and tokenizers are imported."""
 
 from __future__ import annotations
 

@@ -165,5 +165,5 @@ def test_a_folder_without_a_model_is_an_error_with_a_hint(storage: Path, tmp_pat
         find_model(str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="holds no model"):
         named(storage, str(tmp_path / "empty"))
-    with pytest.raises(UsageError, match="there is no run `y`"):
+    with pytest.raises(UsageError, match="no run is called `y`"):
         named(storage, "y")

@@ -19,7 +19,7 @@ from bessemer.terminal import printable
 
 COMMANDS = {
     "init": ("recipes", "Copy a recipe to edit."),
-    "plan": ("recipes", "Show what would run, what is reused, and why."),
+    "plan": ("recipes", "Show the stages that would run or be reused, with the reasons."),
     "run": ("recipes", "Run a recipe; the same command again resumes."),
     "submit": ("submitting", "Run a recipe as a job on a Ray cluster."),
     "sweep": ("submitting", "Search fields of a recipe with Ray Tune."),
@@ -30,7 +30,7 @@ COMMANDS = {
     "report": ("runs", "Write the HTML report of a run."),
     "gc": ("runs", "List the artifacts that can be deleted, and delete them."),
     "show": ("data", "Look at the documents of a stage, kept or dropped."),
-    "explain": ("data", "Tell the story of one document."),
+    "explain": ("data", "List the verdict of every stage on one document."),
     "trace": ("data", "Name the documents of a training step, or the steps of a document."),
     "chat": ("models", "Talk with a model that was trained to answer."),
     "generate": ("models", "Continue a prompt with a model."),

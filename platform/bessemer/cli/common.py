@@ -1,4 +1,4 @@
-"""What several commands share: arguments, tables, JSON."""
+"""Shared by the commands: arguments, tables, JSON."""
 
 from __future__ import annotations
 

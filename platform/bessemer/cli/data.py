@@ -81,7 +81,7 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
 @storage_option
 @JSON
 def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> None:
-    """Tell the story of one document: what every stage decided, by which rule, on what measurement."""
+    """List the verdict of every stage on one document, with the rule and its measurement."""
     from bessemer.errors import UsageError
     from bessemer.runner import stories
     from bessemer.runner.runs import all_runs, find

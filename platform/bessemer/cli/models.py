@@ -80,13 +80,13 @@ def generate(
 
 @click.command()
 @click.argument("model")
-@click.option("--system", help="What the model is told before the conversation.")
+@click.option("--system", help="The system message, which precedes the conversation.")
 @sampling_options(256)
 @storage_option
 def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
     """Talk with MODEL: a Hugging Face folder, a run's name, or `@last`. Ctrl-D ends, Ctrl-C ends an answer.
 
-    Where standard input is no terminal, every line of it is a message.
+    If standard input is not a terminal, each of its lines is one message.
     """
     from bessemer.errors import UsageError
     from bessemer.generate.chat import Chat
@@ -102,12 +102,12 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
             if not interactive:
                 raise
             say(f"error: {error}")
-    told = ["--system", system] if system else []
-    say(f"next: {shlex.join(['bessemer', 'chat', model, *told])} --temperature 0")
+    options = ["--system", system] if system else []
+    say(f"next: {shlex.join(['bessemer', 'chat', model, *options])} --temperature 0")
 
 
 def _settings(sampling: dict[str, Any]) -> GenerationSettings:
-    """Raises UsageError for what the options' types let pass: `--temperature nan`, `--stop ''`."""
+    """Raises UsageError for values that the types of the options accept: `--temperature nan`, `--stop ''`."""
     from pydantic import ValidationError
 
     from bessemer.errors import UsageError
@@ -124,7 +124,7 @@ def _settings(sampling: dict[str, Any]) -> GenerationSettings:
 
 
 def _utf8(text: str) -> str:
-    """A text of the person's. Raises UsageError where its bytes were none."""
+    """Returns the user's text. Raises UsageError if its bytes were not UTF-8."""
     from bessemer.errors import UsageError
 
     try:
@@ -135,9 +135,9 @@ def _utf8(text: str) -> str:
 
 
 def _messages(interactive: bool) -> Iterator[str]:
-    """What the person writes, up to Ctrl-D; empty lines are no messages."""
+    """Yields the user's messages, one per line, until Ctrl-D. Empty lines are skipped."""
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # bytes that are no text come through, and are told
+        sys.stdin.reconfigure(errors="surrogateescape")  # `_utf8` reports invalid bytes
     if not interactive:
         yield from (line.strip() for line in sys.stdin if line.strip())
         return

@@ -43,7 +43,7 @@ def init(folder: Path, recipe: str) -> None:
     pipelines = recipes_folder()
     names = [path.parent.name for path in sorted(pipelines.glob("*/recipe.yaml"))]
     if recipe not in names:
-        raise UsageError(f"there is no recipe `{recipe}`", hint=nearest(recipe, names))
+        raise UsageError(f"no recipe is called `{recipe}`", hint=nearest(recipe, names))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"`{folder}` is not empty", hint="name a new folder")
     shutil.copytree(pipelines / recipe, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -65,7 +65,7 @@ def recipes_folder() -> Path:
 @RERUN
 @JSON
 def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: tuple[str, ...], as_json: bool) -> None:
-    """Show what would run, what is reused, and why."""
+    """Show the stages that would run or be reused, each with the reason."""
     from bessemer.artifacts.store import Store
     from bessemer.runner.locations import storage_root
     from bessemer.runner.plan import load_recipe, make_plan, plan_warnings

@@ -1,4 +1,4 @@
-"""`runs`, `status`, `logs`, `stop`, `report`, `gc`: what there is, how it goes, and an end to it."""
+"""`runs`, `status`, `logs`, `stop`, `report`, `gc`: list runs, follow one, end it, and delete artifacts."""
 
 from __future__ import annotations
 

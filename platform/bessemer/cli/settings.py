@@ -81,7 +81,7 @@ def _settings(kind: str) -> list[SettingDescription]:
     try:
         return describe_settings(stages.load(kind).config)
     except KeyError:
-        raise UsageError(f"there is no stage called `{kind}`", hint=nearest(kind, stages.kinds())) from None
+        raise UsageError(f"no stage is called `{kind}`", hint=nearest(kind, stages.kinds())) from None
 
 
 def _print_stages(*, as_json: bool) -> None:

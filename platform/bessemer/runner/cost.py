@@ -1,4 +1,4 @@
-"""What a stage cost: the time it took, at the price of what it ran on, where the recipe knows that."""
+"""The cost of a stage: its time, times the price of its hardware, if the recipe states a price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: one live table on a terminal, a line every 30 seconds elsewhere.
+"""The progress of a run, for a person: one live table on a terminal, a line every 30 seconds elsewhere.
 
 Everything goes to standard error; standard output is for data.
 """
@@ -120,7 +120,7 @@ class Display:
 
 
 class LiveDisplay(Display):
-    """One live table, redrawn four times a second."""
+    """One live table, redrawn four times per second."""
 
     def __init__(self, stages: list[str]) -> None:
         super().__init__(stages)
@@ -168,7 +168,7 @@ def make_display(stages: list[str]) -> Display:
 
 @contextlib.contextmanager
 def native_errors_to(path: Path) -> Iterator[None]:
-    """Sends what compiled code writes to standard error to a file; Python goes on writing to the terminal.
+    """Sends what compiled code writes to standard error to a file; Python continues to write to the terminal.
 
     Ray's C++ parts write there past Python's logging, at every actor pool and at every process that ends.
     """

@@ -1,7 +1,7 @@
-"""Runs a recipe: every stage whose artifact is not there yet, in order, and again from where it stopped.
+"""Runs a recipe: executes every stage whose artifact is missing, in order.
 
-The same command is the resume command. A run that ended early is found by what it was to make; finished stages are
-reused, the one that was under way continues in its own folder. The manifest is written last: no manifest, no artifact.
+The same command resumes. It finds the unfinished run with the same plan and reuses its finished stages. The stage that
+was interrupted continues in its own folder. The manifest is written last: a folder without one is not an artifact.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WORKER_DEATHS = {
 
 @dataclass
 class Execution:
-    """One execution of a plan: what its steps share."""
+    """One execution of a plan: the state that its steps share."""
 
     recipe: LoadedRecipe
     plan: Plan
@@ -121,7 +121,7 @@ def run_recipe(
         conclude(run)
         if mirror:
             made = any(event["event"] == "stage_started" for event in run.events())
-            mirror.finish() if made else mirror.leave()  # of a run that only reused, nothing is worth a wait
+            mirror.finish() if made else mirror.leave()  # a run that reused every stage has nothing to wait for
     return run
 
 

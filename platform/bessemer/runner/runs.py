@@ -201,17 +201,17 @@ def find(root: Path, name: str | None) -> Run:
         return Run(folder, folder.parents[2] if folder.parent.name == "trials" else folder.parent)
     found = list(all_runs(root))
     if not found:
-        raise UsageError(f"there are no runs under `{root}`", hint="start one with `bessemer run RECIPE`")
+        raise UsageError(f"`{root}` holds no runs", hint="start one with `bessemer run RECIPE`")
     if name is None or name == "@last":
         return found[0]
     matches = [run for run in found if run.name.startswith(name)]
     if not matches:
-        raise UsageError(f"there is no run `{name}`", hint=nearest(name, [run.name for run in found[:20]]))
+        raise UsageError(f"no run is called `{name}`", hint=nearest(name, [run.name for run in found[:20]]))
     return matches[0]
 
 
 def find_unfinished(root: Path, plan: Plan) -> Run | None:
-    """The newest run that was to make the same and did not finish, unless a live process still works on it."""
+    """The newest unfinished run with the same plan, unless a live process still works on it."""
     for run in all_runs(root):
         if run.plan().get("fingerprint") == plan.fingerprint:
             return run if run.status() not in ("running", "finished") else None

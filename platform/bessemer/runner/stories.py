@@ -1,4 +1,4 @@
-"""What became of documents: reads the ledgers of a run's stages."""
+"""The verdicts of a run's stages on one document, from their ledgers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bessemer.runner.runs import Run
 
 @dataclass(frozen=True)
 class Chapter:
-    """What one stage decided about one document."""
+    """The verdict of one stage on one document."""
 
     stage: str
     verdict: str
