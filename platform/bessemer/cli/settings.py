@@ -37,13 +37,14 @@ def describe(name: str | None, *, as_json: bool) -> None:
         return
     if not path:
         print_text(f"{_title(kind)}\n")
-    hidden = [one for one in chosen if one.alternative] if not _is_alternative(path, settings) else []
+    hidden = [] if "." in path else [one for one in chosen if one.alternative]
     for one in chosen:
-        if one not in hidden:
+        if not (hidden and one.alternative):
             print_text(formatted(one))
-    groups = dict.fromkeys(".".join(one.path.split(".")[:2]) for one in hidden)
-    if groups:
-        print_text("more: " + ", ".join(f"bessemer describe {kind}.{group}" for group in groups))
+    kinds = [one for one in hidden if one.path.count(".") == 1]
+    if kinds:
+        rows = [[f"bessemer describe {kind}.{one.path}", one.description] for one in kinds]
+        print_table(["command", "description"], rows)
 
 
 @click.command()
@@ -109,13 +110,6 @@ def _title(kind: str) -> str:
     from bessemer import stages
 
     return "recipe: the settings outside the stages" if kind == "recipe" else f"{kind}: {stages.title(kind)}"
-
-
-def _is_alternative(path: str, settings: list[SettingDescription]) -> bool:
-    """Whether `path` names one kind of rule, reward or task, or a setting of it."""
-    return any(one.alternative and (one.path == path or one.path.startswith(f"{path}.")) for one in settings) and (
-        path.count(".") > 0
-    )
 
 
 def _unknown(path: str, kind: str, settings: list[SettingDescription]) -> Exception:
