@@ -41,7 +41,7 @@ def test_equal_bytes_have_equal_digests_whatever_the_folder(artifact: Any, tmp_p
 
 def test_a_file_cut_short_is_found_by_its_size(artifact: Any) -> None:
     (artifact.data / "a.bin").write_bytes(b"123")
-    with pytest.raises(ArtifactDamaged, match="has 3 bytes where its manifest says 5") as caught:
+    with pytest.raises(ArtifactDamaged, match="has 3 bytes, but its manifest says 5") as caught:
         artifact.verify(hashes=False)
     assert "--rerun documents" in caught.value.hint
 

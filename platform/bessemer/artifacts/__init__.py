@@ -1,1 +1,1 @@
-"""What passes between stages: artifacts, their manifests, and the tables inside them."""
+"""The data that stages exchange: artifacts, their manifests, and the tables in them."""

@@ -4,11 +4,11 @@ The order is that of the WHATWG sniffing algorithm: a byte order mark; the label
 the page; a guess. Pages whose declaration is wrong are common, so three deviations recover text that a browser shows as
 mojibake:
 
-- Bytes that are valid UTF-8 are read as UTF-8 against any label. Text in another charset is almost never valid UTF-8.
-- UTF-16 and UTF-32 without a byte order mark are recognised by the places of their zero bytes, ISO-2022 by its escape
-  sequences.
-- A label that leaves more than 1 % of the characters undefined is rejected, and the next source is asked. The last one
-  is a guess from letter frequencies (`charset_normalizer`, about 20 ms per page; all other sources take microseconds).
+- Valid UTF-8 is read as UTF-8 regardless of the label. Text in another charset is almost never valid UTF-8.
+- UTF-16 and UTF-32 without a byte order mark are recognised by the positions of their zero bytes, ISO-2022 by its
+  escape sequences.
+- A label that leaves more than 1 % of the characters undefined is rejected, and the next source is used. The last
+  source is a guess from letter frequencies (`charset_normalizer`, about 20 ms per page; the others take microseconds).
 
 `decode` is a pure function of its arguments: the crawler and the extractor get the same characters of the same page.
 """
@@ -50,7 +50,7 @@ _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _LETTER = re.compile(rb"[A-Za-z]")
 _STRAY_LETTER = re.compile(r"(?<![^\W\d_])[^\W\d_\x00-\x7f](?![^\W\d_])")
 _NOT_LATIN = re.compile(rb"[\x81-\x83\x8d\x8f\x90\x9d]")
-# A guess outside of the charsets that browsers know is taken only if it is the only one.
+# A guess that is not a charset of browsers is accepted only if it is the only guess.
 _ON_THE_WEB = re.compile(
     r"cp125[0-8]|cp8(55|66|74)|cp932|cp949|koi8_[ru]|mac_(roman|cyrillic)|iso8859_\d+|gb\w+|big5\w*|euc_\w+|shift_jis\w*|"
     r"johab|tis_620"
@@ -65,7 +65,7 @@ class Decoded:
     encoding: str
     broken: int = 0
     readable: bool = True
-    """Whether any charset decodes the bytes. If none does, `text` is their best approximation."""
+    """Whether a charset decodes the bytes. If not, `text` is an approximation."""
 
     def markup(self) -> bytes:
         """The text in UTF-8 for libxml2, without control characters and `<html/>`, which would end its parse early."""
@@ -92,8 +92,8 @@ def decode(content: bytes, declared: str | None = None, *, markup: bool = False)
 def declared_in(content: bytes) -> str | None:
     """The label that an HTML or XML file declares, if any (the prescan of the HTML standard, section 13.2.3.2).
 
-    The standard reads 1024 bytes, and parses again if the charset is declared after them; here the whole file is read.
-    Comments and the text of scripts are skipped.
+    The standard reads 1024 bytes, and parses again if the charset is declared later. This function reads the whole file.
+    It skips comments and the text of scripts.
     """
     small = content.lower()
     last = small.rfind(b"<meta") if b"charset" in small else -1
@@ -111,7 +111,7 @@ def _candidates(content: bytes, stated: list[str]) -> Iterator[str]:
         for escape, codec in _ESCAPES:
             if escape in content[:_SAMPLE_BYTES]:
                 yield codec
-        # All other charsets decode ASCII alike; the declared one decides the encoding of queries in links.
+        # All other charsets decode ASCII in the same way; the declared one decides the encoding of queries in links.
         yield from (charset for charset in stated if not charset.startswith(("utf-16", "utf-32", "iso2022")))
         yield "utf-8"
         return
@@ -134,7 +134,8 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _decoded(content: bytes, encoding: str) -> Decoded:
-    """Readable unless too much is undefined; a character cut off at the very end does not count."""
+    """`content` in `encoding`; readable unless too many characters are undefined. A character cut off at the end does
+    not count."""
     text, broken = decode_charset(content, encoding)
     if not broken:
         return Decoded(text, encoding)
@@ -175,7 +176,7 @@ def _label_of(meta: dict[bytes, bytes]) -> str | None:
 
 
 def _wide(content: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a byte order mark: the zero bytes of most scripts have fixed places."""
+    """UTF-16 or UTF-32 without a byte order mark: in most scripts the zero bytes have fixed positions."""
     sample = content[:_WIDE_SAMPLE_BYTES]
     quarter = len(sample) // 4
     if quarter == 0 or b"\0" not in sample:
@@ -192,10 +193,10 @@ def _wide(content: bytes) -> str | None:
 
 
 def _guess(content: bytes) -> Decoded | None:
-    """The guess of charset_normalizer on the lines beyond ASCII; among near ties, the commonest charset of the web.
+    """The guess of charset_normalizer from the non-ASCII lines; near ties go to the commonest charset of the web.
 
-    In a short text it takes a Latin letter and its neighbour for a Chinese character; `_is_latin` excludes that. In a
-    long one it takes quotation marks for letters of a rare charset; `_num_stray_letters` counts them.
+    In a short text it can mistake a Latin letter and its neighbour for a Chinese character; `_is_latin` prevents that.
+    In a long text it can mistake quotation marks for letters of a rare charset; `_num_stray_letters` counts these.
     """
     from charset_normalizer import from_bytes
     from charset_normalizer.utils import is_multi_byte_encoding
@@ -220,18 +221,18 @@ def _guess(content: bytes) -> Decoded | None:
 
 
 def _num_stray_letters(lines: bytes, encoding: str) -> int:
-    """Letters beyond ASCII without a letter next to them: most are quotation marks in another charset.
+    """The number of non-ASCII letters without a letter next to them. Most are quotation marks in another charset.
 
-    `»So,«` of ISO 8859-1 is `ťSo,Ť` in ISO 8859-2. Words of one letter, such as `à`, are equal in these charsets.
+    `»So,«` in ISO 8859-1 becomes `ťSo,Ť` in ISO 8859-2. Words of one letter, such as `à`, are the same in both charsets.
     """
     return len(_STRAY_LETTER.findall(lines.decode(encoding, "replace")))
 
 
 def _is_latin(lines: bytes) -> bool:
-    """Whether the bytes beyond ASCII are letters of Latin words: at most half of the letters, at most two in a row.
+    """Whether the non-ASCII bytes are letters of Latin words: at most half of the letters, at most two in a row.
 
-    Two-byte charsets write every character of a word beyond ASCII. Shift JIS does it with one byte per Japanese letter;
-    it begins with bytes that Latin texts lack.
+    In two-byte charsets every character of a word is non-ASCII. In Shift JIS half-width Japanese letters take one byte;
+    its two-byte characters begin with bytes that Latin texts lack.
     """
     text = _ANY_TAG.sub(b" ", lines)
     runs = _HIGH_RUN.findall(text)
@@ -241,7 +242,7 @@ def _is_latin(lines: bytes) -> bool:
 
 
 def _telling_lines(content: bytes) -> bytes:
-    """About 32 KiB of lines with bytes beyond ASCII."""
+    """About 32 KiB of lines with non-ASCII bytes."""
     lines, size = [], 0
     for line in content.splitlines(keepends=True):
         if not line.isascii():

@@ -1,8 +1,8 @@
 """Undoes `Content-Encoding` (gzip, deflate, br, zstd), with the tolerance of browsers.
 
-Servers and archives label bodies wrongly: with a charset, a media type or `binary`, or with a coding that the body does
-not have. A label that is not a coding is ignored, and a body that is plain text stays as it is. Checksums are not
-verified, as in Chrome and Firefox: a page with a wrong one is whole. Memory is bounded by the caller's limit.
+Servers and archives label bodies wrongly: with a charset, a media type or `binary`, or with a coding that was not
+applied. Labels that are not codings are ignored, and plain text is returned unchanged. Checksums are not verified, as
+in Chrome and Firefox: a page with a wrong checksum is usually complete. The caller's limit bounds the memory.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ _BINARY = bytes(code for code in (*range(9), 11, *range(14, 27), *range(28, 32))
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Decoded bytes; not `complete` if the encoded stream breaks off or is damaged after them."""
+    """Decoded bytes. `complete` is False if the encoded stream ends early or is damaged after these bytes."""
 
     content: bytes
     complete: bool = True
 
 
 def decode_content(body: bytes, encodings: str, limit: int) -> Content:
-    """Undoes the codings that a Content-Encoding header lists, the last first.
+    """Undoes the codings of a Content-Encoding header, in reverse order.
 
-    Raises ValueError for a body that decodes to more than `limit` bytes, or not at all, and for too many codings.
+    Raises ValueError if the body decodes to more than `limit` bytes or cannot be decoded, or if there are too many
+    codings.
     """
     complete = True
     names = [part.partition(";")[0].strip().lower() for part in encodings.split(",")]
@@ -61,7 +62,7 @@ def gunzip(body: bytes, limit: int) -> Content:
 
 
 def is_plain(body: bytes) -> bool:
-    """Whether the beginning of a body has no byte that plain text does not contain."""
+    """Whether the beginning of a body contains only bytes that occur in plain text."""
     sample = body[:_SAMPLE_BYTES]
     return len(sample.translate(None, _BINARY)) == len(sample)
 

@@ -1,19 +1,19 @@
-"""The documents table: one row a document, the same columns from the first reader to the tokenizer.
+"""The documents table: one row per document, with the same columns from the first reader to the tokenizer.
 
 | column | meaning |
 |---|---|
 | `id` | 32 hex digits of the origin (`fingerprint.origin_id`); never changes |
 | `text` | the text as it is now |
 | `content_hash` | XXH3-128 of `text` |
-| `url` | where it came from: a URL, or `file:relative/path#record` |
-| `source` | the name of the collection: a host, a folder, what the recipe says |
-| `license` | SPDX identifier where known, else null |
-| `language` | ISO 639-1 code where known, else null |
+| `url` | the origin: a URL, or `file:relative/path#record` |
+| `source` | the name of the collection: a host, a folder, or the recipe's `source` |
+| `license` | SPDX identifier if known, else null |
+| `language` | ISO 639-1 code if known, else null |
 | `split` | `train`, `tune`, `validation` or `test` |
 | `fetched_at` | when it was fetched or last modified, UTC, else null |
 | `metadata` | a JSON object: title, author, date, ... |
 
-Parquet files are written with fixed settings, so that equal tables are equal bytes.
+Parquet files are written with fixed settings, so equal tables give equal bytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SPLIT_ORDER = ("test", "validation", "tune")
 
 
 def assign_split(group: str, fractions: dict[str, float]) -> str:
-    """The split of a page group: a pure function of its name, so one group never stands on two sides.
+    """The split of a page group: a pure function of its name, so a group is never in two splits.
 
     `fractions` gives the share of `tune`, `validation` and `test`; the rest is `train`.
     """
@@ -77,5 +77,5 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet file, memory-mapped, in one thread (parallelism is the worker pool's)."""
+    """Reads one Parquet file, memory-mapped, in one thread (the worker pool provides the parallelism)."""
     return pq.read_table(path, columns=columns, use_threads=False, memory_map=True)

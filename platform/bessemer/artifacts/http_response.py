@@ -1,8 +1,8 @@
 """HTTP responses as browsers accept them: the head, the media type, the chunks, and the payload.
 
-Clients such as aiohttp and h11 refuse what the HTTP standard forbids, because a proxy has to. A crawler and a reader of
-archives want the page instead: this module reads every head that Chrome or Firefox reads. All functions are pure; the
-crawler and the archive reader share them, so a page is the same in both.
+Clients such as aiohttp and h11 refuse responses that violate the HTTP standard, as a proxy must. A crawler and an
+archive reader need the page instead, so this module reads every head that Chrome or Firefox reads. All functions are
+pure. The crawler and the archive reader share them, so both get the same page.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Head:
     def content_length(self) -> int | None:
         """The length of the body; None if it is absent, malformed, or overruled by `chunked`.
 
-        Raises ValueError for several lengths that disagree.
+        Raises ValueError if the headers give different lengths.
         """
         if self.is_chunked:
             return None
@@ -109,9 +109,10 @@ def text_of(value: bytes) -> str:
 
 
 def split_content_type(value: str) -> tuple[str, str | None]:
-    """(media type, charset) of a Content-Type header, also of a malformed one; an empty type if there is none in it.
+    """(media type, charset) of a Content-Type header, also of a malformed one; the type is empty if the header has
+    none.
 
-    Of several values, the last with a type counts, as the Fetch Standard says.
+    If there are several values, the last one with a type counts (Fetch Standard).
 
     >>> split_content_type('text/html; charset="UTF-8"'), split_content_type("text/html charset=koi8-r")
     (('text/html', 'utf-8'), ('text/html', 'koi8-r'))
@@ -129,8 +130,9 @@ def split_content_type(value: str) -> tuple[str, str | None]:
 def read_payload(body: bytes, encodings: str, content_type: str, limit: int, *, complete: bool = True) -> Payload:
     """The payload of a body, by its Content-Encoding and Content-Type headers.
 
-    A body that breaks off (not `complete`, or in its coding) is accepted if it ends as a page does; otherwise
-    IncompleteBody is raised. Raises ValueError if the body cannot be decoded, or decodes to more than `limit` bytes.
+    A body can be cut off in the transfer (not `complete`) or within its coding. It is accepted if it ends like a whole
+    HTML page. Otherwise raises IncompleteBody. Raises ValueError if the body cannot be decoded, or decodes to more than
+    `limit` bytes.
     """
     media_type, charset = split_content_type(content_type)
     decoded = decode_content(body, encodings, limit)
@@ -161,7 +163,8 @@ def is_whole_page(content: bytes | bytearray) -> bool:
 
 
 def sniff_media_type(content: bytes) -> str:
-    """`text/html`, `text/plain`, or nothing (MIME Sniffing Standard, section 7.1; other types are of no use here)."""
+    """`text/html`, `text/plain`, or an empty string (MIME Sniffing Standard, section 7.1; other types are not
+    needed)."""
     beginning = content[:_SNIFFED_BYTES]
     if _HTML.match(beginning.removeprefix(_BYTE_ORDER_MARKS[0])):
         return "text/html"
@@ -172,7 +175,8 @@ def sniff_media_type(content: bytes) -> str:
 
 
 def join_chunks(body: bytes) -> bytes:
-    """Undoes `Transfer-Encoding: chunked`. A body without chunks, as many archives have it, stays as it is."""
+    """Undoes `Transfer-Encoding: chunked`. Returns a body without chunks unchanged; many archives contain such
+    bodies."""
     parts: list[bytes] = []
     at = 0
     while size := _CHUNK_SIZE.match(body, at):
@@ -188,6 +192,6 @@ def join_chunks(body: bytes) -> bytes:
 
 
 def chunk_size(line: bytes) -> int | None:
-    """The size that a chunk's first line names; None if it is not such a line."""
+    """The size in a chunk's first line; None if the line has no valid size."""
     found = _CHUNK_SIZE.fullmatch(line)
     return int(found[1], 16) if found else None

@@ -2,17 +2,17 @@
 
 The writer of a folder holds its lease, a numbered file `lease-000007.json`. The file with the highest number counts.
 To take a lease that is free, or whose holder is dead, a process creates the file with the next number, and only one of
-several succeeds. So nobody has to remove a lease, and nobody removes the lease of a third by mistake. On an object
-store one operation is enough for this: to create an object unless it exists.
+several succeeds. So a process never deletes another's lease, and cannot delete the wrong one by mistake. On an object
+store one operation is enough: create an object unless it exists.
 
-A holder counts upwards in its file (`beats`) as long as it lives. A process with the same boot id and the same PID
-namespace looks the holder up instead, by its process id and start time. It takes over at once from a dead process, and
-never from a living one. Any other process takes over after it has seen the same count for `SILENCE_SECONDS` on its own
-monotonic clock. No clock of another machine and no time of day is involved. The first look is remembered in the user's
+A living holder increments a counter in its file (`beats`). A process with the same boot id and the same PID namespace
+looks up the holder's process id and start time instead. It takes over immediately from a dead process, and never from a
+living one. Any other process takes over after it has seen the same count for `SILENCE_SECONDS` on its own monotonic
+clock. The protocol uses no other machine's clock and no time of day. The first observation is stored in the user's
 cache, so short commands also notice a silent holder.
 
-A holder that was silent for that long may still be alive, for example stopped or cut off. The next holder therefore
-voids its fence (`fences`) before it begins, and from then on the former holder cannot publish a file.
+A silent holder may still be alive, for example if it is suspended or disconnected. The next holder therefore voids its
+fence (`fences`) before it starts, and the former holder can no longer publish files.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _FILE_BYTES = 1024
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, named so that its death can be noticed even after its number is used again."""
+    """Identifies a process even after its process id is reused."""
 
     host: str
     boot: str
-    """The kernel's boot id; empty where the system has none."""
+    """The kernel's boot id; empty if the system has none."""
     namespace: str
     """The PID and time namespaces in which `pid` and `started` are valid; empty if this process cannot see itself."""
     pid: int
@@ -66,7 +66,7 @@ class Owner:
         return Owner(socket.gethostname(), _boot_id(), _namespace(), os.getpid(), started or 0, run)
 
     def is_running(self) -> bool | None:
-        """Whether the process runs; None if this process cannot know."""
+        """Whether the process runs; None if this process cannot determine it."""
         if not self.boot or not self.namespace or (self.boot, self.namespace) != (_boot_id(), _namespace()):
             return None
         try:
@@ -85,7 +85,7 @@ UNKNOWN = Owner("an unknown host", "", "", 0, 0, "unknown")
 
 @dataclass(frozen=True)
 class _Held:
-    """The lease of a folder as it was found."""
+    """The lease of a folder at the time it was read."""
 
     file: Path
     number: int
@@ -93,10 +93,10 @@ class _Held:
     owner: Owner
     free: bool
     token: bytes = b""
-    """Occurs in the file as long as it is that of the same holder; empty if the file cannot be read."""
+    """Identifies the holder: the file contains these bytes until the holder changes. Empty for an unreadable file."""
 
     def is_there(self) -> bool:
-        """Whether the file is still that of the same holder, perhaps with a higher count."""
+        """Whether the file still belongs to the same holder. The count may be higher."""
         if not self.token:
             return self.file.exists() or self.number in _fence_numbers(self.file.parent)
         try:
@@ -126,7 +126,7 @@ class Lease:
             raise fences.lost(self.fence)
 
     def beat(self) -> None:
-        """Counts upwards, so that others see that this process lives. Restores a file that was damaged or deleted."""
+        """Increments the counter, which shows others that this process lives. Restores a damaged or deleted file."""
         self._beats += 1
         os.pwrite(self._descriptor, _content({**self._facts, "beats": self._beats}), 0)
         os.fsync(self._descriptor)
@@ -152,7 +152,7 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """Frees the lease. A lease that was lost has no effect on its next holder."""
+        """Frees the lease. Does not affect the next holder if the lease was lost."""
         shutil.rmtree(self.fence, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, _content({**self._facts, "beats": self._beats, "free": True}), 0)
@@ -198,7 +198,7 @@ def is_part(path: Path) -> bool:
 
 
 def _find(folder: Path) -> _Held | None:
-    """The lease with the highest number; None if there is none. A fence is a sign of a lease whose file is missing."""
+    """The lease with the highest number, or None. A fence without a lease file shows that the file was lost."""
     while True:
         files = [int(match[1]) for name in _names(folder) if (match := _FILE.fullmatch(name))]
         numbers = [*files, *_fence_numbers(folder, above=max(files, default=0))]
@@ -221,11 +221,11 @@ def _find(folder: Path) -> _Held | None:
 
 
 def _take(folder: Path, held: _Held | None, owner: Owner) -> Lease | None:
-    """The lease after `held`, with all older fences voided; None if another process was faster.
+    """Takes the lease after `held` and voids all older fences; None if another process was faster.
 
-    `held` must still be there, or else the folder was deleted and its numbers start again. The fence is created before
-    the last look at the numbers. A later holder creates its number before it looks for fences. So one of the two
-    notices the other.
+    If `held` no longer exists, the folder was deleted and its numbers start again. This process creates its fence
+    before it reads the numbers for the last time. A later holder creates its number before it looks for fences. So at
+    least one of the two notices the other.
     """
     number = held.number + 1 if held else 1
     lease = _create(folder, number, owner, secrets.token_hex(8))
@@ -256,7 +256,7 @@ def _take(folder: Path, held: _Held | None, owner: Owner) -> Lease | None:
 
 
 def _create(folder: Path, number: int, owner: Owner, token: str) -> Lease | None:
-    """Creates the lease file whole; None if it exists."""
+    """Creates the lease file atomically; None if it exists."""
     ready = folder / f"{storage.TEMPORARY}{token}"
     try:
         descriptor = os.open(ready, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -278,7 +278,7 @@ def _create(folder: Path, number: int, owner: Owner, token: str) -> Lease | None
 
 
 def _void(fence: Path) -> None:
-    """Renames a fence away and puts a file in its place, which keeps the former holder from creating it again."""
+    """Renames the fence and puts a file in its place, so that the former holder cannot create it again."""
     while fence.is_dir():
         grave = fence.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
         with contextlib.suppress(FileNotFoundError):
@@ -295,7 +295,7 @@ def _beat(lease: Lease, finished: threading.Event) -> None:
 
 
 def _fence_numbers(folder: Path, above: int = 0) -> list[int]:
-    """The numbers of the fences that are not void, as far as they are higher than `above`."""
+    """The numbers above `above` of the fences that are not void."""
     found = ((folder / name, match) for name in _names(folder) if (match := _FENCE.fullmatch(name)))
     return [int(match[1]) for path, match in found if int(match[1]) > above and path.is_dir()]
 
@@ -335,11 +335,11 @@ def _silent_seconds(held: _Held) -> float:
 
 
 _seen: dict[Path, Any] = {}
-"""The first looks of this process, by their file in the cache, which may not be writable."""
+"""The first observations of this process, by their file in the cache. The cache may not be writable."""
 
 
 def _boot_id() -> str:
-    """The id that the kernel drew when it started; empty where the system has none."""
+    """The random id of this boot of the kernel; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -347,7 +347,7 @@ def _boot_id() -> str:
 
 
 def _namespace() -> str:
-    """The PID and time namespaces; empty if /proc shows another namespace than this process is in."""
+    """The PID and time namespaces; empty if /proc belongs to another namespace than this process."""
     own = Path("/proc/self")
     try:
         if str(own.readlink()) != str(os.getpid()):
@@ -358,7 +358,7 @@ def _namespace() -> str:
 
 
 def _start_ticks(pid: str) -> int | None:
-    """When a process started, in clock ticks since boot; -1 if it is dead and not yet reaped, None if unknown."""
+    """Start time of a process, in clock ticks since boot; -1 for a zombie, None if unknown."""
     try:
         fields = Path("/proc", pid, "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

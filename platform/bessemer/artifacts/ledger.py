@@ -6,15 +6,15 @@ One row per document that entered the stage or was created there:
 |---|---|
 | `id`, `url` | the document |
 | `verdict` | `kept`, `changed` (the text differs), `removed`, `crashed` or `timed_out` (removed too), `failed` |
-| `rule` | what decided: `gopher_quality/mean_word_length`, `exact_duplicate`, ...; null if kept |
-| `value`, `threshold` | the measurement and the limit that it broke; null if there is none |
+| `rule` | the rule that decided: `gopher_quality/mean_word_length`, `exact_duplicate`, ...; null if kept |
+| `value`, `threshold` | the measurement and the limit that it broke, or null |
 | `evidence` | a short text: the duplicate's id, the masked kinds, the offending line; null if none |
 | `created` | true for documents that did not enter the stage (a reader's records, a repeated copy) |
 | `signals` | struct of doubles: all measurements, for every verdict |
 
-In + created = out + removed is checked by `Counts`, for each unit of work and for the whole stage. A row with the
-verdict `failed` is about a file that could not be read to its end. It is counted separately (`files_failed`), because
-its number of documents is unknown.
+`Counts` checks that in + created = out + removed, for each unit of work and for the whole stage. A row with the verdict
+`failed` describes a file that could not be read to its end. Such files are counted separately (`files_failed`), because
+the number of their documents is unknown.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ledger_table(
 ) -> pa.Table:
     """A ledger from columns of equal length: lists, numpy or pyarrow arrays. Missing ones are null.
 
-    `values` and `thresholds` hold NaN or None where there is no number; `signals` maps a name to a column.
+    `values` and `thresholds` hold NaN or None for documents without a number; `signals` maps names to columns.
     """
     n = len(ids)
     signals = signals or {}

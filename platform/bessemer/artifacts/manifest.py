@@ -1,4 +1,4 @@
-"""The manifest: what an artifact is, how it was made, and how to tell whether it is whole. Written last."""
+"""The manifest describes an artifact, its origin and its files, so that damage can be detected. It is written last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bessemer.fingerprint import file_sha256
 NAME = "manifest.json"
 SCHEMA_VERSION = 1
 HASHED = ("data", "ledger")
-"""Folders whose files are the artifact; metrics and checkpoints beside them may be pruned."""
+"""Folders whose files are the artifact. Other files, such as metrics and checkpoints, may be pruned."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Manifest:
     config: dict[str, Any]
     """The settings as the recipe gave them, defaults included."""
     resolved: dict[str, Any]
-    """What settings left to `auto` became."""
+    """The values that were chosen for settings left at `auto`."""
     inputs: dict[str, dict[str, str]]
     """For each consumed kind: the stage, the fingerprint and the digest of the artifact that was read."""
     files: list[File]
@@ -65,7 +65,7 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest | None:
-        """The manifest in `folder`, or None where there is none. Raises ArtifactDamaged if it cannot be read."""
+        """The manifest in `folder`, or None if the file does not exist. Raises ArtifactDamaged if it cannot be read."""
         try:
             raw = storage.read_json(folder / NAME)
             if raw is None:
@@ -75,7 +75,7 @@ class Manifest:
             return Manifest(**raw)
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactDamaged(
-                f"`{folder / NAME}` cannot be read: {error}", hint=_mend(folder.parent.name)
+                f"`{folder / NAME}` cannot be read: {error}", hint=_repair_hint(folder.parent.name)
             ) from error
 
 
@@ -100,10 +100,10 @@ def check_files(folder: Path, manifest: Manifest, *, hashes: bool) -> None:
         try:
             size = path.stat().st_size
         except FileNotFoundError:
-            raise ArtifactDamaged(f"`{path}` is missing", hint=_mend(manifest.stage)) from None
+            raise ArtifactDamaged(f"`{path}` is missing", hint=_repair_hint(manifest.stage)) from None
         if size != file.size:
             raise ArtifactDamaged(
-                f"`{path}` has {size} bytes where its manifest says {file.size}", hint=_mend(manifest.stage)
+                f"`{path}` has {size} bytes, but its manifest says {file.size}", hint=_repair_hint(manifest.stage)
             )
     if hashes:
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -112,9 +112,9 @@ def check_files(folder: Path, manifest: Manifest, *, hashes: bool) -> None:
                 if sha256 != file.sha256:
                     raise ArtifactDamaged(
                         f"`{folder / file.path}` has other bytes than its manifest says",
-                        hint=_mend(manifest.stage),
+                        hint=_repair_hint(manifest.stage),
                     )
 
 
-def _mend(stage: str) -> str:
+def _repair_hint(stage: str) -> str:
     return f"make it again with `bessemer run RECIPE --rerun {stage}`"

@@ -1,12 +1,12 @@
 """Fetched pages: WARC 1.1 files, one gzip member per record, with a Parquet index next to them.
 
-`PageWriter` writes what was fetched; `read_pages` reads any WARC, ARC or WET file, from any crawler, and yields
+`PageWriter` writes fetched pages; `read_pages` reads any WARC, ARC or WET file, from any crawler, and yields
 `Damage` in place of an exception (see `warc`). A written file depends only on the pages and their fetch times: record
 ids are derived from URL and content.
 
-As Common Crawl does, pages are stored decoded, so that every reader can use them: the server's headers of the
-transfer are kept under `X-Crawler-` names, and `Content-Length` is that of the stored bytes. The payload digest is
-that of the decoded bytes, when writing and when reading, so a page has the same identity however it was sent.
+Pages are stored decoded, as in Common Crawl, so that every reader can use them. The server's transfer headers are kept
+under `X-Crawler-` names, and `Content-Length` is the number of stored bytes. The writer and the reader both compute the
+payload digest from the decoded bytes, so the identity of a page does not depend on its transfer encoding.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ INDEX = pa.schema(
         pa.field("length", pa.int64(), nullable=False),
     ]
 )
-"""`data/index.parquet`: where each page lies, sorted by file and offset; `length` is that of the gzip member."""
+"""`data/index.parquet`: the position of each page, sorted by file and offset. `length` is that of the gzip member."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as it was fetched. `payload` is decoded; `status` is None where the archive has none (WET, FTP)."""
+    """One page as it was fetched. `payload` is decoded; `status` is None if the archive has none (WET, FTP)."""
 
     url: str
     kind: str
@@ -77,7 +77,7 @@ class Page:
 
 
 def read_pages(path: Path, *, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> Iterator[Page | Damage]:
-    """The pages of a WARC, ARC or WET file, in order; requests, metadata and revisits are passed over."""
+    """The pages of a WARC, ARC or WET file, in order; skips requests, metadata and revisits."""
     for item in read_records(path, max_record_bytes=max_payload_bytes + (1 << 20)):
         page = item if isinstance(item, Damage) else _page(item, max_payload_bytes)
         if page is not None:
@@ -139,12 +139,13 @@ def payload_digest(payload: bytes) -> str:
 
 
 def _joined(head: Head) -> dict[str, str]:
-    """The headers with names in lower case; repeated ones are joined by a comma."""
+    """The headers with names in lower case; repeated headers are joined by commas."""
     return {name: head.get(name) for name in dict.fromkeys(name.lower() for name, _ in head.fields)}
 
 
 def _parse_date(text: str) -> datetime | None:
-    """WARC dates, also shortened (`2014`, `2014-03`) or with fractions, and ARC dates (`20080430204825`)."""
+    """The time of a WARC date, also shortened (`2014`, `2014-03`) or with fractions, or of an ARC date
+    (`20080430204825`)."""
     digits = re.match(r"(\d{4})(?:-?(\d\d))?(?:-?(\d\d))?(?:[T ]?(\d\d))?(?::?(\d\d))?(?::?(\d\d))?(\.\d+)?", text)
     if not digits:
         return None
@@ -184,7 +185,8 @@ class PageWriter:
         payload: bytes,
         fetched_at: datetime,
     ) -> tuple[int, int]:
-        """Appends one response (`payload` decoded, `headers` as sent); the offset and length of its gzip member."""
+        """Appends one response (`payload` decoded, `headers` as sent); returns the offset and length of its gzip
+        member."""
         date = fetched_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         if not self._begun:
             self._begun = True

@@ -1,7 +1,7 @@
-"""Rules that remove more than half of a source: most often a wrong limit, not bad documents.
+"""Finds rules that remove more than half of a source. The usual cause is a wrong limit, not bad documents.
 
-A source is a value of the documents' column `source`: a host, a folder, a collection. Only columns of a few bytes per
-document are read, and of a large corpus only the first files, up to `BUDGET_BYTES`.
+A source is a value of the documents' column `source`: a host, a folder, a collection. The check reads only columns of a
+few bytes per document, and at most the first `BUDGET_BYTES` of a large corpus.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bessemer.artifacts.store import files_of
 
 BUDGET_BYTES = 256 << 20
 MIN_DOCUMENTS = 5
-"""Sources with fewer documents say too little about a rule."""
+"""Sources with fewer documents are too small to judge a rule."""
 _SHOWN = 3
 
 
@@ -39,13 +39,13 @@ class Removal(NamedTuple):
 def heavy_removals(ledger: Path, documents: Path) -> list[Removal]:
     """Every rule of a finished stage that removes more than half of a source, most documents first.
 
-    `documents` is the folder of the documents that came in, whose files have the names of the ledger's.
+    `documents` is the folder of the stage's input documents. Its files have the same names as those of the ledger.
     """
     return heavy_in(_pairs(ledger, documents))
 
 
 def heavy_in(tables: Iterable[tuple[pa.Table, pa.Table]]) -> list[Removal]:
-    """The same for pairs of a ledger and the documents that came in, in any order of rows."""
+    """Like `heavy_removals`, for pairs of (ledger, input documents) with rows in any order."""
     totals: Counter[str] = Counter()
     removed: Counter[tuple[str, str]] = Counter()
     for verdicts, documents in tables:
@@ -63,7 +63,7 @@ def heavy_in(tables: Iterable[tuple[pa.Table, pa.Table]]) -> list[Removal]:
 
 
 def sentences(found: list[Removal]) -> list[str]:
-    """The first removals as sentences, and how many more there are."""
+    """The first removals as sentences; the last one also says how many more there are."""
     said = [str(one) for one in found[:_SHOWN]]
     if more := found[_SHOWN:]:
         said[-1] += f"; {len(more)} more sources lose most documents to one rule"
@@ -71,7 +71,7 @@ def sentences(found: list[Removal]) -> list[str]:
 
 
 def _counts(*columns: Any) -> dict[Any, int]:
-    """How often each value, or each combination of values, occurs."""
+    """The number of occurrences of each value, or of each combination of values."""
     names = [str(place) for place in range(len(columns))]
     groups = pa.table(dict(zip(names, columns, strict=True))).group_by(names).aggregate([([], "count_all")])
     keys = zip(*(groups[name].to_pylist() for name in names), strict=True)

@@ -1,8 +1,9 @@
 """The plan and the events in a run's folder, readable after damage.
 
 A crash, a full disk or a careless copy can leave `plan.json` truncated and lines of `events.jsonl` torn. A run must not
-make the commands on all other runs fail, and `gc` must know what the run needs. So an event that cannot be read is left
-out, and a plan that cannot be read is rebuilt from the events, which name the artifact of each stage that began.
+make the commands on all other runs fail, and `gc` must know which artifacts the run needs. So `read_events` skips
+unreadable events, and `read_plan` rebuilds an unreadable plan from the events, which name the artifact of each stage
+that started.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ EVENTS, PLAN = "events.jsonl", "plan.json"
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The events of a run in order; each has a `time` in ISO 8601 and an `event`, and those of a stage its `stage`."""
+    """The events of a run in order. Each has a `time` (ISO 8601) and an `event`; the events of a stage have a
+    `stage`."""
     return [event for event in storage.read_lines(folder / EVENTS) if _is_event(event)]
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of a run as in `Plan.to_json`. After damage it has the stages that the events name, without settings."""
+    """The plan of a run as in `Plan.to_json`. A damaged plan is rebuilt from the events, without settings."""
     plan = _stored_plan(folder)
     return plan if plan is not None else _plan_of_events(folder)
 
@@ -43,7 +45,7 @@ def damaged_files(folder: Path) -> list[str]:
 
 
 def _stored_plan(folder: Path) -> dict[str, Any] | None:
-    """The plan in the run's folder, one without stages if the file does not exist, None if it is damaged."""
+    """The plan in the run's folder; a plan without stages if the file does not exist; None if it is damaged."""
     try:
         plan = storage.read_json(folder / PLAN)
     except (ValueError, OSError):

@@ -1,6 +1,6 @@
-"""Where artifacts live: `artifacts/<stage>/<fingerprint>/`, each whole or not there.
+"""The store of artifacts: `artifacts/<stage>/<fingerprint>/`.
 
-No manifest, no artifact: a folder without one is work in progress, which the next run of the stage continues.
+The manifest is written last. A folder without a manifest is work in progress; the next run of the stage continues it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Artifact:
     def verify(self, *, hashes: bool) -> None:
         """Raises ArtifactDamaged unless all files are as the manifest says.
 
-        With `hashes` it also looks for strange files in an artifact that other libraries open as a folder.
+        With `hashes` it also rejects unlisted files in an artifact that other libraries open as a folder.
         """
         check_files(self.path, self.manifest, hashes=hashes)
         if hashes and self.manifest.kind in FOLDERS:
@@ -53,13 +53,13 @@ class Artifact:
 
 
 FOLDERS = ("model", "reward_model", "tokenizer", "site")
-"""Kinds of artifacts that are opened as a folder, where files with certain names are read if they exist."""
+"""Kinds of artifacts that libraries open as a folder, in which they read any file with a certain name."""
 
 
 def files_of(part: Path, suffix: str = ".parquet") -> list[Path]:
-    """The files in the folder `data` or `ledger` of an artifact: those of its manifest, or all without a readable one.
+    """The files in an artifact's folder `data` or `ledger`: those in its manifest, or all if no manifest is readable.
 
-    For showing artifacts, also unfinished and damaged ones.
+    Used to display artifacts, including unfinished and damaged ones.
     """
     try:
         manifest = Manifest.read(part.parent)
@@ -86,7 +86,7 @@ class Store:
         return self.root / "artifacts" / stage / fingerprint
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
-        """The artifact, or None if it was never finished. Sizes and hashes are not looked at here."""
+        """The artifact, or None if it was never finished. Does not check sizes and hashes."""
         folder = self.folder(stage, fingerprint)
         manifest = Manifest.read(folder)
         return Artifact(folder, manifest) if manifest else None
@@ -96,7 +96,7 @@ class Store:
         return [a for a in self.all() if a.manifest.stage == stage and a.manifest.fingerprint.startswith(prefix)]
 
     def all(self) -> Iterator[Artifact]:
-        """All artifacts with a readable manifest; a damaged one is reported by the run that needs it."""
+        """All artifacts with a readable manifest. A run that needs a damaged artifact reports it."""
         for manifest_file in sorted((self.root / "artifacts").glob(f"*/*/{NAME}")):
             try:
                 manifest = Manifest.read(manifest_file.parent)
@@ -114,7 +114,8 @@ class Store:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def remove(self, folder: Path) -> None:
-        """Deletes an artifact with its lease, which the caller holds. A half-deleted artifact is none."""
+        """Deletes an artifact and its lease, which the caller holds. The manifest goes first, so an interruption leaves
+        no artifact."""
         self.clear(folder)
         grave = folder.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
         with storage.explained(folder):

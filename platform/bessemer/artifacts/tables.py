@@ -1,4 +1,4 @@
-"""Parquet in bounded pieces: read batch by batch, written row group by row group, whole or not at all."""
+"""Reads Parquet files batch by batch and writes them row group by row group, atomically, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GROUP_BYTES = 64 << 20
 
 
 class TableWriter:
-    """A Parquet file written batch by batch and renamed into place at the end; equal rows give equal bytes.
+    """Writes a Parquet file batch by batch and renames it into place at the end; equal rows give equal bytes.
 
-    A row group ends at `GROUP_ROWS` rows or with the row that fills `GROUP_BYTES` of text, wherever the batches were
-    cut, so neither the file nor the memory depends on them. Columns that a batch lacks are null.
+    A row group ends at `GROUP_ROWS` rows or with the row that fills `GROUP_BYTES` of text. The sizes of the batches
+    change neither the file nor the memory. Columns that a batch lacks are null.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -65,7 +65,7 @@ class TableWriter:
 
 
 def _text_bytes(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Bytes of text in each row; zero where the table has none."""
+    """Bytes of text in each row; zeros if the table has no text."""
     if "text" not in table.column_names:
         return np.zeros(len(table), np.int64)
     import pyarrow.compute as pc

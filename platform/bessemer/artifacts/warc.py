@@ -1,10 +1,10 @@
 """Records of WARC and ARC files, damaged ones included.
 
-Archives in the wild are cut off, partly overwritten, or carry wrong lengths, and a reader that stops at the first
-such place loses the rest of the file. This one never raises for what is in a file: where a record cannot be read
-it yields `Damage` and goes on where the next record begins (a gzip member, a line `WARC/1.x`, an ARC header line).
-One pass over a memory-mapped file; memory is one record, and a record larger than `max_record_bytes` is skipped
-without being held. A gzip file may hold one member a record, as the standard recommends, or be cut anywhere.
+Real archives are cut off, partly overwritten, or contain wrong lengths. A reader that stops at the first damage loses
+the rest of the file. This reader never raises because of a file's content. For an unreadable record it yields `Damage`
+and continues at the next record (a gzip member, a line `WARC/1.x`, an ARC header line). It makes one pass over a
+memory-mapped file and holds one record in memory. It skips records larger than `max_record_bytes` without holding them.
+A gzip file may have one member per record, as the standard recommends, or member boundaries anywhere.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A place in a file that could not be read, and why. `url` is empty where even that is unknown."""
+    """An unreadable place in a file, and the reason. `url` is empty if it is unknown."""
 
     offset: int
     reason: str
@@ -134,7 +134,7 @@ def _too_large(length: int, limit: int) -> str:
 
 
 def _warc_headers(stream: _Stream) -> dict[str, str] | None:
-    """The header lines up to the empty one; None where there is no end."""
+    """The header lines up to the empty line; None if the empty line is missing."""
     headers: dict[str, str] = {}
     last = ""
     for _ in range(_HEADER_LINES_LIMIT):
@@ -154,7 +154,7 @@ def _warc_headers(stream: _Stream) -> dict[str, str] | None:
 
 
 def _arc_headers(start: re.Match[bytes]) -> dict[str, str]:
-    """The ARC line in the words of WARC."""
+    """The fields of an ARC header line as WARC headers."""
     url, date, kind = (start[name].decode("utf-8", "replace") for name in ("url", "date", "type"))
     return {
         "warc-type": "warcinfo" if url.startswith("filedesc:") else "response",
@@ -167,7 +167,7 @@ def _arc_headers(start: re.Match[bytes]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Decompressed bytes and where they lie in the file (if `compressed`: where their member begins)."""
+    """Decompressed bytes and their offset in the file (if `compressed`, the offset of their gzip member)."""
 
     offset: int
     data: bytes
@@ -181,7 +181,7 @@ def _plain(content: mmap.mmap) -> Iterator[_Piece]:
 
 
 def _members(content: mmap.mmap) -> Iterator[_Piece]:
-    """Decompresses member after member; after a broken one goes on at the next that begins with a record."""
+    """Decompresses one member after another; after a broken member continues at the next one that starts a record."""
     offset: int | None = 0
     while offset is not None and offset < len(content):
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -221,7 +221,7 @@ def _next_member(content: mmap.mmap, offset: int) -> int | None:
 
 
 class _Stream:
-    """Lines and blocks out of pieces. A broken piece ends it, until `seek_record` goes past it."""
+    """Reads lines and blocks from pieces. The stream ends at a broken piece until `seek_record` skips it."""
 
     def __init__(self, pieces: Iterator[_Piece]) -> None:
         self._pieces = pieces
@@ -234,7 +234,7 @@ class _Stream:
         return self._base if self._compressed else self._base + self._at
 
     def line(self) -> bytes:
-        """The next line with its end, or 64 KiB of it where it is longer, or nothing at the end."""
+        """The next line with its line end, at most 64 KiB; empty at the end of the stream."""
         while True:
             end = self._data.find(b"\n", self._at, self._at + _LINE_LIMIT) + 1
             if not end and (len(self._data) - self._at >= _LINE_LIMIT or not self._fill()):
@@ -250,7 +250,7 @@ class _Stream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def skip(self, length: int) -> bool:
-        """Whether there were `length` bytes to skip."""
+        """Skips `length` bytes; returns whether the stream had that number of bytes."""
         return sum(map(len, self._parts(length))) == length
 
     def push_back(self, data: bytes) -> None:
@@ -259,7 +259,7 @@ class _Stream:
         self._data, self._at = data + self._data[self._at :], 0
 
     def skip_line_ends(self) -> bool:
-        """Skips the line ends between records; whether there were any."""
+        """Skips the line ends between records; returns whether there were any."""
         skipped = False
         while self._at < len(self._data) or self._fill():
             if self._data[self._at] not in b"\r\n":
@@ -274,7 +274,7 @@ class _Stream:
         return not line or bool(_RECORD_START.match(line))
 
     def seek_record(self) -> None:
-        """Skips to the next line, or the next member after a broken one, that begins a record; or to the end."""
+        """Skips to the next record: a line, or the member after a broken one, that starts a record. Or to the end."""
         if self.broken:
             found = _LATER_START.search(self._data, self._at)
             if not found:
@@ -295,7 +295,7 @@ class _Stream:
             yield part
 
     def _fill(self) -> bool:
-        """Appends the next piece to what is left; False at the end and before a broken piece."""
+        """Appends the next piece to the unread bytes; False at the end and before a broken piece."""
         piece = None if self.broken else next(self._pieces, None)
         if piece is None:
             return False

@@ -1,9 +1,9 @@
 """Charsets as browsers implement them (WHATWG Encoding Standard), on top of Python's codecs.
 
-`webencodings` holds the standard's table of labels. Python's codecs differ from the standard's in a few places, which
-this module closes: `gbk` is decoded as GB18030, EUC-JP contains the characters of Windows, and the unassigned bytes
+`webencodings` holds the standard's table of labels. This module corrects the differences between Python's codecs and
+the standard: `gbk` is decoded as GB18030, EUC-JP includes the characters that Windows adds, and the unassigned bytes
 0x80 to 0x9F of the Windows charsets are control characters. Decoding and encoding run at the speed of Python's codecs;
-only a character missing from such a codec costs a Python call.
+only a character missing from a codec costs a Python call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def charset_of(label: str) -> str | None:
 
 
 def decode_charset(content: bytes, charset: str) -> tuple[str, int]:
-    """The text, and how many characters of it the charset does not define: U+FFFD, or controls in Windows charsets."""
+    """(text, number of its undefined characters: U+FFFD, or control characters in Windows charsets)."""
     codec = _codec_of(charset)
     try:
         text, broken = content.decode(codec), 0
@@ -68,10 +68,10 @@ def decode_charset(content: bytes, charset: str) -> tuple[str, int]:
 
 
 def encode_query(query: str, charset: str) -> str:
-    """The query of a URL in ASCII: characters beyond it encoded in a page's charset and escaped, as in `%E4%F6`.
+    """The query of a URL in ASCII: other characters are encoded in the page's charset and escaped, as in `%E4%F6`.
 
-    A character that the charset lacks becomes a numeric reference, `%26%23233%3B` (URL Standard, section 1.3). Queries
-    are never in UTF-16 or UTF-32.
+    A character that the charset lacks becomes a numeric reference, `%26%23233%3B` (URL Standard, section 1.3). A page
+    in UTF-16 or UTF-32 has its queries in UTF-8.
     """
     codec = "utf-8" if charset.startswith(("utf-16", "utf-32")) else _codec_of(charset)
     gbk = charset == "gbk"
@@ -79,7 +79,7 @@ def encode_query(query: str, charset: str) -> str:
 
 
 def _encoded(text: str, codec: str, *, gbk: bool) -> bytes:
-    """`text` in the charset of `codec`; a numeric reference for each character that it lacks."""
+    """`text` encoded with `codec`; characters that it lacks become numeric references."""
     if codec == "utf-8":
         return text.encode(codec, "replace")
     if codec in ("euc_jp", "iso2022_jp", "iso2022_jp_ext"):
@@ -107,7 +107,7 @@ def _encoded_character(character: str, codec: str, *, gbk: bool) -> bytes:
         encoded = _of_ibm().get(character, encoded)
     beyond = (
         (gbk and len(encoded) == 4)  # GBK has no characters of four bytes
-        or (codec == "big5hkscs" and encoded[:1] < b"\xa1")  # browsers read the Hong Kong rows, and do not write them
+        or (codec == "big5hkscs" and encoded[:1] < b"\xa1")  # browsers read the Hong Kong rows but do not write them
     )
     return encoded if encoded and not (beyond and encoded >= b"\x80") else f"&#{ord(character)};".encode()
 
@@ -170,7 +170,7 @@ def _nec_selected() -> dict[str, bytes]:
 
 @cache
 def _of_ibm() -> dict[str, bytes]:
-    """The characters of IBM, which Windows has twice; browsers write them in these rows, Python in those of NEC."""
+    """The IBM characters, which Windows encodes in two places: browsers write these rows, Python the rows of NEC."""
     return _shift_jis(0xFA, 0xFC)
 
 

@@ -1,12 +1,12 @@
-"""De-duplication: exact copies by hash, near duplicates proposed by MinHash and decided on the real shingles.
+"""De-duplication. Hashes find exact copies. MinHash proposes near duplicates, and their full shingle sets decide.
 
-| module | what it does |
+| module | purpose |
 |---|---|
-| `settings` | what a recipe can set |
-| `folding`, `words`, `shingles` | text -> characters that count -> hashes of words -> sets of word n-grams |
-| `exact` | the normal form whose hash finds exact copies, and which copy stays |
+| `settings` | the settings in a recipe |
+| `folding`, `words`, `shingles` | text -> folded characters -> hashes of words -> sets of word n-grams |
+| `exact` | the normal form whose hash finds exact copies, and the choice of the copy that stays |
 | `signatures`, `candidates` | MinHash bands, and the pairs that share a bucket |
-| `survivors` | which documents stay, given the pairs that were verified |
-| `arrays` | small things on sorted arrays |
+| `survivors` | the documents that stay, given the verified pairs |
+| `arrays` | operations on sorted arrays |
 | `exchange`, `copies`, `pairs`, `verdicts`, `steps` | the same over files, in steps of bounded memory |
 """

@@ -1,12 +1,13 @@
-"""From buckets to pairs worth comparing.
+"""Selects the pairs of documents in a bucket that are compared.
 
-In a bucket documents stand longest first (by the number of distinct shingles, then by id), and each may be removed
-only for the sake of one before it. Two bounds keep the work linear in the bucket:
+The documents in a bucket are sorted by length (number of distinct shingles, longest first), then by id. A document can
+be removed only in favour of an earlier one. Two bounds keep the work linear in the size of the bucket:
 
-- J(A, B) <= |B| / |A|, so a document is compared only with those at most 1/threshold times its size: nothing is lost.
-- Of these at most `max_candidates`: half of them the longest (which survive, so in a crowd of copies they are the ones
-  to match), half the nearest in size (a pair of twins in a crowd of pages that share a template). Twins that a cap
-  separates in one bucket may still meet in another; what the cap left out is counted.
+- J(A, B) <= |B| / |A|, so a document is compared only with documents of at most 1/threshold times its size. This loses
+  no duplicates.
+- Each document is compared with at most `max_candidates` of these. The first half are the longest, because the longest
+  of many copies survives. The second half are the nearest in size, to find two near duplicates among many pages with
+  the same template. A pair that the cap omits in one bucket may occur in another. Omitted pairs are counted.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import numpy.typing as npt
 
 from bessemer.dedup.arrays import Keys, run_starts
 
-BLOCK = 1 << 20  # pairs made at once: 0.1 GB at the peak
+BLOCK = 1 << 20  # pairs per block: 0.1 GB at the peak
 
 
 @dataclass(frozen=True)
 class Bucketed:
     """Documents in their buckets: four columns of equal length, in any order.
 
-    `location` says where the document is; `rank` orders documents of one size, as their ids do.
+    `location` is the part and row of the document. `rank` sorts documents of one size in the order of their ids.
     """
 
     key: Keys
@@ -37,7 +38,7 @@ class Bucketed:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Each row: a document, and one before it that it may be a near duplicate of. Ascending and distinct."""
+    """Each row is a document and an earlier one that it may duplicate. Rows are ascending and distinct."""
 
     later: Keys
     earlier: Keys
@@ -55,7 +56,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What the buckets propose. `capped` counts documents that met more than `max_candidates`, `left_out` the pairs."""
+    """The proposed pairs. `capped` counts documents with more than `max_candidates` partners, `left_out` omitted
+    pairs."""
 
     blocks: Iterator[Pairs]
     num_buckets: int
@@ -73,7 +75,7 @@ def propose(bucketed: Bucketed, threshold: float, max_candidates: int) -> Propos
     members = np.diff(np.append(begins, len(key)))
     bucket = np.repeat(np.arange(len(begins)), members)
 
-    # The first document of the bucket that is not too long, found for all at once: (bucket, -size) only ascends.
+    # One search finds for every document the first one in its bucket that is not too long: (bucket, -size) ascends.
     span = np.int64(1) << 33
     longest = np.floor(size / threshold + 1e-6).astype(np.int64)
     first = np.searchsorted(bucket * span - size, bucket * span - np.minimum(longest, span - 1))

@@ -1,7 +1,7 @@
-"""Exact copies, over files: steps `documents` and `copies`.
+"""Finds exact copies in files: the steps `documents` and `copies`.
 
-Copies within a part are found while it is read, and only the one that stays is sent on, so no text, however common,
-is met by the second step more often than there are parts. Only texts that are new to their part are signed.
+The first step finds copies within a part while it reads the part, and passes on only the copy that stays. So the second
+step sees even a common text at most once per part. Only texts that are new to their part get signatures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HASHES = pa.schema([(name, pa.uint64()) for name in ("high", "low", "preference"
 """One row per text and part. The copy with the least `preference` stays; `rank` orders documents as their ids do."""
 
 COPIES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64())])
-"""Documents that have a copy in another part, which stays."""
+"""Documents with a copy in another part that stays instead."""
 
 BATCH_ROWS, BATCH_BYTES = 256, 16 << 20
 
@@ -39,7 +39,8 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 def documents_schema(settings: DedupSettings) -> pa.Schema:
-    """All documents of a part, in order. `kept` is the row of the copy that stays; only that row has a size and bands.
+    """Schema for all documents of a part, in order. `kept` is the row of the copy that stays; only that row has a size
+    and bands.
 
     `size` counts distinct shingles with numbers. A document is `frozen` if its split is not in `settings.splits`.
     """
@@ -88,7 +89,7 @@ def index_documents(workspace: Workspace, number: int, of: int) -> dict[str, int
     preference += np.where(is_frozen, 0, _NOT_FROZEN).astype(np.uint64)
     kept = first_copies(digest, (preference, rank, rows))
     stays = np.unique(kept)
-    signed = first_copies(digest, (rows,))[stays]  # the one that was seen first was signed
+    signed = first_copies(digest, (rows,))[stays]  # the first copy seen has the signature
 
     order = stays[np.argsort(digest[stays, 0], kind="stable")]
     columns = (digest[:, 0], digest[:, 1], preference, rank, locations(number, rows))
@@ -109,7 +110,7 @@ def index_documents(workspace: Workspace, number: int, of: int) -> dict[str, int
 
 
 def find_copies(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """The copies of one text in different parts, for one range of hashes."""
+    """Finds copies of one text in different parts, for one range of hashes."""
     rows = read_range(workspace.files("hashes"), HASHES, *hash_range(number, of))
     digests = np.stack((rows["high"], rows["low"]), axis=1)
     location = rows["location"]
@@ -122,7 +123,8 @@ def find_copies(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 
 
 def read_batches(part: Path, columns: list[str]) -> Iterator[pa.Table]:
-    """The columns of a part in order, at most BATCH_ROWS rows and about BATCH_BYTES at once, but one row at least."""
+    """The columns of a part in order, in batches of at most BATCH_ROWS rows and about BATCH_BYTES (at least one
+    row)."""
 
     def split(table: pa.Table) -> Iterator[pa.Table]:
         if len(table) <= 1 or table.nbytes <= BATCH_BYTES:
@@ -145,13 +147,13 @@ def _sign(texts: list[str], settings: DedupSettings) -> tuple[npt.NDArray[np.uin
 
 
 def _spread(values: npt.NDArray[_T], rows: Any, count: int) -> npt.NDArray[_T]:
-    """An array of `count` rows, zero but for `rows`, which get `values`."""
+    """An array of `count` rows with `values` at `rows` and zeros elsewhere."""
     result = np.zeros((count, *values.shape[1:]), values.dtype)
     result[rows] = values
     return result
 
 
 def _ranks(ids: list[str]) -> Keys:
-    """The first 64 bits of the ids, which order documents as the ids do."""
+    """The first 64 bits of the ids. They sort documents in the order of the ids."""
     assert all(len(identity) == 32 for identity in ids), "an id is 32 hexadecimal digits"
     return np.frombuffer(bytes.fromhex("".join(ids)), ">u8")[::2].astype(np.uint64)

@@ -1,8 +1,9 @@
-"""Exact copies: documents with the same characters, white space and Unicode composition aside.
+"""Finds exact copies: documents with the same characters, ignoring white space and Unicode composition.
 
-Of the copies the one with the shortest URL stays (`/page` rather than `/page?print=1`), then the one with the smallest
-id. Case, digits and punctuation count here; copies that differ in case or punctuation are near duplicates of Jaccard 1.
-Copies in different splits are treated alike: one survives, so no text is in two splits.
+The copy with the shortest URL stays (`/page` rather than `/page?print=1`); among equally short URLs, the one with the
+smallest id. Case, digits and punctuation count here. Copies that differ only in case or punctuation are near duplicates
+with Jaccard similarity 1. Copies in different splits are treated in the same way: one survives, so no text is in two
+splits.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _SPACE = 0x20
 
 
 def normal_form(text: str) -> bytes:
-    """NFC in UTF-8; every run of ASCII white space or control characters is one space, none at the ends."""
+    """The text in NFC and UTF-8. Runs of ASCII white space or control characters become one space, and are removed at
+    both ends."""
     content = np.frombuffer(composed(text).encode("utf-8", "surrogatepass"), np.uint8)
     space = content <= _SPACE
     again = space[1:] & space[:-1]
@@ -37,7 +39,7 @@ def exact_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
 
 
 def first_copies(hashes: npt.NDArray[np.uint64], preference: Sequence[npt.NDArray[np.uint64]]) -> npt.NDArray[np.int64]:
-    """For every row the row of the copy that stays: the least by `preference` (columns, the most important first)."""
+    """For every row, the row of the copy that stays: the smallest by the `preference` columns, most important first."""
     order = np.lexsort((*reversed(preference), hashes[:, 1], hashes[:, 0]))
     begins = run_starts(hashes[order, 0], hashes[order, 1])
     result = np.empty(len(hashes), np.int64)

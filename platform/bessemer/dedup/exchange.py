@@ -1,11 +1,11 @@
-"""Tables of numbers that pass from one step to the next, on disk.
+"""Passes tables of numbers from one step to the next, on disk.
 
-A step that must bring rows together by a key (a hash, a document's place) cannot hold all of them. So every writer
-sorts what it has by the key, a run, and a reader takes its range of keys from each run of every file: a binary search
-in a memory-mapped column. That is an external merge sort whose merge is left to the reader, who sorts the few rows he
-took. Readers may cut the keys into as many ranges as they like, long after the files were written.
+A step that groups rows by a key (a hash, the location of a document) cannot hold all of them in memory. So every writer
+sorts its rows by the key and writes them as one run. A reader takes its range of keys from each run of every file, by
+binary search in a memory-mapped column, and sorts these rows. This is an external merge sort in which the reader
+merges. Readers can choose the number of ranges after the files are written.
 
-Files are Arrow IPC, uncompressed, so that mapping them is reading them.
+Files are uncompressed Arrow IPC, so a mapped file needs no decoding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAST_KEY = 2**64 - 1
 
 @dataclass(frozen=True)
 class Workspace:
-    """The input parts, in order, and the folder for everything between the first step and the last."""
+    """The input parts, in order, and the folder for all intermediate files."""
 
     folder: Path
     parts: tuple[Path, ...]
@@ -42,12 +42,12 @@ class Workspace:
         return self.folder / step / f"{number:05d}.arrow"
 
     def files(self, step: str) -> list[Path]:
-        """What a finished step wrote, in order."""
+        """The files of a finished step, in order."""
         return sorted((self.folder / step).glob("[0-9]*.arrow"), key=lambda path: int(path.stem))
 
 
 def locations(part: int, rows: npt.NDArray[Any]) -> Keys:
-    """Where documents are, as keys: the number of the part, then the row in it."""
+    """Keys for the locations of documents: the number of the part in the high bits, the row in the low bits."""
     return np.uint64(part << ROW_BITS) | rows.astype(np.uint64)
 
 
@@ -70,7 +70,7 @@ def hash_range(number: int, of: int) -> tuple[int, int]:
 
 
 def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Writes the batches as they come; returns the number of rows."""
+    """Writes the batches in order; returns the number of rows."""
     rows = 0
     with storage.atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
         for batch in batches:
@@ -80,7 +80,7 @@ def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
 
 
 def write_runs(path: Path, schema: pa.Schema, runs: Iterable[Columns]) -> int:
-    """Writes each run, which ascends in the first column of `schema`; returns the number of rows."""
+    """Writes runs, each sorted by the first column of `schema`; returns the number of rows."""
 
     def batch(run: Columns) -> pa.RecordBatch:
         assert (run[schema.names[0]][1:] >= run[schema.names[0]][:-1]).all(), "a run ascends"
@@ -91,7 +91,7 @@ def write_runs(path: Path, schema: pa.Schema, runs: Iterable[Columns]) -> int:
 
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[list[pa.RecordBatch]]:
-    """The batches of a file, memory-mapped: only what is looked at is read."""
+    """The batches of a file, memory-mapped: only the pages that are accessed are read."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         yield [reader.get_batch(index) for index in range(reader.num_record_batches)]
@@ -100,7 +100,7 @@ def mapped(path: Path) -> Iterator[list[pa.RecordBatch]]:
 def read_range(
     paths: Sequence[Path], schema: pa.Schema, first: int = 0, last: int = LAST_KEY
 ) -> dict[str, npt.NDArray[Any]]:
-    """The rows of all files whose first column lies in first..last, in memory, run after run."""
+    """The rows of all files whose first column is in first..last (inclusive), copied to memory, run after run."""
     found: dict[str, list[npt.NDArray[Any]]] = {
         field.name: [np.empty(0, field.type.to_pandas_dtype())] for field in schema
     }

@@ -1,16 +1,16 @@
-"""The characters that count, and those that count as equal, when two texts are compared.
+"""Folds characters for the comparison of texts: which characters count, and which are equal.
 
-Folding is that of FineWeb's shingles (lower case, punctuation dropped, numbers folded, diacritics stripped), extended
-to scripts that FineWeb's word splitter needs a dictionary for: in scripts that are written without spaces, every letter
-is a word. Five letters are distinctive enough there: no two passages of 200 characters from one text (the Declaration
-of Human Rights) have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao, Khmer and
-Burmese; in English, with words, 0.23.
+The folding is that of FineWeb's shingles: lower case, punctuation dropped, numbers folded, diacritics stripped. It also
+covers the scripts that are written without spaces, for which FineWeb's word splitter needs a dictionary. In these
+scripts every letter is a word, and five letters are distinctive enough. No two passages of 200 characters from one text
+(the Declaration of Human Rights) have a Jaccard similarity above 0.04 in Chinese, 0.12 in Japanese, 0.28 in Thai, Lao,
+Khmer and Burmese. The value in English, with words, is 0.23.
 
-With folded numbers, sums, tables and programs of the same form are equal: of 40 sums such as `What is 27 + 82?`, one
-would remain. So the table also has the signs of numbers and operators; `operators` tells words from formatting among
-them. Digits of all scripts are equal.
+With folded numbers, sums, tables and programs of the same form are equal. Only one of 40 sums such as
+`What is 27 + 82?` would remain. So the table also contains the signs of numbers and operators, and `operators`
+separates operators from formatting. Digits of all scripts are equal.
 
-A character is one table lookup. A character that this Python's Unicode tables do not know yet is a letter.
+Folding costs one table lookup per character. A character that is missing from Python's Unicode tables is a letter.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ import numpy as np
 import numpy.typing as npt
 
 GAP, LETTER, NUMBER, UNSPACED, SYMBOL, SIGN, POINT, DROPPED = range(8)
-"""Classes: between words; in a word; in a number; a word by itself; a word of symbols; a word if it is an operator; a
-word between two digits; ignored. With folded numbers, all numbers are equal, and symbols, signs and points are gaps."""
+"""Classes, in order: between words; in a word; in a number; a word by itself; a word of symbols; a word if it is an
+operator; a word between two digits; ignored. With folded numbers, all numbers are equal, and symbols, signs and points
+are gaps."""
 
 PLUS, DASH, COMPARISON, STAR, AMPERSAND, CARET, BANG, TILDE, COLON, HASH, DOLLAR, BAR, OTHER = range(13)
 """Kinds of sign."""
 BLANK, LINE_END, OPENING, CLOSING, QUOTE, OPENING_QUOTE, CLOSING_QUOTE, BACKSLASH, SEPARATOR = range(1, 10)
-"""Kinds of gap, as neighbours of signs."""
+"""Kinds of gap next to signs."""
 
 CLASSES, KIND_SHIFT, COMPOSES, FOLDED_SHIFT = 0x07, 3, 0x80, 16
-"""An entry of the table, from its low bits: the class, the kind of sign or gap, a flag of characters that may change in
-NFC, and the folded form."""
+"""Fields of a table entry, lowest bits first: the class, the kind of sign or gap, a flag for characters that NFC may
+change, and the folded form."""
 
 ASTRAL = 0xFFFF
-"""Folded form of the characters beyond plane 0 whose form needs more than 16 bits: `folded_codes` has it."""
+"""Marks a character whose folded form needs more than 16 bits; `folded_codes` has the form."""
 
 _SIGNS = {"+": PLUS, "-": DASH, "*": STAR, "&": AMPERSAND, "^": CARET, "!": BANG, "~": TILDE, ":": COLON, "#": HASH}
 _SIGNS |= {"$": DOLLAR, "|": BAR, "/": OTHER, "@": OTHER} | dict.fromkeys("<=>", COMPARISON)
@@ -90,7 +91,7 @@ def composed(text: str) -> str:
 
 @functools.cache
 def table() -> npt.NDArray[np.uint32]:
-    """For every code point its class, kind and folded form; 4.5 MB, built in 0.2 s on first use."""
+    """Class, kind and folded form of every code point; 4.5 MB, built in 0.2 s on first use."""
     classes, folded = _folded()
     result = np.minimum(folded, ASTRAL) << np.uint32(FOLDED_SHIFT) | classes
     result[_composing()] |= COMPOSES
@@ -102,7 +103,7 @@ def table() -> npt.NDArray[np.uint32]:
 
 
 def folded_codes() -> npt.NDArray[np.uint32]:
-    """For every code point, the code point that it counts as."""
+    """The folded code point of every code point."""
     return _folded()[1]
 
 
@@ -133,7 +134,7 @@ def _composing() -> list[int]:
 
 
 def _fold(character: str) -> tuple[int, int]:
-    """(class, code point that it counts as); LETTER leaves the class to the script."""
+    """(class, folded code point). If the class is LETTER, the script decides the final class."""
     category = unicodedata.category(character)
     if category in ("Lo", "Cn") and not unicodedata.decomposition(character):  # most of them: ideographs
         return LETTER, ord(character)

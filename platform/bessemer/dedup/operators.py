@@ -1,17 +1,17 @@
-"""Tells operators from marks of formatting, among the signs of a text.
+"""Separates operators from formatting marks among the signs of a text.
 
 `a * b`, `i++`, `x <= -1`, `C#` and `(-x)` have operators. `**bold**`, `* item`, `> quoted`, `well-known`, `Title ====`
 and `word - word` have none. A run of signs is one operator or none:
 
-- Between two operands it is an operator, if it has blanks on both sides or on none (`x * 3`, `x<=y`). For `+`, `<`,
+- Between two operands, it is an operator if it has blanks on both sides or on neither (`x * 3`, `x<=y`). For `+`, `<`,
   `=` and `>` the blanks do not matter. An operand is a letter, a digit, a symbol, a bracket, a quotation mark, or
-  another sign that is attached to one, as in `x = -y`. A dash also needs a number, a command of LaTeX, or two operands
+  another sign that is attached to one, as in `x = -y`. A dash also needs a number, a LaTeX command, or two operands
   that are single letters or brackets.
-- Right before an operand it is one, if the operand is a number (`-5`, `<=7`), for `++`, `!`, `&`, `~` and `^`
-  (`!done`), and after an operator or in a bracket (`= *p`, `(-x)`).
-- Right after an operand it is one, if it is `++` or `#`, or `--` at the end of an expression (`i--;`), or `!` after a
-  number.
-- `$` is one next to a number or by itself. `$x$` is a formula of LaTeX.
+- Directly before an operand, it is an operator in three cases: the operand is a number (`-5`, `<=7`); the run is `++`,
+  `!`, `&`, `~` or `^` (`!done`); it follows an operator or an opening bracket (`= *p`, `(-x)`).
+- Directly after an operand, it is an operator if it is `++` or `#`, or `--` at the end of an expression (`i--;`), or
+  `!` after a number.
+- `$` is an operator next to a number or by itself. `$x$` is a LaTeX formula.
 
 A bracket next to an operator is a word too, because `2 * (3 + 4)` is not `(2 * 3) + 4`. So is a bracket between blanks,
 and `<` or `>` between blanks and next to such brackets, as in `[ { < > } ]`.
@@ -152,7 +152,8 @@ class _Run(NamedTuple):
 
 
 _ATTACHED, _AFTER_OPERATOR = 0x08, 0x10
-"""Flags of `left` and `right`: a sign attached to an operand, as in `i++ + -j`; an operator between operands."""
+"""Flags in `left` and `right`: a sign that is attached to an operand, as in `i++ + -j`; an operator between
+operands."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -216,7 +217,7 @@ def _is_unit(run: _Run) -> bool:
 
 
 def _is_bracket(run: _Run) -> bool:
-    """Whether this is `<` or `>` as a bracket among others, all between blanks."""
+    """Whether this is `<` or `>` used as a bracket next to other brackets, all between blanks."""
     if not run.consists_of(COMPARISON) or run.length > 1 or (run.near_left, run.near_right) != (_BLANK, _BLANK):
         return False
     return any(_kind(neighbour) in (OPENING, CLOSING) for neighbour in (run.left, run.right))

@@ -1,7 +1,7 @@
-"""Near duplicates, over files: steps `bands`, `pairs`, `shingles` and `verified`.
+"""Finds near duplicates in files: the steps `bands`, `pairs`, `shingles` and `verified`.
 
-A pair occurs in every bucket that its documents share, and these buckets are in different ranges. It is verified once,
-in the unit of the part that holds the later document, from memory-mapped shingle sets.
+A pair occurs in every bucket that its documents share, and these buckets can be in different ranges. The unit of the
+part with the later document verifies the pair, once, from memory-mapped shingle sets.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ BANDS = pa.schema([("key", pa.uint64()), ("size", pa.uint32()), ("rank", pa.uint
 PAIRS = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("earlier_rank", pa.uint64())])
 MEMBERS = pa.schema([("location", pa.uint64())])
 SHINGLES = pa.schema([("row", pa.uint32()), ("folded", pa.list_(pa.uint64())), ("with_numbers", pa.list_(pa.uint64()))])
-"""The shingle sets of a document: one in which all numbers are equal and operators are ignored, and one with both."""
+"""The two shingle sets of a document: with folded numbers and no operators, and with numbers and operators."""
 VERIFIED = pa.schema([("later", pa.uint64()), ("earlier", pa.uint64()), ("jaccard", pa.float64())])
-"""For each later document the most similar first, then by the other's id."""
+"""The pairs of each later document, sorted by similarity (highest first), then by the id of the earlier document."""
 
 
 def write_bands(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """The buckets of a part's documents, of those that are no copies and have words."""
+    """Writes the buckets of a part's documents. Omits copies and documents without words."""
     copies = read_range(workspace.files("copies"), COPIES, *part_range(number))
     with mapped(workspace.file("documents", number)) as (batch,):
         kept, size, rank = (batch[name].to_numpy() for name in ("kept", "size", "rank"))
@@ -59,7 +59,7 @@ def write_bands(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 
 
 def propose_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """The pairs of one range of buckets, and every document that is in one."""
+    """Writes the pairs in one range of buckets, and every document in these pairs."""
     settings = workspace.settings
     rows = read_range(workspace.files("bands"), BANDS, *hash_range(number, of))
     proposals = propose(Bucketed(**rows), settings.threshold, settings.max_candidates)
@@ -82,7 +82,7 @@ def propose_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
 
 
 def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """The shingle sets of a part's documents that are in pairs."""
+    """Writes the shingle sets of those documents of a part that are in pairs."""
     members = read_range(workspace.files("members"), MEMBERS, *part_range(number))["location"]
     rows = rows_of(distinct(members))
 
@@ -102,11 +102,11 @@ def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]
 
 
 def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """Measures every pair whose later document is in this part, on the documents' whole shingle sets."""
+    """Measures the similarity of every pair whose later document is in this part, from the full shingle sets."""
     columns = read_range(workspace.files("pairs"), PAIRS, *part_range(number))
     pairs = Pairs(**columns).distinct()
     measured = np.zeros(len(pairs))
-    order = np.argsort(pairs.earlier, kind="stable")  # each other part is opened once and read forwards
+    order = np.argsort(pairs.earlier, kind="stable")  # opens each of the other parts once and reads it forwards
     other_parts = parts_of(pairs.earlier)[order]
     cuts = [*run_starts(other_parts).tolist(), len(order)]
     with mapped(workspace.file("shingles", number)) as ours:

@@ -1,8 +1,8 @@
-"""A text as the set of its shingles: hashes of n consecutive words.
+"""Turns a text into the set of its shingles: hashes of n consecutive words.
 
-A text of fewer than n words is one shingle of all its words, so that it resembles only texts of exactly these words.
+A text of fewer than n words has one shingle of all its words, so it resembles only texts with exactly these words.
 A text without words has no shingles and resembles nothing. Two different shingles share a 64-bit hash with
-probability 5e-20; a pair of documents of a million shingles each has one false match in 2e7 such pairs.
+probability 5e-20. Among pairs of documents with a million shingles each, 1 in 2e7 has a false match.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bessemer.dedup.folding import mix
 from bessemer.dedup.words import Words
 
 _BLOCK = 1 << 14
-"""Words hashed at once."""
+"""Number of words per block of hashing."""
 
 
 @dataclass(frozen=True)
 class ShingleSets:
-    """The shingles of several texts, each ascending and distinct: text i has `values[offsets[i]:offsets[i + 1]]`."""
+    """The shingles of several texts. Text i has `values[offsets[i]:offsets[i + 1]]`, ascending and distinct."""
 
     values: npt.NDArray[np.uint64]
     offsets: npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ def shingle_sets(words: Words, ngram_size: int) -> ShingleSets:
 
 
 def _ngrams(words: npt.NDArray[np.uint64], factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash of every n words in a row, those across two texts included; in blocks that stay in the cache."""
+    """The hash of every n consecutive words, also across two texts; computed in blocks that fit in the cache."""
     ngrams = np.empty(max(0, len(words) - len(factors) + 1), np.uint64)
     for start in range(0, len(ngrams), _BLOCK):
         end = min(start + _BLOCK, len(ngrams))
@@ -70,7 +70,7 @@ def _ngrams(words: npt.NDArray[np.uint64], factors: npt.NDArray[np.uint64]) -> n
 
 
 def jaccard(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> float:
-    """|A and B| / |A or B| of two sets in ascending order; 0 if both are empty."""
+    """The Jaccard similarity |A and B| / |A or B| of two sorted sets; 0 if both are empty."""
     both = np.concatenate((first, second))
     if not len(both):
         return 0.0
@@ -82,7 +82,7 @@ def jaccard(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> fl
 def similarity(folded: float, with_numbers: float) -> float:
     """The similarity of two texts, given their Jaccard similarity without and with numbers and operators.
 
-    Two editions of a text differ in some dates and page numbers: then the folded similarity holds, as in FineWeb. If
-    more than a tenth of it rests on numbers being equal, they are part of the content and count.
+    Two editions of a text differ in some dates and page numbers. There the folded similarity is right, as in FineWeb.
+    If the similarity with numbers is lower by more than a tenth, the numbers are part of the content and count.
     """
     return folded if with_numbers >= 0.9 * folded else with_numbers

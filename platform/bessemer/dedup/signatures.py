@@ -2,9 +2,10 @@
 
 The chance that two sets agree in one hash of their signatures is their Jaccard similarity s, so they agree in all r
 rows of at least one of b bands with probability 1 - (1 - s^r)^b (Leskovec, Rajaraman, Ullman, Mining of Massive
-Datasets, 3.4). Signatures are rensa's R-MinHash (Fast Similarity Sketching, Dahlgaard et al. 2017): unbiased, and of
-less variance than independent hashes on small sets. Its faster `rho` sketch is not used: it is biased (0.757 for two
-sets of Jaccard 0.5). rensa depends on nothing but its input and its algorithm version; a golden test watches it.
+Datasets, 3.4). Signatures are rensa's R-MinHash (Fast Similarity Sketching, Dahlgaard et al. 2017). It is unbiased and
+has less variance than independent hashes on small sets. rensa's faster `rho` sketch is not used, because it is biased
+(0.757 for two sets of Jaccard 0.5). The output of rensa depends only on its input and its algorithm version; a golden
+test detects changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bessemer.dedup.shingles import ShingleSets
 
 
 def signatures(sets: ShingleSets, num_hashes: int, seed: int) -> npt.NDArray[np.uint32]:
-    """[sets, num_hashes]; the row of an empty set means nothing."""
+    """Signatures as an array [sets, num_hashes]; the row of an empty set has no meaning."""
     from rensa import RMinHash
 
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(

@@ -1,15 +1,15 @@
-"""Which documents stay, given the pairs that were verified.
+"""Decides which documents stay, given the verified pairs.
 
-Documents are visited longest first, then by id, and each is kept unless it was verified against one already kept. So
-every removed document resembles a kept one directly (no chains), and of every group at least one stays. Taking each
-connected component by itself or all documents at once is the same, since no pair leaves its component; so components
-are never built.
+The result is that of a greedy pass over all documents, longest first, then by id: a document is kept unless it is in a
+verified pair with a document that is already kept. So every removed document resembles a kept one directly (no chains),
+and at least one document of every group stays. No pair connects two components of the graph, so one pass over all
+documents gives the same result as one pass per component, and components are never built.
 
-Nor is the order needed: every pair says which of the two comes first. A document whose earlier look-alikes are all
-decided is decided; all of these at once are one round of array operations. The number of rounds is the longest chain
-of open decisions, in practice below ten.
+The code does not sort the documents, because every pair says which of its two comes first. One round of array
+operations decides all documents whose earlier duplicates are decided. The number of rounds is the length of the longest
+chain of open decisions, in practice below ten.
 
-Memory: 64 bytes a verified pair at the peak, in one process; 100 million of them are 6.4 GB.
+Memory: 64 bytes per verified pair at the peak, in one process; 6.4 GB for 100 million pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPEN, _KEPT, _REMOVED = 0, 1, 2
 
 
 def removed_documents(later: Keys, earlier: Keys) -> Keys:
-    """The documents to remove, ascending, given verified pairs of which `earlier` is visited first."""
+    """The documents to remove, ascending. In each verified pair, `earlier` comes before `later` in the greedy order."""
     documents = distinct(np.concatenate((later, earlier)))
     tail, head = np.searchsorted(documents, later), np.searchsorted(documents, earlier)
     state = np.full(len(documents), _OPEN, np.uint8)

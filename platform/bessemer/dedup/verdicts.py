@@ -1,8 +1,8 @@
-"""The verdict on each document, over files: step `removed`, and then `decided` and `judge` for the output.
+"""Decides the verdict on each document: the step `removed`, then `decided` and `judge` for the output.
 
-An exact copy gets the verdict of the copy that stays: if that one is a near duplicate of a third document, so is the
-copy. So the evidence in the ledger always names a document that was kept, the most similar one if there are several,
-and the value is the similarity to that document.
+Of several exact copies one stays, and the others share its verdict: if it is a near duplicate of a third document, all
+are removed in favour of that document. So the evidence in the ledger always names a kept document (the most similar
+one), and the value is the similarity to it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from bessemer.dedup.survivors import removed_documents
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 SIGNALS: Sequence[str] = ("jaccard", "num_shingles")
-"""`jaccard`: the highest similarity measured against any document that comes before; `num_shingles`: distinct ones."""
+"""`jaccard`: the highest measured similarity to an earlier document. `num_shingles`: number of distinct shingles."""
 
 ALARM_MIN_DOCUMENTS = 20  # a source of a few pages loses most of them by chance
 
@@ -47,7 +47,7 @@ DUPLICATES = pa.schema([("location", pa.uint64()), ("kept", pa.uint64()), ("jacc
 
 
 def decide(workspace: Workspace, number: int, of: int) -> dict[str, int]:
-    """The near duplicates to remove, the documents that replace them, and the sources that lose most of their
+    """Writes the near duplicates to remove, the documents that replace them, and the sources that lose most of their
     documents."""
     threshold = workspace.settings.threshold
     files, frozen = workspace.files("verified"), _frozen_documents(workspace)
@@ -81,9 +81,10 @@ def _duplicate_pairs(files: Sequence[Path], threshold: float, frozen: Keys) -> t
 
 
 def _directed(pairs: Columns, threshold: float, frozen: Keys) -> Columns:
-    """The pairs at the threshold, of which `later` may be removed: a frozen document swaps places with the other.
+    """The pairs at or above the threshold, ordered so that `later` may be removed: a frozen `later` is swapped with
+    `earlier`.
 
-    Pairs of two frozen documents are left out. Pairs of one `later` keep their order: the most similar first.
+    Omits pairs of two frozen documents. The pairs of one `later` keep their order: the most similar first.
     """
     pairs = {name: column[pairs["jaccard"] >= threshold] for name, column in pairs.items()}
     if not len(frozen):
@@ -111,7 +112,7 @@ def _alarms_file(workspace: Workspace) -> Path:
 
 
 def alarms(workspace: Workspace) -> dict[str, tuple[int, int]]:
-    """The sources that lost more than `alarm_removed_ratio` of their documents: (how many, of how many)."""
+    """The sources that lost more than `alarm_removed_ratio` of their documents: (number lost, number in all)."""
     return {source: (lost, had) for source, (lost, had) in storage.read_json(_alarms_file(workspace)).items()}
 
 
@@ -137,8 +138,8 @@ def _count_losses(workspace: Workspace) -> dict[str, tuple[int, int]]:
 class Fates:
     """For every document of a part: whether it is removed, the kept document that replaces it, and their similarity.
 
-    `copy` says that another copy of the text was compared in its place; `jaccard` is NaN unless the document goes as a
-    near duplicate.
+    `copy` is true if another copy of the text was compared instead of this one. `jaccard` is NaN unless the document is
+    removed as a near duplicate.
     """
 
     removed: npt.NDArray[np.bool_]
@@ -175,7 +176,7 @@ DECISION = pa.schema(
 
 
 def decided(workspace: Workspace, part: int) -> Iterator[pa.Table]:
-    """The documents of a part in bounded batches, each with the decision about it."""
+    """The documents of a part in bounded batches, with one decision per document."""
     fate = fates(workspace, part)
     named = _names(workspace, distinct(fate.kept[fate.removed]))
     alarming = alarms(workspace)
@@ -214,7 +215,7 @@ def judge(batch: pa.Table, threshold: float) -> tuple[pa.Table, pa.Table]:
 
 
 def _names(workspace: Workspace, wanted: Keys) -> dict[int, str]:
-    """Id and URL of each location, in ascending order."""
+    """Location -> id and URL of its document, in ascending order."""
     names: dict[int, str] = {}
     parts = parts_of(wanted)
     for begin, end in pairwise([*run_starts(parts).tolist(), len(parts)]):

@@ -1,12 +1,12 @@
-"""Texts to hashes of their words, vectorised.
+"""Hashes the words of texts, vectorised.
 
-Splitting a text into Python strings costs more than everything that follows. Here a text becomes an array of code
-points, and one table lookup per character gives its class and folded form. A word is a run of characters of one class.
-Its hash takes eight folded characters in one step, so most words need one. Texts go through in chunks that stay in the
-processor's cache.
+Splitting a text into Python strings would cost more than all later steps. Here a text becomes an array of code points,
+and one table lookup per character gives its class and folded form. A word is a run of characters of one class. Hashing
+takes one step per eight folded characters, so most words need a single step. Texts are processed in chunks that fit in
+the processor's cache.
 
-With numbers kept, the signs that `operators` finds to be operators are words too. So `**bold**`, `* item` and
-`well-known` are the same words with and without the signs.
+If numbers are kept, the signs that `operators` classifies as operators are words too. Other signs are ignored, so
+`**bold**`, `* item` and `well-known` have the same words as without their signs.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from bessemer.dedup.folding import (
 )
 from bessemer.dedup.operators import mark_operators
 
-CHUNK = 1 << 18  # characters worked on at once
+CHUNK = 1 << 18  # characters per chunk
 LONGEST_PIECE = 1 << 20  # a longer text is cut, at a space if there is one
 
 _MARGIN = "\n" * 8
 """Gaps around a chunk, so that each character has neighbours."""
 _LOOKED_UP = 1 << 14
-"""Characters looked up at once: `take` makes indices of 64 bits."""
+"""Characters per table lookup: `take` creates indices of 64 bits."""
 _BLOCK = 8
-"""Characters hashed at once: two integers of four characters of 16 bits."""
+"""Characters per hashing step: two integers of four 16-bit characters."""
 _LONG_WORD = 4 * _BLOCK
-"""Characters after which the rest of a word is hashed by itself."""
+"""After this number of characters the rest of a word is hashed separately."""
 _FIRST, _SECOND = (
     np.array([(1 << 16 * min(max(0, left - before), 4)) - 1 for left in range(_BLOCK + 1)], np.uint64)
     for before in (0, 4)
@@ -53,12 +53,12 @@ _FIRST, _SECOND = (
 """Masks of the two integers, by the number of characters left in the word."""
 _FACTORS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _NUMBER_HASH = np.uint64(0xE220A8397B1DCDAF)
-"""The hash of all numbers, if they are folded."""
+"""The hash of every number if numbers are folded."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of several texts: text i has `hashes[offsets[i]:offsets[i + 1]]`."""
+    """The words of several texts. Text i has the words `hashes[offsets[i]:offsets[i + 1]]`."""
 
     hashes: npt.NDArray[np.uint64]
     classes: npt.NDArray[np.uint8]
@@ -66,7 +66,7 @@ class Words:
     offsets: npt.NDArray[np.int64]
 
     def folded(self) -> Words:
-        """The words if all numbers are equal and operators are ignored."""
+        """The words with all numbers equal and without operators."""
         stays = self.classes != SYMBOL
         classes = self.classes[stays]
         hashes = np.where(classes == NUMBER, _NUMBER_HASH, self.hashes[stays])
@@ -92,7 +92,7 @@ def hash_words(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArra
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
-    """Pieces of text with the indices of their texts, about CHUNK characters at once."""
+    """Chunks of about CHUNK characters: pieces of text with the indices of their texts."""
     indices: list[int] = []
     pieces: list[str] = []
     waiting = 0
@@ -120,7 +120,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _hash_pieces(pieces: list[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """(hashes and classes of the words of all pieces, how many each piece has)."""
+    """(hashes of the words of all pieces, their classes, number of words per piece)."""
     codes, entries = _look_up(pieces)
     properties = entries.astype(np.uint8)
     if np.bitwise_or.reduce(properties) & COMPOSES:
@@ -151,7 +151,7 @@ def _look_up(pieces: list[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.u
 
 
 def _find_runs(classes: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(starts, lengths) of the runs of one class, without gaps; each letter of class UNSPACED is a run."""
+    """(starts, lengths) of the runs of one class, omitting gaps. Each letter of class UNSPACED is a run by itself."""
     before, after = classes[:-1], classes[1:]
     changes = before != after
     starts, ends = changes & (after != GAP), changes & (before != GAP)
@@ -191,14 +191,14 @@ def _hash_runs(
 def _blocks(
     windows: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint64]:
-    """Eight characters from each start as one integer, or as many as are `left`."""
+    """The eight characters from each start as one integer; only the first `left` if the word is shorter."""
     first = windows[starts]
     first &= _FIRST.take(left, mode="clip")
     first *= _FACTORS[0]
     second = windows[starts + 4]
     second &= _SECOND.take(left, mode="clip")
     second *= _FACTORS[1]
-    first += second << np.uint64(32)  # a difference in high bits alone must not cancel one in the other factor
+    first += second << np.uint64(32)  # equal differences in the high bits of both must not cancel
     first += second >> np.uint64(32)
     return first
 
@@ -210,7 +210,7 @@ def _add_astral(
     codes: npt.NDArray[np.int32],
     places: npt.NDArray[np.int64],
 ) -> None:
-    """Adds the characters at `places`, which 16 bits do not tell apart, to the hashes of their words."""
+    """Adds the characters at `places`, whose forms need more than 16 bits, to the hashes of their words."""
     words = np.searchsorted(starts, places, side="right") - 1
     inside = places - starts[words]
     chosen = (words >= 0) & (inside < lengths[words])
