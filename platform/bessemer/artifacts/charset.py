@@ -92,8 +92,8 @@ def decode(content: bytes, declared: str | None = None, *, markup: bool = False)
 def declared_in(content: bytes) -> str | None:
     """The label that an HTML or XML file declares, if any (the prescan of the HTML standard, section 13.2.3.2).
 
-    The standard reads 1024 bytes, and parses again if the charset is declared later. This function reads the whole file.
-    It skips comments and the text of scripts.
+    The standard reads 1024 bytes, and parses again if the charset is declared later. This function reads the whole
+    file. It skips comments and the text of scripts.
     """
     small = content.lower()
     last = small.rfind(b"<meta") if b"charset" in small else -1
@@ -223,7 +223,8 @@ def _guess(content: bytes) -> Decoded | None:
 def _num_stray_letters(lines: bytes, encoding: str) -> int:
     """The number of non-ASCII letters without a letter next to them. Most are quotation marks in another charset.
 
-    `»So,«` in ISO 8859-1 becomes `ťSo,Ť` in ISO 8859-2. Words of one letter, such as `à`, are the same in both charsets.
+    `»So,«` in ISO 8859-1 becomes `ťSo,Ť` in ISO 8859-2. Words of one letter, such as `à`, are the same in both
+    charsets.
     """
     return len(_STRAY_LETTER.findall(lines.decode(encoding, "replace")))
 

@@ -1,1 +1,1 @@
-"""Rules that decide which documents stay, and how their texts are written: vectorised over batches."""
+"""Rules that select documents and edit their texts, vectorised over batches."""

@@ -1,10 +1,10 @@
-"""Finds numbers of payment cards and bank accounts, both with a check digit.
+"""Finds numbers of payment cards and bank accounts by their check digits.
 
-- card: 14 to 19 digits, in groups as printed on cards or in one piece, with an issuer's prefix and a right check digit
-  (Luhn). A row of more than four groups of four is a table, and a number in one piece after `order` or `id` is not a
+- Card: 14 to 19 digits, in one piece or in groups as printed on cards, with an issuer's prefix and a correct check
+  digit (Luhn). More than four groups of four are a row of a table. A number in one piece after `order` or `id` is not a
   card.
-- IBAN: a country of the SWIFT registry (ISO 13616) with its length, in one piece or in groups of four, all
-  letters in one case, and a right check number (97).
+- IBAN: the code of a country in the SWIFT registry (ISO 13616), the length for that country, in one piece or in groups
+  of four, all letters in one case, and a correct check number (modulo 97).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OTHER_NUMBER = re.compile(
     r"|(?:订单|單號|单号|编号|編號|注文番号|주문번호)[\s:：号號]*\Z",
     re.I,
 )
-"""Names of other kinds of number, directly before the number."""
+"""Names of other kinds of numbers, directly before a number."""
 
 _IBAN = re.compile(
     r"[A-Za-z]{2}\d\d(?:[A-Za-z0-9]{11,30}|(?:(?P<separator>[ -])[A-Za-z0-9]{4})(?:(?P=separator)[A-Za-z0-9]{4}){1,6}"
@@ -64,14 +64,14 @@ def find_cards(text: str, joined: str, start: int, end: int) -> Iterator[tuple[i
 
 
 def find_iban(text: str, start: int) -> tuple[int, int] | None:
-    """(start, end) of the IBAN that starts at `start`, if one does."""
+    """(start, end) of the IBAN that starts at `start`, or None."""
     match = _IBAN.match(text, start)
     length = int(_IBAN_LENGTHS.get(text[start : start + 2].upper(), 0))
     before = text[max(0, start - 4) : start]
     if not match or not length or (before[-1:].isalnum() and before.upper() != "IBAN"):
         return None
     end, seen = start, 0
-    for character in match[0]:  # of a longer match, such as one with a word in capitals behind, the right length
+    for character in match[0]:  # cut off at the country's length: a word in capitals may follow
         end += 1
         seen += character.isalnum()
         if seen == length:

@@ -1,16 +1,17 @@
-"""`c4@datatrove`: keeps the lines that look like sentences, and the pages that have enough of them.
+"""`c4@datatrove`: keeps lines that look like sentences, and pages with enough such lines.
 
-The rules of C4 (Raffel et al., 2020) as datatrove's `c4_filters.py` has them: 3 words per line, 5 sentences per page,
-`'` ends a sentence too, and words are counted before citations are taken out. FineWeb ran it with
-`terminal_punctuation: false`. Sentences are counted as spaCy's sentencizer does.
+These are the rules of C4 (Raffel et al., 2020) in the version of datatrove's `c4_filters.py`: 3 words per line, 5
+sentences per page, `'` also ends a sentence, and words are counted before citations are removed. FineWeb used
+`terminal_punctuation: false`. Sentences are counted like in spaCy's sentencizer.
 
 A line is either removed or kept unchanged, with its indentation. Blank lines between two kept lines stay, so paragraphs
-remain separate; datatrove drops blank lines and the white space around lines. Rules below count line feeds as if blank
-lines were dropped, because FineWeb's limits were set on such texts. A page is dropped for too few sentences, for `lorem
-ipsum`, and for a `{` (which removes pages with program code; set `max_curly_bracket_lines: null` to keep them).
+remain separate; datatrove drops blank lines and the white space around lines. Later rules count line feeds as if blank
+lines were dropped, because FineWeb's limits were set on such texts. A page is dropped if it has too few sentences,
+`lorem ipsum`, or a `{`. The last condition removes pages with program code; set `max_curly_bracket_lines: null` to keep
+them.
 
 The phrases and the end marks are English, and FineWeb-2 dropped C4's rules for other languages because they made models
-worse. So the rule leaves texts in other languages unchanged, unless `languages` names them.
+worse. So the rule does not change texts in languages that are not listed in `languages`.
 """
 
 from __future__ import annotations
@@ -41,18 +42,19 @@ class C4(Rule):
 
     rule: Literal["c4"] = "c4"
     languages: tuple[str, ...] | None = (ENGLISH,)
-    """Languages of the texts that the rule applies to; `null` means all."""
+    """Languages of the texts to which the rule applies; `null` means all."""
     max_word_length: int | None = 1000
-    """A line with a longer word is dropped."""
+    """Maximum length of a word, in characters; lines with a longer word are dropped."""
     citations: bool = False
-    """Whether marks like `[12]`, `[edit]` and `[citation needed]` stay."""
+    """Whether to keep marks such as `[12]`, `[edit]` and `[citation needed]`."""
     terminal_punctuation: bool = True
     """Whether a line must end with `.`, `?`, `!`, `"` or `'`, and not with `...`. In languages other than English,
     their own marks that end a sentence and closing quotation marks count too."""
     min_words_per_line: int | None = 3
-    """A line with fewer words is dropped. White space separates words, except in languages that do not use it."""
+    """Minimum number of words of a line; lines with fewer words are dropped. White space separates words, except in
+    languages that do not use it."""
     javascript_phrases: tuple[str, ...] = ("javascript",)
-    """A line with one of these, in any case, is dropped."""
+    """Lines with one of these phrases are dropped; case is ignored."""
     policy_phrases: tuple[str, ...] = (
         "terms of use",
         "privacy policy",
@@ -61,13 +63,13 @@ class C4(Rule):
         "use of cookies",
         "use cookies",
     )
-    """A line with one of these, in any case, is dropped."""
+    """Lines with one of these phrases are dropped; case is ignored."""
     max_lorem_ipsum_lines: int | None = 0
-    """Most lines with `lorem ipsum`, among those that are not dropped."""
+    """Maximum number of lines with `lorem ipsum` that are not dropped."""
     max_curly_bracket_lines: int | None = 0
-    """Most lines with `{`, among those that are not dropped for anything but a policy phrase."""
+    """Maximum number of lines with `{`. Counts kept lines and lines that are dropped because of a policy phrase."""
     min_sentences: int | None = 5
-    """Fewest sentences in the lines that are left."""
+    """Minimum number of sentences in the remaining lines."""
 
     @field_validator("languages")
     @classmethod
@@ -138,7 +140,7 @@ class C4(Rule):
         }
 
     def _take_citations_out(self, texts: Texts, lines: Spans, spans: Spans, facts: dict[str, Array]) -> dict[int, str]:
-        """Line index -> the line without its citations, for lines that have any; updates `facts` for them."""
+        """Line index -> the line without its citations, for lines with citations. Updates `facts` for these lines."""
         places = [match.start() for match in _CITATION.finditer(texts.joined)]
         cited = np.unique(np.searchsorted(lines.starts, places, "right") - 1)
         if not len(cited):
@@ -155,7 +157,7 @@ class C4(Rule):
         }
 
     def _long_words(self, texts: Texts, first: Array) -> Array:
-        """Which lines have a word, between white space, that is too long; `first` is each line's first chunk."""
+        """Mask of the lines with a chunk of more than `max_word_length`. `first` has the first chunk of each line."""
         found = np.zeros(len(first), bool)
         if self.max_word_length is not None:
             long = np.flatnonzero(texts.chunks.lengths > self.max_word_length)
@@ -164,7 +166,7 @@ class C4(Rule):
 
 
 class _Tally:
-    """The lines that are not dropped, and the number of lines dropped per reason; only the first reason counts."""
+    """The lines that are not dropped, and the number of lines dropped for each reason. Only the first reason counts."""
 
     def __init__(self, texts: Texts, lines: Spans) -> None:
         self._texts, self._lines = texts, lines
@@ -190,8 +192,10 @@ def _first_of_each(texts: Texts, lines: Spans, chosen: Array) -> dict[int, str]:
 
 
 def _left(texts: Texts, lines: Spans, alive: Array, blank: Array, changed: dict[int, str], ours: Array) -> Texts | None:
-    """The texts made of the remaining lines, or None if no text changes. A text that loses no line and no citation is
-    unchanged, and so is a text that is not `ours`. The longest run of blank lines between two remaining lines stays.
+    """The texts made of the remaining lines, or None if no text changes.
+
+    A text that loses no line and no citation is unchanged, and so is a text outside the mask `ours`. The longest run of
+    blank lines between two remaining lines stays.
     """
     touched = texts.counts(lines, ~alive & ~blank) > 0
     touched[lines.owners[list(changed)]] = True

@@ -1,7 +1,7 @@
-"""What a character is, as one table lookup for a whole batch.
+"""Properties of characters, with one table lookup for a whole batch.
 
-`flags()[codes]` gives for each code point the bits below. The table (Unicode as Python's `unicodedata` has it) is
-built once a process, in about 40 ms.
+`flags()[codes]` gives the bits below for each code point. The table is built from Python's `unicodedata` once per
+process, in about 40 ms.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ TERMINAL, SENTENCE_END, MARK, PEEL, OPEN, ICON, RUN, JOINT = _BITS[8:]
 |---|---|
 | SPACE | `str.isspace` holds |
 | LINE_END | `str.splitlines` ends a line |
-| LETTER, LOWER, UPPER | `str.isalpha` holds; it is a letter and no capital; it is a letter and not small |
+| LETTER, LOWER, UPPER | `str.isalpha` holds; it is a letter, but not a capital; it is a letter, but not small |
 | DIGIT | it is 0 to 9 |
 | PUNCTUATION | the category begins with P |
-| SYMBOL | datatrove counts it as punctuation, so a word of these alone is no word |
-| TERMINAL | datatrove counts it as the end of a sentence when it ends a line |
+| SYMBOL | datatrove counts it as punctuation, and does not count words of only such characters |
+| TERMINAL | datatrove counts it as the end of a sentence if it ends a line |
 | SENTENCE_END | spaCy's sentencizer lets it end a sentence |
 | MARK | the category begins with P or S |
 | PEEL | it is peeled off both ends of a word: brackets, quotes, commas, ... |
 | OPEN | it is peeled off the front of a word, or off the end after a digit: currency, `%`, ... |
-| ICON | the category is So: a word of its own wherever it stands |
-| RUN | several of them side by side are one word: full stops, hyphens, dashes |
-| JOINT | it cuts a word where a letter follows: hyphens, `/`, `:`, ... |
+| ICON | the category is So: it is always a separate word |
+| RUN | several in a row are one word: full stops, hyphens, dashes |
+| JOINT | it splits a word if a letter follows: hyphens, `/`, `:`, ... |
 """
 
 _TERMINAL = """21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736
@@ -51,7 +51,7 @@ _SYMBOL = """0-8 B-1F 22-2D 2F 3A-3E 40 5B-60 7B-9F AB B4 BB 2013-2014 2019 201C
 _PEEL = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧—–"
 
 _LAST_ASSIGNED = 0x33480
-"""Past it there are only tags and private use (Unicode 16)."""
+"""Above it there are only tags and private-use characters (Unicode 16)."""
 
 
 @cache

@@ -1,8 +1,8 @@
-"""`code_quality@bigcode`: program files that a machine wrote, or that hold data.
+"""`code_quality@bigcode`: removes generated program files and files of data.
 
-The limits on lines are those of Codex (Chen et al., 2021, section 3.1): minified and generated files have long lines.
-The limit on alphanumeric characters is that of The Stack and StarCoder (Li et al., 2023): files of data have few
-letters and digits.
+The limits on line length are those of Codex (Chen et al., 2021, section 3.1), because minified and generated files have
+long lines. The limit on alphanumeric characters is that of The Stack and StarCoder (Li et al., 2023), because files of
+data have few letters and digits.
 
 Cost: 10 ns per character.
 """
@@ -23,13 +23,13 @@ class CodeQuality(Rule):
 
     rule: Literal["code_quality"] = "code_quality"
     min_lines: int | None = 1
-    """Fewest lines that are not blank; 1 removes empty files."""
+    """Minimum number of lines that are not blank; 1 removes empty files."""
     max_longest_line: int | None = 1000
-    """Most characters in the longest line."""
+    """Maximum number of characters in the longest line."""
     max_mean_line_length: float | None = 100
-    """Largest mean length of the lines (of `str.splitlines`, blank ones too), in characters."""
+    """Maximum mean length of the lines, including blank ones, in characters. Lines are those of `str.splitlines`."""
     min_alphanumeric_ratio: float | None = 0.25
-    """Smallest share of characters that are letters or digits."""
+    """Minimum share of characters that are letters or digits."""
 
     def apply(self, texts: Texts) -> Findings:
         lines = texts.split_lines

@@ -1,6 +1,6 @@
-"""Cleans a table of documents: the rules one after the other on batches of texts, and a verdict for every document.
+"""Cleans a table of documents: applies the rules in order to batches of texts, and records a verdict per document.
 
-Pure and deterministic; a document's outcome depends neither on its neighbours nor on the order.
+Cleaning is pure and deterministic. The result for a document does not depend on other documents or on their order.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TOO_LONG = "max_characters"
 
 
 def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Table, pa.Table]:
-    """(the documents that are left, a ledger row for each that came in), both in the order of the input.
+    """(the kept documents, a ledger row for each input document), both in the order of the input.
 
-    Text, content hash and language may differ from the input's; everything else stays.
+    Cleaning may change text, content hash and language, and no other column.
     """
     rules = settings.chosen_rules
     lengths = pc.utf8_length(documents["text"]).to_numpy()
@@ -65,12 +65,13 @@ def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Ta
 
 @cache
 def signal_names(rules: tuple[Rule, ...]) -> list[str]:
-    """The signals that the ledger records of every document, in order."""
+    """The names of the signals that the ledger records for every document, in order."""
     return [f"{rule.label}/{name}" for rule in rules for name in rule.apply(Texts([])).signals]
 
 
 def _apply(rules: Sequence[Rule], texts: Texts, rows: Array, verdicts: _Verdicts) -> list[str]:
-    """The texts of one batch after all rules; those of removed documents are worked on too, as if they had stayed."""
+    """The texts of one batch after all rules. Rules also process the texts of documents that an earlier rule
+    removed."""
     identified = False
     for rule in rules:
         if rule.reads_language and not identified:
@@ -100,7 +101,7 @@ def _apply(rules: Sequence[Rule], texts: Texts, rows: Array, verdicts: _Verdicts
 
 
 def _apply_to_rest(rule: Rule, texts: Texts, removed: Array) -> Findings:
-    """The findings of a rule in the texts that no rule above it removed; its signals are NaN for the others."""
+    """The findings of a rule for the texts that earlier rules kept. Signals are NaN for the other texts."""
     rest = np.flatnonzero(~removed).tolist()
     fields = {name: [column[index] for index in rest] for name, column in texts.fields.items()}
     own = Texts([texts.strings[index] for index in rest], [texts.languages[index] for index in rest], fields)
@@ -117,9 +118,9 @@ def _apply_to_rest(rule: Rule, texts: Texts, removed: Array) -> Findings:
 
 
 def _with_languages(texts: Texts) -> Texts:
-    """The same texts with the most probable language of those that have none yet.
+    """The same texts; those without a language get the most probable one.
 
-    A rule that depends on the language works without a rule `language` above it, and then pays for the identification.
+    So a rule that depends on the language works without an earlier rule `language`, at the cost of the identification.
     """
     if None not in texts.languages:
         return texts
@@ -131,7 +132,7 @@ def _with_languages(texts: Texts) -> Texts:
 
 
 class _Verdicts:
-    """The decisions so far about each document of a table; the first rule that removes one decides."""
+    """The decisions so far about each document of a table. The first rule that removes a document decides."""
 
     def __init__(self, num_documents: int, signals: Sequence[str], languages: list[str | None]) -> None:
         self.rule: list[str | None] = [None] * num_documents
@@ -150,7 +151,7 @@ class _Verdicts:
                 self.evidence[row] = evidence[index] if evidence else None
 
     def table(self, ids: pa.ChunkedArray, urls: pa.ChunkedArray, changed: Array) -> pa.Table:
-        """The ledger. A changed document names the first rule that changed it, and all of them as evidence."""
+        """The ledger. For a changed document, `rule` is the first rule that changed it, and `evidence` lists all."""
         verdicts = [KEPT if rule is None else REMOVED for rule in self.rule]
         rules, evidence = list(self.rule), list(self.evidence)
         for row in changed.tolist():

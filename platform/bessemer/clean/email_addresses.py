@@ -1,11 +1,11 @@
 """Finds e-mail addresses.
 
 A candidate is an `@` (also `＠`, and `%40` in URLs) with a local part before it and a host name after it. The host
-must end in a top-level domain of the Public Suffix List, which keeps out `image@2x.png`, `getty@tty1.service` and
-`W@x.mean()`. It ends if a label is followed by another script (`wang@example.com我们`) or by a capital that begins
-the next sentence (`bob@example.com.Please`).
+must end in a top-level domain of the Public Suffix List. This excludes `image@2x.png`, `getty@tty1.service` and
+`W@x.mean()`. The host ends before another script (`wang@example.com我们`) and before a capital that starts the next
+sentence (`bob@example.com.Please`).
 
-These are not addresses of persons: logins of services (`git@github.com`, `root@host`), logins after `ssh` or in
+These are not personal addresses: logins of services (`git@github.com`, `root@host`), logins after `ssh` or in
 `host:path` of `scp`, the user of a URL (`ssh://bob@host`), and a matrix product with a method (`q@k.to(device)`).
 """
 
@@ -22,7 +22,7 @@ from bessemer.clean.lookalikes import ascii_lookalikes
 from bessemer.clean.spans import Array
 
 _BEFORE, _AFTER = 256, 256
-"""Characters looked at on either side; RFC 5321 allows 64 and 255."""
+"""Number of characters that are read before and after the sign; RFC 5321 allows 64 and 255."""
 
 _LOCAL = re.compile(r"[^\W_][\w.%+'&!#$*/=?^`{|}~-]*\Z|_+[\w.%+'&-]*\Z")
 _QUOTED = re.compile(r'"(?=[^"\n]*\w)[\w .+\'()&-]{1,64}"\Z')
@@ -33,7 +33,7 @@ _SCRIPT_CHANGE = re.compile(rf"{_NOT_LATIN}[.%+'&_-]*(?=[a-z\u00c0-\u024f]|(?<=[
                             r"\u2e80-\ud7ff\uf900-\ufaff])\d)", re.I)  # fmt: skip
 _UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff]")
 _LONGEST_UNSPACED_NAME = 8
-"""Characters of a local part in a script without spaces; a longer one is a sentence."""
+"""Maximum length of a local part in a script without spaces. A longer one is a sentence."""
 
 _FIRST_PIECE = re.compile(r"\w[\w-]*[.．﹒·][\w.．﹒·‐‑–-]*")
 _LABELS = re.compile(r"[^\W_](?:[\w-]*)(?:\.[^\W_][\w-]*)+")
@@ -43,7 +43,7 @@ _OTHER_SCRIPT = re.compile(r"[^\x00-\x7f]+")
 _WORD_GOES_ON = re.compile(r"[a-z0-9\u00c0-\u024f]", re.I)
 
 _RESERVED = frozenset({"example", "invalid", "local", "test"})
-"""Top-level names that are not delegated and appear in documentation and local networks."""
+"""Top-level names that are not delegated, but occur in documentation and local networks."""
 _GENERIC = frozenset({"com", "edu", "gov", "net", "org"})
 """Top-level domains below which few names are registered, so that `com.it` is not the end of a host."""
 _FILE_ENDINGS = frozenset({"mov", "zip"})
@@ -144,7 +144,7 @@ def _host_end(joined: str, start: int) -> int | None:
 
 
 def top_level_length(label: str) -> int:
-    """Length of the top-level domain that `label` begins with and that a word does not continue; 0 if none."""
+    """Length of the top-level domain at the start of `label`; 0 if there is none, or if the word continues after it."""
     found = _PUNYCODE.match(label)
     if found:
         return found.end() if found.end() == len(label) else 0

@@ -1,8 +1,8 @@
-"""`fineweb_quality@datatrove`: lists, menus and boilerplate.
+"""`fineweb_quality@datatrove`: removes lists, menus and boilerplate.
 
-The rules of FineWeb (Penedo et al., 2024) as datatrove's `fineweb_quality_filter.py` counts them, on the lines that are
-not blank. For languages other than English, the limits are FineWeb-2's (Penedo et al., 2025). It measured two of them
-for each language, raised the limit on repeated lines, and dropped the limit on short lines.
+These are the rules of FineWeb (Penedo et al., 2024), counted like datatrove's `fineweb_quality_filter.py`, on lines
+that are not blank. For languages other than English, the limits are those of FineWeb-2 (Penedo et al., 2025). FineWeb-2
+measured two of them for each language, raised the limit on repeated lines, and dropped the limit on short lines.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ class FineWebQuality(Rule):
 
     rule: Literal["fineweb_quality"] = "fineweb_quality"
     min_lines: int | None = 1
-    """Fewest lines that are not blank; 1 removes empty texts."""
+    """Minimum number of lines that are not blank; 1 removes empty texts."""
     min_terminal_line_ratio: Limit = AUTO
-    """Smallest share of lines that end with a punctuation mark that ends sentences; 0.12 in English."""
+    """Minimum share of lines that end with a sentence-ending mark; 0.12 in English."""
     max_short_line_ratio: Limit = AUTO
-    """Largest share of lines of at most `short_line_characters`; 0.67 in English, none in other languages."""
+    """Maximum share of lines of at most `short_line_characters`; 0.67 in English, no limit in other languages."""
     short_line_characters: int = 30
-    """Up to this length a line is short."""
+    """Maximum length of a short line, in characters."""
     max_duplicate_line_character_ratio: Limit = AUTO
-    """Largest share of characters in lines that are copies of an earlier one; 0.01 in English, 0.1 in others."""
+    """Maximum share of characters in lines that are copies of an earlier line; 0.01 in English, 0.1 in other
+    languages."""
     max_newlines_per_word: Limit = AUTO
-    """Most line feeds per word; 0.3 in English."""
+    """Maximum number of line feeds per word; 0.3 in English."""
 
     def apply(self, texts: Texts) -> Findings:
         lines = texts.lines.select(texts.lines.lengths > 0)

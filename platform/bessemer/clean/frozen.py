@@ -1,7 +1,8 @@
-"""Documents that a stage leaves as they are, so that held-out text is the same for all settings of the stage.
+"""Lets the documents of some splits pass through a stage unchanged.
 
-A stage that removes or changes documents has a field `splits`. Documents of the other splits pass unchanged. Models
-that were trained with other settings of the stage are then measured on the same text.
+A stage that removes or changes documents has a setting `splits`. Documents of other splits pass unchanged, so held-out
+text is the same for all settings of the stage. Models trained with different settings are then measured on the same
+text.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Process = Callable[["pa.Table"], tuple["pa.Table", "pa.Table"]]
-"""Returns the documents that stay and a ledger row per document, both in the order of the input."""
+"""Returns the kept documents and a ledger row per document, both in the order of the input."""
 
 
 def process_splits(
     batch: pa.Table, splits: Sequence[str], signals: Sequence[str], process: Process
 ) -> tuple[pa.Table, pa.Table]:
-    """Applies `process` to the documents of `splits`; the others are kept, with null signals in the ledger."""
+    """Applies `process` to the documents of `splits`. Keeps the others, with null signals in the ledger."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -19,21 +19,20 @@
         - function: {file: rules.py, name: not_archived}
         - function: {file: rules.py, name: without_footer}
 
-The names of the parameters say what the function gets: `text`, `url`, `source`, `license`, `language` (as the rule
-`language` found it) and `metadata` (a dictionary). The return value says what happens to the document:
+The names of the parameters select the arguments: `text`, `url`, `source`, `license`, `language` (the result of the rule
+`language`) and `metadata` (a dictionary). The return value decides about the document:
 
 | returns | effect |
 |---|---|
-| `True`, `False` | the document stays, or goes |
-| a number | the document goes if it is below `min` or above `max`; one of them must be set |
+| `True`, `False` | the document is kept, or removed |
+| a number | the document is removed if the number is below `min` or above `max`; set at least one of them |
 | a text | the document's new text; an empty one removes the document |
 
-The function is called for the documents that the rules above it kept. Any other value is an error that ends the run. If
-the function raises, the first document ends the run too; a later one gets the verdict `crashed` with the error as
-evidence.
+The function is called for the documents that earlier rules kept. Any other return value ends the run with an error. An
+exception for the first document also ends the run. An exception for a later document gives it the verdict `crashed`,
+with the error as evidence.
 
-The function must depend on its arguments alone. The content of the file is part of the stage's fingerprint; its path is
-not.
+The result must depend only on the arguments. The stage's fingerprint covers the content of the file, but not its path.
 """
 
 from __future__ import annotations
@@ -78,9 +77,9 @@ class Function(Rule):
     name: str
     """The function's name in the file."""
     min: float | None = None
-    """Smallest number that keeps a document."""
+    """Minimum returned number; documents with a smaller number are removed."""
     max: float | None = None
-    """Largest number that keeps a document."""
+    """Maximum returned number; documents with a larger number are removed."""
 
     @property
     def label(self) -> str:
@@ -116,7 +115,7 @@ class Function(Rule):
         return found
 
     def checked_file(self) -> str:
-        """The SHA-256 of the file. Runs nothing, so that a plan may ask.
+        """The SHA-256 of the file, after a check of the function. Does not run the file, so a plan can call this.
 
         Raises InputError if there is no such function, if it has a parameter that is not a field of a document, or if
         it never returns a value.
@@ -182,7 +181,7 @@ def _argument(texts: Texts, name: str, index: int) -> Any:
 
 
 def _parameters(function: Callable[..., Any], name: str) -> list[str]:
-    """The fields that a function asks for. Raises InputError if it asks for another."""
+    """The document fields that a function takes. Raises InputError for a parameter that is not a field."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -211,7 +210,7 @@ def _defines(node: ast.AST, name: str) -> bool:
 
 
 def _check_definition(definition: Any, name: str) -> None:
-    """Raises InputError for a function that no document can be given to, or that never returns a value."""
+    """Raises InputError if the function cannot take a document or never returns a value."""
     if isinstance(definition, ast.AsyncFunctionDef):
         raise InputError(f"`{name}` is an `async def`", hint="a rule is a plain `def`")
     if definition.decorator_list:
@@ -230,7 +229,7 @@ def _is_none(value: ast.expr | None) -> bool:
 
 
 def _own_nodes(definition: Any) -> list[ast.AST]:
-    """The nodes of a function's body without those of the functions and classes inside it."""
+    """The nodes of a function's body, without those of nested functions and classes."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = list(definition.body)
     while waiting:
@@ -242,7 +241,7 @@ def _own_nodes(definition: Any) -> list[ast.AST]:
 
 
 def _described(error: BaseException, file: str) -> str:
-    """The error and the last line of the user's file that it passed."""
+    """The error, and the last line of the user's file in its traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     place = f" in line {lines[-1]} of `{file}`" if lines else ""
     return f"{type(error).__name__}{place}: {error}" if str(error) else f"{type(error).__name__}{place}"

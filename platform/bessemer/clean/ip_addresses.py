@@ -1,7 +1,7 @@
 """Finds public IP addresses.
 
-As in datatrove, private, loopback, multicast and documentation addresses stay. Four numbers with full stops are not an
-address if a version, a product (`Firefox/3.6.13.1`) or a section is named before them. If all four are below 32, as in
+As in datatrove, private, loopback, multicast and documentation addresses stay. Four numbers separated by full stops are
+not an address after the name of a version, a product (`Firefox/3.6.13.1`) or a section. If all four are below 32, as in
 `1.1.1.4`, they are a section or a version, unless the text around them mentions an address.
 """
 
@@ -25,7 +25,7 @@ _LINE_START = re.compile(r"(?:\A|\n)[ \t]*\Z")
 _TITLE = re.compile(r"[ \t]+[A-Z]")
 _SMALL = 32
 _RESOLVERS = frozenset({"8.8.8.8", "9.9.9.9"})
-"""Addresses with small numbers: public name servers."""
+"""Public name servers, whose addresses have small numbers."""
 _NETWORK_BEFORE = re.compile(
     r"(?:(?<![a-z])(?:ip|ipv4|addr|address|dns|nameserver|gateway|ping|traceroute)(?![a-z])|://)[^\n]*\Z", re.I
 )

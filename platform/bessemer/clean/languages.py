@@ -1,13 +1,12 @@
 """Limits and stop words by language, and the languages that need their own word splitting.
 
-A limit on words has a different meaning in every language: the mean German word is longer than an English one, and a
-Chinese text has no blanks at all. FineWeb-2 (Penedo et al., 2025) measured limits and stop words for each language, on
-Wikipedia and Common Crawl. `fineweb2.tsv` holds them for 73 languages, from the files `configs/*.yml` of
-`huggingface/fineweb-2`, revisions 05e6729 and d331bee (Turkish: baedee4); the data are published under ODC-By 1.0.
-`tests/clean/make_fineweb2_table.py` writes the table and lists its omissions. English is not in FineWeb-2: its limits
-are those of FineWeb, which each rule states.
+Limits on words differ between languages: German words are longer on average than English words, and Chinese text has no
+blanks. FineWeb-2 (Penedo et al., 2025) measured limits and stop words for each language on Wikipedia and Common Crawl.
+`fineweb2.tsv` holds them for 73 languages, from the files `configs/*.yml` of `huggingface/fineweb-2`, revisions 05e6729
+and d331bee (Turkish: baedee4), published under ODC-By 1.0. `tests/clean/make_fineweb2_table.py` writes the table and
+lists its omissions. English is not in FineWeb-2. Its limits are those of FineWeb; each rule states them.
 
-Languages have the codes of the identifier in `language`: ISO 639-1, else ISO 639-3 or Wikipedia's.
+Language codes are those of the identifier in `language`: ISO 639-1, else ISO 639-3 or Wikipedia's code.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ ELIDING = frozenset(["ca", "fr", "it", "oc"])
 """Languages in which an apostrophe ends a word: `l'` `homme`."""
 
 _WRITTEN_AS = {"nb": "no", "sh": "sr", "wuu": "zh", "yue": "zh"}
-"""Languages that have the limits of another: Wu and Cantonese are written as Chinese, Serbo-Croatian as Serbian."""
+"""Languages that use the limits of another language: Chinese for Wu and Cantonese, Serbian for Serbo-Croatian."""
 
 
 class LanguageFacts(NamedTuple):
@@ -63,13 +62,13 @@ def is_listed(language: str) -> bool:
 
 @cache
 def base(language: str) -> str:
-    """The code of a language as documents may state it: `zh-Hant`, `cmn_Hani` and `zh` are `zh`."""
+    """The identifier's code for a code in a document: `zh-Hant`, `cmn_Hani` and `zh` give `zh`."""
     plain = language.lower().replace("_", "-").partition("-")[0]
     return _table()[1].get(plain, plain)
 
 
 def spoken(languages: Collection[str]) -> str:
-    """Codes for a sentence: all of them if they are few, else the first and the number of the others."""
+    """Language codes as text: all codes if there are few, else the first ones and the number of the others."""
     shown = ", ".join(f"`{language}`" for language in sorted(languages)[:_SHOWN])
     return shown if len(languages) <= _SHOWN else f"{shown} and {len(languages) - _SHOWN} others"
 

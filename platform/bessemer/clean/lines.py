@@ -1,4 +1,4 @@
-"""Properties of lines: their ends, the phrases in them, the number of their sentences."""
+"""Properties of lines: their end marks, the phrases in them, and their numbers of words and sentences."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def strings_of(texts: Texts, spans: Spans) -> list[str]:
 
 
 def ends_a_sentence(texts: Texts, lines: Spans) -> Array:
-    """Which lines end with `.`, `?`, `!` or a straight quote, but not with three full stops.
+    """Mask of the lines that end with `.`, `?`, `!` or a straight quote, but not with three full stops.
 
-    In other languages than English, every mark that ends a sentence and every closing quotation mark counts.
+    In languages other than English, every mark that ends a sentence and every closing quotation mark counts.
     """
     codes, last = texts.codes, lines.ends - 1
     dots = np.all([codes[np.maximum(last - back, 0)] == ord(".") for back in range(3)], axis=0)
@@ -46,14 +46,14 @@ def ends_a_sentence(texts: Texts, lines: Spans) -> Array:
 
 
 class PhraseSearch:
-    """Finds lines with a phrase, in any case. ASCII phrases are looked for in bytes, which is ten times as quick."""
+    """Finds lines with a phrase, ignoring case. Searches for ASCII phrases in bytes, which is ten times as fast."""
 
     def __init__(self, texts: Texts, lines: Spans) -> None:
         self._texts, self._lines = texts, lines
         self._bytes = np.minimum(texts.codes, 0x7F).astype(np.uint8).tobytes().lower()
 
     def __call__(self, *phrases: str) -> Array:
-        """Which lines have one of the phrases or more; no phrase has a line end in it."""
+        """Mask of the lines with at least one of the phrases. Phrases must not contain line ends."""
         places = np.array([place for phrase in phrases for place in self._places(phrase)], np.int64)
         found = np.zeros(len(self._lines.starts), bool)
         found[np.searchsorted(self._lines.starts, places, "right") - 1] = True
@@ -71,8 +71,8 @@ class PhraseSearch:
 
 
 def count_words_and_sentences(texts: Texts, lines: Spans) -> tuple[Array, Array]:
-    """For each line its words, and its sentences as spaCy's sentencizer counts them: a new one begins at the first
-    word after `.`, `?` or `!` that is not punctuation."""
+    """(number of words, number of sentences) of each line, counted like spaCy's sentencizer: a sentence starts at the
+    first word after `.`, `?` or `!` that is not punctuation."""
     words = texts.words
     first, after = np.searchsorted(words.starts, lines.starts), np.searchsorted(words.starts, lines.ends)
     flags = texts.flags[words.starts]

@@ -1,11 +1,11 @@
-"""Characters that look like ASCII digits, dashes, blanks and signs, as that ASCII character.
+"""Replaces characters that look like ASCII digits, dashes, blanks and signs by those ASCII characters.
 
-`415‑555‑2671`, `٠٩١٢` and `wang＠example.com` then match patterns written for ASCII. One character becomes one
-character, so a match has the same place in the original text.
+`415‑555‑2671`, `٠٩١٢` and `wang＠example.com` then match patterns for ASCII. Each character becomes one character, so a
+match has the same position in the original text.
 
 For numbers, every letter and mark of a script other than Latin becomes `BOUNDARY`, which is neither a letter nor a
-blank. Most of these scripts write numbers next to letters (`电话13812345678`, `โทร0812345678`), so these letters never
-belong to a number. A Latin letter may belong to one (`A4111`, `0x1234`).
+blank. Most of these scripts write numbers next to letters (`电话13812345678`, `โทร0812345678`), so their letters never
+belong to a number. Latin letters may belong to a number (`A4111`, `0x1234`).
 
 Cost: nothing for ASCII, 10 ns per character if any has a lookalike. The table takes 4.5 MB and 0.1 s, once per process.
 """
@@ -36,18 +36,18 @@ _LATIN_BLOCKS = (
 )
 """Blocks of Latin letters past U+024F."""
 _LONG_VOWEL = 0x30FC
-"""The mark `ー` of Japanese, which is also typed as a dash between digits."""
+"""The Japanese mark `ー`, which is also used as a dash between digits."""
 _FEW = 150
-"""Characters per change from which on it is faster to join the pieces between changes than to decode all characters."""
+"""With more characters per change than this, joining the pieces between changes is faster than decoding all text."""
 
 
 def ascii_lookalikes(text: str) -> str:
-    """`text` with lookalikes in ASCII; letters stay."""
+    """`text` with lookalikes replaced by ASCII. Letters stay."""
     return text if text.isascii() else text.translate(_lookalikes())
 
 
 def number_text(texts: Texts) -> tuple[str, Array]:
-    """(the joined texts with lookalikes in ASCII and boundaries for letters, the places of the digits)."""
+    """(the joined texts with ASCII for lookalikes and boundaries for letters, the positions of the digits)."""
     digits = texts.codes - np.uint32(ord("0")) < np.uint32(10)  # a code below `0` wraps
     others = np.flatnonzero(texts.codes > 0x7F)
     becomes = _table().take(texts.codes[others], mode="clip")

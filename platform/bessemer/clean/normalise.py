@@ -1,11 +1,11 @@
-"""`normalise`: one way to write the same text.
+"""`normalise`: writes texts in a uniform way.
 
-Line ends become line feeds, white space at line ends goes, runs of blank lines shrink, control characters, soft
-hyphens and byte order marks go, and the result is in Unicode normal form C. Indentation stays.
+Line ends become line feeds. White space at line ends, control characters, soft hyphens and byte order marks are
+removed. Runs of blank lines are shortened. The result is in Unicode normal form C. Indentation stays.
 
-C1 control characters (U+0080 to U+009F) are read as Windows-1252, as browsers do, because that is where they come from:
-so they are not lost, and text that was decoded wrongly can still be repaired. Zero-width spaces and joiners stay:
-Khmer, Persian and emoji need them. Done twice, it changes nothing more.
+C1 control characters (U+0080 to U+009F) are read as Windows-1252, as in browsers, because wrongly decoded Windows-1252
+text is their usual source. So no characters are lost, and other decoding errors can still be repaired. Zero-width
+spaces and joiners stay, because Khmer, Persian and emoji need them. The rule is idempotent.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bessemer.clean.texts import Texts
 
 
 class Normalise(Rule):
-    """Writes line ends, blanks and characters in one way; removes texts with nothing left."""
+    """Writes line ends, blanks and characters in a uniform way, and removes texts that are empty afterwards."""
 
     rule: Literal["normalise"] = "normalise"
     max_blank_lines: int = 1
-    """Most blank lines in a row."""
+    """Maximum number of consecutive blank lines."""
     min_characters: int | None = 1
-    """Fewest characters of a normalised text; 1 removes empty texts."""
+    """Minimum number of characters of a normalised text; 1 removes empty texts."""
 
     def apply(self, texts: Texts) -> Findings:
         strings = [normalise_text(text, self.max_blank_lines) for text in texts.strings]

@@ -1,7 +1,7 @@
-"""Words around a number that say whether it is a phone number.
+"""Decides from the words around a number whether it is a phone number.
 
-`Tel. 612 345 678` is one and `order no. 612 345 678` is not. Words are looked for on the line of the number, at most 40
-characters before it, or at the end of the line above.
+`Tel. 612 345 678` is a phone number and `order no. 612 345 678` is not. The search covers the line of the number, at
+most 40 characters before it, and the end of the line above.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 WINDOW = 40
-"""Characters before a number in which a word is looked for."""
+"""Number of characters before a number that are searched for a word."""
 REACH = 16
-"""Characters after a number in which a label in brackets may begin."""
+"""Number of characters after a number in which a label in brackets may start."""
 
 _WORDS = """
     tel tél telefon telefono telefone teléfono telefonnummer telefonisch telephone téléphone phone phones mobile mob
@@ -34,7 +34,7 @@ _PIECES = """
     फ़ोन फोन मोबाइल संपर्क ফোন মোবাইল தொலைபேசி ဖုန်း ទូរស័ព្ទ ስልክ
 """
 _UNSPACED_LABELS = tuple(_PIECES.split())
-"""The same for scripts that do not separate words or that inflect them; a match may be anywhere."""
+"""Like `_WORDS`, for scripts that do not separate words or that inflect them. They also match inside a word."""
 
 _OWN_NUMBER = re.compile(
     r"(?:\b(?:(?:my|our|his|her)[ ](?:\w+[ ])?number|meine?[ ]nummer|unsere[ ]nummer|mi[ ]número|nuestro[ ]número"
@@ -54,7 +54,7 @@ _NOUN_RIGHT_AFTER = re.compile(
     r"(?=[ ]*(?:[\n,;)]|\Z))",
     re.I,
 )
-"""A noun that ends the line or the clause after a number. `300 000 mobile users` has no such noun."""
+"""A noun that follows a number and ends the line or the clause. `300 000 mobile users` does not match."""
 _MASK = re.compile(r"<[A-Z_]+>")
 _BRACKET = re.compile(r"[ ]?[(（\[]\s*")
 _NOUN_RIGHT_BEFORE = re.compile(
@@ -78,7 +78,7 @@ def line_before(joined: str, start: int, floor: int) -> str:
 
 
 def is_labelled(joined: str, start: int, floor: int) -> bool:
-    """Whether a word such as `Tel.` is on the line before `start`, or ends the line above."""
+    """Whether a word such as `Tel.` occurs before `start` on the same line, or ends the line above."""
     above, _, line = joined[max(floor, start - WINDOW) : start].rpartition("\n")
     if _WORD.search(line):
         return has_label(line) or bool(_OWN_NUMBER.search(line))
@@ -101,7 +101,7 @@ def may_be_labelled(text: str) -> bool:
 
 
 def has_label(text: str) -> bool:
-    """Whether a label is anywhere in `text`."""
+    """Whether `text` contains a label."""
     if text.isascii() and text.upper() == text.lower():
         return False  # a quick test: no letters
     if any(word.lower() in _LABELS for word in _WORD.findall(_MASK.sub(" ", text))):
@@ -110,10 +110,10 @@ def has_label(text: str) -> bool:
 
 
 def follows_noun(before: str) -> bool:
-    """Whether `before` ends in a noun such as `Phone:`, after which seven digits in one piece are a phone number."""
+    """Whether `before` ends in a noun such as `Phone:`. After such a noun, seven digits in one piece are a number."""
     return bool(_NOUN_RIGHT_BEFORE.search(before))
 
 
 def names_other_number(before: str) -> bool:
-    """Whether `before` ends in the name of another number, such as `order no.`."""
+    """Whether `before` ends in the name of another kind of number, such as `order no.`."""
     return bool(_OTHER_NUMBER.search(before)) and not follows_noun(before.rstrip("#№: "))

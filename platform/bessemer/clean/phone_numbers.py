@@ -1,18 +1,20 @@
 """Finds phone numbers, in international form and in the national forms of 89 countries.
 
-Patterns propose, and libphonenumber's metadata (the package `phonenumbers`) decides: a number must be valid in its
-country. The further conditions depend on the form of the number:
+Patterns propose candidates. libphonenumber's metadata (the package `phonenumbers`) decides whether a candidate is valid
+in its country. The conditions depend on the form of the number:
 
-- `+49 30 901820`, `0049 ...`, `011 49 ...`: validity alone.
-- `(415) 555-2671`, `415-555-2671`, `415.555.2671`: the North American form alone.
-- `912-345-67-89`: valid in a country that writes all groups like that.
-- `06 12 34 56 78`, `(11) 91234-5678`, `8 (912) 345-67-89`: valid in a country that writes the first group like that.
-- other national numbers, such as `612 345 678`: a label such as `Tel.`, `电话` or `call` before it on the same line.
+- `+49 30 901820`, `0049 ...`, `011 49 ...`: the number must be valid.
+- `(415) 555-2671`, `415-555-2671`, `415.555.2671`: the North American form is sufficient.
+- `912-345-67-89`: the number must be valid in a country that groups all digits in this way.
+- `06 12 34 56 78`, `(11) 91234-5678`, `8 (912) 345-67-89`: the number must be valid in a country that writes the first
+  group in this way.
+- other national numbers, such as `612 345 678`: a label such as `Tel.`, `电话` or `call` must precede it on the same
+  line.
 
-A national number after the name of another number (`pages`, `order`) stays, and so does one piece of a longer row of
-numbers.
+A national number is not a phone number after the name of another kind of number (`pages`, `order`), or if it is part of
+a longer row of numbers.
 
-Cost: a candidate takes 10 to 200 microseconds. Text without seven digits close together has none.
+Cost: 10 to 200 microseconds per candidate. Text without seven digits close together has no candidates.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ REGIONS = (
     *("TH", "VN", "KH", "MM", "ID", "MY", "SG", "PH", "CN", "HK", "TW", "JP", "KR", "AU", "NZ"),
     *("ZA", "NG", "KE", "GH", "TZ", "ET"),
 )
-"""Countries whose national numbers are known."""
+"""Countries with supported national forms."""
 
 _NANP = re.compile(
     r"""(?<![\w+/#-]) (?<!\d[.:]) (?<![$€£¥]) (?:
@@ -53,7 +55,7 @@ _NANP = re.compile(
 )
 _SEPARATOR = r"[ ./()-]{0,3}"
 _SEVEN_DIGITS = re.compile(rf"\d(?:{_SEPARATOR}\d){{6}}")
-"""A part of every form."""
+"""A part that occurs in every form."""
 _INTERNATIONAL = re.compile(
     rf"(?<![\w+])(?<!\d[./-])\(?(?P<prefix>\+ ?|00[ -]?(?=[1-9])|011[ -])[1-9](?:{_SEPARATOR}\d){{6,16}}"
 )
@@ -96,7 +98,7 @@ _ONE_FULL_STOP = re.compile(r"\(?\+ ?\d+\.\d+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 _NUM_DIGITS_WITHOUT_SEPARATOR = 9
-"""Fewest digits of a labelled number in one piece; a shorter one is more often a count."""
+"""Minimum number of digits of a labelled number in one piece. Shorter numbers are more often counts."""
 
 
 _EndOf = Callable[[str, str, re.Match[str], int], int | None]
@@ -237,15 +239,15 @@ _FORMS: tuple[tuple[re.Pattern[str], _EndOf, Callable[[str], bool]], ...] = (
     (_CHINESE_MOBILE, _end_chinese, lambda text: bool(_CHINESE.search(text))),
     (_ANY, _end_labelled, may_be_labelled),
 )
-"""The forms of a number, the surest first: a pattern, a check that returns the end, a quick test of the surrounding
-text."""
+"""The forms of a number, most certain first: (pattern, check that returns the end, quick test of the text around
+it)."""
 
 
 # --------------------------------------------------------------------------------------------------- text around it
 
 
 def _ends(text: str, match: re.Match[str]) -> Iterator[int]:
-    """Ends of the groups of digits of a candidate, the last first, if no word or number continues there."""
+    """Ends of the digit groups of a candidate, last first. Omits an end at which a word or number continues."""
     first = match.start()
     for group in reversed(list(re.finditer(r"\d+\)?", match[0]))):
         last = first + group.end()
@@ -264,13 +266,13 @@ def _ends(text: str, match: re.Match[str]) -> Iterator[int]:
 
 
 def _continues_row(text: str, first: int, last: int) -> bool:
-    """Whether a further group of the same length follows a blank, as in a row of a table."""
+    """Whether a blank and another group of the same length follow, as in a row of a table."""
     groups, after = _GROUP.findall(text, first, last), re.match(r" (\d+)", text[last : last + 12])
     return bool(after and " " in text[first:last] and len(after[1]) == len(groups[-1]))
 
 
 def _ascends(groups: tuple[str, ...]) -> bool:
-    """Whether the groups count up in steps of 1, 2, 5 or 10, as in a list: 01 02 03 04 05."""
+    """Whether the groups ascend in steps of 1, 2, 5 or 10, as in the list 01 02 03 04 05."""
     steps = {int(after) - int(before) for before, after in pairwise(groups)}
     return len(groups) > 2 and len(steps) == 1 and steps <= {1, 2, 5, 10} and len({len(group) for group in groups}) == 1
 
@@ -280,7 +282,7 @@ def _ascends(groups: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _is_valid_international(digits: str, lenient: bool) -> bool:
-    """Whether `+digits` is a number of its country; `lenient` requires only a possible length."""
+    """Whether `+digits` is a valid number in its country. With `lenient`, only its length must be possible."""
     import phonenumbers
 
     if not 7 <= len(digits) <= 17 or not any(
@@ -303,7 +305,8 @@ def _is_valid_somewhere(digits: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _is_written_like(groups: tuple[str, ...], bracketed: bool) -> bool:
-    """Whether the number is valid in a country whose first group has this form: trunk and area code, or brackets."""
+    """Whether the number is valid in a country that writes the first group in this form: trunk and area code, or
+    brackets."""
     digits = "".join(groups)
     for plan in _plans():
         dialled = digits.startswith(plan.trunk) if plan.trunk and not bracketed else digits[0] == "0" or bracketed
@@ -319,7 +322,7 @@ def _is_written_like(groups: tuple[str, ...], bracketed: bool) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _is_grouped_like(groups: tuple[str, ...]) -> bool:
-    """Whether the number is valid in a country that writes all its groups like that, without the trunk prefix."""
+    """Whether the number is valid in a country that groups all digits in this way, without the trunk prefix."""
     digits = "".join(groups)
     return any(
         _is_valid_in(plan.region, digits) and _without_trunk(plan, digits) == groups
@@ -336,7 +339,7 @@ def _without_trunk(plan: _Plan, digits: str) -> tuple[str, ...]:
 
 
 def _fits(plan: _Plan, digits: str) -> bool:
-    """A quick test, before libphonenumber's."""
+    """A quick test that runs before libphonenumber's."""
     national = digits.removeprefix(plan.trunk)
     return bool(plan.valid.fullmatch(national) or plan.valid.fullmatch(digits))
 

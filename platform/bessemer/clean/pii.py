@@ -7,12 +7,12 @@
 | `ip_address` | `ip_addresses` |
 | `card_number`, `iban` | `account_numbers` |
 
-Candidates are found by the characters that they must contain (an `@`, a cluster of digits, a group of hexadecimal
-digits before a colon) and then checked in full, so text without any costs little. Digits, dashes and blanks of every
-script count as those of ASCII (`lookalikes`).
+The rule first searches for characters that a finding must contain: an `@`, a cluster of digits, a group of hexadecimal
+digits before a colon. It then checks these candidates in full, so text without candidates costs little. Digits, dashes
+and blanks of every script count as their ASCII equivalents (`lookalikes`).
 
-The ledger holds the number of findings per kind, never the data. Only the text is masked, not the document's URL or
-metadata.
+The ledger records the number of findings per kind, never the data. The rule masks the text, but not the URL or the
+metadata of a document.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ def comparable(kind: str, characters: str) -> str:
 
 
 _GAP = 5
-"""Most characters from one digit of a number to the next, as in `30 - (12)`."""
+"""Maximum number of characters from one digit of a number to the next, as in `30 - (12)`."""
 _REACH = 8
-"""Characters around a cluster of digits that a pattern may look at."""
+"""Number of characters around a cluster of digits that a pattern may read."""
 
 
 def _numbers(texts: Texts, text: str, digits: Array) -> Iterator[Found]:
-    """Looks around each cluster of digits; a cluster ends with its line."""
+    """Findings around each cluster of digits. A cluster does not extend beyond its line."""
     yield from (Found(*span, "iban") for start in _iban_starts(texts, digits) if (span := find_iban(text, start)))
     gaps = np.diff(digits, prepend=-9, append=len(text) + 9)
     apart = gaps > _GAP
@@ -127,7 +127,7 @@ def _numbers(texts: Texts, text: str, digits: Array) -> Iterator[Found]:
 
 
 def _iban_starts(texts: Texts, digits: Array) -> list[int]:
-    """Places of two letters of ASCII before two digits."""
+    """Positions of two ASCII letters followed by two digits."""
     codes, seconds = texts.codes, digits[:-1][np.diff(digits) == 1]
     seconds = seconds[seconds >= 2]
     first, second = (

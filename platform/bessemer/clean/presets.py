@@ -1,22 +1,22 @@
-"""Lists of rules by the kind of text.
+"""Lists of rules for different kinds of text.
 
-`web` is FineWeb's list. Its limits are made for prose: a Markdown mark, a table border or an operator is a word without
-a letter, so they keep only 24 of 688 Python and Rust design documents.
+`web` is FineWeb's list. Its limits are for prose. A Markdown mark, a table border or an operator counts as a word
+without a letter, so the list keeps only 24 of 688 Python and Rust design documents.
 
-`markdown` has the same rules with limits for technical documents, and without C4, which drops headings, lists and
-program code. Each limit lets 99 % of the documents pass in each of four public sets, rounded outwards: 368 PEPs
+`markdown` has the same rules with limits for technical documents. It omits C4, which drops headings, lists and program
+code. Each limit passes 99 % of the documents in each of four public sets, rounded outwards: 368 PEPs
 (reStructuredText), 320 Rust RFCs and 140 Chinese chapters of "Dive into Deep Learning" (Markdown), and the chapters of
-the Python reference manual (`pydoc_data.topics`). The Chinese chapters repeat each program for several libraries, which
-determines the limits on repetition.
+the Python reference manual (`pydoc_data.topics`). The Chinese chapters determine the limits on repetition, because they
+repeat each program for several libraries.
 
-`code` judges program files by their lines (see `code_quality`), keeps two blank lines in a row, and does not look for a
-natural language.
+`code` judges program files by their lines (see `code_quality`), keeps two consecutive blank lines, and does not
+identify a natural language.
 
-`books` has no limit on length and no rule about single lines (printed lines are short and end anywhere). It allows for
-dialogue, whose quotation marks and dashes count as words without a letter: 0.68 is the smallest share of words with a
-letter in pieces of 8 000 characters from 57 novels in seven languages.
+`books` has no limit on length and no rules about single lines, because printed lines are short and end anywhere. It
+allows for dialogue, whose quotation marks and dashes count as words without a letter: 0.68 is the smallest share of
+words with a letter in pieces of 8 000 characters from 57 novels in seven languages.
 
-`tests/clean/test_presets.py` holds the shares of those sets that each preset keeps.
+`tests/clean/test_presets.py` states the share of each set that each preset keeps.
 """
 
 from __future__ import annotations

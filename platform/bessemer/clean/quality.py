@@ -1,9 +1,9 @@
-"""`gopher_quality@datatrove`: texts that do not look like prose.
+"""`gopher_quality@datatrove`: removes texts that do not look like prose.
 
-The rules are those of Gopher (Rae et al., 2021, section A.1.1) as datatrove's `gopher_quality_filter.py` counts them:
-words are spaCy's (see `words`). Punctuation counts as a word in denominators, but not in the number of words or their
-mean length. Each stop word counts once, and case matters. In languages other than English the words, the stop words and
-the limits are that language's, as FineWeb-2 measured them (see `languages`).
+The rules are those of Gopher (Rae et al., 2021, section A.1.1), counted like datatrove's `gopher_quality_filter.py`.
+Words are spaCy's (see `words`). Punctuation counts as a word in denominators, but not in the number of words or their
+mean length. Each stop word counts once, and case matters. Other languages than English have their own word splitting,
+and stop words and limits from FineWeb-2 (see `languages`).
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ class GopherQuality(Rule):
 
     rule: Literal["gopher_quality"] = "gopher_quality"
     min_words: int | None = 50
-    """Fewest words that are not punctuation alone."""
+    """Minimum number of words, without those that are only punctuation."""
     max_words: int | None = 100_000
-    """Most words that are not punctuation alone."""
+    """Maximum number of words, without those that are only punctuation."""
     min_mean_word_length: Limit = AUTO
-    """Smallest mean length of those words, in characters; 3 in English."""
+    """Minimum mean length of these words, in characters; 3 in English."""
     max_mean_word_length: Limit = AUTO
-    """Largest mean length of those words, in characters; 10 in English."""
+    """Maximum mean length of these words, in characters; 10 in English."""
     max_hashes_per_word: float | None = 0.1
-    """Most `#` per word."""
+    """Maximum number of `#` per word."""
     max_ellipses_per_word: float | None = 0.1
-    """Most `...` and `…` per word."""
+    """Maximum number of `...` and `…` per word."""
     max_bullet_line_ratio: float | None = 0.9
-    """Largest share of lines that begin with `•` or `-`."""
+    """Maximum share of lines that begin with `•` or `-`."""
     max_ellipsis_line_ratio: float | None = 0.3
-    """Largest share of lines that end with `...` or `…`."""
+    """Maximum share of lines that end with `...` or `…`."""
     min_alphabetic_word_ratio: Limit = AUTO
-    """Smallest share of words, punctuation among them, that have a letter; 0.8 in English."""
+    """Minimum share of words with a letter; punctuation counts as words here; 0.8 in English."""
     min_stop_words: int | None = 2
-    """Fewest different stop words of the text's language; a language without a list has no limit."""
+    """Minimum number of different stop words of the text's language. Languages without a list have no limit."""
     stop_words: Literal["auto"] | tuple[str, ...] | Mapping[str, tuple[str, ...]] = AUTO
-    """Words that any prose has; case matters. `auto` has lists for English and the languages of FineWeb-2; a mapping
-    such as `{gu: [છે, અને]}` gives or replaces the lists of some languages, and a list holds for all of them."""
+    """Words that occur in all prose; case matters. `auto` has lists for English and the languages of FineWeb-2. A
+    mapping such as `{gu: [છે, અને]}` sets the lists of some languages. A plain list applies to all languages."""
 
     @field_validator("stop_words")
     @classmethod
@@ -127,7 +127,7 @@ class GopherQuality(Rule):
 
 
 def _count_different(texts: Texts, own: Array, words: tuple[str, ...]) -> Array:
-    """How many of `words` each text has, for the texts in the mask `own`."""
+    """The number of `words` that occur in each text of the mask `own`."""
     hashes, owners = texts.word_hashes, texts.words.owners
     if not own.all():
         chosen = own[owners]
@@ -141,14 +141,14 @@ def _count_different(texts: Texts, own: Array, words: tuple[str, ...]) -> Array:
 
 @cache
 def _sorted_hashes(words: tuple[str, ...]) -> tuple[Array, Array]:
-    """The sorted hashes of words, and the number of each hash's word, which counts with either apostrophe."""
+    """(sorted hashes of the words, index of the word of each hash). A word has one hash per kind of apostrophe."""
     named = {hash_of(form): name for name, word in enumerate(words) for form in (word, word.replace("'", "’"))}
     keys = sorted(named)
     return np.array(keys, np.uint64), np.array([named[key] for key in keys])
 
 
 def _bullets(texts: Texts, lines: Spans) -> tuple[Array, Array]:
-    """Which lines begin with a bullet, and which end with an ellipsis, but for white space."""
+    """(mask of lines that begin with a bullet, mask of lines that end with an ellipsis), ignoring white space."""
     chunks, codes = texts.chunks, texts.codes
     first, after = texts.chunk_range(lines)
     some = np.flatnonzero(after > first)

@@ -1,16 +1,18 @@
-"""`gopher_repetition@datatrove`: texts that repeat themselves.
+"""`gopher_repetition@datatrove`: removes repetitive texts.
 
-The thresholds are those of Gopher (Rae et al., 2021, table A1), the counting is datatrove's
-(`gopher_repetition_filter.py`): the second and later copies of a line or paragraph count, not the first; the most
-frequent 2-, 3- and 4-gram counts with all its copies; copies of 5- to 10-grams are found by walking through the words
-and stepping over each copy.
+The thresholds are those of Gopher (Rae et al., 2021, table A1). The counting is datatrove's
+(`gopher_repetition_filter.py`):
 
-Method: a line, paragraph or word is its hash. An n-gram that occurs twice consists of two (n-1)-grams that occur
-twice, so only those are looked at again: after the 2-grams little is left, and one sort of the words is most of the
-cost. One difference: datatrove compares 5- to 10-grams with the blanks taken out (`ab c` equals `a bc`); here words
-are compared with words.
+- The second and later copies of a line or paragraph count; the first does not.
+- The most frequent 2-, 3- and 4-grams count with all their copies.
+- Copies of 5- to 10-grams are counted in a walk through the words that skips each copy it finds.
 
-A limit that is `auto` has Gopher's value for English and FineWeb-2's for other languages.
+Lines, paragraphs and words are compared by their hashes. An n-gram that occurs twice consists of two (n-1)-grams that
+occur twice, so only these are examined for the next n. Few remain after the 2-grams, and most of the cost is one sort
+of the words. There is one difference from datatrove: it compares 5- to 10-grams without blanks (`ab c` equals `a bc`),
+while this rule compares word by word.
+
+A limit of `auto` means Gopher's value for English and FineWeb-2's values for other languages.
 """
 
 from __future__ import annotations
@@ -42,33 +44,33 @@ class GopherRepetition(Rule):
 
     rule: Literal["gopher_repetition"] = "gopher_repetition"
     min_characters: int | None = 1
-    """Fewest characters of a text; 1 removes empty texts."""
+    """Minimum number of characters of a text; 1 removes empty texts."""
     max_duplicate_paragraph_ratio: float | None = 0.30
-    """Largest share of paragraphs that are copies of an earlier one."""
+    """Maximum share of paragraphs that are copies of an earlier one."""
     max_duplicate_paragraph_character_ratio: float | None = 0.20
-    """Largest share of characters in such paragraphs."""
+    """Maximum share of characters in these paragraphs."""
     max_duplicate_line_ratio: Limit = AUTO
-    """Largest share of lines that are copies of an earlier one; 0.30 in English."""
+    """Maximum share of lines that are copies of an earlier one; 0.30 in English."""
     max_duplicate_line_character_ratio: float | None = 0.20
-    """Largest share of characters in such lines."""
+    """Maximum share of characters in these lines."""
     max_top_2_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in the most frequent pair of words; 0.20 in English."""
+    """Maximum share of characters in the most frequent pair of words; 0.20 in English."""
     max_top_3_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in the most frequent run of 3 words; 0.18 in English."""
+    """Maximum share of characters in the most frequent run of 3 words; 0.18 in English."""
     max_top_4_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in the most frequent run of 4 words; 0.16 in English."""
+    """Maximum share of characters in the most frequent run of 4 words; 0.16 in English."""
     max_duplicate_5_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 5 words; 0.15 in English."""
+    """Maximum share of characters in copies of earlier runs of 5 words; 0.15 in English."""
     max_duplicate_6_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 6 words; 0.14 in English."""
+    """Maximum share of characters in copies of earlier runs of 6 words; 0.14 in English."""
     max_duplicate_7_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 7 words; 0.13 in English."""
+    """Maximum share of characters in copies of earlier runs of 7 words; 0.13 in English."""
     max_duplicate_8_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 8 words; 0.12 in English."""
+    """Maximum share of characters in copies of earlier runs of 8 words; 0.12 in English."""
     max_duplicate_9_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 9 words; 0.11 in English."""
+    """Maximum share of characters in copies of earlier runs of 9 words; 0.11 in English."""
     max_duplicate_10_gram_character_ratio: Limit = AUTO
-    """Largest share of characters in copies of earlier runs of 10 words; 0.10 in English."""
+    """Maximum share of characters in copies of earlier runs of 10 words; 0.10 in English."""
 
     def apply(self, texts: Texts) -> Findings:
         characters = texts.lengths.astype(np.float64)
@@ -93,7 +95,7 @@ class GopherRepetition(Rule):
 
 
 def duplicates(texts: Texts, spans: Spans) -> tuple[Array, Array]:
-    """For each text, the number of pieces that are copies of an earlier one, and their characters."""
+    """For each text, the number of pieces that copy an earlier piece, and the number of their characters."""
     hashes = _salted(texts.hashes(spans.starts, spans.ends), spans.owners)
     order = np.argsort(hashes)
     hashes = hashes[order]
@@ -102,12 +104,12 @@ def duplicates(texts: Texts, spans: Spans) -> tuple[Array, Array]:
 
 
 def _salted(hashes: Array, owners: Array) -> Array:
-    """Hashes that are equal only within one text."""
+    """Hashes that differ between texts, even for equal pieces."""
     return mix(hashes + owners.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
 
 
 def _paragraphs(texts: Texts) -> Spans:
-    """The pieces between runs of two or more line feeds, in the text without the white space around it."""
+    """The paragraphs: pieces between runs of two or more line feeds, in the text stripped of outer white space."""
     head, tail = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
     num_chunks = texts.counts(texts.chunks).astype(np.int64)
     some = np.flatnonzero(num_chunks)
@@ -127,27 +129,27 @@ def _paragraphs(texts: Texts) -> Spans:
 
 
 def _edges(texts: Texts) -> tuple[Array, Array]:
-    """Whether each text begins with a line feed, and whether it ends with one: a split leaves an empty line there."""
+    """Masks of the texts that begin and that end with a line feed. A split leaves an empty line there."""
     some = texts.lengths > 0
     return some & (texts.codes[texts.starts] == 10), some & (texts.codes[texts.ends - 1] == 10)
 
 
 @dataclass(frozen=True)
 class _Repeated:
-    """The n-grams that occur twice or more in their text, by the places of their first words."""
+    """The n-grams that occur at least twice in their text, by the positions of their first words."""
 
     places: Array
-    """All places, in the order of the text."""
+    """All positions, in the order of the text."""
     names: Array
-    """For each place the number of its n-gram."""
+    """For each position, the number of its n-gram."""
     firsts: Array
-    """For each n-gram the place of its first occurrence, in no order."""
+    """For each n-gram, the position of its first occurrence, in no particular order."""
     counts: Array
-    """For each n-gram, in the same order, how often it occurs."""
+    """For each n-gram, in the order of `firsts`, the number of its occurrences."""
 
 
 def _repeated_n_grams(texts: Texts) -> Iterator[tuple[int, _Repeated]]:
-    """For n = 2 to 10."""
+    """(n, repeated n-grams) for n = 2 to 10."""
     words = texts.words
     hashes = _salted(texts.word_hashes, words.owners)
     places = np.flatnonzero(words.owners[1:] == words.owners[:-1])
@@ -176,7 +178,7 @@ def _run_lengths(values: Array) -> Array:
 
 
 def _n_gram_characters(texts: Texts) -> Iterator[Array]:
-    """For each text the characters of its top 2- to 4-grams, then those of its copied 5- to 10-grams."""
+    """Number of characters per text: in the most frequent 2- to 4-grams, then in copies of 5- to 10-grams."""
     letters = np.zeros(len(texts.words.starts) + 1, np.int64)
     np.cumsum(texts.words.lengths, out=letters[1:])
     for n, repeated in _repeated_n_grams(texts):
@@ -189,7 +191,8 @@ def _n_gram_characters(texts: Texts) -> Iterator[Array]:
 
 
 def _most_frequent(texts: Texts, repeated: _Repeated, n: int) -> tuple[Array, Array]:
-    """For each text the first place of its most frequent n-gram, the earliest of equals, and how often it occurs."""
+    """For each text, the first position of its most frequent n-gram, and its number of occurrences. The earliest n-gram
+    wins a tie."""
     owners, low = texts.words.owners, (1 << 32) - 1
     first_word = np.searchsorted(owners, np.arange(len(texts)))
     score = np.where(texts.num_words >= n, 1 << 32 | (low - first_word), 0)
@@ -198,7 +201,7 @@ def _most_frequent(texts: Texts, repeated: _Repeated, n: int) -> tuple[Array, Ar
 
 
 def _walk(repeated: _Repeated, n: int) -> Array:
-    """The places at which a walk through the words meets an n-gram again; it steps over each that it meets."""
+    """Positions of the copies that a walk through the words finds. The walk skips each copy that it finds."""
     met = bytearray(len(repeated.counts))
     copies: list[int] = []
     free = 0

@@ -1,9 +1,9 @@
 """The base of all rules.
 
-A rule measures the texts of a batch, and may change them. Each measurement is a signal with a name. A field
-`min_<signal>` or `max_<signal>` of the rule's settings is its limit, and `null` turns the limit off. So every threshold
-is a setting, every signal is in the ledger as `<rule>/<signal>`, and other thresholds can be tried on the ledger alone.
-The first limit that a document breaks, in the order of the signals, decides.
+A rule measures the texts of a batch, and may change them. Each measurement is a named signal. A field `min_<signal>` or
+`max_<signal>` of the rule's settings is its limit, and `null` turns the limit off. So every threshold is a setting, and
+every signal is in the ledger as `<rule>/<signal>`. Other thresholds can be tried on the ledger alone. If a document
+breaks several limits, the first one in the order of the signals decides.
 
 A limit that depends on the language is `auto` by default: English texts have FineWeb's value, texts in the languages of
 `fineweb2.tsv` have FineWeb-2's, and texts in any other language have no limit. A number holds for all languages.
@@ -28,7 +28,7 @@ Limit = float | Literal["auto"] | None
 """A limit: a number for all languages, `auto` for each language's own, or `null` for none."""
 
 UNLIMITED = float("nan")
-"""A threshold that no value breaks: comparisons with it are false."""
+"""A threshold that no value breaks, because every comparison with it is false."""
 
 
 class Automatic(NamedTuple):
@@ -41,18 +41,18 @@ class Automatic(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """The outcome of one rule for a batch; `evidence` and `languages` are by the index of the text."""
+    """The result of one rule for a batch. The keys of `evidence` and `languages` are indices of texts."""
 
     signals: Mapping[str, Array] = field(default_factory=dict)
     """One float64 per text; NaN if the rule abstained."""
     texts: Texts | None = None
-    """The texts as the rule leaves them; None if it changes none."""
+    """The texts after the rule; None if it changes none."""
     evidence: Mapping[int, str] = field(default_factory=dict)
     languages: Mapping[int, str] = field(default_factory=dict)
 
 
 class Broken(NamedTuple):
-    """One limit, and which texts break it."""
+    """One limit, and a mask of the texts that break it."""
 
     signal: str
     thresholds: Array
@@ -66,9 +66,9 @@ class Rule(Settings):
     automatic: ClassVar[Mapping[str, Automatic]] = {}
     """The fields that may be `auto`."""
     reads_language: ClassVar[bool] = False
-    """Whether the outcome depends on the language of the text."""
+    """Whether the result depends on the language of the text."""
     skips_removed: ClassVar[bool] = False
-    """Whether the rule skips the texts that a rule above it removed; all other rules measure them too."""
+    """Whether the rule skips texts that an earlier rule removed. By default a rule measures them too."""
 
     rule: Any
 
@@ -86,7 +86,7 @@ class Rule(Settings):
         return str(self.rule)
 
     def apply(self, texts: Texts) -> Findings:
-        """Measures every text on its own: its neighbours in the batch make no difference."""
+        """Measures every text independently of the other texts in the batch."""
         raise NotImplementedError
 
     def broken(self, signals: Mapping[str, Array], languages: Sequence[str | None]) -> list[Broken]:
@@ -108,7 +108,7 @@ class Rule(Settings):
         return np.array([_automatic(automatic, language) for language in languages], np.float64)
 
     def abstentions(self, languages: Collection[str]) -> list[str]:
-        """Sentences for the plan about limits that do not hold in some of the wanted languages."""
+        """Sentences for the plan about limits that do not apply to some of the wanted languages."""
         unlisted = [language for language in languages if not is_listed(language)]
         open_limits = [bound for bound in self.automatic if getattr(self, bound) == AUTO]
         if not unlisted or not open_limits:

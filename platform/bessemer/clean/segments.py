@@ -1,9 +1,9 @@
-"""Word boundaries without a blank, in the languages that have them.
+"""Finds word boundaries without blanks, in the languages that have them.
 
-Chinese, Japanese, Thai, Lao, Khmer and Burmese are cut by the dictionaries of ICU, the Unicode consortium's library;
-Latin words, numbers and addresses inside such a text stay as `words` cuts them. In French, Italian, Catalan and Occitan
-an apostrophe between letters ends a word. In Amharic the marks `፡` to `፨` do, and `፡` itself is a blank. These cuts are
-in addition to those of `words`.
+ICU, the Unicode consortium's library, splits Chinese, Japanese, Thai, Lao, Khmer and Burmese with its dictionaries.
+Latin words, numbers and addresses inside such a text are split only by `words`. In French, Italian, Catalan and Occitan
+an apostrophe between letters ends a word. In Amharic the marks `፡` to `፨` end a word, and `፡` itself is a blank. These
+boundaries are in addition to those of `words`.
 
 Cost: 0.5 µs per character of Chinese, 1.4 µs per character of Japanese; nothing for texts in other languages.
 """
@@ -29,9 +29,9 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 def word_cuts(
     strings: Sequence[str], languages: Sequence[str | None], starts: Array, codes: Array, flags: Array
 ) -> Array:
-    """The positions in a batch at which a word ends although no blank follows, in order; int64.
+    """int64: the sorted positions in a batch at which a word ends although no blank follows.
 
-    `starts` are those of the texts, `codes` and `flags` those of all characters.
+    `starts` has one entry per text; `codes` and `flags` have one per character.
     """
     cuts = [np.zeros(0, np.int64)]
     for text, language, start in zip(strings, languages, starts.tolist(), strict=True):
@@ -48,14 +48,14 @@ def word_cuts(
 
 
 def is_blank(words: Spans, languages: Sequence[str | None], codes: Array) -> Array:
-    """Which words are the Amharic `፡`, the blank of older texts."""
+    """Mask of the words that are the Amharic `፡`, the blank of older texts."""
     amharic = np.array([language is not None and base(language) == "am" for language in languages], bool)
     found: Array = (codes[words.starts] == ord("፡")) & amharic[words.owners]
     return found
 
 
 def _boundaries(text: str, language: str, codes: Array) -> Array:
-    """ICU's word boundaries that have a character of an unspaced script on one side or both."""
+    """ICU's word boundaries next to at least one character of an unspaced script."""
     from icu4py.breakers import WordBreaker
 
     if not text:
@@ -68,7 +68,7 @@ def _boundaries(text: str, language: str, codes: Array) -> Array:
 
 
 def _elisions(codes: Array, flags: Array) -> Array:
-    """The places after each apostrophe between two letters."""
+    """The positions after each apostrophe between two letters."""
     letters = flags & LETTER != 0
     apostrophes = (codes == ord("'")) | (codes == ord("’"))
     return np.flatnonzero(apostrophes[1:-1] & letters[:-2] & letters[2:]) + 2
@@ -76,7 +76,7 @@ def _elisions(codes: Array, flags: Array) -> Array:
 
 @cache
 def _unspaced() -> Array:
-    """bool[0x40000]: which characters belong to a script without blanks between words."""
+    """bool[0x40000]: whether a character belongs to a script without blanks between words."""
     table = np.zeros(0x40000, bool)
     for first, last in _BLOCKS:
         table[first : last + 1] = True

@@ -1,4 +1,4 @@
-"""The rules of a recipe: a preset by the kind of text, a preset with changes, or a list.
+"""The rules of a recipe: a preset for a kind of text, a preset with changes, or a list.
 
     clean: {preset: markdown}
 
@@ -16,9 +16,9 @@
         - gopher_quality
         - function: {file: rules.py, name: my_rule}
 
-In a list, a name alone means the rule with its defaults. Rules run in order, each on the text that the rule before it
-returned. The first rule whose limit a document breaks removes it. The others still measure it, so that the ledger shows
-the effect of other thresholds.
+In a list, a name alone means the rule with its defaults. Rules run in order, each on the text that the previous rule
+returned. A document is removed by the first rule that finds a broken limit. The other rules still measure it, so that
+the ledger shows the effect of other thresholds.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ AnyRule = Annotated[
 
 
 class CleanSettings(Settings):
-    """The rules that every document passes through, in order."""
+    """The rules that are applied to every document, in order."""
 
     preset: Preset | None = None
     """The kind of text: `web` pages, `markdown` and other technical documents with markup, program `code`, or `books`;
@@ -99,9 +99,10 @@ class CleanSettings(Settings):
     override: Mapping[str, dict[str, Any] | None] = Field({})
     """Settings that differ from the preset's, by the name of the rule; `null` leaves the rule out."""
     rules: tuple[AnyRule, ...] | None = None
-    """The rules in their order, instead of a preset."""
+    """The list of rules, in order, instead of a preset."""
     max_characters: int = Field(5_000_000, ge=1)
-    """A longer document is removed unseen; memory grows by up to 200 bytes for each of its characters."""
+    """Maximum length of a document, in characters. Longer documents are removed without being read by the rules. Memory
+    grows by up to 200 bytes per character of a document."""
 
     @field_validator("override")
     @classmethod

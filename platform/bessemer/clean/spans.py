@@ -1,9 +1,10 @@
-"""Pieces of texts, and their hashes in constant time.
+"""Pieces of texts, hashed in constant time per piece.
 
-A hash comes from prefix sums of a polynomial over the code points, modulo 2^64: the sum over a piece, divided by the
-power at which the piece starts, does not depend on where it stands.
+The hash uses prefix sums of a polynomial over the code points, modulo 2^64. The sum over a piece, divided by the power
+at the start of the piece, does not depend on the position of the piece.
 
-Cost: 4 ns a character once; 24 bytes a character, of which 16 are tables shared by all batches of one size.
+Cost: 4 ns per character, once per batch. Memory: 24 bytes per character; 16 of these are in tables that all batches of
+one size share.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 
 class Spans(NamedTuple):
-    """Pieces in order: from `starts` to `ends` (exclusive) of a batch's array; `owners` is the index of the text."""
+    """Pieces in order: from `starts` to `ends` (exclusive) in a batch's array. `owners` has the index of each text."""
 
     starts: Array
     ends: Array
@@ -36,7 +37,10 @@ class Spans(NamedTuple):
 
 
 def any_in(bits: Array, spans: Spans) -> Array:
-    """Which spans hold a character with a bit set; none of them is empty. Most are decided by their first character."""
+    """Mask of the spans that contain a character with a bit in `bits` set. Spans must not be empty.
+
+    The first character decides most spans.
+    """
     found: Array = bits[spans.starts] != 0
     rest = np.flatnonzero(~found & (spans.lengths > 1))
     edges = np.stack([spans.starts[rest], spans.ends[rest]], axis=1).ravel()
@@ -55,13 +59,13 @@ class PieceHashes:
         np.cumsum(terms, out=self._prefix[1:])
 
     def __call__(self, starts: Array, ends: Array) -> Array:
-        """uint64: equal for equal pieces; for two others equal in one case of about 2^64."""
+        """uint64 hashes: equal for equal pieces; two different pieces collide with a probability of about 2^-64."""
         return mix((self._prefix[ends] - self._prefix[starts]) * self._inverse[starts])
 
 
 @cache
 def hash_of(text: str) -> int:
-    """The hash of a piece wherever it stands."""
+    """The hash of a piece with this text, independent of its position."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     return int(PieceHashes(codes)(np.array([0]), np.array([len(codes)]))[0])
 

@@ -1,11 +1,11 @@
-"""Finds e-mail addresses in which the signs are spelled out.
+"""Finds e-mail addresses with spelled-out signs.
 
-`jane (at) example (dot) org`, `jane[at]example.org`, `jane.doe at example dot org`: a sign is a word in brackets. Two
-signs may also be bare words, but a verb before `at` looks like a name (`look at example dot com`). So the bare form
-also needs a name with a full stop, a hyphen, an underscore or a digit in it, angle brackets around the address, or a
-word such as `e-mail:` right before it.
+Examples: `jane (at) example (dot) org`, `jane[at]example.org`, `jane.doe at example dot org`. A spelled-out sign is
+usually a word in brackets. Both signs may also be bare words, but a verb before `at` looks like a name (`look at
+example dot com`). So the bare form also needs one of these: a full stop, a hyphen, an underscore or a digit in the
+name; angle brackets around the address; or a word such as `e-mail:` directly before it.
 
-Cost: 2 ns per character for text without any.
+Cost: 2 ns per character for text without such addresses.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _MAIL_WORD = re.compile(
 )
 
 _SMALL = np.uint32(0x20)
-"""The bit that makes a letter small; with it `@` becomes `` ` ``."""
+"""The bit that turns a capital letter into a small one. It also turns `@` into `` ` ``."""
 _REACH = 128
-"""Characters before and after a sign in which the address begins and ends."""
+"""Maximum number of characters between a sign and either end of the address."""
 
 
 def find_spelled_emails(joined: str, codes: Array) -> Iterator[tuple[int, int]]:
@@ -65,7 +65,7 @@ def find_spelled_emails(joined: str, codes: Array) -> Iterator[tuple[int, int]]:
 
 
 def _are_bare_signs(joined: str, place: int) -> bool:
-    """Whether the three letters at `place` are a word, and ` at ` is before them."""
+    """Whether the three letters at `place` are a separate word, and ` at ` occurs before them."""
     around = joined[place - 1 : place] + joined[place + 3 : place + 4]
     return around == "  " and " at " in joined[max(0, place - _REACH) : place].lower()
 
@@ -76,7 +76,7 @@ def plain_address(address: str) -> str:
 
 
 def _find_around(joined: str, place: int, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """The address that has its sign at `place`, if there is one."""
+    """The address with a sign at `place`, if there is one."""
     for match in pattern.finditer(joined, max(0, place - _REACH), place + _REACH):
         if match.start() < place < match.end():
             end = _host_end(match)
@@ -85,7 +85,7 @@ def _find_around(joined: str, place: int, pattern: re.Pattern[str]) -> Iterator[
 
 
 def _host_end(match: re.Match[str]) -> int | None:
-    """End of the longest host that has a top-level domain; a further label is the next sentence."""
+    """End of the longest host with a top-level domain. Further labels belong to the next sentence."""
     host, start = match["host"], match.start("host")
     dots = list(_DOTS.finditer(host))
     for number in reversed(range(len(dots))):
@@ -97,7 +97,7 @@ def _host_end(match: re.Match[str]) -> int | None:
 
 
 def _is_named(joined: str, match: re.Match[str]) -> bool:
-    """Whether the text says that these words are an address."""
+    """Whether the text around the words, or a sign in the name, shows that they are an address."""
     before = joined[max(0, match.start() - 24) : match.start()].rpartition("\n")[2]
     in_brackets = before[-1:] == "<" and joined[match.end() : match.end() + 1] == ">"
     return in_brackets or bool(_NOT_A_VERB.search(match["name"]) or _MAIL_WORD.search(before))

@@ -1,7 +1,7 @@
-"""A batch of texts as one array of code points, so that a rule is arithmetic on arrays and no loop over documents.
+"""A batch of texts as one array of code points. Rules use array arithmetic instead of loops over documents.
 
-Every text is followed by a line feed that is not part of it, so no word, line or phrase reaches into the next text.
-Derived arrays are computed once, at their first use, and shared by all rules.
+A line feed that is not part of the text follows every text, so no word, line or phrase extends into the next text.
+Derived arrays are computed at their first use, and all rules share them.
 
 Cost: about 30 ns and 80 bytes per character for all arrays.
 """
@@ -21,14 +21,14 @@ from bessemer.clean.spans import Array, PieceHashes, Spans
 from bessemer.clean.words import find_words
 
 BATCH_CHARACTERS = 1 << 17
-"""Enough that the overhead of a numpy call is small, and few enough that the arrays stay in the CPU's cache."""
+"""Large enough that the overhead of a numpy call is small; small enough that the arrays fit in the CPU's cache."""
 
 
 class Texts:
-    """Texts that do not change, and the arrays that are derived from them.
+    """Immutable texts, and arrays derived from them.
 
-    `languages` are their codes, None for a text whose language is unknown; `fields` are other columns of their
-    documents, by name.
+    `languages` has one code per text, or None if the language is unknown. `fields` has other columns of the documents,
+    by name.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Texts:
 
     @cached_property
     def lengths(self) -> Array:
-        """Characters of each text."""
+        """Number of characters of each text."""
         return np.fromiter(map(len, self.strings), np.int64, len(self))
 
     @cached_property
@@ -98,12 +98,12 @@ class Texts:
 
     @cached_property
     def num_words(self) -> Array:
-        """float64: words of each text."""
+        """float64: number of words of each text."""
         return self.counts(self.words)
 
     @cached_property
     def num_newlines(self) -> Array:
-        """float64: line feeds of each text."""
+        """float64: number of line feeds of each text."""
         return self.counts(self.lines) - 1
 
     @cached_property
@@ -125,7 +125,7 @@ class Texts:
         return lines.select((lines.lengths > 0) | ~(second | last))
 
     def counts(self, spans: Spans, chosen: Array | None = None) -> Array:
-        """float64: how many spans each text has, or how many of the `chosen` (a mask)."""
+        """float64: number of spans of each text; with the mask `chosen`, number of chosen spans."""
         owners = spans.owners if chosen is None else spans.owners[chosen]
         return np.bincount(owners, minlength=len(self)).astype(np.float64)
 
@@ -134,12 +134,12 @@ class Texts:
         return np.bincount(spans.owners, weights, len(self))
 
     def of_owner(self, positions: Array) -> Array:
-        """The text in which each of the sorted `positions` lies."""
+        """Index of the text that contains each of the sorted `positions`."""
         per_text = np.diff(np.searchsorted(positions, self.ends, "right"), prepend=0)
         return np.repeat(np.arange(len(self)), per_text)
 
     def chunk_range(self, lines: Spans) -> tuple[Array, Array]:
-        """For each line the index of its first chunk, and of the one after its last."""
+        """For each line, the index of its first chunk and the index after its last chunk."""
         starts = self.chunks.starts
         return np.searchsorted(starts, lines.starts), np.searchsorted(starts, lines.ends)
 

@@ -1,23 +1,23 @@
-"""Words as the English tokenizer of spaCy cuts them, for a whole batch at once.
+"""Splits texts into words like spaCy's English tokenizer, for a whole batch in one pass.
 
-datatrove counts the tokens of spaCy's blank English tokenizer, so the thresholds that it publishes only mean the same
-with the same words. Here they are found by arithmetic on the few characters that are no letter, digit or space
-(about one in twenty):
+datatrove counts the tokens of spaCy's blank English tokenizer. Its published thresholds apply only if words are split
+in the same way. This module reproduces the split by arithmetic on the few characters (about one in twenty) that are not
+a letter, a digit or a space:
 
-1. A chunk is a run without white space.
-2. From both its ends, punctuation, quotes, brackets, currency and symbols are peeled off one by one, each a word of
-   its own; currency and `%` after a digit too (`50` `%`); and a full stop, unless it belongs to an abbreviation or to
-   initials (`e.g.`, `U.S.`).
-3. What is left is cut at a hyphen, dash or `~` between letters, at a comma between letters, at `: < > = /` before a
-   letter, at an operator between digits, at a full stop between a small and a capital letter, at symbols, and at two
-   full stops or more; each is a word of its own. Web addresses stay whole.
-4. Contractions are cut: `do` `n't`, `we` `'ll`, `it` `'s`.
+1. A chunk is a run of characters without white space.
+2. Marks are peeled off both ends of the chunk one by one, and each becomes a separate word: punctuation, quotes,
+   brackets, currency signs and symbols; currency signs and `%` also after a digit (`50` `%`); and a full stop, unless
+   it belongs to an abbreviation or to initials (`e.g.`, `U.S.`).
+3. The rest of the chunk is split at these marks, and each mark becomes a separate word: a hyphen, dash, `~` or comma
+   between letters; `: < > = /` before a letter; an operator between digits; a full stop between a small and a capital
+   letter; symbols; two or more full stops. Web addresses are not split.
+4. Contractions are split: `do` `n't`, `we` `'ll`, `it` `'s`.
 
-Of spaCy's words 99.9 % are found in novels and textbooks, 99.8 % in Rust RFCs, 99.5 % in PEPs. What differs: emoticons
-(`:)` and `):` are two words here), units at a number (`5km` is one), contractions without an apostrophe (`cannot` is
-one), addresses without `://`, and spaCy's list of rare special cases (`and/or`, `Ph.D.`).
+The split finds 99.9 % of spaCy's words in novels and textbooks, 99.8 % in Rust RFCs and 99.5 % in PEPs. It differs in
+emoticons (`:)` and `):` are two words here), units after a number (`5km` is one word), contractions without an
+apostrophe (`cannot` is one word), addresses without `://`, and spaCy's list of rare special cases (`and/or`, `Ph.D.`).
 
-Cost: 20 ns a character.
+Cost: 20 ns per character.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ e.g E.g Gen Gov i.e I.e Inc Jr Ltd Md Messrs Mo Mont Mr Mrs Ms p.m Prof Rep Rev 
 
 
 def find_words(codes: Array, flags: Array, chunks: Spans, hashes: PieceHashes) -> tuple[Array, Array]:
-    """Where every word starts and ends, in order. The last character must be a line feed."""
+    """(starts, ends) of all words, in order. The last character must be a line feed."""
     starts, ends = _marks(codes, flags)
     code, flag, before, after = codes[starts], flags[starts], flags[starts - 1], flags[ends]
     chunk = np.searchsorted(chunks.starts, starts, "right") - 1
@@ -68,7 +68,7 @@ def find_words(codes: Array, flags: Array, chunks: Spans, hashes: PieceHashes) -
 
 
 def _marks(codes: Array, flags: Array) -> tuple[Array, Array]:
-    """Where each mark starts and ends: one character, or a run of the same full stop, hyphen or dash."""
+    """(starts, ends) of all marks. A mark is one character, or a run of full stops, of hyphens or of dashes."""
     positions = np.flatnonzero(flags & MARK != 0)
     code = codes[positions]
     joins = (code[1:] == code[:-1]) & (np.diff(positions) == 1) & (flags[positions[1:]] & RUN != 0)
@@ -78,7 +78,7 @@ def _marks(codes: Array, flags: Array) -> tuple[Array, Array]:
 
 
 def _reached(good: Array, edge: Array, adjacent: Array) -> Array:
-    """Which marks are reached from the edge of their chunk through good marks alone, side by side."""
+    """Mask of the marks that are connected to the edge of their chunk by adjacent good marks only."""
     if not len(good):
         return good
     fresh = edge | ~good
@@ -90,7 +90,7 @@ def _reached(good: Array, edge: Array, adjacent: Array) -> Array:
 
 
 def _full_stops(codes: Array, flags: Array, hashes: PieceHashes, starts: Array, ends: Array, heads: Array) -> Array:
-    """Whether a full stop at the end of a chunk is a word of its own: not in `e.g.`, `U.S.`, `J.`, `b.`."""
+    """Whether a full stop at the end of a chunk is a separate word: not in `e.g.`, `U.S.`, `J.`, `b.`."""
     stop = np.zeros(len(starts), bool)
     dots = np.flatnonzero((codes[starts] == ord(".")) & (ends - starts == 1))
     starts, heads = starts[dots], heads[dots]
@@ -100,14 +100,14 @@ def _full_stops(codes: Array, flags: Array, hashes: PieceHashes, starts: Array, 
     alone |= (before & UPPER != 0) & (flags[starts - 2] & UPPER != 0)
     alone &= ~((starts - heads == 1) & (before & LOWER != 0) & (last < 128))
     stems = hashes(np.minimum(heads, starts), starts)
-    known = _abbreviations()  # sorted; the last one is where whatever is larger ends up
+    known = _abbreviations()  # sorted; a search for a larger value returns the last index
     alone &= known[np.searchsorted(known[:-1], stems)] != stems
     stop[dots] = alone
     return stop
 
 
 def _joints(codes: Array, flags: Array, starts: Array, ends: Array) -> Array:
-    """Which marks cut the middle of a chunk, by what stands on both sides."""
+    """Mask of the marks that split the middle of a chunk. The characters on both sides decide."""
     code, before, after = codes[starts], flags[starts - 1], flags[ends]
     letter_follows = after & LETTER != 0
     alphanumeric_precedes = before & (LETTER | DIGIT) != 0
@@ -119,7 +119,7 @@ def _joints(codes: Array, flags: Array, starts: Array, ends: Array) -> Array:
 
 
 def _in_address(codes: Array, starts: Array, ends: Array, chunk: Array, inner: Array) -> Array:
-    """Which marks stand in a web address: the first mark inside their chunk is the colon of `://`."""
+    """Mask of the marks in web addresses: the first mark inside their chunk is the colon of `://`."""
     mine = np.flatnonzero(inner)
     first = mine[np.diff(chunk[mine], prepend=-1) != 0]
     schemes = first[(codes[starts[first]] == ord(":")) & (codes[ends[first]] == ord("/"))]
@@ -127,7 +127,7 @@ def _in_address(codes: Array, starts: Array, ends: Array, chunk: Array, inner: A
 
 
 def _contractions(codes: Array, starts: Array, heads: Array, tails: Array) -> Array:
-    """Where the second word of a contraction begins: the `n` of `don't`, the apostrophe of `it's` and `we'll`."""
+    """Positions at which the second word of a contraction starts: the `n` of `don't`, the apostrophe of `it's`."""
     chosen = _one_of(codes[starts], "'’") & (starts > heads) & (tails - starts >= 2) & (tails - starts <= 3)
     starts, tails = starts[chosen], tails[chosen]
     one, first, second = tails - starts == 2, codes[starts + 1], codes[starts + 2]
