@@ -140,3 +140,18 @@ def test_a_refusal_names_the_file_that_was_refused(tmp_path: Path) -> None:
     file = str(tmp_path / "inner")
     with pytest.raises(StorageError, match=f"`{file}` cannot be written"), storage.explained(tmp_path):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), file)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [
+        (41_000, "41k pages/s"),
+        (2.46, "2.5 pages/s"),
+        (0.97, "1 pages/s"),
+        (0.2, "12 pages/min"),
+        (0.002283, "8.2 pages/h"),
+        (1e-6, "0.0036 pages/h"),
+    ],
+)
+def test_a_slow_rate_is_per_minute_or_hour(per_second: float, text: str) -> None:
+    assert units.format_rate(per_second, "pages") == text

@@ -28,6 +28,15 @@ def format_number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def format_rate(per_second: float, unit: str) -> str:
+    """`41 pages/s`, `2.5 steps/s`; a slow rate per minute or hour: `8.2 parts/h`."""
+    for seconds, name in ((1, "s"), (60, "min"), (3600, "h")):
+        rate = per_second * seconds
+        if rate >= 0.95 or name == "h":
+            break
+    return f"{format_number(round(rate, 1) or rate)} {unit}/{name}"
+
+
 def format_bytes(value: float) -> str:
     """`512 B`, `3.1 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

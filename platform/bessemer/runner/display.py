@@ -18,7 +18,7 @@ from typing import Any
 
 from bessemer.credentials import redact
 from bessemer.terminal import printable
-from bessemer.units import format_count, format_number, format_seconds
+from bessemer.units import format_count, format_number, format_rate, format_seconds
 
 LINE_SECONDS = 30.0
 WINDOW_SECONDS, FEWEST_SAMPLES = 30.0, 4
@@ -54,7 +54,7 @@ class StageProgress:
         ]
         rate = self.rate
         if rate:
-            parts.append(f"{format_number(round(rate, 1) or rate)} {self.unit}/s")
+            parts.append(format_rate(rate, self.unit))
             if self.total > self.done:
                 parts.append(f"{format_seconds((self.total - self.done) / rate)} left")
         parts += [f"{key} {value}" for key, value in self.facts.items()]
