@@ -25,6 +25,8 @@ from bessemer.cli.common import (
 from bessemer.units import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
+CHATS = ("finetune", "align", "reinforce")
+"""Stages whose models answer in a conversation."""
 RERUN = click.option(
     "--rerun", metavar="STAGE", multiple=True, help="Run this stage again, even if its artifact exists."
 )
@@ -183,5 +185,6 @@ def _conclude(finished: Any, store: Any) -> None:
     if last is None:
         say("next: bessemer ui")
         return
-    model = finished.artifact_folder(last["name"]) / "data"
-    say(f"next: bessemer generate {shlex.quote(str(model))} PROMPT, or look at it: bessemer ui")
+    model = shlex.quote(str(finished.artifact_folder(last["name"]) / "data"))
+    talk = f"bessemer chat {model}" if last["kind"] in CHATS else f"bessemer generate {model} PROMPT"
+    say(f"next: {talk}, or look at it: bessemer ui")

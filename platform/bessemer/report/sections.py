@@ -58,6 +58,11 @@ CHARTS: list[tuple[str, tuple[str, ...], bool]] = [
     ("Learning rate", ("train/learning_rate",), True),
     ("Gradient norm", ("train/grad_norm",), True),
     ("Tokens per second", ("throughput/tokens_per_second",), True),
+    ("Teraflops", ("throughput/teraflops",), True),
+    ("Model FLOPS utilisation", ("throughput/model_flops_utilisation",), True),
+    ("Share of time spent on checkpoints", ("throughput/checkpoint_ratio",), True),
+    ("Peak memory (GiB)", ("memory/peak_gib",), True),
+    ("Energy (kWh)", ("energy/kilowatt_hours",), True),
     ("Share of time spent waiting for data", ("throughput/data_wait_ratio",), True),
 ]
 """Title, metrics in one chart (`*` is a wildcard), and whether the y axis starts at zero. Every other metric gets
