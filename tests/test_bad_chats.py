@@ -116,7 +116,7 @@ def test_all_wrong_settings_are_told_at_once_in_plain_words(home: Home) -> None:
         assert words in said
     assert "the recipe has 14 problems" in said, "and nothing is told twice"
     methods = home("run", "recipe.yaml", "align.kto={}", "evaluate.tasks={arc_esy: {}, b: c}", code=2).stderr
-    assert "name one method of `dpo`, `ipo`, `kto`, `orpo`, and not `dpo` and `kto`" in methods
+    assert "choose one method of `dpo`, `ipo`, `kto`, `orpo`, not `dpo` and `kto`" in methods
     assert (
         "no declared task has the name `arc_esy`; did you mean `arc_easy`?; the task `b`: its settings should be"
         in methods
@@ -177,7 +177,7 @@ def test_the_plan_finds_what_is_wrong_before_anything_runs(home: Home, name: str
 
 
 STARTED: dict[str, tuple[list[str], int, str, str]] = {
-    "align": (["preferences.paths=[thumbs.jsonl]"], 2, "12 of 12 preferences are single thumbs", "`align` with `kto`"),
+    "align": (["preferences.paths=[thumbs.jsonl]"], 2, "12 of 12 preferences have one answer", "`align` with `kto`"),
     "reinforce": (["reinforce.grpo={max_completion_length: 60}"], 2, "an answer up to 60", "at most"),
 }
 

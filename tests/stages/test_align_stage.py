@@ -158,17 +158,17 @@ def test_a_stopped_run_continues_to_the_same_model(
 
 def test_what_cannot_be_is_said_before_training(prefer: Any, learn: Any) -> None:
     _, rows = prefer(THUMBS)
-    with pytest.raises(UsageError, match="64 of 64 preferences are single thumbs"):
+    with pytest.raises(UsageError, match="64 of 64 preferences have one answer"):
         learn("pairs", rows=rows, dpo={})
     with pytest.raises(UsageError, match=r"a prompt with its answer has \d+ tokens, and `max_seq_length` is 8"):
         learn("short", rows=rows, kto={}, max_seq_length=8)
-    with pytest.raises(UsageError, match="whole models"):
+    with pytest.raises(UsageError, match="the whole model"):
         learn("sharded", rows=rows, kto={}, sharding="full")
     _, held_out = prefer(PAIRS, split={"validation": 0.999})
-    with pytest.raises(NothingLeft, match="`tune` of the preferences holds no row"):
+    with pytest.raises(NothingLeft, match="`tune` of the preferences has no rows"):
         learn("none", rows=held_out, dpo={})
     for methods in ({}, {"dpo": {}, "kto": {}}):
-        with pytest.raises(ValueError, match="name one method"):
+        with pytest.raises(ValueError, match="choose one method"):
             align.Config.model_validate(methods)
 
 

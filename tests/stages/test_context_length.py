@@ -56,25 +56,25 @@ def test_a_sequence_that_fits_is_planned(tmp_path: Path, stages: str) -> None:
     [
         (
             NEW + "  finetune: {max_seq_length: 65}\n",
-            "stage `finetune`: the model sees 64 tokens, and `max_seq_length` is 65",
+            "stage `finetune`: the model has a context of 64 tokens, and `max_seq_length` is 65",
         ),
-        (NEW + "  finetune:\n", "stage `finetune`: the model sees 64 tokens, and `max_seq_length` is 512"),
+        (NEW + "  finetune:\n", "stage `finetune`: the model has a context of 64 tokens, and `max_seq_length` is 512"),
         (
             NEW + "  longer: {stage: pretrain, from: [pretrain, tokenize], max_seq_length: 128}\n",
             "stage `longer`: the model to continue from sees 64 tokens, and `max_seq_length` is 128",
         ),
         (
             NEW + "  finetune: {max_seq_length: 32}\n  align: {from: [finetune, preferences], dpo: {}}\n",
-            "stage `align`: the model sees 64 tokens, and `max_seq_length` is 512",
+            "stage `align`: the model has a context of 64 tokens, and `max_seq_length` is 512",
         ),
         (
             NEW + "  reward: {from: [pretrain, preferences], max_seq_length: 100}\n",
-            "stage `reward`: the model sees 64 tokens, and `max_seq_length` is 100",
+            "stage `reward`: the model has a context of 64 tokens, and `max_seq_length` is 100",
         ),
         (
             NEW + "  reinforce: {from: [pretrain, conversations], max_seq_length: 100, "
             "grpo: {max_completion_length: 8}, rewards: [{kind: length, limit: 5}]}\n",
-            "stage `reinforce`: the model sees 64 tokens, and `max_seq_length` is 100",
+            "stage `reinforce`: the model has a context of 64 tokens, and `max_seq_length` is 100",
         ),
         (
             NEW + "  reinforce: {from: [pretrain, conversations], max_seq_length: 64, "

@@ -165,8 +165,8 @@ def test_limits_are_warnings_and_rows_of_the_ledger(
     assert draft.counts.removed_by_rule["links_per_page"] == 2
     warnings = "\n".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
     for rule in ("links_per_page", "sitemaps_per_site", "urls_per_sitemap", "robots_bytes", "page_limit"):
-        assert f"left out by `{rule}`" in warnings
-    assert "3 URLs left out by `links_per_page`" in warnings
+        assert f"excluded by `{rule}`" in warnings
+    assert "3 URLs excluded by `links_per_page`" in warnings
 
 
 def test_golden_output(make_draft: Any, make_context: Any) -> None:

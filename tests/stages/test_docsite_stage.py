@@ -38,7 +38,7 @@ def test_every_package_of_the_default_is_installed_with_bessemer() -> None:
 
 
 def test_mistakes_in_the_settings_are_named() -> None:
-    with pytest.raises(ValidationError, match="`click` is named twice"):
+    with pytest.raises(ValidationError, match="`click` appears twice"):
         docsite.Config(packages=("click", "rich", "click"))
     with pytest.raises(ValidationError, match="greater than or equal to 100"):
         docsite.Config(max_pages=5)

@@ -152,7 +152,7 @@ def test_a_task_without_questions_is_an_error(
 ) -> None:
     config = evaluate.Config(tasks={"mine": {"kind": "multiple_choice"}})
     del inputs["questions"]
-    with pytest.raises(UsageError, match="the task `mine` has nothing to ask"):
+    with pytest.raises(UsageError, match="the task `mine` has no questions"):
         evaluated(config, inputs, make_artifact, make_context())
 
 
@@ -480,7 +480,7 @@ def test_tokens_of_other_documents_are_refused(
 ) -> None:
     made_from = {"documents": {"stage": "dedup", "fingerprint": "x", "digest": "another"}}
     tokens = replace(two["tokens"], manifest=replace(two["tokens"].manifest, inputs=made_from))
-    with pytest.raises(UsageError, match="the tokens were not made of the documents"):
+    with pytest.raises(UsageError, match="the tokens were not made from the documents"):
         evaluated(evaluate.Config(), two | {"tokens": tokens}, make_artifact, make_context())
 
 

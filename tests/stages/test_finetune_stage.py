@@ -281,7 +281,7 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
         tune("short", rows=rows, max_seq_length=16)
     with pytest.raises(UsageError, match="`r` of `lora` is 65, and the model is 64 wide"):
         tune("wide", rows=rows, lora={"r": 65})
-    with pytest.raises(UsageError, match="the model sees 64 tokens"):
+    with pytest.raises(UsageError, match="the model has a context of 64 tokens"):
         tune("long", rows=rows, max_seq_length=128)
     rows.manifest.inputs["tokenizer"] = {"stage": "t", "fingerprint": "f", "digest": "another"}
     with pytest.raises(UsageError, match="made with another tokenizer or chat template"):

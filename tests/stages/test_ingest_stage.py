@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_read_is_a_failed_file_and_not_a_removed_document(
     failed = {row["url"]: row["rule"] for row in rows(draft.ledger) if row["verdict"] == "failed"}
     assert len(failed) == draft.counts.files_failed == draft.metrics["data/files_failed"] == 2
     assert failed["file:broken.parquet"] == "unreadable_file"
-    assert "2 files could not be read, or not to the end: broken.parquet (" in caplog.text
+    assert "2 files could not be read completely: broken.parquet (" in caplog.text
     assert "cut.jsonl.gz#" in caplog.text
     assert "Compressed file ended" in caplog.text
 
@@ -161,7 +161,9 @@ def test_values_that_are_lost_are_counted_and_told(
     assert draft.counts is not None
     assert draft.counts.documents_out == 3
     assert draft.metrics["data/unconverted_values"] == 2
-    expected = "2 values in 2 documents could not be converted and are null, first in file:a.parquet#1 (not convertible"
+    expected = (
+        "2 values in 2 documents could not be converted and are null; the first is in file:a.parquet#1 (not convertible"
+    )
     assert expected in caplog.text
 
 

@@ -282,7 +282,7 @@ def test_an_open_checkpoint_that_is_not_whole_is_refused_before_anything_runs(
         base_model.run(config, {}, make_artifact("model", "open")[0], make_context())
     scoring = Transformer(model.config.model_copy(update={"is_reward": True}))
     export_model(scoring, tmp_path, tokenizer=inputs["tokenizer"].data)
-    with pytest.raises(InputError, match="gives texts a score and cannot write"):
+    with pytest.raises(InputError, match="is a reward model and cannot generate text"):
         base_model.run(config, {}, make_artifact("model", "open")[0], make_context())
     for text, message in (("{", "is not JSON"), ("[]", "holds no JSON object")):
         (tmp_path / "config.json").write_text(text)

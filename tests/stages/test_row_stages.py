@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_is_a_failed_file(read: Any, caplog: pytest.L
     draft, _, ledger = read(conversations, "a.jsonl.gz", content[:-8])
     assert (draft.counts.removed, draft.counts.files_failed) == (0, 1)
     assert [row["rule"] for row in ledger if row["verdict"] == "failed"] == ["unreadable_file"]
-    assert "1 file could not be read, or not to the end: a.jsonl.gz#" in caplog.text
+    assert "1 file could not be read completely: a.jsonl.gz#" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The stages, one file each. Nothing heavy is imported until a stage runs."""
+"""The stages, one per file. Heavy libraries are imported only when a stage runs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NOT_STAGES = {
 
 
 def kinds() -> list[str]:
-    """The names of all stages there are."""
+    """Returns the names of all stages, sorted."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_STAGES)
 
 
 def load(kind: str) -> Stage:
-    """The stage called `kind`. Raises KeyError where there is none."""
+    """Returns the stage named `kind`. Raises KeyError if there is no such stage."""
     if kind not in kinds():
         raise KeyError(kind)
     stage: Stage = importlib.import_module(f"bessemer.stages.{kind}").STAGE
@@ -45,7 +45,7 @@ def load(kind: str) -> Stage:
 
 
 def title(kind: str) -> str:
-    """A short description of the stage called `kind`: the first sentence of its module's docstring."""
+    """Returns a one-line description of the stage `kind`: the first sentence of its module's docstring."""
     described = importlib.import_module(f"bessemer.stages.{kind}").__doc__ or ""
     first = described.strip().partition("\n\n")[0].removeprefix(f"{kind}: ")
     return re.split(r"\.(?:\s|$)", " ".join(first.split()))[0]

@@ -1,7 +1,8 @@
-"""align: a model and preferences in, a model that answers as people prefer out.
+"""align: trains a model on preferences, so that it gives the answers that people prefer.
 
-By one method: DPO, IPO, ORPO (pairs), or KTO (single thumbs). All parameters or low-rank adapters. Learning from
-rewards instead, with answers that the model writes itself, is the stage `reinforce`.
+The recipe chooses one method: DPO, IPO and ORPO learn from pairs of answers; KTO learns from single answers, each rated
+good or bad. The stage trains all parameters or low-rank adapters. To train on rewards for answers that the model
+generates, use the stage `reinforce`.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ RATES = TuningRates(share=0.05, full=1e-6, lora=5e-6)
 
 class Config(TuningConfig):
     dpo: Dpo | None = None
-    """Direct preference optimization, from pairs; `{}` for its usual settings."""
+    """Direct preference optimization on pairs of answers; `{}` selects its default settings."""
     ipo: Ipo | None = None
-    """Identity preference optimization, from pairs."""
+    """Identity preference optimization on pairs of answers."""
     kto: Kto | None = None
-    """Kahneman-Tversky optimization, from single thumbs; a pair counts as two."""
+    """Kahneman-Tversky optimization on single rated answers; a pair counts as two."""
     orpo: Orpo | None = None
-    """Odds ratio preference optimization, from pairs, without a reference."""
+    """Odds ratio preference optimization on pairs of answers, without a reference model."""
     global_batch_size: PositiveInt | Auto = 32
-    """Pairs, or thumbs, a step, over all workers."""
+    """Pairs (for `kto`, rated answers) per step over all workers."""
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
         named = [name for name in METHODS if getattr(self, name) is not None]
         if len(named) != 1:
             found = " and ".join(f"`{name}`" for name in named) or "none"
-            raise ValueError(f"name one method of {', '.join(f'`{name}`' for name in METHODS)}, and not {found}")
+            raise ValueError(f"choose one method of {', '.join(f'`{name}`' for name in METHODS)}, not {found}")
         return self
 
     @property
@@ -63,7 +64,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     by_thumbs = config.kto is not None
     count = check_preferences(parts, config.max_seq_length, pairs=not by_thumbs)
     if by_thumbs and config.sharding == "full":
-        raise UsageError("`kto` needs whole models on every worker", hint="leave `sharding` out")
+        raise UsageError("`kto` needs the whole model on every worker", hint="remove `sharding` from the stage")
     name = next(name for name in METHODS if getattr(config, name) is not None)
     tune(
         config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
@@ -89,9 +90,10 @@ def _objective(
 
 
 def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool) -> int:
-    """How many pairs, or else thumbs, there are to learn from. Raises UsageError where a row does not fit.
+    """Returns the number of training pairs, or of single rated answers if `pairs` is false.
 
-    None is cut or left out in silence.
+    Raises UsageError if a row has more than `max_seq_length` tokens or if a pair lacks one answer, because no row may
+    be cut or skipped silently. Raises NothingLeft if the split `tune` is empty.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -108,18 +110,18 @@ def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool
     if longest > max_seq_length:
         raise UsageError(
             f"a prompt with its answer has {longest} tokens, and `max_seq_length` is {max_seq_length}",
-            hint=f"set `max_seq_length` of the stage `preferences` to {max_seq_length}: longer ones get a verdict",
+            hint=f"set `max_seq_length` of the stage `preferences` to {max_seq_length} to remove longer rows",
         )
     single = pc.sum(pc.or_(pc.equal(sides[0], 0), pc.equal(sides[1], 0))).as_py() or 0
     if pairs and single:
         raise UsageError(
-            f"{single} of {len(table)} preferences are single thumbs, which this method cannot learn from",
-            hint="use `align` with `kto`, or bring pairs",
+            f"{single} of {len(table)} preferences have one answer, and this method needs two",
+            hint="use `align` with `kto`, or provide pairs of answers",
         )
     count = len((read_pairs if pairs else read_thumbs)(parts, "tune"))
     if not count:
         raise NothingLeft(
-            "the split `tune` of the preferences holds no row", hint="give `validation` and `test` smaller shares"
+            "the split `tune` of the preferences has no rows", hint="give `validation` and `test` smaller shares"
         )
     return count
 

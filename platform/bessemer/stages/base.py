@@ -1,6 +1,6 @@
-"""What a stage is: typed settings, the kinds of artifact it consumes and produces, and a `run`.
+"""The definition of a stage: typed settings, the kinds of artifact that it consumes and produces, and a `run`.
 
-A stage lives in `stages/<kind>.py`, which defines `class Config(StageConfig)` and
+The file `stages/<kind>.py` defines a stage. It contains `class Config(StageConfig)` and
 
     STAGE = Stage(kind="clean", version=1, config=Config, consumes=("documents",), produces="documents", run=run)
 
@@ -8,10 +8,11 @@ A stage lives in `stages/<kind>.py`, which defines `class Config(StageConfig)` a
 
 `run` reads `inputs["documents"].data`, writes below `draft.data` (and `draft.ledger`), and may set
 `draft.counts`, `draft.metrics` and `draft.resolved`. When it returns, the runner hashes the files and writes the
-manifest; nothing is an artifact before that. A killed `run` is called again with the same draft folder, so it continues
-from what it finds there. Heavy imports (ray, torch, trafilatura, ...) stand inside `run`, so that `plan` stays quick.
+manifest, which turns the draft into an artifact. If `run` is killed, the next run calls it with the same draft folder,
+and it continues from the files in that folder. `run` imports heavy libraries (ray, torch, trafilatura, ...) itself, so
+that `plan` stays fast.
 
-The version is bumped by hand when the same input gives other bytes; a golden test notices when it was forgotten.
+Increase the version by hand if the same input gives different bytes. A golden test fails if you forget it.
 """
 
 from __future__ import annotations
@@ -33,19 +34,22 @@ from bessemer.recipe.settings import PATH_SCHEMA, Settings, execution, resolve_p
 
 
 class StageConfig(Settings):
-    """What every stage's settings have in common."""
+    """The settings that all stages share."""
 
     num_workers: int | Literal["auto"] | None = execution(None)
-    """Worker processes: 0 works in this process without Ray, `auto` uses the cluster's CPUs; the recipe's if unset."""
+    """Worker processes: 0 runs in this process without Ray, `auto` uses the cluster's CPUs; if unset, the recipe's."""
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Kinds of artifact that the stage consumes, and with these settings does without."""
+        """Kinds of artifact in `Stage.consumes` that the stage does not need with these settings."""
         return ()
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
-        """Splits whose documents or rows depend on these settings; a sweep over them cannot compare models there."""
+        """Splits whose documents or rows depend on these settings.
+
+        A sweep over these settings cannot compare models on those splits.
+        """
         return SPLITS
 
 
@@ -56,16 +60,17 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 RecipePath = Annotated[str, BeforeValidator(_resolve), PATH_SCHEMA]
 """A path or a URL; a path is relative to the recipe's folder in a recipe and to the working folder on the command line.
 
-Where a file lies does not change the result, so such a field is `execution` and `Stage.outside` stands for its content.
+The location of a file does not change the result. Such a field is therefore an `execution` setting, and `Stage.outside`
+adds the file's content to the fingerprint.
 """
 
 Inputs = Mapping[str, Artifact]
-"""The consumed artifacts by kind, those of `Stage.many` by `kind/stage`."""
+"""The consumed artifacts by kind; the artifacts of `Stage.many` by `kind/stage`."""
 
 
 @dataclass
 class Draft:
-    """An artifact in the making. Its folder survives a crash; `work` is removed before the manifest is written."""
+    """An unfinished artifact. Its folder survives a crash; the runner removes `work` before it writes the manifest."""
 
     path: Path
     fingerprint: str
@@ -73,7 +78,7 @@ class Draft:
     counts: Counts | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     resolved: dict[str, Any] = field(default_factory=dict)
-    """What settings left to `auto` became."""
+    """The values that the stage chose for settings left at `auto`, and other facts for the manifest."""
 
     @property
     def data(self) -> Path:
@@ -93,7 +98,7 @@ class Draft:
 
     @property
     def metrics_file(self) -> Path:
-        """Where rank 0 appends the step metrics of this attempt, as JSON lines."""
+        """The file to which rank 0 appends the step metrics of this attempt, as JSON lines."""
         return self._folder("metrics") / f"{self.attempt:04d}.jsonl"
 
     def _folder(self, name: str) -> Path:
@@ -104,27 +109,30 @@ class Draft:
 
 @dataclass
 class Context:
-    """What a stage may ask of the run it is part of."""
+    """The services that a run provides to its stages."""
 
     seed: int
     num_workers: int | Literal["auto"] | tuple[int, int]
-    """The stage's worker count as the recipe says: a number, `auto`, or a range for a stage that trains."""
+    """The stage's worker count from the recipe: a number, `auto`, or (minimum, maximum) for a stage that trains."""
     log: logging.Logger
     stop_file: Path
-    """Exists once the run was asked to stop; a remote worker polls it."""
+    """A file that exists once a stop is requested; remote workers poll it."""
     start_ray: Callable[[], Any]
-    """Starts Ray or attaches to the run's cluster, once; returns the module."""
+    """Returns the module `ray`. The first call starts Ray or connects to the run's cluster."""
     progress: Callable[..., None] = lambda done, total, unit, **facts: None
-    """`progress(done, total, "pages", **facts)`: how far the stage is; shown, never stored."""
+    """`progress(done, total, "pages", **facts)` shows the progress of the stage. It is never stored."""
     stopping: threading.Event = field(default_factory=threading.Event)
     check_lease: Callable[[], None] = lambda: None
     """Raises LeaseLost if another process has taken over the artifact."""
     check_outside: Callable[[], None] = lambda: None
-    """Raises InputChanged if the inputs from outside the recipe are not as the plan found them. A stage with
-    `verifies_reads` calls it after it has found its files and before it reads them."""
+    """Raises InputChanged if the inputs from outside the recipe have changed since the plan. A stage with
+    `verifies_reads` calls it after it has listed its files and before it reads them."""
 
     def check_stop(self) -> None:
-        """Raises Stopped once the run was asked to stop, LeaseLost if it lost the artifact; called between units."""
+        """Raises Stopped if a stop was requested, and LeaseLost if another process took over the artifact.
+
+        Stages call it between units.
+        """
         self.check_lease()
         if self.stopping.is_set() or self.stop_file.exists():
             raise Stopped("stopped as asked", hint="run the same command again to continue")
@@ -135,7 +143,11 @@ Run = Callable[[Any, Inputs, Draft, Context], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of stage. `consumes` are the kinds it needs, `optional` those it takes if a stage above makes them."""
+    """One kind of stage.
+
+    `consumes` lists the kinds of artifact that the stage needs. `optional` lists the kinds that it also reads if an
+    earlier stage makes them.
+    """
 
     kind: str
     version: int
@@ -145,32 +157,34 @@ class Stage:
     consumes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
-    """Kinds that it takes only if `from` names their stage, because to take them by accident would be bad."""
+    """Kinds that the stage reads only if `from` names the stage that makes them."""
     many: tuple[str, ...] = ()
-    """Kinds of which it takes any number, each named by `from`; `inputs` has them as `kind/stage`, in that order. One
-    that is in `consumes` too is the newest above where `from` names none."""
+    """Kinds of which the stage reads any number of artifacts, each named by `from`; `inputs` holds them as
+    `kind/stage`, in the order of `from`. If a kind is also in `consumes` and `from` names no stage, the stage reads the
+    newest artifact of that kind from the stages above it."""
     libraries: tuple[str, ...] = ()
-    """Distributions whose versions decide the output."""
+    """Python distributions whose versions affect the output."""
     seeded: bool = False
     """Whether the recipe's seed changes the output."""
     sets_shares: bool = False
     """Whether the stage sets the amount of text of each source."""
     filters: bool = False
-    """Whether it removes documents by their content, which changes the shares that a stage above set."""
+    """Whether the stage removes documents by their content, which changes the shares that an earlier stage set."""
     outside: Callable[[Any], Any] | None = None
-    """A JSON value that stands for inputs from outside the recipe, by content; part of the fingerprint."""
+    """Returns a JSON value that identifies the content of inputs from outside the recipe; part of the fingerprint."""
     verifies_reads: bool = False
-    """Whether the workers compare each file from outside with its state before it was hashed. Then a unit that is done
-    has the planned content, also if files changed later. For other stages the runner compares the whole."""
+    """Whether the workers compare each outside file with its state before hashing. A finished unit then has the planned
+    content, even if files change later. For other stages the runner compares all outside inputs."""
     check: Callable[[Any, Mapping[str, StageConfig]], None] | None = None
-    """Raises BessemerError if the settings do not fit the inputs, given as the settings of the stage that makes each
-    kind; every plan calls it."""
+    """Called by every plan with the settings of this stage and, for each input kind, the settings of the stage that
+    makes it. Raises BessemerError if they do not fit together."""
     context_length: Callable[[Any, int | None], int | None] | None = None
-    """The longest sequence of the model that the stage makes, from the settings and that of the model it starts from;
-    None if it is not known before the run. Raises UsageError if the settings need a longer one; every plan calls it."""
+    """Called by every plan with the settings and the context length of the start model. Returns the context length, in
+    tokens, of the model that the stage makes or uses, or None if it is unknown before the run. Raises UsageError if the
+    settings need longer sequences."""
     facts: Callable[[Any, Collection[str]], dict[str, Any]] | None = None
-    """Figures for `plan`, of the settings and the kinds of `inputs`: parameters, tokens, ...; quick, without heavy
-    imports."""
+    """Returns figures for `plan` (parameters, tokens, ...) from the settings and the kinds of `inputs`. It must be fast
+    and must not import heavy libraries."""
     warnings: Callable[[Any, Mapping[str, Artifact], Artifact | None], list[str]] | None = None
-    """Warnings for `plan` about settings that may have an unintended effect. Called with the settings, the inputs that
-    exist, and the stage's own artifact if it exists; may take a few seconds."""
+    """Returns warnings for `plan` about settings that may have an unintended effect. Called with the settings, the
+    inputs that exist, and the stage's own artifact if it exists; may take a few seconds."""

@@ -1,7 +1,7 @@
-"""base_model: an open checkpoint, a Hugging Face folder of the Llama or Qwen3 family, to train further or to evaluate.
+"""base_model: imports an open checkpoint (a Hugging Face folder of the Llama or Qwen3 family) to train or evaluate it.
 
-The folder is copied into the artifact, because what it is made from later must not change; its weights are checked by
-their names and shapes before anything else runs. Its tokenizer comes in by `tokenizer: {path: ...}`.
+The stage copies the folder into the artifact, so that later changes to the folder do not matter. It first checks the
+names and shapes of the weights. The stage `tokenizer` imports the checkpoint's tokenizer: `tokenizer: {path: ...}`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from bessemer.stages.context_length import of_checkpoint
 
 class Config(StageConfig):
     path: RecipePath = execution(...)
-    """A folder with `config.json`, safetensors and the tokenizer's files."""
+    """Folder with `config.json`, safetensors files and the tokenizer's files."""
 
 
 def outside(config: Config) -> Any:
-    """The model's files, by content. Raises InputError if the model and its tokenizer do not fit."""
+    """Returns the SHA-256 of each model file by relative path.
+
+    Raises InputError if the tokenizer has more tokens than the model's vocabulary.
+    """
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     folder = Path(config.path)
@@ -34,7 +37,7 @@ def outside(config: Config) -> Any:
     if (rows := vocabulary_size(folder)) < tokenizer.vocab_size:
         raise InputError(
             f"the model in `{folder}` has a vocabulary of {rows}, and its tokenizer one of {tokenizer.vocab_size}",
-            hint="bring the tokenizer that the model was trained with, or enlarge the model's embedding",
+            hint="use the tokenizer that the model was trained with, or enlarge the model's embedding",
         )
     return dict(zip([str(file.relative_to(folder)) for file in files], sha256_of(files), strict=True))
 
@@ -46,7 +49,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     shape = check_model(folder)
     if shape.is_reward:
         raise InputError(
-            f"the model in `{folder}` gives texts a score and cannot write", hint="name the model it was made of"
+            f"the model in `{folder}` is a reward model and cannot generate text",
+            hint="set `path` to the language model that it was trained from",
         )
     for file in model_files(folder):
         context.check_stop()

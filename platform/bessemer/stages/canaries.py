@@ -1,7 +1,7 @@
-"""canaries: plants secrets in the training text, so that `evaluate` can tell how well a model knows them.
+"""canaries: adds documents with invented secrets to the training text, so that `evaluate` can measure memorisation.
 
-Every document that comes in goes out as it was; the canaries are documents of the split `train` beside them, created
-here and said so in the ledger. The stage belongs after `dedup`, which would take the copies for what they are.
+The stage passes every input document through unchanged. It adds the canaries as new documents of the split `train`, and
+the ledger marks them as created. Put the stage after `dedup`, which would remove the copies as duplicates.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 class Config(StageConfig):
     num_copies: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 4, 16, 64)
-    """How many documents say a canary; for each of these numbers there are `num_canaries`."""
+    """Numbers of documents that repeat a canary; the stage makes `num_canaries` canaries for each number."""
     num_canaries: PositiveInt = 8
-    """Canaries of each number of copies."""
+    """Canaries for each number of copies."""
     sentence: str = "The access code of {name} is "
-    """What a canary says before its secret; `{name}` is somebody invented."""
+    """Text of a canary before its secret; `{name}` is replaced by an invented name."""
     num_digits: int = Field(9, ge=4, le=18)
-    """Digits of a secret."""
+    """Number of digits of a secret."""
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class Config(StageConfig):
     @classmethod
     def _has_a_name(cls, sentence: str) -> str:
         if "{name}" not in sentence:
-            raise ValueError("has no `{name}`, by which a canary is told from the others")
+            raise ValueError("lacks `{name}`, which makes each canary different from the others")
         return sentence
 
 
@@ -62,7 +62,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 class Pass:
-    """Leaves documents as they are. A unit is the path of a part."""
+    """Passes documents through unchanged. A unit is the path of a part."""
 
     signals: Sequence[str] = ()
     created = False
@@ -79,7 +79,7 @@ class Pass:
 
 
 class Plant(Pass):
-    """Makes documents of canaries. The unit is the list of all."""
+    """Turns canaries into documents. The only unit is the list of all canaries."""
 
     created = True
 

@@ -1,6 +1,6 @@
 """clean: removes documents by rules, normalises their text and masks personal data.
 
-The rules are `bessemer.clean`'s. A unit is one part of the documents that come in, and becomes one part.
+The package `bessemer.clean` holds the rules. Each unit reads one part of the input documents and writes one part.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 TRIAL_DOCUMENTS = 300
 TRIAL_PER_SOURCE = 30
 TRIAL_CHARACTERS = 2_000_000
-"""Largest part of the input on which a plan tries the rules, which takes about two seconds."""
+"""Limits of the sample on which a plan tries the rules. The trial takes about two seconds."""
 TRIAL_PARTS, TRIAL_PER_PART = 8, 1000
 
 
 class Config(StageConfig, CleanSettings):
-    """Settings of the stage: those of `bessemer.clean`."""
+    """Settings of the stage, including the settings of `bessemer.clean`."""
 
     splits: tuple[Split, ...] = Field(SPLITS, min_length=1)
-    """Splits that the rules apply to. With `[train]`, held-out text is the same for all rules, so models that were
-    trained on differently cleaned text can be compared."""
+    """Splits that the rules apply to. With `[train]`, the held-out text does not depend on the rules, so you can
+    compare models that were trained on differently cleaned text."""
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -46,12 +46,12 @@ class Config(StageConfig, CleanSettings):
 
 
 def outside(config: Config) -> Any:
-    """The content of the files with custom functions."""
+    """Returns an identifier of the content of each file with a custom function, by rule name."""
     return {rule.name: rule.checked_file() for rule in config.chosen_rules if isinstance(rule, Function)}
 
 
 def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | None) -> list[str]:
-    """Rules that do not work on a wanted language, and rules that remove more than half of a source."""
+    """Warns of rules that skip a wanted language, and of rules that remove more than half of a source."""
     from bessemer.artifacts.removals import heavy_in, heavy_removals, sentences
 
     said = config.abstentions()
@@ -94,8 +94,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             + ", ".join(f"{number} by `{rule}`" for rule, number in reasons),
             hint="name the wanted languages, for example `override: {language: {languages: [de, fr]}}`"
             if reasons[0][0].startswith("language/")
-            else "choose the `preset` for the kind of text (web, markdown, code, books), loosen these limits (`null` "
-            "turns one off), or leave the rule out",
+            else "choose the `preset` for this kind of text (web, markdown, code, books), loosen these limits (`null` "
+            "turns a limit off), or remove the rule",
         )
     for sentence in sentences(heavy_removals(draft.ledger, inputs["documents"].data)):
         context.log.warning(sentence)
@@ -104,7 +104,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         draft.resolved["abstentions"] = skipped
         for rule, languages in skipped.items():
             found = ", ".join(f"{number} in `{language}`" for language, number in languages.items())
-            context.log.info("documents that stay although `%s` skips limits in their language: %s", rule, found)
+            context.log.info("documents kept without some limits of `%s`, which skip their language: %s", rule, found)
     draft.metrics["data/documents_out"] = counts.documents_out
     draft.metrics["data/removed_ratio"] = counts.removed / max(1, counts.documents_in)
     draft.metrics["data/changed_ratio"] = counts.changed / max(1, counts.documents_in)
@@ -132,7 +132,7 @@ class CleanWorker:
 
 
 def _abstentions(config: Config, parts: Sequence[Path]) -> dict[str, dict[str, int]]:
-    """By rule and language, the documents that stay although the rule skips limits in their language."""
+    """Counts the kept documents whose language makes a rule skip some limits; returns counts by rule and language."""
     import pyarrow.parquet as pq
 
     languages: Counter[str] = Counter()
@@ -148,9 +148,9 @@ def _abstentions(config: Config, parts: Sequence[Path]) -> dict[str, dict[str, i
 
 
 def _try_functions(config: Config, parts: Sequence[Path]) -> None:
-    """Runs the rules on the first document that reaches every custom function.
+    """Runs the rules on the first documents, until one document has passed through every custom function.
 
-    A mistake in a function then ends the run at once; later it would cost every document. Raises InputError.
+    A faulty function then ends the run before the other documents are read. Raises InputError.
     """
     from bessemer.clean.documents import clean_documents
 
@@ -167,7 +167,7 @@ def _try_functions(config: Config, parts: Sequence[Path]) -> None:
 
 
 def _documents(parts: Sequence[Path]) -> Iterator[pa.Table]:
-    """Tables of one row."""
+    """Yields each document as a table with one row."""
     from bessemer.artifacts.tables import document_parts
 
     for part in parts:
@@ -176,7 +176,7 @@ def _documents(parts: Sequence[Path]) -> Iterator[pa.Table]:
 
 
 def _sample(parts: Sequence[Path]) -> pa.Table:
-    """Some documents of every source in some parts, within the limits of a trial."""
+    """Returns documents of every source from up to about `2 * TRIAL_PARTS` parts, within the trial's limits."""
     import pyarrow as pa
 
     from bessemer.artifacts.documents import SCHEMA

@@ -1,9 +1,9 @@
-"""The end of Ray Train's controller, the process that starts the training workers.
+"""Ends Ray Train's controller, the process that starts the training workers, without a deadlock.
 
-Ray ends it by leaving it to itself, and its C++ destructors, run by `exit`, now and then wait for a lock that they hold
-(boost's `scheduler::shutdown` destroys a Publisher, which posts to that scheduler). The process then stays for ever,
-with 400 MB, after Ray itself has gone. By then there is nothing left to do but to write what is buffered, so it leaves
-without destructors.
+Ray lets the controller's process exit normally. `exit` runs C++ destructors, which sometimes wait for a lock that they
+already hold (boost's `scheduler::shutdown` destroys a Publisher, which posts to that scheduler). The process then never
+ends and keeps 400 MB of memory after Ray has shut down. At that point only buffered output remains to be written.
+The controller therefore flushes its output and exits without running the destructors.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ray.train.v2._internal.execution.callback import ControllerCallback
 
 
 class LeavesAtOnce(ControllerCallback):  # type: ignore[misc]
-    """Lets the controller's process end where Python does."""
+    """Ends the controller's process when Python exits, before the C++ destructors run."""
 
     def after_controller_start(self, train_run_context: Any) -> None:
         atexit.register(leave)
 
 
 def leave() -> None:
-    """Ends the process with its logs and streams written, and nothing else."""
+    """Flushes the logs and the standard streams, then ends the process without any other cleanup."""
     try:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):

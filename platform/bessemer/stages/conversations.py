@@ -1,6 +1,6 @@
-"""conversations: files of questions and answers, in the common formats, as tokens to fine-tune on.
+"""conversations: reads files of questions and answers in the common formats and tokenizes them for fine-tuning.
 
-Every row has a verdict; see `tokens.conversations` for the formats and `tokens.chat` for how messages become tokens.
+Every row gets a verdict. `tokens.conversations` documents the formats, and `tokens.chat` turns messages into tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Config(RowsConfig):
     require_answer: bool = True
-    """Whether a row without an answer is removed; a prompt alone is enough for `reinforce` and `pairs`."""
+    """Whether to remove rows without an answer. The stages `reinforce` and `pairs` need only prompts."""
 
     @classmethod
     def fields(cls) -> Sequence[str]:
@@ -30,14 +30,14 @@ class Config(RowsConfig):
 
 
 def outside(config: Config) -> Any:
-    """The files, by content."""
+    """Identifies the content of the files."""
     from bessemer.tokens.conversations import dialogue_of
 
     return described(config, partial(dialogue_of, answered=config.require_answer, columns=config.columns))
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises InputError if the chat template of a brought tokenizer takes none of the rows."""
+    """Raises InputError if the chat template of an imported tokenizer accepts none of the rows."""
     check_rendered(config, inputs, partial(_read, answered=config.require_answer, names=config.columns))
 
 

@@ -1,10 +1,10 @@
-"""crawl: web sites to pages, in waves of work units, politely.
+"""crawl: downloads the pages of web sites politely and stores them as WARC files.
 
-The driver keeps the frontier (every known URL and its outcome). A wave is fetched in rounds: each round gives each
-host at most `UNIT_URLS` URLs and `UNIT_SECONDS`, packs hosts into units, and a unit leaves one WARC file, its outcomes
-and its discoveries. A killed crawl loses the units under way, at most two minutes of work; a stopped one loses
-nothing. A round that fits into one unit is done in this process, where an event loop keeps hundreds of hosts busy;
-starting workers for it would take longer than the work.
+The driver keeps the frontier: every known URL and its outcome. It fetches the frontier in waves, and each wave in
+rounds. A round gives each host at most `UNIT_URLS` URLs and `UNIT_SECONDS` and packs the hosts into work units. A unit
+writes one WARC file, its outcomes and its discoveries. A killed crawl loses the unfinished units, at most two minutes
+of work; a stopped crawl loses nothing. If a round fits into one unit, this process fetches it with an event loop that
+serves hundreds of hosts, because starting workers would take longer than the work.
 """
 
 from __future__ import annotations
@@ -44,46 +44,46 @@ _OWN_NAMES = (".test", ".localhost", ".example", ".invalid", ".internal", ".loca
 
 class Config(StageConfig):
     seeds: list[str] = Field(min_length=1)
-    """Where the crawl begins: HTTP or HTTPS addresses."""
+    """HTTP or HTTPS addresses at which the crawl starts."""
     allowed_hosts: list[str] | None = Field(None, min_length=1)
-    """Hosts to stay on, `*.example.com` for all below one; if unset, those of the seeds and of where seeds redirect."""
+    """Hosts to crawl; `*.example.com` means all subdomains. If unset, the hosts of the seeds and of their redirects."""
     include: list[str] = Field([])
-    """Regular expressions; if there are any, a URL must contain a match of one of them."""
+    """Regular expressions; if the list is not empty, a URL must contain a match of at least one of them."""
     exclude: list[str] = Field([])
-    """Regular expressions; URLs that match any of them are left out."""
+    """Regular expressions; a URL that contains a match of any of them is skipped."""
     max_pages: int = Field(1000, ge=1)
-    """Pages to keep at most."""
+    """Maximum number of pages to keep."""
     max_pages_per_host: int | None = Field(None, ge=1)
-    """Pages to keep of one host at most."""
+    """Maximum number of pages to keep per host."""
     max_depth: int = Field(16, ge=0)
     """Maximum number of links from a seed to a page; the pages in a sitemap are one link away."""
     max_page_bytes: Size = Field(4 << 20, ge=1024)
-    """A longer page is left out."""
+    """Maximum size of a page; larger pages are skipped."""
     content_types: list[str] = Field(["text/html", "application/xhtml+xml", "text/plain"], min_length=1)
-    """Media types to keep, `text/*` for a family."""
+    """Media types to keep; `text/*` means all text types."""
     sitemaps: bool = True
-    """Whether pages are also found through the sites' sitemaps."""
+    """Whether the crawl also reads the sites' sitemaps to find pages."""
     user_agent: str = Field("Bessemer", pattern=_PRODUCT_TOKEN)
-    """The product token: the name by which robots.txt files may address this crawler."""
+    """The product token: the name of this crawler in robots.txt files."""
     contact: str | None = execution(None, min_length=3)
-    """A web page or e-mail address for site owners, sent with every request; required to crawl others' sites."""
+    """A web page or e-mail address for site owners, sent with every request; required to crawl public sites."""
     delay_seconds: float = execution(1.0, ge=0)
-    """Pause between two requests to one host; longer where the host asks for it or is slow."""
+    """Pause between two requests to one host; longer if the host asks for it or is slow."""
     max_delay_seconds: float = Field(30.0, ge=0)
-    """The longest pause; a host whose robots.txt asks for more is left out."""
+    """Maximum pause; a host whose robots.txt asks for a longer pause is skipped."""
     max_connections: int = execution(64, ge=1)
-    """Open connections of one worker at most."""
+    """Maximum number of open connections per worker."""
     max_connections_per_host: int = execution(1, ge=1)
-    """Requests to one host at a time; more than one is for one's own servers."""
+    """Maximum number of simultaneous requests to one host; use more than 1 only for your own servers."""
     timeout_seconds: float = Field(30.0, gt=0)
-    """Time for one request, from connecting to the last byte."""
+    """Time limit for one request, from connecting to the last byte."""
     max_retries: int = Field(2, ge=0)
-    """Further attempts after a timeout, a broken connection or body, or a status 429, 502, 503 or 504."""
+    """Retries after a timeout, a broken connection or body, or a status 429, 502, 503 or 504."""
     allow_private_addresses: bool = False
-    """Whether hosts with private, loopback and link-local addresses may be crawled."""
+    """Whether the crawl may connect to private, loopback and link-local addresses."""
     connect_to: dict[str, str] = execution({})
-    """Where to connect for a host or `*.suffix`, not asking the name service: `{"*.test": "127.0.0.1:8000"}`; with
-    `http://` before the address, without TLS whatever the URLs say."""
+    """Addresses to connect to for a host or `*.suffix`, without asking DNS: `{"*.test": "127.0.0.1:8000"}`. An address
+    that starts with `http://` is used without TLS, even for `https://` URLs."""
 
     @field_validator("seeds")
     @classmethod
@@ -124,7 +124,7 @@ class Config(StageConfig):
                 host = host_of(canonical_url(seed) or "")
                 if not host.endswith(_OWN_NAMES) and matching_pattern(host, self.connect_to) is None:
                     raise ValueError(
-                        f"`contact` is needed to crawl `{host}`: a web page or e-mail address for the site's owner"
+                        f"`contact` is required to crawl `{host}`: a web page or e-mail address for the site's owner"
                     )
         return self
 
@@ -146,7 +146,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 @contextmanager
 def _connections(config: Config, inputs: Inputs) -> Iterator[tuple[dict[str, str], bool]]:
-    """Yields where to connect to, and whether that is a server on this machine's loopback, started for the crawl."""
+    """Yields the `connect_to` map, and whether it leads to a server that this function started on this machine."""
     if "site" not in inputs:
         yield config.connect_to, False
         return
@@ -158,7 +158,7 @@ def _connections(config: Config, inputs: Inputs) -> Iterator[tuple[dict[str, str
 
 @dataclass
 class _Crawl:
-    """The driver of one crawl: wave after wave, each saved when it is merged."""
+    """The driver of one crawl. It saves the frontier after it has merged each wave."""
 
     config: Config
     draft: Draft
@@ -175,7 +175,7 @@ class _Crawl:
             frontier.save(self._saved(number))
             self._saved(number - 1).unlink(missing_ok=True)
             self.context.log.info(
-                "wave %d: %s URLs fetched, %s pages in all, %s URLs known, %s waiting",
+                "wave %d: %s URLs fetched, %s pages in total, %s URLs known, %s waiting",
                 *(
                     number,
                     *map(format_count, (len(wave), frontier.num_pages, len(frontier.table), frontier.num_waiting)),
@@ -184,7 +184,7 @@ class _Crawl:
         return frontier
 
     def _resume(self) -> tuple[Frontier, int]:
-        """The frontier as the last finished wave left it, and how many waves are finished."""
+        """Returns the frontier after the last finished wave, and the number of finished waves."""
         from bessemer.crawl.frontier import Frontier, Limits
         from bessemer.crawl.urls import authority_of, canonical_url
         from bessemer.storage import files_under, remove_temporary
@@ -203,7 +203,7 @@ class _Crawl:
         return self.draft.work / "waves" / f"{number:05d}.parquet"
 
     def _fetch(self, wave: list[Target], frontier: Frontier, number: int) -> tuple[pa.Table, pa.Table]:
-        """(outcomes, discoveries) of a wave, in as many rounds as it takes."""
+        """Fetches a wave in one or more rounds and returns (outcomes, discoveries)."""
         import pyarrow as pa
 
         from bessemer.artifacts.documents import read_parquet
@@ -236,7 +236,7 @@ class _Crawl:
         return pa.concat_tables(outcomes), pa.concat_tables(discoveries)
 
     def _do(self, units: list[Unit], policy: Policy, pages: int, expected: int) -> None:
-        """One round, in this process or by workers; `pages` were there before it."""
+        """Runs one round in this process or in workers; `pages` is the number of pages fetched before it."""
         context = self.context
         work = partial(_Worker, policy, self.draft.data, self.draft.work)
         make: Callable[[], _Worker] = partial(work, context.stop_file.exists)
@@ -281,12 +281,12 @@ class _Crawl:
 
 
 def _say_nothing(done: int, total: int, unit: str, **facts: Any) -> None:
-    """The progress of units says little; pages are reported instead."""
+    """Ignores the progress in units, because the crawl reports pages instead."""
 
 
 @dataclass
 class _Worker:
-    """Does units in one process. A unit is (targets, origins with sitemaps to read)."""
+    """Fetches units in one process. A unit is (targets, origins whose sitemaps are unread)."""
 
     policy: Policy
     data: Path
@@ -317,7 +317,7 @@ class _Worker:
 
 
 def _report_seeds(frontier: Frontier, draft: Draft, context: Context) -> None:
-    """Warns of seeds that gave nothing; raises InputError if nothing at all was fetched, and forgets the attempt."""
+    """Warns of seeds without a page. If no page was fetched, deletes the attempt and raises InputError."""
     starts = frontier.starts().sort_by("url").select(["url", "state", "evidence"]).to_pylist()
     failed = [start for start in starts if start["state"] not in (FETCHED, "redirect")]
     if frontier.num_pages:
@@ -329,13 +329,13 @@ def _report_seeds(frontier: Frontier, draft: Draft, context: Context) -> None:
     first = (failed or starts)[0]
     raise InputError(
         f"no page could be crawled: `{first['url']}` gave {_reason(first)}"
-        + (f", and {len(failed) - 1} more seeds gave none either" if len(failed) > 1 else ""),
+        + (f", and {len(failed) - 1} more seeds failed" if len(failed) > 1 else ""),
         hint=_HINTS.get(first["state"], "check the `seeds`, `include`, `exclude` and `allowed_hosts` of `crawl`"),
     )
 
 
 def _report_limits(frontier: Frontier, context: Context) -> None:
-    """Warns of every limit that left URLs out, with their number."""
+    """Warns of every limit that excluded URLs, with the number of URLs."""
     from bessemer.crawl.limits import EXPLANATION, LINKS_PER_PAGE
 
     removed = frontier.counts().removed_by_rule
@@ -345,7 +345,7 @@ def _report_limits(frontier: Frontier, context: Context) -> None:
             count = max(count, frontier.num_links_left_out)
         if count:
             urls = "1 URL" if count == 1 else f"{format_count(count)} URLs"
-            context.log.warning("%s left out by `%s`: %s", urls, rule, explanation)
+            context.log.warning("%s excluded by `%s`: %s", urls, rule, explanation)
 
 
 def _reason(start: dict[str, str]) -> str:
@@ -355,11 +355,11 @@ def _reason(start: dict[str, str]) -> str:
 _HINTS = {
     "unknown_host": "check the spelling of the seed and the network of this machine",
     "connection_failed": "check that the site is up and the address and port are right",
-    "timeout": "check that the site is up; `timeout_seconds` may be raised",
+    "timeout": "check that the site is up, or raise `timeout_seconds`",
     "private_address": "set `allow_private_addresses: true` to crawl hosts of your own network",
-    "robots": "the site's robots.txt does not allow it; ask its owner, or choose other seeds",
-    "robots_unavailable": "without a readable robots.txt nothing may be fetched; try again later",
-    "crawl_delay": "the site asks for long pauses; raise `max_delay_seconds` to crawl it nevertheless",
+    "robots": "the site's robots.txt forbids it; ask the site's owner, or choose other seeds",
+    "robots_unavailable": "a site without a readable robots.txt may not be crawled; try again later",
+    "crawl_delay": "the site asks for long pauses; raise `max_delay_seconds` to crawl it",
     "content_type": "add the type to `content_types`",
     "out_of_scope": "add the host to `allowed_hosts`",
     "excluded": "check `include` and `exclude`",

@@ -1,7 +1,8 @@
-"""dedup: documents without exact copies and near duplicates.
+"""dedup: removes exact copies and near duplicates of documents.
 
-The algorithm and its steps are `bessemer.dedup`; here each step's units go through the unit engine. A small corpus is
-done in this process, since starting workers seven times would take longer than the work.
+The package `bessemer.dedup` holds the algorithm and its steps. This stage runs the units of each step through the unit
+engine. It processes a small corpus in this process, because starting workers for seven steps would take longer than the
+work.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LOW_RECALL = 0.9
 
 
 class Config(StageConfig, DedupSettings):
-    """Settings of the stage: those of `bessemer.dedup`."""
+    """Settings of the stage: the settings of `bessemer.dedup`."""
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -47,15 +48,15 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     found = proposal_probability(config.threshold, config.num_bands, config.rows_per_band)
     if config.fuzzy and found < LOW_RECALL:
         context.log.warning(
-            "%d bands of %d rows propose only %.0f %% of the pairs at the threshold %g: "
-            "set a smaller `rows_per_band` or a greater `num_bands` to find more",
+            "%d bands of %d rows propose only %.0f %% of the pairs at the threshold %g; "
+            "set a smaller `rows_per_band` or a larger `num_bands` to find more pairs",
             config.num_bands, config.rows_per_band, 100 * found, config.threshold,
         )  # fmt: skip
     counted = run_steps(workspace, run_step)
     if counted.get("num_capped"):
         context.log.warning(
-            "%d times a document met more than `max_candidates` others in a bucket (the largest holds %d); "
-            "%d comparisons were left out",
+            "%d times a document shared a bucket with more than `max_candidates` others (the largest bucket holds %d); "
+            "%d comparisons were skipped",
             counted["num_capped"], counted["largest_bucket"], counted["num_left_out"],
         )  # fmt: skip
     for source, (lost, had) in alarms(workspace).items():
@@ -81,7 +82,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 @dataclass(frozen=True)
 class _DoStep:
-    """Does units of one step. A unit is (its number, how many there are)."""
+    """Processes units of one step. A unit is (its number, number of units)."""
 
     workspace: Workspace
     step: Step
@@ -89,14 +90,14 @@ class _DoStep:
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, int]:
         if careful:
             raise BessemerError(
-                f"unit {unit.name} of de-duplication's step `{self.step.name}` ended its process twice",
-                hint="most likely its process had too little memory: set a smaller `num_workers` for the stage",
+                f"unit {unit.name} of the deduplication step `{self.step.name}` crashed its process twice",
+                hint="the process probably ran out of memory: set a smaller `num_workers` for the stage",
             )
         return self.step.work(self.workspace, *unit.payload)
 
 
 class _Judge:
-    """Writes what stays of one part. A unit is the part's number."""
+    """Writes the remaining documents of one part. A unit is the part's number."""
 
     signals = SIGNALS
 

@@ -1,4 +1,4 @@
-"""docsite: the documentation inside this Python installation, rendered as a few small web sites to be crawled."""
+"""docsite: renders the documentation in this Python installation as a few small web sites for `crawl`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ PACKAGES = (
     *("numpy", "scipy", "pandas", "scikit-learn", "networkx", "torch", "pydantic", "click", "rich", "requests"),
     *("jinja2", "fsspec", "aiohttp", "flask", "pyarrow", "psutil", "attrs", "packaging", "tqdm", "python-dateutil"),
 )
-"""Distributions that are installed wherever Bessemer is."""
+"""Distributions that every installation of Bessemer includes."""
 
 
 class Config(StageConfig):
     packages: tuple[str, ...] = PACKAGES
-    """Installed distributions to document beside the standard library."""
+    """Installed distributions to document in addition to the standard library."""
     max_pages: int = Field(1000, ge=100, le=10_000)
-    """HTML pages on all sites together, at most; 1000 pages hold about 10 MB of text."""
+    """Maximum number of HTML pages over all sites; 1000 pages hold about 10 MB of text."""
 
     @field_validator("packages")
     @classmethod
     def _each_once(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({name for name in packages if packages.count(name) > 1})
         if twice:
-            raise ValueError(f"`{twice[0]}` is named twice")
+            raise ValueError(f"`{twice[0]}` appears twice")
         return packages
 
 
 def outside(config: Config) -> Any:
-    """The interpreter and the distributions that are read, by version."""
+    """Returns the versions of the interpreter and of the documented distributions."""
     return {
         "python": f"{sys.implementation.name} {sys.version.split()[0]} {sys.platform}",
         "packages": {name: _version(name) for name in config.packages},
@@ -47,7 +47,7 @@ def _version(name: str) -> str:
     except metadata.PackageNotFoundError as error:
         raise InputError(
             f"`packages` names `{name}`, which is not installed in this environment",
-            hint=f"leave it out of `packages`, or `pip install {name}`",
+            hint=f"remove it from `packages`, or run `pip install {name}`",
         ) from error
 
 

@@ -1,4 +1,6 @@
-"""evaluate: tasks on one model or several; scores with standard errors, how models differ, and samples to read.
+"""evaluate: scores models on tasks, compares several models, and generates sample texts.
+
+It writes these files:
 
     data/scores.parquet, data/scores.json              model, task, metric, group, value, standard_error, n, chance
     data/comparisons.parquet, data/comparisons.json    every two models on every metric: difference, interval, p
@@ -6,11 +8,12 @@
     data/items/<model>/<task>.parquet                  one row per document, question or prompt
     data/samples.jsonl                                 the texts that the models wrote
 
-The models are those of the stages that `from` names, in that order, or else the newest above; those of `models` come
-before them. Headlines and `require` mean the last model, unless they name one.
+The stage evaluates first the models of the setting `models`, then the models of the stages in `from`, in that order.
+Without `from`, it uses the newest model of the stages above. Headline metrics and `require` refer to the last model
+unless they name another one.
 
-A task on a model is a unit of work (`evaluation_units.py`). With `num_workers` 0 they run one after the other in this
-process, with all its cores and its accelerator.
+Each pair of a task and a model is a unit of work (`evaluation_units.py`). With `num_workers` 0 the units run one after
+the other in this process, with all its cores and its accelerator.
 """
 
 from __future__ import annotations
@@ -41,11 +44,11 @@ if TYPE_CHECKING:
 
 MAKERS = {"tokens": "`tokenize`", "documents": "the stages of the documents", "classifier": "`toxicity_classifier`"}
 ASKED = {"multiple_choice": "questions", "generation": "conversations"}
-"""The artifact that a task without a dataset reads, by its kind."""
+"""The artifact that a task without a dataset reads, by kind of task."""
 
 
 def _declared_elsewhere(_: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a task that changes a declared one or one in a file."""
+    """Returns the JSON schema of a reference to a declared task or a task file, with changed settings."""
     named = {"task": {"enum": declared.names()}, "file": {"type": "string"}}
     changed = {"type": "object", "properties": named, "not": {"required": ["kind"]}}
     return {"anyOf": [{"type": "null"}, changed]}
@@ -53,31 +56,32 @@ def _declared_elsewhere(_: dict[str, Any]) -> dict[str, Any]:
 
 class Config(StageConfig):
     num_workers: int | Literal["auto"] | None = execution(0)
-    """Worker processes for tasks: 0 runs them in this process, with all its cores or its GPU; `auto` is one per GPU of
-    the cluster, or per CPU if it has none."""
+    """Worker processes for tasks: 0 runs them in this process, with all its cores or its GPU; `auto` starts one per GPU
+    of the cluster, or one per CPU if it has no GPU."""
     datasets: RecipePath | None = execution(None)
-    """The folder in which declared tasks find their files."""
+    """Folder with the dataset files of declared tasks."""
     tasks: dict[str, Annotated[AnyTask, Shorthand(_declared_elsewhere)]] = Field({})
-    """Tasks by name: a declared one with changes (`arc_easy: {num_fewshot: 5}`), your own file (`mine: {file:
-    my_task.yaml}`), or a declaration. If none are given: bits per byte, the `questions` artifact if there is one, and
+    """Tasks by name: a declared task with changes (`arc_easy: {num_fewshot: 5}`), your own file (`mine: {file:
+    my_task.yaml}`), or a full declaration. The default is bits per byte, the `questions` artifact if there is one, and
     samples."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """The number type of the computation; `auto` is bf16 if the hardware multiplies it."""
+    """Number type of the computation; `auto` is bf16 if the hardware supports bf16 multiplication."""
     models: dict[str, RecipePath] = execution({})
-    """Further models by a name that you choose: the path of a model's folder, an artifact, a checkpoint or a run."""
+    """Further models, each with a name of your choice: the path of a model folder, an artifact, a checkpoint or a run.
+    """
     comparison: ComparisonSettings = ComparisonSettings()
-    """How several models are compared."""
+    """Settings of the comparison of several models."""
     contamination: ContaminationSettings | None = ContaminationSettings()
-    """How items are searched in the training text: the documents, conversations and preferences of the stages above;
-    `null` does not search."""
+    """Settings of the search for test items in the training text (the documents, conversations and preferences of the
+    stages above); `null` turns the search off."""
     require: dict[str, str] = Field({})
-    """Conditions on scores; the run fails if one does not hold: `questions/acc: ">= 0.3"`, for a certain model
-    `pretrain/questions/acc`, for a difference `align - pretrain/questions/acc: ">= -0.01"`."""
+    """Conditions on scores: `questions/acc: ">= 0.3"`, for a certain model `pretrain/questions/acc: ">= 0.3"`, for a
+    difference `align - pretrain/questions/acc: ">= -0.01"`. The run fails if a condition is false."""
 
     @field_validator("tasks", mode="before")
     @classmethod
     def _resolve(cls, tasks: Any, info: ValidationInfo) -> Any:
-        """Replaces references to declarations by the declarations, so the recipe checks and records them."""
+        """Replaces references to task declarations by the declarations, so that the recipe checks and records them."""
         if not isinstance(tasks, dict):
             return tasks
         place = partial(TypeAdapter(RecipePath).validate_python, context=info.context)
@@ -96,7 +100,7 @@ class Config(StageConfig):
     def _names(cls, tasks: dict[str, Any]) -> dict[str, Any]:
         for name in tasks:
             if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"the task name `{name}` has other characters than letters, digits, `_` and `-`")
+                raise ValueError(f"the task name `{name}` may contain only letters, digits, `_` and `-`")
         return tasks
 
     @field_validator("models")
@@ -104,7 +108,7 @@ class Config(StageConfig):
     def _model_names(cls, models: dict[str, Any]) -> dict[str, Any]:
         for name in models:
             if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"the model name `{name}` has other characters than letters, digits, `_` and `-`")
+                raise ValueError(f"the model name `{name}` may contain only letters, digits, `_` and `-`")
         return models
 
     @field_validator("require")
@@ -120,7 +124,10 @@ class Config(StageConfig):
 
 
 def outside(config: Config) -> Any:
-    """The content of the models and datasets that are not the recipe's. Every item is checked before anything runs."""
+    """Identifies the content of models, datasets and reward code from outside the recipe.
+
+    Reads and checks every item, so that a faulty dataset fails before the recipe runs. Raises InputError.
+    """
     from bessemer.evaluate.datasets import content
     from bessemer.evaluate.items import read_items
     from bessemer.stages import named_documents
@@ -142,9 +149,9 @@ def outside(config: Config) -> Any:
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises UsageError for two models of one name, a requirement that no task measures, or a task without data.
+    """Raises UsageError for two models with the same name, a requirement that no task measures, or a task without data.
 
-    Raises InputError for a brought model without the chat template that a task needs.
+    Raises InputError if a task needs a chat template and an imported model has none.
     """
     models = subjects.names(config.models, inputs)
     tasks = tasks_of(config, inputs)
@@ -168,7 +175,7 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
             if kind not in inputs:
                 raise UsageError(
                     f"the task `{name}` reads {what}, and no stage above makes {kind}",
-                    hint=f"put {MAKERS[kind]} before `evaluate`, or leave the task out",
+                    hint=f"put {MAKERS[kind]} before `evaluate`, or remove the task",
                 )
 
 
@@ -187,13 +194,13 @@ def _check_asked(name: str, task: MultipleChoice | Generation, there: bool) -> N
     if not there:
         stage = "questions" if isinstance(task, MultipleChoice) else "conversations` with a split `test"
         raise UsageError(
-            f"the task `{name}` has nothing to ask",
+            f"the task `{name}` has no questions",
             hint=f"set its `dataset` to a file of questions, or put a stage `{stage}` before `evaluate`",
         )
 
 
 def tasks_of(config: Config, inputs: Collection[str]) -> Mapping[str, Any]:
-    """The recipe's tasks, or else the usual ones."""
+    """Returns the recipe's tasks, or the default tasks if it has none."""
     if config.tasks:
         return config.tasks
     asked = {"questions": MultipleChoice(kind="multiple_choice")} if "questions" in inputs else {}
@@ -232,21 +239,21 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         compared = {(one.task, one.metric) for one in by_item}
         left_out = [f"{t} {m}" for t in tasks for m in tasks[t].headlines if (t, m) not in compared]
         if left_out:
-            context.log.info("not compared, for items have no part in them: %s", ", ".join(left_out))
+            context.log.info("not compared, because these metrics have no values per item: %s", ", ".join(left_out))
     log_scores(scores, comparisons, context.log)
     chosen = headlines(tasks, scores, list(models))
     draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
     draft.resolved["headline"] = next(iter(chosen), None)
     if len(chosen) > MOST_HEADLINES:
         context.log.warning(
-            "%d of %d headline metrics go to MLflow; all are in scores.parquet", MOST_HEADLINES, len(chosen)
+            "only %d of %d headline metrics go to MLflow; scores.parquet has all", MOST_HEADLINES, len(chosen)
         )
     known = requirements.measurements(scores, comparisons, last=list(models)[-1])
     requirements.check(config.requirements, known)
 
 
 def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, str]) -> None:
-    """Raises UsageError for a task that finds nothing in its material, and for text of other documents."""
+    """Raises UsageError if a task has no items, or if the tokens were made from other documents than the inputs."""
     from bessemer.evaluate.items import read_items
 
     for name, task in tasks.items():
@@ -257,8 +264,8 @@ def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, s
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
         if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
             raise UsageError(
-                f"the tokens were not made of the documents of `{inputs['documents'].manifest.stage}`",
-                hint="name the stage whose documents were tokenized in `from`",
+                f"the tokens were not made from the documents of `{inputs['documents'].manifest.stage}`",
+                hint="name in `from` the stage whose documents `tokenize` read",
             )
 
 
@@ -271,7 +278,7 @@ def _contamination(
     draft: Draft,
     context: Context,
 ) -> pa.Table:
-    """The items that are in the training text, among those of datasets and the held-out documents themselves."""
+    """Searches the training text for dataset items and held-out documents; writes and returns the judged items."""
     from bessemer.artifacts.documents import write_parquet
     from bessemer.evaluate.contamination import Item
     from bessemer.evaluate.items import read_items

@@ -1,7 +1,7 @@
-"""The tasks of `evaluate` as units of work: one task on one model is one unit, with its items and scores on disk.
+"""Runs the tasks of `evaluate` as units of work. A unit is one task on one model.
 
-A run that was killed does the unfinished units only. A worker keeps the last model that it loaded, and units are
-ordered by model, so each model is loaded once per worker.
+Each unit writes its items and scores to disk, so a killed run repeats only the unfinished units. A worker keeps the
+last model that it loaded, and units are ordered by model, so each worker loads a model once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bessemer.evaluate.scores import Result
 
 DOCUMENTS = "documents"
-"""The folder, in the work folder, of the documents that tasks name: `<task>.parquet`."""
+"""Subfolder of the work folder. It holds the documents that tasks name, as `<task>.parquet`."""
 
 
 def carry_out(
@@ -39,9 +39,10 @@ def carry_out(
     dtype: Literal["auto", "bfloat16", "float32"],
     trained_splits: Sequence[str],
 ) -> dict[tuple[str, str], Result]:
-    """The result of each model on each task, by task; writes the samples to disk.
+    """Runs every task on every model, writes the samples to disk, and returns the results by (model, task).
 
-    `made` are the datasets that stages made, by kind of task; `trained_splits` the splits that models are trained on.
+    `made` holds the datasets that earlier stages made, by kind of task. `trained_splits` are the splits that the models
+    were trained on.
     """
     from bessemer.artifacts.documents import read_parquet
     from bessemer.evaluate.run import TrainingText
@@ -82,7 +83,7 @@ def carry_out(
 
 
 def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
-    """The datasets that the stages above made, by kind of task: a pattern of files, or a file."""
+    """Returns the datasets that earlier stages made, as glob patterns by kind of task."""
     from bessemer.tokens.rows import CONVERSATIONS, read_split
 
     found = {}
@@ -108,7 +109,7 @@ def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
 
 
 def documents_file(work: Path, task: str) -> Path:
-    """The documents that a task names."""
+    """Returns the Parquet file of the documents that a task names."""
     return work / DOCUMENTS / f"{task}.parquet"
 
 
@@ -127,7 +128,7 @@ def _read_named_documents(tasks: Mapping[str, Any], draft: Draft, context: Conte
 
 
 def _record_held_out_text(tasks: Mapping[str, Any], inputs: Inputs, draft: Draft, context: Context) -> None:
-    """Records a digest of each text that is predicted: bits per byte of equal digests can be compared."""
+    """Records a digest of each held-out text. Bits per byte are comparable only for equal digests."""
     from bessemer.stages.training_text import digests
 
     predicted = {name: task for name, task in tasks.items() if isinstance(task, BitsPerByte)}
@@ -139,12 +140,12 @@ def _record_held_out_text(tasks: Mapping[str, Any], inputs: Inputs, draft: Draft
     if found:
         draft.resolved["held_out_text"] = found
     for text, digest in found.items():
-        context.log.info("held-out text `%s`: %s; compare bits per byte of equal text only", text, digest)
+        context.log.info("held-out text `%s`: %s; compare bits per byte only on equal text", text, digest)
 
 
 @dataclass
 class _Evaluate:
-    """Does units in one process."""
+    """Runs evaluation units in one process."""
 
     models: dict[str, Path]
     tokens: Path | None
@@ -173,7 +174,7 @@ class _Evaluate:
         return {"scores": [asdict(score) for score in result.scores]}
 
     def _materials_of(self, task: str, settings: Any) -> Any:
-        """The loaded model and its materials, with the tokens of the documents that the task names."""
+        """Returns the loaded model and its materials, including the tokens of the documents that the task names."""
         if not (isinstance(settings, BitsPerByte) and settings.documents):
             return self.materials
         from bessemer.stages.named_documents import token_store

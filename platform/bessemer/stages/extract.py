@@ -1,8 +1,8 @@
-"""extract: the main text of crawled pages, and one verdict for every page.
+"""extract: extracts the main text of crawled pages and records one verdict per page.
 
-Units are ranges of the pages' index, about 16 MiB of stored pages each. A page's id is made of its source (the host,
-unless the recipe names one), its URL and the digest of its bytes. A page that is in the index twice is removed the
-second time (`duplicate_record`); `/x/` and `/x/index.html` are one page if their bytes are equal.
+A unit is a range of the page index with about 16 MiB of stored pages. The id of a page is derived from its source (the
+host, unless the recipe names a source), its URL and the digest of its bytes. If a page appears twice in the index, the
+stage removes the second one (`duplicate_record`). `/x/` and `/x/index.html` are the same page if their bytes are equal.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 UNIT_BYTES = 16 << 20
 UNIT_PAGES = 4096
-FEWEST_UNITS = 8  # so that a small crawl is work for several processes too
+FEWEST_UNITS = 8  # so that several processes can share a small crawl
 
 
 class Config(StageConfig, TextSettings):
     source: str | None = None
-    """The name of the collection; unset, every page's source is its host."""
+    """Name of the collection, used as the source of every page. If unset, the source of a page is its host."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A range of rows of the pages' index. `repeats` has the URL of the earlier page for each row that repeats one."""
+    """A range of rows of the page index. `repeats` maps each row that repeats an earlier page to that page's URL."""
 
     start: int
     end: int
@@ -59,7 +59,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def spans(index: Path) -> list[Span]:
-    """Ranges of about `UNIT_BYTES` of stored pages each. Memory: 24 bytes per page, and the URLs of repeated pages."""
+    """Returns index ranges with about `UNIT_BYTES` of stored pages each.
+
+    Uses 24 bytes of memory per page, plus the URLs of repeated pages.
+    """
     import numpy as np
     import pyarrow.parquet as pq
     import xxhash
@@ -86,7 +89,7 @@ def spans(index: Path) -> list[Span]:
 
 
 def _folder_of(url: str) -> str:
-    """The URL of the folder if `url` is that of its index page, else `url`."""
+    """Returns the URL of the folder if `url` is the URL of its index page, else `url`."""
     return _INDEX_PAGE.sub("/", url)
 
 
@@ -94,7 +97,7 @@ _INDEX_PAGE = re.compile(r"(?<=[^/:])/(?:index|default)\.(?:html?|xhtml|php|aspx
 
 
 def _urls_of(index: Path, rows: set[int]) -> dict[int, str]:
-    """The URLs in the given rows of the index."""
+    """Returns the URLs of the given rows of the index, by row."""
     import pyarrow.parquet as pq
 
     found: dict[int, str] = {}
@@ -108,7 +111,10 @@ def _urls_of(index: Path, rows: set[int]) -> dict[int, str]:
 
 
 def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """(start, end) of ranges whose lengths add up to about `UNIT_BYTES` or an eighth, of at most `UNIT_PAGES`."""
+    """Returns (start, end) of ranges of rows. A range has at most `UNIT_PAGES` rows.
+
+    Its lengths add up to about `UNIT_BYTES`, or to an eighth of the total if that is less.
+    """
     unit_bytes = min(UNIT_BYTES, -(-sum(lengths) // FEWEST_UNITS))
     ranges: list[tuple[int, int]] = []
     start = size = 0
@@ -122,7 +128,7 @@ def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 @dataclass
 class ExtractWorker:
-    """Reads pages by their index entries and makes documents of them."""
+    """Reads pages by their index entries and turns them into documents."""
 
     config: Config
     pages: Path
@@ -161,7 +167,7 @@ class ExtractWorker:
 
 
 def read_rows(index: Path, start: int, end: int) -> Iterator[dict[str, Any]]:
-    """The rows from `start` to `end` of the index; only the row groups that hold them are read."""
+    """Yields the rows `start` to `end` (exclusive) of the index. Reads only the row groups that hold these rows."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(index) as file:

@@ -1,8 +1,9 @@
-"""finetune: a model and conversations in, a model that answers out.
+"""finetune: fine-tunes a model on conversations, so that it answers questions.
 
-All parameters or low-rank adapters (`lora`); the model is one that the recipe made or an open checkpoint
-(`base_model`). Rates left to `auto` are a share of those that the model was pre-trained with, constant and then going
-down to nothing over the last half, without weight decay; for a checkpoint from elsewhere, or adapters, AdamW's usual.
+The stage trains all parameters or low-rank adapters (`lora`). The model comes from the recipe or from an open
+checkpoint (`base_model`). Learning rates left at `auto` are a fraction of the model's pre-training rates. They stay
+constant, then fall to zero over the second half of the steps; there is no weight decay. For open checkpoints and for
+adapters, `auto` selects AdamW with its usual rates.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
     from bessemer.train.workers import Workers
 
 RATES = TuningRates(share=0.1, full=2e-5, lora=2e-4)
-"""The share was tuned on 2 000 questions about documentation, with a model of 5M parameters: at 0.8, which nanochat
-takes for a million conversations, the first pass over so few is learned by heart."""
+"""The share was tuned on 2 000 questions about documentation, with a model of 5M parameters. nanochat uses 0.8 for a
+million conversations; at that rate the model memorises so few questions in the first epoch."""
 
 
 class Config(TuningConfig):
     z_loss: NonNegativeFloat = 0.0
     """Weight of the squared logarithm of the softmax's denominator in the loss; 1e-5 keeps logits from drifting."""
     decay_ratio: float = Field(0.5, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+    """Fraction of the steps, at the end, in which `warmup_stable_decay` lowers the learning rate."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -49,7 +50,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if not objective.num_rows:
         raise NothingLeft(
             "no conversation of the split `tune` has an answer to learn from",
-            hint="bring answers, or give `validation` and `test` in the conversations' `split` smaller shares",
+            hint="provide answers, or give `validation` and `test` smaller shares in `split` of `conversations`",
         )
     if not objective.num_validation_rows:
         context.log.warning("no conversation is held out for validation; raise the share of `validation` in `split`")
@@ -78,7 +79,7 @@ def _objective(
 
 
 def _check_lengths(parts: Sequence[Path], max_seq_length: int) -> None:
-    """Raises UsageError where a conversation does not fit: to cut it would teach answers without an end."""
+    """Raises UsageError if a conversation is too long, because truncation would teach answers without an end."""
     import pyarrow.compute as pc
 
     from bessemer.artifacts.documents import read_parquet
@@ -89,7 +90,7 @@ def _check_lengths(parts: Sequence[Path], max_seq_length: int) -> None:
         count = sum(pc.sum(pc.greater(found, max_seq_length + 1)).as_py() or 0 for found in lengths)
         raise UsageError(
             f"{count} conversations have more than `max_seq_length` {max_seq_length} tokens, the longest {longest}",
-            hint=f"set `max_seq_length` of the stage `conversations` to {max_seq_length}: longer ones get a verdict",
+            hint=f"set `max_seq_length` of the stage `conversations` to {max_seq_length}, to remove longer rows",
         )
 
 

@@ -1,8 +1,8 @@
 """ingest: reads local files (HTML, text, Markdown, JSON, CSV, TSV, Parquet, WARC) into documents.
 
-Every file, line, row and archive record gets a verdict. The stage's outside input is the content of the files; their
-location is not part of the fingerprint. A damaged file gives the documents before the damage; the rest is a failed
-file, with a warning.
+Every file, line, row and archive record gets a verdict. The fingerprint covers the content of the files but not their
+location. From a damaged file, the stage keeps the documents before the damage; it counts the file as failed and logs a
+warning.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 
 LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura", "webencodings")
-"""The libraries that decide the text of a page or file."""
+"""The libraries whose versions affect the extracted text."""
 
 FEW_FILES = 1000
-"""More files leave a split of 0.01 empty with a probability below 0.0001."""
+"""With more files, a split with the share 0.01 is empty with a probability below 0.0001."""
 
 
 class Config(StageConfig, TextSettings, ReaderSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
-    """Files, folders and patterns (`books/**/*.txt`) to read; hidden files below a folder are left out."""
+    """Files, folders and patterns (`books/**/*.txt`) to read; hidden files below a folder are skipped."""
     format: Literal["auto", "html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"] = "auto"
-    """The format of all files. `auto` decides by each file's name, and by its content if the name does not say."""
+    """Format of all files. `auto` detects the format of each file from its name, or else from its content."""
     strip_gutenberg: bool = False
-    """Whether the licence header and footer of Project Gutenberg's books are cut off."""
+    """Whether to remove the licence header and footer of Project Gutenberg's books."""
 
 
 def outside(config: Config) -> Any:
-    """The names, sizes and hashes of the files. Raises InputError if no file has a reader."""
+    """Returns the names, sizes and hashes of the files. Raises InputError if no file has a reader."""
     from bessemer.extract.formats import check_formats
     from bessemer.extract.inputs import describe, find_files
 
@@ -50,7 +50,11 @@ def outside(config: Config) -> Any:
 
 
 def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | None) -> list[str]:
-    """Splits that no file falls into. Only for few files of one document each: there a plan knows the splits."""
+    """Warns of splits without files.
+
+    Checks only up to `FEW_FILES` files in formats with one document per file, because only then a plan knows the
+    splits.
+    """
     from bessemer.extract.formats import find_format
     from bessemer.extract.inputs import find_files
     from bessemer.extract.split import splits_without_files
@@ -89,7 +93,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def finish(draft: Draft, config: TextSettings, context: Context) -> None:
-    """Records the metrics of a stage that makes documents; warns of failed files, lost values and empty splits."""
+    """Records the metrics of a stage that creates documents. Warns of failed files, lost values and empty splits."""
     from bessemer.extract.split import empty_splits
     from bessemer.stages.losses import report_losses
     from bessemer.storage import files_under
@@ -105,7 +109,7 @@ def finish(draft: Draft, config: TextSettings, context: Context) -> None:
 
 @dataclass
 class IngestWorker:
-    """Reads the pieces of a unit and makes documents of their records."""
+    """Reads the pieces of a unit and turns their records into documents."""
 
     config: Config
     signals: Sequence[str] = field(init=False)

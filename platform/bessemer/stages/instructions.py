@@ -1,4 +1,4 @@
-"""instructions: questions and answers from the documentation, as conversations to fine-tune on and to test with."""
+"""instructions: writes questions and answers about the documentation as conversations for fine-tuning and tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPLITS = ("tune", "validation", "test")
 
 class Config(StageConfig):
     num_conversations: PositiveInt | None = None
-    """Questions about the documents of each split at most, those whose names hash lowest; all there are if unset."""
+    """Maximum number of questions per split; keeps the questions with the smallest hashes. If unset, all are kept."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -61,12 +61,12 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         context.log.info("%s: %d questions", split, len(rows) - written)
     if not draft.metrics["data/tune_conversations"]:
         if dropped:
-            context.log.warning("left out: %s", ", ".join(f"{count} {reason}" for reason, count in dropped.items()))
+            context.log.warning("excluded: %s", ", ".join(f"{count} {reason}" for reason, count in dropped.items()))
         raise NothingLeft(
             "no question can be asked about the documents of the split `tune`",
             hint="give the split `tune` a larger share of the documents (`extract.split.tune=0.15`)",
         )
-    context.log.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
+    context.log.info("excluded: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
     write_parquet(pa.Table.from_pylist(rows, schema=CONVERSATIONS), draft.data / "00000.parquet")
 
 

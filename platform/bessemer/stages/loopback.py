@@ -1,8 +1,8 @@
-"""The process group of training workers on one machine, reachable from this machine only.
+"""Makes the process group of training workers on one machine reachable only from that machine.
 
-Torch's TCPStore, through which the workers find each other, listens on every interface and asks for no password
-(torch 2.13, https://github.com/pytorch/pytorch/issues/86962). It accepts a socket that listens already, so rank 0 hands
-it one that is bound to 127.0.0.1. Gloo and NCCL take their interface from the environment (`runner.local_ray`).
+The workers find each other through torch's TCPStore, which listens on every interface without a password (torch 2.13,
+https://github.com/pytorch/pytorch/issues/86962). TCPStore accepts a socket that already listens, so rank 0 passes it a
+socket bound to 127.0.0.1. Gloo and NCCL read their interface from the environment (`runner.local_ray`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class LoopbackTorchConfig(TorchConfig):  # type: ignore[misc]
-    """Ray Train's configuration of torch, with a store on the loopback interface."""
+    """Ray Train's configuration of torch, with a TCPStore on the loopback interface."""
 
     @property
     def backend_cls(self) -> type[_TorchBackend]:
@@ -31,7 +31,7 @@ class _LoopbackBackend(_TorchBackend):  # type: ignore[misc]
 
 
 def bind_stores_to_loopback() -> None:
-    """Makes the stores that this process serves listen on the loopback interface."""
+    """Makes every TCPStore that this process serves listen on the loopback interface."""
     rendezvous: Any = importlib.import_module("torch.distributed.rendezvous")  # torch hides it behind a function
     store: Any = importlib.import_module("torch.distributed").TCPStore
 

@@ -1,7 +1,7 @@
-"""Warnings about input that was lost: files that could not be read, and values that could not be converted.
+"""Warns of lost input: files that could not be read, and values that could not be converted.
 
-The ledger has the details of each: a row with the verdict `failed` per file, and the signal `unconverted_values` with
-the names of the fields in the evidence per document.
+The ledger has the details. Each unreadable file has a row with the verdict `failed`. Each document with lost values has
+the signal `unconverted_values`, and its evidence names the fields.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAMED = 5
-"""Failed files that a warning names."""
+"""Maximum number of failed files that a warning names."""
 
 
 def report_losses(draft: Draft, context: Context) -> None:
@@ -49,10 +49,10 @@ def report_losses(draft: Draft, context: Context) -> None:
         listed = "; ".join(f"{row['url'].removeprefix('file:')} ({row['evidence']})" for row in failed)
         more = f"; and {draft.counts.files_failed - len(failed)} more" if draft.counts.files_failed > NAMED else ""
         number = "1 file" if draft.counts.files_failed == 1 else f"{draft.counts.files_failed} files"
-        context.log.warning("%s could not be read, or not to the end: %s%s", number, listed, more)
+        context.log.warning("%s could not be read completely: %s%s", number, listed, more)
     if example:
         context.log.warning(
-            "%d values in %d documents could not be converted and are null, first in %s (%s)",
+            "%d values in %d documents could not be converted and are null; the first is in %s (%s)",
             values,
             documents,
             example["url"],
