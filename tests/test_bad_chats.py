@@ -90,7 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 SETTINGS = {
-    "conversations.split={validation: 0.6, test: 0.5}": "must be less than 1",
+    "conversations.split={validation: 0.6, test: 0.5}": "must add up to less than 1",
     "preferences.paths=pairs.jsonl": "`preferences.paths` should be a list",
     "align.lora={r: 0, target_modules: [c_attn]}": "`align.lora.r` should be greater than 0",
     "align.from=tokeniser": "did you mean `tokenizer`?",
@@ -134,7 +134,7 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
     "a template without ends": ("tokenizer.path=foreign", 1, "ends an answer without a special token", "ChatML"),
     "no template": ("tokenizer.path=untalkative", 1, "has no chat template", "tokenizer: {chat_template: FILE}"),
     "no such template": ("tokenizer.chat_template=chat.jinja", 1, "chat.jinja` cannot be read", "`chat_template`"),
-    "a column of no field": ("conversations.columns={ask: prompt}", 2, "names the field `ask`", "fix the recipe"),
+    "a column of no field": ("conversations.columns={ask: prompt}", 2, "unknown field `ask`", "fix the recipe"),
     "equal answers": ("preferences.paths=[same.jsonl]", 1, "3 removed by `identical_answers`", "by the fields"),
     "no preferences": ("preferences.paths=[chats.jsonl]", 1, "12 removed by `no_preference`", "chosen, rejected"),
     "a reward in no file": (
@@ -147,7 +147,7 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
     "a reward that is no Python": (
         "reinforce.rewards=[{kind: function, file: broken.py, name: polite}]", 1, "line 1 is not Python", "`file`",
     ),
-    "no reward": ("reinforce.rewards=[]", 2, "nothing says what an answer is worth", "set `rewards`"),
+    "no reward": ("reinforce.rewards=[]", 2, "the stage has no reward for answers", "set `rewards`"),
     "a weight of nothing": ("reinforce.reward_model_weight=2", 2, "and there is none", "let `from` name"),
     "no such dataset": (TASK % "generation, dataset: x.jsonl", 1, "x.jsonl` does not exist", "fix `dataset`"),
     "a dataset without a column": (

@@ -40,7 +40,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a wrong type": (["tokenizer.vocab_size=many"], 2, "valid integer"),
     "a stage that is not there": (["evaluate.from=[train]"], 2, "not a stage above it"),
     "a loop": (["ingest.from=[dedup]"], 2, "a stage can only use stages above it"),
-    "adapters of a new model": (["pretrain.lora={}"], 2, "stage `pretrain`: `lora` adapts a model that is there"),
+    "adapters of a new model": (["pretrain.lora={}"], 2, "stage `pretrain`: `lora` adapts an existing model"),
     "a loss that is no number": (["pretrain.learning_rate=1e30", "pretrain.gradient_clip=null"], 1, "diverged"),
     "an input of a kind that is not consumed": (["pretrain.from=[ingest]"], 2, "does not consume documents"),
 }

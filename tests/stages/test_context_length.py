@@ -61,7 +61,7 @@ def test_a_sequence_that_fits_is_planned(tmp_path: Path, stages: str) -> None:
         (NEW + "  finetune:\n", "stage `finetune`: the model has a context of 64 tokens, and `max_seq_length` is 512"),
         (
             NEW + "  longer: {stage: pretrain, from: [pretrain, tokenize], max_seq_length: 128}\n",
-            "stage `longer`: the model to continue from sees 64 tokens, and `max_seq_length` is 128",
+            "stage `longer`: the model to continue from has a context of 64 tokens, and `max_seq_length` is 128",
         ),
         (
             NEW + "  finetune: {max_seq_length: 32}\n  align: {from: [finetune, preferences], dpo: {}}\n",

@@ -65,7 +65,7 @@ def test_answers_that_are_context_only_are_counted(converse: Any, caplog: pytest
     chat = {"messages": [{"role": role, "content": text} for role, text in turns]}
     with caplog.at_level(logging.WARNING):
         converse([chat, *ROWS], template=FORGETFUL)
-    assert "2 earlier answers are context and not learned" in caplog.text
+    assert "2 earlier answers are used only as context and not trained on" in caplog.text
     caplog.clear()
     converse([chat, *ROWS[:5]])
     assert "are context" not in caplog.text
@@ -78,10 +78,10 @@ def test_columns_are_mapped_and_the_rest_is_kept(converse: Any) -> None:
     assert [message["content"] for message in row["messages"]] == ["Be kind.", "Hi?", "Hello."]
     assert json.loads(row["fields"]) == {"answer": "4"}
     with pytest.raises(
-        ValidationError, match="names the field `question_text`; the fields are messages, conversations"
+        ValidationError, match="names the unknown field `question_text`; the fields are messages, conversations"
     ):
         conversations.Config(paths=["x"], columns={"question_text": "ask"})
-    with pytest.raises(ValidationError, match="names the field `better`; the fields are chosen, rejected"):
+    with pytest.raises(ValidationError, match="names the unknown field `better`; the fields are chosen, rejected"):
         preferences.Config(paths=["x"], columns={"better": "chosen"})
 
 

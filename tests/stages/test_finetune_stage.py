@@ -279,7 +279,7 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
     _, rows = converse(ROWS)
     with pytest.raises(UsageError, match=r"\d+ conversations have more than `max_seq_length` 16 tokens"):
         tune("short", rows=rows, max_seq_length=16)
-    with pytest.raises(UsageError, match="`r` of `lora` is 65, and the model is 64 wide"):
+    with pytest.raises(UsageError, match="`r` of `lora` is 65, and the model's hidden size is 64"):
         tune("wide", rows=rows, lora={"r": 65})
     with pytest.raises(UsageError, match="the model has a context of 64 tokens"):
         tune("long", rows=rows, max_seq_length=128)
@@ -289,7 +289,9 @@ def test_what_cannot_be_is_said_before_training(converse: Any, tune: Any, inputs
     rows.manifest.inputs.pop("tokenizer")
     with pytest.raises(UsageError, match="no rule for its rate is known"):
         tune("muon", rows=rows, optimizer="muon", learning_rate="auto")
-    with pytest.raises(ValueError, match="`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`"):
+    with pytest.raises(
+        ValueError, match="`lora` with `optimizer: muon` has no `auto` learning rate; set `learning_rate`"
+    ):
         finetune.Config(lora=LoraSettings(), optimizer="muon")
 
 

@@ -91,7 +91,7 @@ def test_a_corpus_that_is_cut_for_want_of_another_is_told_of(
     corpora: dict[str, Artifact], make_artifact: Any, make_context: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mixed(corpora, make_artifact, make_context(), {"general": 3, "domain": 1}, "cut")
-    assert "only 40 % of `general` is taken, for there is too little of `domain`" in caplog.text
+    assert "uses only 40 % of `general`, because `domain` has too little text" in caplog.text
 
 
 @given(

@@ -85,7 +85,7 @@ def test_a_reward_that_fails_on_a_batch_is_told_once_and_in_every_verdict(
     with pytest.raises(NothingLeft, match=f"{len(ROWS)} by `no_reward`"):
         compete(rewards=[{"kind": "function", "file": str(file), "name": "picky"}])
     why = f"the reward `picky` failed: AssertionError: too many (line 2 of `{file}`)"
-    assert [record.getMessage() for record in caplog.records] == [f"{len(ROWS)} prompts gave no pair: {why}"]
+    assert [record.getMessage() for record in caplog.records] == [f"{len(ROWS)} prompts have no pair: {why}"]
 
 
 def answer(reward: float, text: str = "yes", *, finished: bool = True) -> Answer:
@@ -116,7 +116,7 @@ def test_answers_that_teach_nothing_say_why(answers: list[Answer], rule: str) ->
 
 
 def test_what_cannot_be_is_said_before_sampling(compete: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing to be compared with"):
+    with pytest.raises(ValueError, match="at least two answers"):
         pairs.Config.model_validate(SETTINGS | {"num_generations": 1})
     with pytest.raises(UsageError, match="reads the column `wanted`"):
         compete(rewards=[{"kind": "exact_match", "column": "wanted"}])
@@ -126,7 +126,7 @@ def test_what_cannot_be_is_said_before_sampling(compete: Any, tmp_path: Path) ->
         compete(rewards=[{"kind": "function", "file": str(file), "name": "broken"}])
     with pytest.raises(UsageError, match="have 64 tokens at most, and `max_completion_length` is 64"):
         compete(max_completion_length=64)
-    with pytest.raises(NothingLeft, match=rf"no pair came of {len(ROWS)} prompts: {len(ROWS)} by `too_long`"):
+    with pytest.raises(NothingLeft, match=rf"none of {len(ROWS)} prompts gave a pair: {len(ROWS)} by `too_long`"):
         compete("long", max_completion_length=60)
-    with pytest.raises(NothingLeft, match=rf"no pair came of {len(ROWS)} prompts: {len(ROWS)} by `no_spread`"):
+    with pytest.raises(NothingLeft, match=rf"none of {len(ROWS)} prompts gave a pair: {len(ROWS)} by `no_spread`"):
         compete(rewards=[{"kind": "regular_expression", "pattern": "^$"}])

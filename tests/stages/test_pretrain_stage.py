@@ -224,7 +224,7 @@ def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:
 
 def test_a_model_is_trained_further_by_adapters(train: Callable[..., Any]) -> None:
     """Only what they adapt moves, and the export is a whole model."""
-    with pytest.raises(UsageError, match="`lora` adapts a model that is there"):
+    with pytest.raises(UsageError, match="`lora` adapts an existing model"):
         train("refused", lora={})
     first, seal = train("first", max_steps=60)
     adapted, _ = train("adapted", start=seal(), model=None, lora={"r": 4}, max_steps=3)

@@ -184,7 +184,7 @@ def test_actors_that_would_wait_for_room_forever_are_refused(
     rollouts: int, training: Any, resources: dict[str, float], fits: bool
 ) -> None:
     resources["object_store_memory"] = 1 << 30
-    with nullcontext() if fits else pytest.raises(UsageError, match="do not fit beside them"):
+    with nullcontext() if fits else pytest.raises(UsageError, match="rollout workers each do not fit on"):
         check_room(rollouts, training, MODEL, resources)
 
 
@@ -215,13 +215,13 @@ def test_a_reward_model_is_a_reward(learn: Any, inputs: dict[str, Artifact], rea
 def test_what_cannot_be_is_said_before_training(
     learn: Any, inputs: dict[str, Artifact], read_rows: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="name one method"):
+    with pytest.raises(ValueError, match="choose one method"):
         reinforce.Config.model_validate({"grpo": {}, "ppo": {}})
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         reinforce.Config.model_validate({"grpo": {"num_generations": 1}})
-    with pytest.raises(UsageError, match="`reward_model_weight` weighs a reward model, and there is none"):
+    with pytest.raises(UsageError, match="`reward_model_weight` is set, but `from` names no reward model"):
         learn("weight", grpo=GRPO, reward_model_weight=2.0)
-    with pytest.raises(UsageError, match="nothing says what an answer is worth"):
+    with pytest.raises(UsageError, match="the stage has no reward for answers"):
         learn("worthless", grpo=GRPO, rewards=[])
     with pytest.raises(UsageError, match=r"a prompt has \d+ tokens and an answer up to 60"):
         learn("long", grpo=GRPO | {"max_completion_length": 60})
@@ -248,5 +248,5 @@ def test_a_reward_that_fails_for_a_whole_batch_ends_the_training(learn: Any, tmp
 def test_without_prompts_it_says_so(learn: Any, inputs: dict[str, Artifact], make_artifact: Any) -> None:
     draft, seal = make_artifact("conversations", "empty")
     (draft.data / "nothing.txt").write_text("")
-    with pytest.raises(NothingLeft, match="holds no prompt"):
+    with pytest.raises(NothingLeft, match="has no prompts"):
         learn("empty", grpo=GRPO, also={"conversations": seal()})

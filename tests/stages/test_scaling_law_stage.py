@@ -51,9 +51,9 @@ def test_too_few_or_unlike_models_are_refused(ladder: Any, make_artifact: Any, m
     seal = make_artifact("model", "untrained")[1]
     three = {name: ladder[name] for name in list(ladder)[:3]}
     for inputs, settings, message in (
-        (three, {}, "3 models, 1 of them left out, are too few"),
-        (ladder, {"num_left_out": 3}, "5 models, 3 of them left out"),
-        (ladder, {"metric": "validation/accuracy"}, "no `validation/accuracy` measured"),
+        (three, {}, "at least 3 fitted models, got 2"),
+        (ladder, {"num_left_out": 3}, "3 of 5 are left out"),
+        (ladder, {"metric": "validation/accuracy"}, "has no training metric `validation/accuracy`"),
         (ladder | {"model/untrained": seal()}, {}, "`untrained` has no"),
     ):
         config, draft = scaling_law.Config.model_validate(settings), make_artifact("scaling_law")[0]

@@ -126,9 +126,9 @@ def test_a_model_that_is_not_as_it_was_written_is_not_used(tmp_path: Path, model
     assert named(tmp_path, str(folder.parent)) == folder
     assert len(content({"other": str(folder.parent)})) == 1
     flip_a_byte(folder / "model.safetensors")
-    with pytest.raises(ArtifactDamaged, match=r"model\.safetensors` has other bytes"):
+    with pytest.raises(ArtifactDamaged, match=r"model\.safetensors` does not match the SHA-256"):
         named(tmp_path, str(folder.parent))
-    with pytest.raises(ArtifactDamaged, match=r"model\.safetensors` has other bytes"):
+    with pytest.raises(ArtifactDamaged, match=r"model\.safetensors` does not match the SHA-256"):
         content({"other": str(folder.parent)})
     flip_a_byte(folder / "model.safetensors")
     (folder / "chat_template.jinja").write_text("read if it exists")
@@ -149,7 +149,7 @@ def test_a_byte_that_rots_without_a_new_time_is_found_by_the_commands(
     folder = models["artifact"]
     hashes.sha256_of(sorted(folder.iterdir()))
     flip_a_byte(folder / "model.safetensors")
-    with pytest.raises(ArtifactDamaged, match="has other bytes"):
+    with pytest.raises(ArtifactDamaged, match="does not match the SHA-256"):
         named(tmp_path, str(folder))
 
 

@@ -96,7 +96,7 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
     log, saved = logging.getLogger("test"), [0]
     fit = dying([10, 20, 30, 40, 50, 60], ActorDiedError())
     assert workers._forgiving(fit, log, lambda: saved[0]) == "trained"
-    assert caplog.text.count("came further") == 6
+    assert caplog.text.count("made progress") == 6
     with pytest.raises(WorkerGroupError):
         workers._forgiving(dying([70, 70], ActorDiedError()), log, lambda: saved[0])
     with pytest.raises(WorkerGroupError):

@@ -174,7 +174,7 @@ def test_a_unit_whose_receipt_is_damaged_is_done_again(
     whole = run(tmp_path, make_context(), {"00000": ["a", "b"]})
     (tmp_path / "work" / "00000.json").write_bytes(content)
     assert run(tmp_path, make_context(), {"00000": ["a", "b"]}) == whole
-    assert "is damaged; its unit is done again" in caplog.text
+    assert "is damaged; its unit runs again" in caplog.text
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped, InputError])

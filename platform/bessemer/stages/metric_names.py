@@ -1,8 +1,8 @@
-"""The metrics that a stage records, by name, known from its settings alone.
+"""The names of the metrics that each stage records, derived from its settings.
 
-A sweep searches by one metric, and a plan refuses a name that no stage records, before hours of trials. This module
-does not import torch, so a plan stays fast; `tests/stages/test_metric_names.py` compares the names with those in the
-code of the stages, the trainer and the objectives.
+A sweep optimises one metric. With these names, `plan` rejects a metric that no stage records before hours of trials.
+This module does not import torch, so that `plan` stays fast. `tests/stages/test_metric_names.py` compares these names
+with the names in the code of the stages, the trainer and the objectives.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ TRAINING = frozenset({
     "throughput/tokens_per_second", "throughput/teraflops", "throughput/data_wait_ratio",
     "throughput/checkpoint_ratio", "throughput/model_flops_utilisation", "memory/peak_gib", "energy/kilowatt_hours",
 })  # fmt: skip
-"""Recorded by every stage that trains."""
+"""Metrics of every stage that trains."""
 HELD_OUT = {
     "causal": ("loss", "bits_per_byte"),
     "masked": ("pseudo_loss", "pseudo_bits_per_byte", "pseudo_perplexity"),
     "fill_in_the_middle": ("exact_infill", "infill_loss", "infill_bits_per_byte"),
 }
-"""Recorded as `validation/<name>` by each objective of `pretrain`."""
+"""Metrics of each objective of `pretrain`, recorded as `validation/<name>`."""
 THUMBS = ("loss", "rewards_chosen", "rewards_rejected")
 PAIRS = (*THUMBS, "rewards_margins", "rewards_accuracies")
 ROLLOUTS = (
@@ -55,11 +55,11 @@ DATA: Mapping[str, tuple[str, ...]] = {
     ),
     "tokenizer": ("tokenizer/vocab_size",),
 }  # fmt: skip
-"""Recorded by the stages whose names do not depend on their settings."""
+"""Metrics of the stages whose metric names do not depend on their settings."""
 
 
 def metric_names(kind: str, config: Any, inputs: Collection[str]) -> Collection[str] | None:
-    """The metrics of a stage of this kind; None if they are not declared here.
+    """Returns the metric names of a stage of this kind, or None if this module does not declare them.
 
     `inputs` are the kinds of artifact that the stage reads.
     """

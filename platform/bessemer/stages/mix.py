@@ -1,11 +1,12 @@
-"""mix: documents of several stages as one corpus, in given shares of the training text.
+"""mix: combines the documents of several stages into one corpus, in given shares of the training text.
 
-For data mixtures, and for replay: a model that learns a new domain forgets less of what it knew if some of that is read
-again beside it (Ibrahim et al. 2024, arXiv 2403.08763; a quarter is plenty, a twentieth helps already).
+Use it for data mixtures and for replay. A model that learns a new domain forgets less if the corpus also contains some
+of its earlier training text (Ibrahim et al. 2024, arXiv 2403.08763: 5 % of replayed text already helps, 25 % is ample).
 
-No document is repeated. The mixture is as large as the scarcest stage allows; of every other, documents of the splits
-`train` and `validation` are drawn by a hash of seed and id, each by itself, so the shares come out as wished on average
-over many documents. Those of `tune` and `test` all stay: `evaluate` tells sources apart.
+The stage never repeats a document. The stage with the least text for its share is used completely and limits the size
+of the mixture. From the other stages, a hash of the seed and the id selects each document of the splits `train` and
+`validation` independently, so the shares are exact only on average over many documents. All documents of `tune` and
+`test` remain, because `evaluate` reports each source separately.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 
 RULE = "left_out_of_the_mixture"
 SAMPLED = ("train", "validation")
-"""Splits that are drawn from, so that validation, too, is of the mixture."""
+"""Splits that are sampled. Validation text is sampled too, so that it has the same mixture as the training text."""
 MOSTLY = 0.9
-"""A stage with the largest share that is not taken mostly is told of."""
+"""Warns if less than this fraction of the largest-share stage is used."""
 SMALL_BYTES = 256 << 20
-"""Of Parquet: what one process reads and writes in some seconds."""
+"""Amount of Parquet data that one process reads and writes in a few seconds."""
 
 
 class Config(StageConfig):
     shares: dict[str, PositiveFloat] = Field(..., min_length=2)
-    """How much of the bytes of training text each stage of `from` gives, by its name; of any sum."""
+    """Relative share of each stage of `from` in the bytes of training text; the shares need not add up to 1."""
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -44,12 +45,12 @@ class Config(StageConfig):
 
 
 def check(config: Config, inputs: Collection[str]) -> None:
-    """Raises UsageError unless every stage of `from` has a share, and no other."""
+    """Raises UsageError unless `shares` names exactly the stages of `from`."""
     stages = [_stage(kind) for kind in inputs]
     if {*stages} != config.shares.keys():
         raise UsageError(
             f"`shares` names {_named(config.shares)}, and `from` {_named(stages)}",
-            hint="give every stage of `from` a share, and no other",
+            hint="give a share to every stage of `from`, and to no other stage",
         )
 
 
@@ -64,11 +65,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         sizes[unit.payload[0]] += receipt["train_bytes"]
     rates = sampling_rates(sizes, config.shares)
     for name, rate in rates.items():
-        context.log.info("of the training text of `%s`, %.1f %% is taken", name, 100 * rate)
+        context.log.info("uses %.1f %% of the training text of `%s`", 100 * rate, name)
     most, scarcest = max(config.shares, key=config.shares.__getitem__), max(rates, key=rates.__getitem__)
     if rates[most] < MOSTLY:
         context.log.warning(
-            "only %.0f %% of `%s` is taken, for there is too little of `%s`: give `%s` a smaller share, or more text",
+            "uses only %.0f %% of `%s`, because `%s` has too little text: give `%s` a smaller share, or more text",
             100 * rates[most], most, scarcest, scarcest,
         )  # fmt: skip
     draft.counts = document_units(
@@ -85,21 +86,21 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def sampling_rates(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, float]:
-    """The share of each stage's training text that the largest mixture without repetition takes.
+    """Returns the fraction of each stage's training text that the largest mixture without repetition uses.
 
-    Raises NothingLeft where a stage has no training text.
+    `sizes` are bytes of training text by stage. Raises NothingLeft if a stage has no training text.
     """
     for name, size in sizes.items():
         if not size:
             raise NothingLeft(
-                f"`{name}` has no text in the split `train` to mix", hint=f"leave `{name}` out of `from` and `shares`"
+                f"`{name}` has no text in the split `train` to mix", hint=f"remove `{name}` from `from` and `shares`"
             )
     largest = min(sizes[name] / shares[name] for name in sizes)
     return {name: shares[name] * largest / sizes[name] for name in sizes}
 
 
 def _stage(kind: str) -> str:
-    """The stage of an input, which is called `documents/<stage>`."""
+    """Returns the stage name of an input key `documents/<stage>`."""
     return kind.partition("/")[2]
 
 
@@ -108,7 +109,7 @@ def _named(names: Any) -> str:
 
 
 class _Count:
-    """Counts the training text of a part. A unit is (stage, path)."""
+    """Counts the bytes of training text of a part. A unit is (stage, path)."""
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, int]:
         import pyarrow.compute as pc
@@ -124,7 +125,7 @@ class _Count:
 
 @dataclass
 class _Draw:
-    """Keeps what is drawn, and what is not drawn from. A unit is (stage, path)."""
+    """Keeps the selected documents and all documents of the splits that are not sampled. A unit is (stage, path)."""
 
     rates: dict[str, float]
     seed: int

@@ -1,8 +1,8 @@
-"""Documents that a task of `evaluate` names by path: the same text for every model and in every run.
+"""Reads documents that a task of `evaluate` names by path, so that every model in every run sees the same text.
 
-Files are read as by `ingest`, once per task, into one Parquet file. Each model's own tokenizer then makes a token
-store of it, so bits per byte of models with different tokenizers compare. A file that cannot be read is an error,
-because the rest would be another text.
+The files are read once per task, with the readers of `ingest`, into one Parquet file. Each model's own tokenizer then
+turns that file into a token store, so bits per byte are comparable between models with different tokenizers. An
+unreadable file is an error, because the scores of the remaining text would not be comparable.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _HINT = "correct `documents` of the task; its paths are relative to the folder o
 
 
 def content(task: BitsPerByte) -> Any:
-    """The names, sizes and hashes of the files. Raises InputError if a file is missing or has no reader."""
+    """Returns the names, sizes and hashes of the files. Raises InputError if a file is missing or has no reader."""
     return describe(_files(task.documents))
 
 
 def read_documents(name: str, task: BitsPerByte, file: Path, log: logging.Logger) -> None:
     """Writes the documents of the task `name` to the Parquet file `file`, all in the split `task.split`.
 
-    Raises InputError if a file cannot be read, NothingLeft if no document is found.
+    Raises InputError if a file cannot be read, and NothingLeft if the files contain no document.
     """
     from bessemer.extract.cut import cut_into_units
 
@@ -61,13 +61,13 @@ def read_documents(name: str, task: BitsPerByte, file: Path, log: logging.Logger
     if not kept:
         raise NothingLeft(
             f"the files of the task `{name}` hold no document: {listed or 'they are empty'}",
-            hint="correct the files, or set `text_field` of the task to the field or column that holds the text",
+            hint="correct the files, or set `text_field` of the task to the field or column with the text",
         )
     log.info("the task `%s` reads %d documents%s", name, kept, f" ({listed})" if listed else "")
 
 
 def token_store(documents: Path, tokenizer: TokenizerFolder, folder: Path) -> Path:
-    """Tokenizes the documents of the Parquet file into `folder`. Returns the folder, a token store."""
+    """Tokenizes the documents of a Parquet file into a token store in `folder`. Returns `folder`."""
     from bessemer.tokens.encoder import Encoder
     from bessemer.tokens.tokenize import COLUMNS, tokenize_documents
     from bessemer.tokens.writer import write_meta, write_shard
@@ -104,5 +104,5 @@ def _check_read(name: str, ledger: pa.Table) -> None:
         why = f"{rule} ({evidence})" if evidence else rule
         raise InputError(
             f"the task `{name}` cannot read `{url.removeprefix('file:')}`: {why}",
-            hint="correct the file, or leave it out of `documents` of the task",
+            hint="correct the file, or remove it from `documents` of the task",
         )

@@ -1,6 +1,7 @@
-"""pairs: a model's own answers to prompts, scored by rewards, as preferences: the best of each against the worst.
+"""pairs: generates several answers per prompt and pairs the answer with the highest reward with the lowest one.
 
-Every conversation that asks something has a verdict: a pair came of it, or the reason why none did.
+The pairs are preferences for `align` and `reward`. Every prompt gets a verdict: its pair is kept, or the verdict names
+the reason why it gave no pair.
 """
 
 from __future__ import annotations
@@ -38,36 +39,36 @@ BATCH_PROMPTS = 64
 
 class Config(StageConfig):
     rewards: Rewards = Field(min_length=1)
-    """What an answer is worth; several are added up, each times its `weight`."""
+    """Reward functions for answers; the reward of an answer is their sum, each multiplied by its `weight`."""
     num_generations: PositiveInt = 4
-    """Answers that the model gives to each prompt."""
+    """Number of answers that the model generates per prompt."""
     include_reference: bool = False
-    """Whether the answer that a conversation brings competes with the model's own."""
+    """Whether the answer in the conversation is also a candidate for the pair."""
     temperature: float = Field(1.0, gt=0)
     """Divides the logits while sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Samples from the likeliest tokens that together have this probability."""
+    """Samples only from the most likely tokens whose probabilities add up to this value."""
     max_completion_length: PositiveInt = 128
-    """Tokens of an answer at most; one that does not end before is never the better one."""
+    """Maximum number of tokens of an answer; an answer cut off at this length is never the chosen one."""
     min_margin: NonNegativeFloat = 0.0
-    """Least difference in reward that makes a pair."""
+    """Minimum difference in reward between the two answers of a pair."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """What the model computes in; bf16 where the hardware multiplies it if `auto`."""
+    """Number type of the computation; `auto` is bf16 if the hardware supports bf16 multiplication."""
 
     @model_validator(mode="after")
     def _two(self) -> Self:
         if self.num_generations + self.include_reference < 2:
-            raise ValueError("one answer has nothing to be compared with: raise `num_generations`")
+            raise ValueError("a pair needs at least two answers: raise `num_generations`")
         return self
 
 
 def outside(config: Config) -> Any:
-    """The files of the user's own reward functions, by content."""
+    """Identifies the content of the files with custom reward functions."""
     return code_of(config.rewards)
 
 
 def context_length(config: Config, start: int | None) -> None:
-    """Makes no model. Raises UsageError if answers are too long for the model that writes them."""
+    """Returns None, because the stage makes no model. Raises UsageError if answers do not fit into the context."""
     check_max_completion_length(config.max_completion_length, start)
 
 
@@ -97,13 +98,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         has_model=True,
     )
     for why, number in _without_reward(draft.ledger).items():
-        context.log.warning("%d prompts gave no pair: %s", number, why)
+        context.log.warning("%d prompts have no pair: %s", number, why)
     if not counts.documents_out:
         reasons = ", ".join(f"{number} by `{rule}`" for rule, number in counts.removed_by_rule.items())
         raise NothingLeft(
-            f"no pair came of {counts.documents_in} prompts: {reasons or 'there are none'}",
-            hint="raise `num_generations` or `temperature`, lower `max_completion_length` where prompts are too long, "
-            "or look whether the rewards tell answers apart",
+            f"none of {counts.documents_in} prompts gave a pair: {reasons or 'there are no prompts'}",
+            hint="raise `num_generations` or `temperature`, lower `max_completion_length` if prompts are too long, "
+            "or check that the rewards give different answers different scores",
         )
     draft.counts = counts
     draft.metrics["data/pairs"] = counts.documents_out
@@ -111,7 +112,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def _without_reward(ledger: Path) -> Counter[str]:
-    """Why prompts have no reward, and how many each: the ledger knows it, whichever process asked them."""
+    """Counts the prompts without a reward, by reason. Reads the ledger, which has the verdicts of all processes."""
     import pyarrow.compute as pc
 
     from bessemer.artifacts.documents import read_parquet
@@ -124,9 +125,9 @@ def _without_reward(ledger: Path) -> Counter[str]:
 
 
 def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
-    """Calls every reward once, for the first prompt that has what they read.
+    """Calls every reward once before sampling starts, with the first prompt that has all columns that the rewards read.
 
-    Raises UsageError or InputError for one that does not work, before any sampling.
+    Raises UsageError or InputError if a reward does not work.
     """
     from bessemer.align.rewards import Sample
     from bessemer.align.scoring import Scorer
@@ -141,7 +142,7 @@ def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
 
 
 def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
-    """The conversations of a part that may be learned from, some at a time."""
+    """Yields the conversations of a part in the splits `SPLITS`, in tables of at most `rows` rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -173,7 +174,7 @@ def _prompt(row: dict[str, Any]) -> Prompt:
 
 @dataclass
 class _Worker:
-    """Makes pairs in one process. The model is loaded once, the rewards stay open."""
+    """Makes pairs in one process. It loads the model once and keeps the rewards open."""
 
     config: Config
     model: Path

@@ -1,6 +1,6 @@
-"""preferences: files of answers that people liked more or less, in the common formats, as tokens to align with.
+"""preferences: reads files of preferred and rejected answers in the common formats and tokenizes them for alignment.
 
-Every row has a verdict; see `tokens.preferences` for the formats.
+Every row gets a verdict. `tokens.preferences` documents the formats.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Config(RowsConfig):
 
 
 def outside(config: Config) -> Any:
-    """The files, by content."""
+    """Identifies the content of the files."""
     from bessemer.tokens.preferences import preference_of
 
     return described(config, partial(preference_of, columns=config.columns))
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises InputError if the chat template of a brought tokenizer takes none of the rows."""
+    """Raises InputError if the chat template of an imported tokenizer accepts none of the rows."""
     check_rendered(config, inputs, partial(_read, names=config.columns))
 
 

@@ -1,10 +1,11 @@
-"""pretrain: tokens in, a language model out, as a Hugging Face folder with its checkpoints beside it.
+"""pretrain: trains a language model on tokens, from random weights or from an existing model.
 
-A new model, or one that `from` names, which then reads on: a domain, a longer context. Rates left to `auto` then rise
-to a share of those that it was pre-trained with, and fall again (Ibrahim et al. 2024, arXiv 2403.08763).
+The artifact is a Hugging Face folder along with its checkpoints. If `from` names a model, the stage continues its
+training, for example on a new domain or with a longer context. Learning rates left at `auto` then warm up to a fraction
+of the model's earlier pre-training rates and decay again (Ibrahim et al. 2024, arXiv 2403.08763).
 
-The objectives are in `bessemer.train.objectives`, the training is that of all stages (`stages.training`); here is what
-is particular to a corpus of tokens.
+`bessemer.train.objectives` has the objectives, and `stages.training` the training code that all stages share. This
+module adds the parts that are specific to a corpus of tokens.
 """
 
 from __future__ import annotations
@@ -46,36 +47,36 @@ RATES = TuningRates(share=0.3, full=5e-5, lora=2e-4)
 
 class Config(ObjectiveSettings, TrainingConfig):
     tokens_url: str | None = execution(None)
-    """A copy of the tokens' folder `data` in object storage (`s3://bucket/path`), for workers to read by ranges."""
+    """A copy of the tokens' folder `data` in object storage (`s3://bucket/path`), which workers read in ranges."""
     model: ModelShape = ModelShape()
-    """Shape of a new model. Where `from` names a stage whose model is trained further, it has its shape from there, and
-    only `rope_theta` and `rope_scaling` can be set here, for a longer context."""
+    """Shape of a new model. If `from` names a model to continue, the shape comes from that model, and you can only set
+    `rope_theta` and `rope_scaling`, for a longer context."""
     lora: LoraSettings | None = None
-    """Trains low-rank adapters of a model that `from` names in place of all parameters."""
+    """Trains low-rank adapters instead of all parameters; requires a model in `from`."""
 
     @field_validator("tokens_url")
     @classmethod
     def _no_secrets(cls, url: str | None) -> str | None:
         if url and "@" in url.partition("?")[0]:
-            raise ValueError("credentials belong in the environment: a recipe is recorded and shown")
+            raise ValueError("credentials belong in the environment, because the recipe is recorded and shown")
         return url
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises UsageError for adapters of a new model, and for a new shape of one that is there."""
+    """Raises UsageError if the recipe sets adapters for a new model, or a new shape for an existing model."""
     check_brought(config, inputs)
     if "model" not in inputs:
         if config.lora is not None:
             raise UsageError(
-                "`lora` adapts a model that is there, and this one is new",
-                hint="name the model's stage in `from`, or leave `lora` out",
+                "`lora` adapts an existing model, and this stage trains a new one",
+                hint="name the stage of a model in `from`, or remove `lora`",
             )
         return
     changes = config.model.model_fields_set
     if "model" in config.model_fields_set and (not changes or changes - LENGTHENING):
         raise UsageError(
-            "`model` describes a new model, and `from` names one to continue from",
-            hint="set `rope_theta` or `rope_scaling` alone, or leave the model's stage out of `from`",
+            "`model` describes a new model, and `from` names a model to continue from",
+            hint="set only `rope_theta` or `rope_scaling`, or remove the model's stage from `from`",
         )
 
 
@@ -107,7 +108,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if config.tokens_url and TokenStore.open(config.tokens_url).meta != store.meta:
         raise UsageError(
             f"`{config.tokens_url.partition('?')[0]}` holds other tokens than the recipe made",
-            hint=f"copy `{inputs['tokens'].data}` there",
+            hint=f"copy `{inputs['tokens'].data}` to that address",
         )
     store.check("train", "validation")
     if store.num_tokens("validation") == 0:
@@ -151,15 +152,16 @@ def _objective(
 
 
 def context_length(config: Config, start: int | None) -> int:
-    """The longest sequence of the model; `start` is that of the model to continue from.
+    """Returns the model's context length in tokens; `start` is the context length of the model to continue from.
 
-    Raises UsageError if that model sees fewer tokens, unless the recipe changes its rotary embedding.
+    Raises UsageError if `start` is less than `max_seq_length`, unless the recipe changes the rotary embedding.
     """
     if start is None:
         return config.max_seq_length
     if not config.model.model_fields_set and start < config.max_seq_length:
         raise UsageError(
-            f"the model to continue from sees {start} tokens, and `max_seq_length` is {config.max_seq_length}",
+            f"the model to continue from has a context of {start} tokens, and `max_seq_length` is "
+            f"{config.max_seq_length}",
             hint=f"set `max_seq_length` to at most {start}, or `model.rope_theta` or `model.rope_scaling` for a longer "
             "context",
         )
@@ -167,7 +169,7 @@ def context_length(config: Config, start: int | None) -> int:
 
 
 def _model_config(config: Config, store: TokenStore, start: Path | None) -> ModelConfig:
-    """The model's complete shape. Raises UsageError where it fits neither the tokens nor the settings."""
+    """Returns the model's complete shape. Raises UsageError if no model can be built from the settings."""
     is_causal = config.objectives.keys() != {"masked"}
     if start is None:
         try:
@@ -176,7 +178,7 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
         except ValidationError as error:
             raise UsageError(
                 f"the model cannot be built: {'; '.join(problem['msg'] for problem in error.errors())}",
-                hint="mend `model` in the recipe",
+                hint="correct `model` in the recipe",
             ) from None
     from bessemer.model.hub import load_config
 
@@ -187,16 +189,16 @@ def _model_config(config: Config, store: TokenStore, start: Path | None) -> Mode
 
 
 LENGTHENING = {"rope_theta", "rope_scaling"}
-"""What of a model's shape may be changed when it is trained further."""
+"""The fields of a model's shape that may change when its training continues."""
 
 
 def facts(config: Config, inputs: Collection[str]) -> dict[str, Any]:
-    """For `plan`: what is known before the vocabulary and the corpus are."""
+    """Returns the facts for `plan` that do not depend on the vocabulary or the corpus."""
     objectives = ", ".join(f"{name} {share:.3g}" for name, share in config.objectives.items() if share < 1)
     objective = {"objective": {"value": objectives or next(iter(config.objectives))}}
     if "model" in inputs:
-        rule = f"{RATES.share:g} of what the model was pre-trained with; AdamW and {RATES.full:g} where that is unknown"
-        rule = f"AdamW and {RATES.lora:g}, for adapters" if config.lora else rule
+        rule = f"{RATES.share:g} of the model's pre-training rate; AdamW with {RATES.full:g} if that rate is unknown"
+        rule = f"AdamW with {RATES.lora:g} for adapters" if config.lora else rule
         rate = {"value": config.learning_rate, "by": rule if config.learning_rate == "auto" else "the recipe"}
         length = {"value": config.num_tokens or "auto", "by": "the recipe" if config.num_tokens else "the corpus, once"}
         once = {"num_tokens": length} if config.num_epochs is None and config.max_steps is None else {}

@@ -1,4 +1,4 @@
-"""questions: multiple choice from the documentation pages that no model was trained on."""
+"""questions: writes multiple-choice questions about documentation pages that no model was trained on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 class Config(StageConfig):
     split: Literal["test", "validation"] = "test"
-    """The split whose documents are asked about; it must be one that nothing is trained on."""
+    """Held-out split whose documents the questions are about."""
     num_questions: int = Field(500, ge=1)
-    """Questions to ask at most; fewer where the split holds fewer."""
+    """Maximum number of questions."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -37,11 +37,11 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if not questions:
         raise NothingLeft(
             f"no question can be asked about the documents of the split `{config.split}`",
-            hint=f"give the split `{config.split}` a larger share of the documents, or the `docsite` more pages",
+            hint=f"give the split `{config.split}` a larger share of the documents, or raise `docsite.max_pages`",
         )
     if len(questions) < config.num_questions:
-        context.log.warning("%d questions instead of %d", len(questions), config.num_questions)
-    context.log.info("left out: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
+        context.log.warning("only %d questions instead of %d", len(questions), config.num_questions)
+    context.log.info("excluded: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
     lines = (json.dumps(question.as_json(), ensure_ascii=False) for question in questions)
     storage.write_text(draft.data / f"{config.split}.jsonl", "".join(f"{line}\n" for line in lines))
     draft.metrics["data/questions"] = len(questions)

@@ -1,7 +1,7 @@
-"""reinforce: a model, prompts and rewards in, a model whose answers are worth more out.
+"""reinforce: trains a model by reinforcement learning to give answers with higher rewards.
 
-The model answers the prompts of conversations itself, and learns from what its answers are worth: by GRPO, or by PPO
-with a critic. Answers are written by the training workers, or beside them by Ray actors (`rollout_workers`).
+The model generates answers to the prompts of conversations and learns from their rewards, by GRPO or by PPO with a
+critic. The training workers generate the answers, or separate Ray actors do (`rollout_workers`).
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ RATES = TuningRates(share=0.05, full=1e-6, lora=1e-5)
 
 class Config(TuningConfig):
     grpo: Grpo | None = None
-    """Group relative policy optimization; `{}` for its usual settings."""
+    """Group relative policy optimization; `{}` selects its default settings."""
     ppo: Ppo | None = None
-    """Proximal policy optimization, with a critic."""
+    """Proximal policy optimization with a critic."""
     rewards: Rewards = ()
-    """What an answer is worth; several are added up, each times its `weight`."""
+    """Reward functions for answers; the reward of an answer is their sum, each multiplied by its `weight`."""
     reward_model_weight: float = 1.0
-    """What the reward of a `reward` stage that `from` names is multiplied with."""
+    """Factor for the reward of the reward model, if `from` names a `reward` stage."""
     rollout_workers: NonNegativeInt = execution(0)
-    """Ray actors that write answers for each training worker; with 0 it writes them itself."""
+    """Number of Ray actors per training worker that generate answers; with 0 the training worker generates them."""
     global_batch_size: PositiveInt | Auto = 16
-    """Prompts a step, over all workers; each has `num_generations` answers."""
+    """Prompts per step over all workers; each prompt has `num_generations` answers."""
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
         if (self.grpo is None) == (self.ppo is None):
-            raise ValueError("name one method, `grpo` or `ppo`")
+            raise ValueError("choose one method, `grpo` or `ppo`")
         return self
 
     @property
@@ -64,30 +64,30 @@ class Config(TuningConfig):
 
 
 def outside(config: Config) -> Any:
-    """The files of the user's own reward functions, by content."""
+    """Identifies the content of the files with custom reward functions."""
     return code_of(config.rewards)
 
 
 def context_length(config: Config, start: int | None) -> int | None:
-    """The longest sequence of the model. Raises UsageError if rows or answers are too long for it."""
+    """Returns the model's context length in tokens. Raises UsageError if rows or answers are too long for it."""
     check_max_seq_length(config, start)
     check_max_completion_length(config.method.max_completion_length, config.max_seq_length)
     return start
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
-    """Raises UsageError if there is no reward, or a weight for a missing reward model."""
+    """Raises UsageError if there is no reward and no reward model, or if a missing reward model has a weight."""
     check_brought(config, inputs)
     if "reward_model" in inputs:
         return
     if "reward_model_weight" in config.model_fields_set:
         raise UsageError(
-            "`reward_model_weight` weighs a reward model, and there is none", hint="let `from` name a stage `reward`"
+            "`reward_model_weight` is set, but `from` names no reward model", hint="add a stage `reward` to `from`"
         )
     if not config.rewards:
         raise UsageError(
-            "nothing says what an answer is worth",
-            hint="set `rewards`, or let `from` name a stage `reward` that trains a reward model",
+            "the stage has no reward for answers",
+            hint="set `rewards`, or add a stage `reward` to `from`, which trains a reward model",
         )
 
 
@@ -162,7 +162,10 @@ def _objective(
 
 
 def _critic(method: Ppo, origin: Path, model: Transformer) -> Transformer:
-    """A model that begins as the one at `origin`, and expects nothing yet; it computes as `model` does."""
+    """Returns a critic with the weights of the model at `origin`, on the device and in the number type of `model`.
+
+    If `origin` is a language model, the new value head predicts zero.
+    """
     from bessemer.model.hub import load_config, load_model
 
     critic = load_model(origin, config=load_config(origin).model_copy(update={"is_reward": True}))
@@ -194,7 +197,7 @@ def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score
 
 
 def _questions(parts: Sequence[Path], split: str) -> list[Question]:
-    """The prompts of a split: all before the last answer of each conversation."""
+    """Returns the prompts of a split. A prompt is all messages before the last answer of a conversation."""
     from bessemer.align.reinforcing import Question
     from bessemer.tokens.rows import CONVERSATIONS, read_split
 
@@ -211,10 +214,10 @@ def _questions(parts: Sequence[Path], split: str) -> list[Question]:
 
 
 def _check_questions(questions: Sequence[Question], config: Config, model: ModelConfig) -> None:
-    """Raises what is wrong with the prompts: none is cut or left out in silence."""
+    """Raises NothingLeft if there are no prompts, and UsageError if one is too long, because none is silently cut."""
     if not questions:
         raise NothingLeft(
-            "the split `tune` of the conversations holds no prompt", hint="give the splits held back smaller shares"
+            "the split `tune` of the conversations has no prompts", hint="give `validation` and `test` smaller shares"
         )
     longest = max(len(question.tokens) for question in questions)
     room = min(config.max_seq_length, model.max_position_embeddings)
@@ -223,12 +226,12 @@ def _check_questions(questions: Sequence[Question], config: Config, model: Model
         raise UsageError(
             f"a prompt has {longest} tokens and an answer up to {config.method.max_completion_length}, and "
             f"`max_seq_length` is {room}",
-            hint=f"{shorter}`max_seq_length` of the stage `conversations`, which then gives longer ones a verdict",
+            hint=f"{shorter}`max_seq_length` of the stage `conversations`, which then removes longer rows",
         )
 
 
 def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
-    """Calls every reward once, before any training. Raises UsageError where some prompts cannot be scored."""
+    """Calls every reward once before training starts. Raises UsageError if a reward cannot score some prompts."""
     from bessemer.align.rewards import Sample
     from bessemer.align.scoring import Scorer
 
@@ -241,7 +244,7 @@ def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
                 raise UsageError(
                     f"{len(lacking)} of {len(questions)} prompts have no column `{column}` that the reward `{label}` "
                     "can read",
-                    hint="give them one, or leave these rows out",
+                    hint="add the column to these prompts, or remove their rows",
                 )
             scorer.check(Sample(question.text, "An answer.", 3, question.row))
 

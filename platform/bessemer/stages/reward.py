@@ -1,7 +1,7 @@
-"""reward: a model and pairs of answers in, a model that scores answers out.
+"""reward: trains a reward model, which scores answers, on pairs of preferred and rejected answers.
 
-The scores are learned from which answer people preferred. The artifact is a Hugging Face folder of the family's
-`ForSequenceClassification`, which stock `transformers` loads; the score stands at the token that ends an answer.
+The artifact is a Hugging Face folder of the model family's `ForSequenceClassification`, which unmodified `transformers`
+loads. The score of an answer is the output at the token that ends it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config(TuningConfig):
     center_rewards_coefficient: NonNegativeFloat = 0.01
     """Weight of (sum of a pair's rewards)^2, which keeps rewards near zero."""
     global_batch_size: PositiveInt | Auto = 32
-    """Pairs a step, over all workers."""
+    """Pairs per step over all workers."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:

@@ -1,9 +1,9 @@
-"""Rollouts on Ray actors: answers are written beside the training, by as many processes as there is room for.
+"""Generates rollouts on Ray actors, in processes separate from the training workers.
 
-Weights go through Ray's object store, in memory: one copy a node, whatever the number of actors. None goes to disk, as
-Ray would have it where the store is too small: `check_room` refuses that. An actor that dies is started again and
-writes its share again: every call carries the weights, and an answer depends on its seed, so what comes of it is the
-same.
+The weights go through Ray's object store in memory: one copy per node for any number of actors. Ray would spill them to
+disk if the store were too small, so `check_room` rejects a store that is too small. An actor that dies is restarted and
+generates its answers again. Every call carries the weights, and an answer depends only on its seed, so the result is
+the same.
 """
 
 from __future__ import annotations
@@ -23,15 +23,20 @@ if TYPE_CHECKING:
     from bessemer.generate.settings import GenerationSettings
 
 CPUS = 0.1
-"""That an actor takes where there are no GPUs: it works while its training worker waits."""
+"""CPUs that an actor reserves on a cluster without GPUs. It is small because the actor runs while its training worker
+waits."""
 DEATHS_FORGIVEN = 3
-"""Of the actors in one batch of answers."""
+"""Number of actor deaths that are tolerated in one batch of answers."""
 STORED_BYTES = 2 * 4
-"""Of a parameter in Ray's object store, for each training worker: the new weights come before the old ones go."""
+"""Bytes per parameter in Ray's object store, for each training worker: the store briefly holds the old and the new
+fp32 weights."""
 
 
 class RolloutActors:
-    """`align.reinforcing.Rollouts` on `count` actors, where `peers` workers have as many each; Ray must be running."""
+    """Implements `align.reinforcing.Rollouts` on `count` actors. Ray must be running.
+
+    `peers` is the number of training workers, which have `count` actors each.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class RolloutActors:
     def sample(
         self, prompts: Sequence[Prompt], *, num_generations: int, settings: GenerationSettings, seed: int
     ) -> list[Rollout]:
-        """As `RolloutSampler.sample`. Raises BessemerError if actors die again and again."""
+        """Like `RolloutSampler.sample`. Raises BessemerError if actors die more than `DEATHS_FORGIVEN` times."""
         import ray
         from ray.exceptions import RayActorError
 
@@ -85,7 +90,7 @@ class RolloutActors:
                 except RayActorError as error:
                     if deaths == DEATHS_FORGIVEN:
                         raise BessemerError(
-                            f"a process that writes answers died {DEATHS_FORGIVEN + 1} times: {error}",
+                            f"a process that generates answers died {DEATHS_FORGIVEN + 1} times: {error}",
                             hint="if memory ran out, lower `max_completion_length` or `rollout_workers`",
                         ) from error
                     self._actors[number] = self._make()
@@ -125,7 +130,7 @@ class _Actor:
         settings: GenerationSettings,
         seed: int,
     ) -> list[Rollout]:
-        """Answers of the model with `weights`, which are taken over where their `version` is a new one."""
+        """Returns answers of the model with `weights`. Loads the weights only if `version` has changed."""
         import torch
 
         if version != self._version:
@@ -137,25 +142,25 @@ class _Actor:
 def check_room(
     rollout_workers: int, training_workers: WorkerCount, model: ModelConfig, resources: Mapping[str, float]
 ) -> None:
-    """Raises UsageError where a cluster has no room for `rollout_workers` actors beside each training worker.
+    """Raises UsageError if the cluster is too small for `rollout_workers` actors per training worker.
 
-    Nor for the weights that these hand to them.
+    Also raises UsageError if Ray's object store is too small for the weights that the training workers send them.
     """
     most = max(1, training_workers if isinstance(training_workers, int) else training_workers[1])
     cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     training, each = (1.0, 1.0) if gpus else (cpu_share(cpus, training_workers), CPUS)
     if most * (training + rollout_workers * each) > (gpus or cpus):
         raise UsageError(
-            f"{rollout_workers} rollout workers for each of {most} training workers do not fit beside them on "
+            f"{most} training workers with {rollout_workers} rollout workers each do not fit on "
             + (f"{gpus} GPUs" if gpus else f"{cpus} CPUs"),
-            hint="lower `num_workers` or `rollout_workers`; with `rollout_workers` 0 each training worker writes its "
-            "own answers",
+            hint="lower `num_workers` or `rollout_workers`; with `rollout_workers` 0 each training worker generates "
+            "its answers itself",
         )
     needed, found = most * STORED_BYTES * model.num_parameters(), int(resources["object_store_memory"])
     if needed > found:
         raise UsageError(
-            f"the weights that rollout workers get need {format_bytes(needed)} of Ray's object store, which has "
+            f"the weights for rollout workers need {format_bytes(needed)} of Ray's object store, which has "
             f"{format_bytes(found)}: Ray would write them to disk at every step",
-            hint=f"set `cluster.object_store_bytes` to {needed} or more (`--object-store-memory` of a cluster's own "
-            "`ray start`), or `rollout_workers` to 0",
+            hint=f"set `cluster.object_store_bytes` to {needed} or more (for your own cluster, "
+            "`--object-store-memory` of `ray start`), or set `rollout_workers` to 0",
         )

@@ -1,7 +1,8 @@
-"""Shared part of the stages that read rows of files (`conversations`, `preferences`): every row has a verdict.
+"""Reads rows of files for the stages `conversations` and `preferences`, and records a verdict per row.
 
-A row is a line of JSON, an element of a JSON array, or a row of CSV, TSV or Parquet. A stage interprets the row. This
-module finds it, gives it a name and a split, and records whether it is kept, or removed by the rule that it breaks.
+A row is a line of JSON, an element of a JSON array, or a row of CSV, TSV or Parquet. This module reads the row, assigns
+an id and a split, and records in the ledger whether the row is kept or which rule removed it. The stage interprets the
+row.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ if TYPE_CHECKING:
 
 
 class HeldOut(Settings):
-    """The shares of rows that are held back; the rest is `tune`, which fine-tuning and alignment learn from."""
+    """The shares of rows that are held out. The rest is the split `tune`, which fine-tuning and alignment train on."""
 
     validation: float = Field(0.05, ge=0, lt=1)
-    """The share that training measures its progress on."""
+    """Share of rows for validation during training."""
     test: float = Field(0.0, ge=0, lt=1)
-    """The share that evaluation reads."""
+    """Share of rows for the stage `evaluate`."""
 
     @model_validator(mode="after")
     def _leave_some(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError("`validation` and `test` together must be less than 1, the rest is `tune`")
+            raise ValueError("`validation` and `test` must add up to less than 1, because the rest is `tune`")
         return self
 
 
@@ -51,38 +52,39 @@ class RowsConfig(StageConfig, FileSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
     """Files, folders and patterns of JSON lines, JSON arrays, CSV, TSV or Parquet."""
     format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet"] = "auto"
-    """The format of all files. `auto` decides by each file's name, and by its content if the name does not say."""
+    """Format of all files. `auto` detects the format of each file from its name, or else from its content."""
     split: HeldOut = HeldOut()
-    """The shares held back; rows with the same prompt stay together."""
+    """Shares of held-out rows; rows with the same prompt are in the same split."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Column names of your files, by field: `{prompt: query, completion: reply, system: persona}`."""
     max_seq_length: PositiveInt | None = None
-    """Rows of more tokens are removed (`too_long`); the stage that learns from them sees no more at once."""
+    """Maximum number of tokens of a row; longer rows are removed (`too_long`). Set it to the `max_seq_length` of the
+    stage that trains on the rows."""
 
     @field_validator("columns")
     @classmethod
     def _known_fields(cls, columns: dict[str, str]) -> dict[str, str]:
         if unknown := [field for field in columns if field not in cls.fields()]:
-            raise ValueError(f"names the field `{unknown[0]}`; the fields are {', '.join(cls.fields())}")
+            raise ValueError(f"names the unknown field `{unknown[0]}`; the fields are {', '.join(cls.fields())}")
         return columns
 
     @classmethod
     def fields(cls) -> Sequence[str]:
-        """The fields of a row that the stage reads."""
+        """Returns the names of the fields that the stage reads from a row."""
         raise NotImplementedError
 
 
 ROWS_TRIED = 10_000
-"""Number of rows that the plan reads to find a usable one; takes a moment."""
+"""Number of rows that the plan reads to find a usable one."""
 RENDERED_ROWS_TRIED = 500
 """Number of rows that the plan renders to find one that the chat template accepts."""
 
 
 def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
-    """The names, sizes and hashes of the files.
+    """Returns the names, sizes and hashes of the files.
 
-    Raises InputError if none of the first `ROWS_TRIED` rows is fit, or if the files end before and no row has a column
-    that `columns` names.
+    Raises InputError if none of the first `ROWS_TRIED` rows is usable. If the files have fewer rows, also raises
+    InputError if no row has a column that `columns` names.
     """
     from bessemer.extract.inputs import describe, find_files
 
@@ -93,9 +95,10 @@ def described(config: RowsConfig, meaning: Callable[[Any], object]) -> Any:
 
 
 def check_columns(config: RowsConfig, limit: int | None = None) -> None:
-    """Raises InputError if no row has a column that `columns` names; after `limit` rows it stops without an answer.
+    """Raises InputError if no row has a column that `columns` names.
 
-    It reads rows until each column is found, which is one row for most files.
+    Reads rows until each column is found; for most files the first row has all columns. If the files have more than
+    `limit` rows and a column is still missing, it raises nothing.
     """
     from bessemer.tokens.conversations import Unfit
 
@@ -121,9 +124,9 @@ def check_columns(config: RowsConfig, limit: int | None = None) -> None:
 
 
 def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: Read) -> None:
-    """For `plan`: raises InputError if a brought tokenizer has no chat template, or one that takes no row of the files.
+    """For `plan`: raises InputError if an imported tokenizer has no chat template, or if its template accepts no row.
 
-    It renders rows up to the first that is fit; a tokenizer that the recipe trains has a template that takes any.
+    Renders rows until one is usable. Tokenizers that the recipe trains are not checked.
     """
     from bessemer.stages import tokenizer
     from bessemer.tokens.chat import ChatTemplate
@@ -135,8 +138,11 @@ def check_rendered(config: RowsConfig, inputs: Mapping[str, StageConfig], read: 
 
 
 def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) -> None:
-    """Reads rows up to the first usable one. Raises InputError if none of the first `limit` is usable, or there is no
-    row."""
+    """Reads rows until one is usable.
+
+    Raises InputError if the files have no usable row, or if none of the first `limit` rows is usable. With the limit
+    `ROWS_TRIED`, it accepts a file that has more rows.
+    """
     from bessemer.extract.readers.rows import SUFFIXES
     from bessemer.extract.verdict import FILE_RULES
     from bessemer.tokens.conversations import Unfit
@@ -175,11 +181,11 @@ _RULE_HINTS = {
     "too_long": "raise `max_seq_length`",
     "no_end": "set `chat_template` of the stage `tokenizer` to a file that ends every answer with a special token",
 }
-"""Advice for the rules of the chat template and of the length."""
+"""Hints by rule, for the rules about the chat template and the length."""
 
 
 def _rule_hint(removed: Mapping[str, int]) -> str:
-    """The advice for the most frequent rule, if it has one."""
+    """Returns the hint for the most frequent rule, or an empty string if it has none."""
     return _RULE_HINTS.get(max(removed, key=lambda rule: removed[rule]), "") if removed else ""
 
 
@@ -191,7 +197,7 @@ def _units(config: RowsConfig) -> list[list[Piece]]:
 
 
 def _records(config: RowsConfig) -> Iterator[Record]:
-    """The rows of all files, in order."""
+    """Yields the rows of all files, in order."""
     from bessemer.extract.readers.rows import read_rows
 
     return (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
@@ -206,7 +212,10 @@ def _none_fit(removed: Mapping[str, int]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> Any:
-    """The value in a record; bytes that are not UTF-8 are lone surrogates in it. Raises Unfit if there is none."""
+    """Returns the parsed value of a record. Raises Unfit if the record has no value.
+
+    Bytes that are not UTF-8 appear as lone surrogates in the value.
+    """
     from bessemer.extract.readers.base import parse_json
     from bessemer.extract.verdict import Refused
     from bessemer.tokens.conversations import Unfit
@@ -220,13 +229,16 @@ def _row(record: Mapping[str, Any]) -> Any:
 
 
 Read = Callable[[Any, "ChatTemplate"], tuple[Mapping[str, Any], "Messages", int]]
-"""(columns, prompt, tokens) of a row. Raises Unfit."""
+"""Returns (columns, prompt, number of tokens) of a row. Raises Unfit if the row cannot be used."""
 
 
 def run_rows(
     config: RowsConfig, inputs: Inputs, draft: Draft, context: Context, *, schema: pa.Schema, read: Read
 ) -> None:
-    """Reads every row of the files into Parquet of `schema`, with a ledger. Raises NothingLeft if none can be used."""
+    """Reads the rows of the files into Parquet files with `schema`, and writes the ledger.
+
+    Raises NothingLeft if no row can be used.
+    """
     from bessemer.stages.losses import report_losses
     from bessemer.stages.units import Unit, document_units
     from bessemer.tokens.chat import ChatTemplate
@@ -252,12 +264,12 @@ def run_rows(
         raise NothingLeft(
             _none_fit(counts.removed_by_rule),
             hint=_rule_hint(counts.removed_by_rule)
-            or f"see each row's reason in the ledger, `{draft.ledger}`; the fields are {', '.join(config.fields())}",
+            or f"the ledger `{draft.ledger}` has the reason for each row; the fields are {', '.join(config.fields())}",
         )
     if unlearned := _sum_of_signal(draft.ledger, "unlearned_answers"):
         context.log.warning(
-            "%d earlier answers are context and not learned: the chat template writes them differently once the "
-            "conversation continues; put each into a separate row to learn it",
+            "%d earlier answers are used only as context and not trained on, because the chat template writes them "
+            "differently when the conversation continues; put each into a separate row to train on it",
             unlearned,
         )
     draft.counts = counts
@@ -276,7 +288,7 @@ def _sum_of_signal(ledger: Path, name: str) -> int:
 
 
 def _unlearned_answers(columns: Mapping[str, Any]) -> int | None:
-    """The answers of a conversation that should be learned and are not; None for a preference."""
+    """Counts the answers of a conversation that should be trained on and are not; returns None for a preference."""
     import numpy as np
 
     if "learned" not in columns or not len(columns["learned"]):
@@ -294,7 +306,7 @@ def _unlearned_answers(columns: Mapping[str, Any]) -> int | None:
 
 @dataclass
 class _Worker:
-    """Reads the pieces of a unit; a document worker whose documents are rows."""
+    """Reads the rows of a unit. Implements `DocumentWorker` with rows instead of documents."""
 
     config: RowsConfig
     tokenizer: Path
@@ -364,7 +376,11 @@ def verdict_table(
     *,
     created: bool = False,
 ) -> pa.Table:
-    """The ledger of a batch of rows: kept, or removed by the rule of each `Unfit`, or failed if it is a file's."""
+    """Returns the ledger of a batch of rows.
+
+    A row without an `Unfit` is kept. A row with one is removed by the rule of the `Unfit`, or failed if that rule
+    concerns a whole file.
+    """
     from bessemer.artifacts.ledger import ledger_table
     from bessemer.extract.records import verdict_of
 

@@ -1,9 +1,9 @@
-"""scaling_law: a ladder of models in, the law by which loss falls with compute out.
+"""scaling_law: fits the scaling law of loss against compute to models of different sizes.
 
-    data/points.json     one model each: stage, parameters, tokens, compute, loss, and whether it was left out
-    data/law.json        the law, and for each model left out: what was predicted, and the range without any one model
+    data/points.json     per model: stage, parameters, tokens, compute, loss, and whether it was left out of the fit
+    data/law.json        the law; per left-out model, the predicted loss and its range over leave-one-out fits
 
-The largest models are left out of the fit, so that the law has to say what it was not told.
+The largest models are left out of the fit. Their measured losses show how well the law extrapolates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 class Config(StageConfig):
     metric: str = "validation/bits_per_byte"
-    """The loss of a model, as its training measured it at the end."""
+    """Name of the final training metric that is the loss of a model."""
     num_left_out: PositiveInt = 1
-    """How many of the models, the largest by compute, are predicted and not fitted."""
+    """Number of models, the largest by compute, that the law predicts instead of fitting."""
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -32,7 +32,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     fitted, left_out = points[: -config.num_left_out], points[-config.num_left_out :]
     if len(fitted) < MINIMUM_MODELS:
         raise UsageError(
-            f"{len(points)} models, {config.num_left_out} of them left out, are too few for a scaling law",
+            f"a scaling law needs at least {MINIMUM_MODELS} fitted models, got {len(fitted)} ({config.num_left_out} "
+            f"of {len(points)} are left out)",
             hint=f"name at least {MINIMUM_MODELS + config.num_left_out} models of different sizes in `from`",
         )
     compute, loss = [p["compute"] for p in fitted], [p["loss"] for p in fitted]
@@ -49,7 +50,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             {"stage": point["stage"], "predicted": predicted, "low": min(others), "high": max(others), "error": off}
         )
         context.log.info(
-            "%s: predicted %.4f (%.4f to %.4f without any one model), measured %.4f: %+.2f %%",
+            "%s: predicted %.4f (%.4f to %.4f if one model is left out of the fit), measured %.4f: %+.2f %%",
             point["stage"], predicted, min(others), max(others), point["loss"], 100 * off,
         )  # fmt: skip
     draft.metrics["scaling_law/exponent"] = law.exponent
@@ -70,8 +71,10 @@ def _point(config: Config, kind: str, artifact: Any) -> dict[str, Any]:
     if loss is None or "num_tokens" not in manifest.resolved:
         known = ", ".join(f"`{name}`" for name in sorted(manifest.metrics) if name.startswith("validation/"))
         raise UsageError(
-            f"`{name}` has no `{config.metric}` measured by a training",
-            hint=f"set `metric` to one of {known}" if known else "name stages that train, with held-out documents",
+            f"`{name}` has no training metric `{config.metric}`",
+            hint=f"set `metric` to one of {known}"
+            if known
+            else "name in `from` stages that train and validate a model",
         )
     model, resolved = ModelConfig.model_validate(manifest.resolved["model"]), manifest.resolved
     return {

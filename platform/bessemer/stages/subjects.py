@@ -1,4 +1,4 @@
-"""The models that a stage is given: those of stages above, and others by path."""
+"""Finds the models that a stage reads: models of earlier stages, and models that the recipe names by path."""
 
 from __future__ import annotations
 
@@ -19,24 +19,28 @@ PREFIX = "model/"
 
 
 def subjects(others: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
-    """The folder of each model by its name: the others, then those of the stages in the order of `from`."""
+    """Returns model folders by name: first the models of `others`, then those of stages in the order of `from`."""
     found = {name: find_model(path) for name, path in others.items()}
     return found | {kind.removeprefix(PREFIX): each.data for kind, each in inputs.items() if kind.startswith(PREFIX)}
 
 
 def names(others: Collection[str], inputs: Collection[str]) -> list[str]:
-    """The names of the models, of `inputs` by their kinds. Raises UsageError where two have one name."""
+    """Returns the names of the models, in the order of `subjects`. `inputs` are input keys such as `model/pretrain`.
+
+    Raises UsageError if two models have the same name.
+    """
     made = [kind.removeprefix(PREFIX) for kind in inputs if kind.startswith(PREFIX)]
     for name in made:
         if name in others:
             raise UsageError(
-                f"two models are called `{name}`: a stage's and one of `models`", hint="give the second another name"
+                f"two models are called `{name}`: one of a stage and one of `models`",
+                hint="give the model in `models` another name",
             )
     return [*others, *made]
 
 
 def content(others: Mapping[str, str]) -> Any:
-    """A JSON value that stands for the models by path, in their order and wherever they lie."""
+    """Returns the name and the file hashes of each model by path, in order. The paths do not affect the value."""
     found = []
     for name, path in others.items():
         folder = find_model(path)
@@ -47,14 +51,14 @@ def content(others: Mapping[str, str]) -> Any:
 
 
 def checked_model(path: str) -> Path:
-    """As `find_model`; reads the model. Raises ArtifactDamaged if its files are not those that training wrote."""
+    """Like `find_model`, and also compares the files with their manifest. Raises ArtifactDamaged if they differ."""
     folder = find_model(path)
     _check(folder, fresh=True)
     return folder
 
 
 def _check(folder: Path, *, fresh: bool) -> None:
-    """Raises ArtifactDamaged if an artifact's or a checkpoint's model has other files than its manifest lists."""
+    """Raises ArtifactDamaged if the model files of an artifact or a checkpoint differ from its manifest."""
     written = _written(folder)
     hint = "make it again with `bessemer run RECIPE --rerun STAGE`, or use another checkpoint"
     for path in storage.files_under(folder) if written else ():
@@ -65,11 +69,11 @@ def _check(folder: Path, *, fresh: bool) -> None:
             raise ArtifactDamaged(f"`{path}` is missing", hint=hint)
     for path, sha256 in zip(written, sha256_of(list(written), fresh=fresh), strict=True):
         if sha256 != written[path]:
-            raise ArtifactDamaged(f"`{path}` has other bytes than its manifest says", hint=hint)
+            raise ArtifactDamaged(f"`{path}` does not match the SHA-256 in its manifest", hint=hint)
 
 
 def _written(folder: Path) -> dict[Path, str]:
-    """The SHA-256 of each file that was written to a model folder; empty if no manifest lists them."""
+    """Returns the SHA-256 of each file of a model folder from its manifest; empty if it has no manifest."""
     if folder.name == "data" and (manifest := Manifest.read(folder.parent)):
         return {folder.parent / file.path: file.sha256 for file in manifest.files if file.path.startswith("data/")}
     if folder.name != "model" or not (folder.parent / MANIFEST).is_file():
@@ -84,10 +88,10 @@ def _written(folder: Path) -> dict[Path, str]:
 
 
 def find_model(path: str) -> Path:
-    """The model folder that `path` leads to.
+    """Returns the model folder for `path`.
 
-    `path` is a Hugging Face folder, an artifact, one checkpoint, a folder of checkpoints (the newest counts), or the
-    folder of a run (its last model stage that has finished counts). Raises InputError if none of them holds a model.
+    `path` is a Hugging Face folder, an artifact, a checkpoint, a folder of checkpoints (the newest is used), or the
+    folder of a run (the last finished model stage is used). Raises InputError if `path` contains no model.
     """
     folder = Path(path)
     steps = sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True)
@@ -98,8 +102,8 @@ def find_model(path: str) -> Path:
             return candidate
     raise InputError(
         f"`{path}` holds no model",
-        hint="name a folder with `config.json` and `model.safetensors`, an artifact, a checkpoint, "
-        "or the folder of a run",
+        hint="use the path of a folder with `config.json` and `model.safetensors`, of an artifact, of a checkpoint, "
+        "or of a run",
     )
 
 
@@ -109,7 +113,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def _run_models(folder: Path) -> list[Path]:
-    """The finished models of a run, the newest stage first. The trials of a sweep share the artifacts of the sweep."""
+    """Returns the finished models of a run, last stage first. The trials of a sweep share the sweep's artifacts."""
     plan = read_plan(folder)
     root = next((parent for parent in folder.absolute().parents if (parent / "artifacts").is_dir()), folder.parent)
     made = [

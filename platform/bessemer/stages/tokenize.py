@@ -1,4 +1,4 @@
-"""tokenize: documents to token shards, one shard a split for each part of the documents."""
+"""tokenize: converts documents to token shards, one shard per split for each part of the documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Config(StageConfig):
-    """Settings of the stage; the tokenizer decides its result."""
+    """Settings of the stage. The result depends only on the documents and the tokenizer."""
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if not counts.documents_out:
         raise NothingLeft(
             "no document is left to tokenize",
-            hint="look at what was removed with `bessemer show RUN STAGE --dropped`",
+            hint="run `bessemer show RUN STAGE --dropped` to see the removed documents",
         )
     tokenizer = TokenizerFolder.open(inputs["tokenizer"].path)
     meta = write_meta(
@@ -60,7 +60,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 @dataclass
 class _Tokenize:
-    """Does units in one process. A unit is (number, documents file); its receipt has counts and shards."""
+    """Tokenizes units in one process. A unit is (number, documents file); its receipt has counts and shards."""
 
     tokenizer: Path
     data: Path

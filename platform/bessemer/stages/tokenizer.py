@@ -1,4 +1,4 @@
-"""tokenizer: trains a byte-level BPE tokenizer on the training split, or takes one from a folder."""
+"""tokenizer: trains a byte-level BPE tokenizer on the training split, or imports one from a folder."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 class Config(StageConfig):
     vocab_size: int = Field(32_768, ge=512, le=1 << 20)
-    """Tokens of the vocabulary, the 256 bytes and the special tokens included."""
+    """Size of the vocabulary, including the 256 bytes and the special tokens."""
     sample_bytes: int = Field(256 << 20, ge=1 << 10, le=8 << 30)
-    """Bytes of training text to learn from at most; training takes about ten times as much memory."""
+    """Maximum number of bytes of text to train on; training needs about ten times as much memory."""
     path: RecipePath | None = execution(None)
-    """A Hugging Face folder whose tokenizer is taken as it is, instead of training one."""
+    """A Hugging Face folder; the stage copies its tokenizer instead of training one."""
     chat_template: RecipePath | None = execution(None)
-    """A file with the Jinja template of conversations, instead of the template that `path` has or ChatML."""
+    """A file with the Jinja template of conversations. It replaces the template of `path`, or ChatML without `path`."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         trained = {"vocab_size", "sample_bytes"} & self.model_fields_set
         if self.path is not None and trained:
             names = " and ".join(f"`{name}`" for name in sorted(trained))
-            raise ValueError(f"{names} cannot be set together with `path`, which brings a finished tokenizer")
+            raise ValueError(f"{names} cannot be set together with `path`, which imports a finished tokenizer")
         return self
 
     @property
@@ -50,7 +50,7 @@ class Config(StageConfig):
 
 
 def outside(config: Config) -> Any:
-    """The brought tokenizer and chat template, by content. Raises InputError if they cannot be used."""
+    """Identifies the content of the imported tokenizer and chat template. Raises InputError if they are not usable."""
     if config.path is not None:
         brought(config)
     elif config.chat_template is not None:
@@ -63,7 +63,7 @@ def outside(config: Config) -> Any:
 
 
 def brought(config: Config) -> TokenizerFolder:
-    """The tokenizer that `path` names, with the recipe's chat template. Raises InputError if it cannot be used."""
+    """Returns the tokenizer in `path` with the recipe's chat template. Raises InputError if it is not usable."""
     assert config.path is not None
     files = tokenizer_files(Path(config.path)).values()
     found = _opened(config.path, tuple(file.stat().st_mtime_ns for file in files))
@@ -72,14 +72,14 @@ def brought(config: Config) -> TokenizerFolder:
 
 @lru_cache(maxsize=4)
 def _opened(path: str, changed: tuple[int, ...]) -> TokenizerFolder:
-    """Opened once per plan: several stages look at it, and 128 000 tokens take a second to read."""
+    """Opens the tokenizer once per plan. Several stages check it, and reading 128 000 tokens takes a second."""
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     return TokenizerFolder.open(Path(path))
 
 
 def _with_template(tokenizer: TokenizerFolder, config: Config) -> TokenizerFolder:
-    """The tokenizer with the recipe's chat template, if the recipe has one. Raises InputError if it cannot be used."""
+    """Returns the tokenizer with the recipe's chat template, if there is one. Raises InputError if it is not usable."""
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -92,7 +92,10 @@ def _with_template(tokenizer: TokenizerFolder, config: Config) -> TokenizerFolde
 
 
 def _check_template(config: Config) -> None:
-    """Raises InputError if a tokenizer that is yet to be trained could not use the recipe's chat template."""
+    """Raises InputError if a tokenizer that this stage trains could not use the recipe's chat template.
+
+    Tries the template on the smallest possible tokenizer.
+    """
     from bessemer.tokens.tokenizer import TokenizerFolder
     from bessemer.tokens.training import SMALLEST_VOCABULARY, train_tokenizer
 
@@ -106,7 +109,7 @@ def _template(config: Config) -> str:
     except (OSError, ValueError) as error:
         raise InputError(
             f"the chat template `{config.chat_template}` cannot be read: {error}",
-            hint="let `chat_template` name a file with a Jinja template, relative to the recipe",
+            hint="set `chat_template` to the path of a Jinja template, relative to the recipe",
         ) from None
 
 
@@ -128,13 +131,14 @@ def _train(config: Config, inputs: Inputs, context: Context) -> TokenizerFolder:
     if not sample:
         raise NothingLeft(
             "no document of the `train` split is left to train a tokenizer on",
-            hint="look at what was removed with `bessemer show RUN STAGE --dropped`, or bring a tokenizer by `path`",
+            hint="run `bessemer show RUN STAGE --dropped` to see the removed documents, or import a tokenizer with "
+            "`path`",
         )
     context.log.info("training on %d documents", len(sample))
     tokenizer = TokenizerFolder.trained(train_tokenizer(sample, config.vocab_size))
     if tokenizer.vocab_size < config.vocab_size:
         context.log.warning(
-            "the text holds pairs for %d tokens only, fewer than vocab_size %d",
+            "the text is only enough for %d tokens, fewer than `vocab_size` %d",
             tokenizer.vocab_size,
             config.vocab_size,
         )

@@ -1,10 +1,10 @@
-"""toxicity_classifier: labelled texts in, a classifier of toxic text out, with its own error rates.
+"""toxicity_classifier: trains a classifier of toxic text on labelled texts and measures its error rates.
 
     data/weights.npy       the classifier (`evaluate/classifier.py`)
-    data/errors.parquet    for every set and category of texts: precision, recall, false positive rate, ROC AUC
+    data/errors.parquet    per set and category of texts: precision, recall, false positive rate, ROC AUC
 
-A part of every training set is held out. Its errors, and those on the sets of `tests`, say what measurements of
-toxicity made with this classifier are worth: one that learnt from tweets need not know toxic prose.
+A part of each training set is held out. The error rates on these parts and on the sets of `tests` show how reliable the
+classifier's measurements are. For example, a classifier trained on tweets may miss toxic prose.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ class Texts(LabelledTexts):
     """Texts from a file that the recipe names."""
 
     dataset: RecipePath = execution(...)
-    """Where they are: JSON lines, comma- or tab-separated values."""
+    """Path of the file: JSON lines, CSV or TSV."""
 
 
 class Config(StageConfig):
     train: Annotated[dict[str, Texts], Field(min_length=1)]
-    """Sets of labelled texts to learn from, by name; each weighs the same."""
+    """Sets of labelled texts to train on, by name; all sets have the same weight."""
     tests: dict[str, Texts] = Field({})
-    """Further sets, on which errors are counted."""
+    """Further sets that only measure error rates."""
     held_out_ratio: float = Field(0.1, gt=0, lt=1)
-    """The share of each training set that is not learnt from; errors are counted on it."""
+    """Share of each training set that is held out to measure error rates."""
 
 
 def outside(config: Config) -> Any:
-    """The content of the sets. Every text is read here, so before anything runs."""
+    """Identifies the content of the sets. Reads every text, so that a faulty set fails before the recipe runs."""
     from bessemer.evaluate.datasets import content
 
     found = {"train": config.train, "tests": config.tests}

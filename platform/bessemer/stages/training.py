@@ -1,10 +1,10 @@
-"""Training as a step of a recipe: what `pretrain`, `finetune` and `align` share, whatever the objective.
+"""The training code that all stages with an objective share: `pretrain`, `finetune`, `align`, `reward`, `reinforce`.
 
-    train(Job(...), draft, context)        trains on the stage's workers; the model is in `draft.data`
-    tune(config, start=..., ...)           the same for a model that is there already
+    train(Job(...), draft, context)        trains on the stage's workers and writes the model to `draft.data`
+    tune(config, start=..., ...)           plans the training of an existing model, then calls `train`
 
-Everything that can be wrong is looked for by the stage, before a worker starts. Here are the processes, the device and
-its number type, the checkpoints, and what a model folder needs.
+Each stage checks its inputs before a worker starts. This module sets up the processes, the device and its number type,
+the checkpoints, and the export of the model folder.
 """
 
 from __future__ import annotations
@@ -45,54 +45,55 @@ if TYPE_CHECKING:
 
 
 class TrainingConfig(TrainSettings, StageConfig):
-    """The settings of every stage that trains."""
+    """The settings that all training stages share."""
 
     export_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number type of the model's stored weights. `auto` keeps that of the model the stage starts from, and is `float32`
-    for a new model. Training itself always updates weights in fp32."""
+    """Number type of the stored weights. `auto` keeps the number type of the start model, and is `float32` for a new
+    model. Training always updates the weights in fp32."""
 
     num_workers: int | Literal["auto"] | tuple[PositiveInt, PositiveInt] | None = execution(None)  # type: ignore[assignment]
-    """Training processes: 0 is this one without Ray, `auto` one a GPU, `[least, most]` as many as there is room for."""
+    """Training processes: 0 trains in this process without Ray; `auto` starts one per GPU, or one without GPUs;
+    `[minimum, maximum]` starts as many as the cluster has room for."""
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
         if isinstance(self.num_workers, tuple) and self.num_workers[0] > self.num_workers[1]:
-            raise ValueError("`num_workers` is a range from the least to the most")
+            raise ValueError("`num_workers` must be a range `[minimum, maximum]`")
         return self
 
 
 class TuningConfig(TrainingConfig):
-    """The settings of every stage that trains a model further."""
+    """The settings that all stages that train an existing model share."""
 
     lora: LoraSettings | None = None
-    """Trains low-rank adapters in place of all parameters; `{}` for those of usual size."""
+    """Trains low-rank adapters instead of all parameters; `{}` selects the default settings."""
     decay_ratio: float = Field(1.0, ge=0, le=1)
-    """Share of the steps in which `warmup_stable_decay` goes down, at the end."""
+    """Fraction of the steps, at the end, in which `warmup_stable_decay` lowers the learning rate."""
 
     @model_validator(mode="after")
     def _check_rate_of_adapters(self) -> Self:
         if self.lora is not None and self.optimizer == "muon" and self.learning_rate == "auto":
             raise ValueError(
-                "`lora` with `optimizer: muon` has no rule for its rate; set `learning_rate`, or use `adamw`"
+                "`lora` with `optimizer: muon` has no `auto` learning rate; set `learning_rate`, or use `adamw`"
             )
         return self
 
 
 @dataclass(frozen=True)
 class TuningRates:
-    """Learning rates left to `auto` where a model is trained further."""
+    """The learning rates that `auto` selects when a stage trains an existing model."""
 
     share: float
-    """Of those that the model was pre-trained with."""
+    """Fraction of the model's pre-training rates, if these are known."""
     full: float
-    """AdamW's, for all parameters of a checkpoint from elsewhere."""
+    """AdamW's learning rate for all parameters of a model whose pre-training rates are unknown."""
     lora: float
-    """AdamW's, for adapters."""
+    """AdamW's learning rate for adapters."""
 
     def of(
         self, settings: TrainSettings, model: ModelConfig, origin: Rates | None, lora: LoraSettings | None
     ) -> AutoRates:
-        """What stands for `auto`, for a model with these rates of its pre-training, where they are known."""
+        """Returns the function that resolves `auto`. `origin` are the model's pre-training rates, None if unknown."""
         return partial(
             further_rates,
             settings,
@@ -104,31 +105,31 @@ class TuningRates:
 
 
 MakeObjective = Callable[["Transformer", "Workers", logging.Logger], "Objective"]
-"""Makes the objective in a worker, from the model as training begins; picklable."""
+"""Builds the objective in a worker from the model at the start of training; picklable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be trained, and how; small and picklable."""
+    """The description of a training: model, plan and settings. It is small and picklable."""
 
     settings: TrainingConfig
     plan: Plan
     model: ModelConfig
     make_objective: MakeObjective
     tokenizer: Path
-    """The folder whose tokenizer files the model is exported with."""
+    """Folder of the tokenizer files to export with the model."""
     stop_ids: tuple[int, ...]
-    """The tokens at which the model's texts end."""
+    """Ids of the tokens that end the model's texts."""
     start: Path | None = None
-    """The model to begin with; a new one if None."""
+    """Folder of the start model; None trains a new model."""
     lora: LoraSettings | None = None
     origin: Rates | None = None
-    """The rates that the model was pre-trained with, where they are known."""
+    """The model's pre-training rates; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where a worker writes, and how many rows it computes at once."""
+    """The folders that a worker writes to, and its micro-batch size in rows."""
 
     data: Path
     checkpoints: Path
@@ -137,12 +138,12 @@ class _Place:
 
 
 def train(job: Job, draft: Draft, context: Context) -> None:
-    """Trains on as many processes as the recipe says; the model, the metrics and what was resolved are the draft's."""
+    """Trains on the number of processes in the recipe. Writes the model, metrics and resolved settings to `draft`."""
     from bessemer.stages.workers import resolve_training_workers, run_on_workers
     from bessemer.train.checkpoint import newest_step
 
     settings, plan = job.settings, job.plan
-    storage.write_json(draft.work / "plan.json", plan.to_json())  # for `trace`, until the manifest has it
+    storage.write_json(draft.work / "plan.json", plan.to_json())  # `trace` reads it before the manifest exists
     num_workers = resolve_training_workers(context)
     place = _Place(
         data=draft.data,
@@ -177,7 +178,7 @@ def tune(
     draft: Draft,
     context: Context,
 ) -> None:
-    """Trains `start` further, one pass over `num_rows` rows unless the settings say otherwise; `model` is its shape."""
+    """Trains the existing model `start` with the shape `model`, by default for one epoch over `num_rows` rows."""
     check_lora(config.lora, model)
     origin = pretraining_rates(start)
     plan = resolve(
@@ -203,7 +204,7 @@ def tune(
 
 
 def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
-    """Trains and, on rank 0, exports. Returns metrics and resolved settings."""
+    """Trains in one worker; rank 0 exports the model. Returns metrics and resolved settings."""
     import torch
 
     from bessemer.model.attention import fastest_first
@@ -222,7 +223,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     settings, plan = job.settings, job.plan
     device = choose_device()
     workers = Workers.of_process_group(device)
-    bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # alike on unlike machines
+    bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # all workers use rank 0's choice
     dtype = torch.bfloat16 if bf16 else torch.float32
     model = _model(job, dtype).to(device)
     objective = job.make_objective(model, workers, seat.log)
@@ -231,7 +232,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     sharded = should_shard(settings.sharding, num_parameters, workers)
     lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
     compiled = should_compile(settings.compile, device)
-    lanes = 1 if sharded or compiled else lanes  # each lane would gather, or compile, for itself
+    lanes = 1 if sharded or compiled else lanes  # several lanes would each gather or compile separately
     exported = _export_dtype(job)
     export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start, exported)
     interval = settings.checkpoint_interval_seconds
@@ -266,8 +267,9 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
             outcome = trainer.run()
     except torch.OutOfMemoryError as error:
         raise BessemerError(
-            f"the GPU's memory does not hold {place.micro_batch_size} rows of {plan.max_seq_length} tokens at once",
-            hint=f"set `micro_batch_size` to {max(1, place.micro_batch_size // 2)} (the global batch stays as it is), "
+            f"the GPU ran out of memory with a micro-batch of {place.micro_batch_size} rows of {plan.max_seq_length} "
+            "tokens",
+            hint=f"set `micro_batch_size` to {max(1, place.micro_batch_size // 2)} (the global batch does not change), "
             "or `activation_checkpointing: true`",
         ) from error
     parameters = whole_parameters(trainer.module)
@@ -300,7 +302,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
 
 
 def _model(job: Job, dtype: Any) -> Transformer:
-    """A new model, or the one to continue from, with fp32 parameters and activations in `dtype`."""
+    """Returns a new model or the start model, with fp32 parameters and activations in `dtype`."""
     from bessemer.model.hub import load_model
     from bessemer.model.lora import add_adapters
     from bessemer.model.transformer import Transformer
@@ -317,7 +319,7 @@ def _model(job: Job, dtype: Any) -> Transformer:
 
 
 def _export_dtype(job: Job) -> Any:
-    """The torch type in which the model is stored."""
+    """Returns the torch dtype of the stored weights."""
     import torch
 
     from bessemer.model.hub import stored_dtype
@@ -328,18 +330,18 @@ def _export_dtype(job: Job) -> Any:
 
 
 def lora_facts(lora: LoraSettings | None) -> dict[str, Any]:
-    """What a plan's objective says of adapters."""
+    """Returns the adapter settings as part of a plan's objective."""
     return {"lora": lora.model_dump(mode="json") if lora else None}
 
 
 def pretraining_rates(model: Artifact) -> Rates | None:
-    """The rates that a model was pre-trained with, by its manifest; None for a checkpoint from elsewhere."""
+    """Returns a model's pre-training rates from its manifest; None for an imported checkpoint."""
     found = model.manifest.resolved.get("pretraining_rates")
     return Rates(**found) if found else None
 
 
 def dtype_facts(settings: TrainSettings) -> Mapping[str, Any]:
-    """For `plan`: the number type, and who says so."""
+    """Returns the number type of the computation and its origin, for `plan`."""
     if settings.dtype != "auto":
         return {"value": settings.dtype, "by": "the recipe"}
     if (speeds := speed.remembered()) is None:

@@ -1,4 +1,4 @@
-"""Checks that a stage that trains makes before a worker starts: do its model, tokenizer, rows and settings fit?"""
+"""Checks, before a worker starts, that the model, tokenizer, rows and settings of a training stage fit together."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from bessemer.train.settings import TrainSettings
 
 
 def check_lora(lora: LoraSettings | None, model: ModelConfig) -> None:
-    """Raises UsageError if adapters would be wider than the model."""
+    """Raises UsageError if the rank of the adapters is larger than the hidden size of the model."""
     if lora is not None and lora.r > model.hidden_size:
         raise UsageError(
-            f"`r` of `lora` is {lora.r}, and the model is {model.hidden_size} wide",
-            hint=f"set it to at most {model.hidden_size}; usual are 8 to 256",
+            f"`r` of `lora` is {lora.r}, and the model's hidden size is {model.hidden_size}",
+            hint=f"set `r` to at most {model.hidden_size}; common values are 8 to 256",
         )
 
 
 def check_start(
     settings: TrainSettings, model: Artifact, tokenizer: Artifact, rows: Artifact
 ) -> tuple[ModelConfig, tuple[int, ...]]:
-    """The shape of a model that is to learn from `rows` of a chat, and the tokens at which its answers end.
+    """Returns the shape of the start model and the ids of the tokens that end its answers.
 
-    Raises UsageError if model, tokenizer, rows and settings do not fit together.
+    Raises UsageError if the model, the tokenizer, the chat rows and the settings do not fit together.
     """
     found, stop_ids = check_chat(model, tokenizer, rows)
     check_max_seq_length(settings, found.max_position_embeddings)
@@ -38,9 +38,9 @@ def check_start(
 
 
 def check_chat(model: Artifact, tokenizer: Artifact, rows: Artifact) -> tuple[ModelConfig, tuple[int, ...]]:
-    """The shape of a model, and the tokens at which its answers end.
+    """Returns the shape of a model and the ids of the tokens that end its answers.
 
-    Raises UsageError if model, tokenizer and `rows` of a chat do not fit together.
+    Raises UsageError if the model, the tokenizer and the chat rows do not fit together.
     """
     from bessemer.model.hub import load_config
     from bessemer.tokens.chat import ChatTemplate
@@ -49,21 +49,22 @@ def check_chat(model: Artifact, tokenizer: Artifact, rows: Artifact) -> tuple[Mo
     found, name = load_config(model.data), rows.manifest.kind
     if not found.is_causal:
         raise UsageError(
-            "the model was trained to fill in masked tokens and cannot answer", hint="start from a causal model"
+            "the model was trained to fill in masked tokens and cannot generate answers",
+            hint="start from a causal model",
         )
     opened = TokenizerFolder.open(tokenizer.data)
     check_tokenizer(model.data, opened.vocab_size, tokenizer.data)
     used = rows.manifest.inputs.get("tokenizer")
     if used and used["digest"] != tokenizer.manifest.digest:
         raise UsageError(
-            f"the {name} were made with another tokenizer or chat template than the model is given",
-            hint=f"let `from` of both stages name one tokenizer, or put the {name} below it",
+            f"the {name} were made with another tokenizer or chat template than this stage uses",
+            hint=f"name the same tokenizer in `from` of both stages, or put the {name} below the tokenizer",
         )
     return found, ChatTemplate.of(opened).stop_ids
 
 
 def check_brought(config: Any, inputs: Mapping[str, StageConfig]) -> None:
-    """For `plan`: raises UsageError if a checkpoint and a tokenizer that the recipe brings do not belong together."""
+    """For `plan`: raises UsageError if an imported checkpoint and an imported tokenizer do not fit together."""
     from bessemer.stages import base_model, tokenizer
 
     model, tokens = inputs.get("model"), inputs.get("tokenizer")
@@ -72,7 +73,7 @@ def check_brought(config: Any, inputs: Mapping[str, StageConfig]) -> None:
 
 
 def check_tokenizer(start: Path, vocab_size: int, tokenizer: Path) -> None:
-    """Raises UsageError if a model to continue from was made with another tokenizer than the tokens."""
+    """Raises UsageError if the model in `start` was trained with another tokenizer than the one in `tokenizer`."""
     found = vocabulary_size(start)
     if found < vocab_size:  # more rows than tokens are common: tables are padded
         raise UsageError(

@@ -1,7 +1,8 @@
-"""Searches that `evaluate` makes in the texts that a model was trained on.
+"""Searches the training text for `evaluate`: contaminated test items, and personal data.
 
-Words are hashed as `dedup` verifies its pairs, with their numbers, and personal data is found as in `clean`. This
-module connects them to `evaluate`, since the folders of text and of models do not import each other.
+It hashes words, including numbers, with the function by which `dedup` verifies pairs, and finds personal data with the
+function of `clean`. This module connects these functions to `evaluate`, because the packages for text and the packages
+for models must not import each other.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from bessemer.stages.base import Context, Inputs
 from bessemer.stages.units import Unit, run_units
 
 KINDS = ("documents", "conversations", "preferences")
-"""Kinds of artifact that hold texts which models are trained on."""
+"""Kinds of artifact that contain training text."""
 _MESSAGES = {"conversations": ("messages",), "preferences": ("prompt", "chosen", "rejected")}
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """One file of texts that models are trained on."""
+    """One file of training text."""
 
     kind: str
     path: Path
@@ -45,15 +46,15 @@ class TrainingPart:
 
 
 def training_parts(inputs: Inputs) -> list[TrainingPart]:
-    """Every such file among the inputs."""
+    """Returns every file of training text in the inputs."""
     return [TrainingPart(kind, path) for kind in KINDS if kind in inputs for path in inputs[kind].parts()]
 
 
 def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> Iterator[pa.Table]:
-    """`id`, `url`, `split` and `text` of the rows in the splits, in bounded batches.
+    """Yields `id`, `url`, `split` and `text` of the rows in the splits, in bounded batches.
 
-    The text of a conversation is its messages, that of a preference its prompt and both answers; tool calls and
-    thoughts are part of it, as JSON.
+    The text of a conversation is its messages. The text of a preference is its prompt and both answers. The text
+    includes tool calls and thoughts as JSON.
     """
     for part in parts:
         columns = _MESSAGES.get(part.kind, ("text",))
@@ -74,7 +75,7 @@ def _spoken(*conversations: Sequence[Mapping[str, str | None]] | None) -> str:
 
 
 def digests(parts: Iterable[Path], splits: Sequence[str]) -> dict[str, str]:
-    """Split -> digest of the ids and texts of its documents in any order: equal for two runs on the same text."""
+    """Returns a digest per split. It depends on the ids and texts of the documents but not on their order."""
     found: dict[str, list[str]] = {split: [] for split in splits}
     for part in parts:
         for batch in document_parts(part, ["id", "content_hash", "split"]):
@@ -86,7 +87,7 @@ def digests(parts: Iterable[Path], splits: Sequence[str]) -> dict[str, str]:
 
 
 def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
-    """The texts of the documents with these ids."""
+    """Returns the texts of the documents with these ids, by id."""
     found: dict[str, str] = {}
     for part in parts:
         for batch in document_parts(part, ["id", "text"]):
@@ -96,7 +97,7 @@ def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
 
 
 def personal_data_in(texts: Sequence[str]) -> list[list[Piece]]:
-    """The personal data in each text, as the rule `pii` finds it."""
+    """Returns the personal data that the rule `pii` finds in each text."""
     found: list[list[Piece]] = [[] for _ in texts]
     for batch in batches(texts):
         joined = Texts(texts[batch])
@@ -115,7 +116,7 @@ def contamination(
     work: Path,
     context: Context,
 ) -> pa.Table:
-    """Which items stand in the texts of the splits. Each part is a unit of work."""
+    """Returns a table of the items that appear in the training text of the splits. Each part is a unit of work."""
     write_parquet(pa.Table.from_pylist([asdict(item) for item in items], schema=_ITEMS_SCHEMA), work / "items.parquet")
     units = [Unit(part.name, part) for part in parts]
     run_units(units, partial(_Scan, tuple(splits), work), work / "receipts", context, unit_name="parts")
@@ -125,7 +126,7 @@ def contamination(
 
 
 def _hash_words(texts: Sequence[str]) -> tuple[Hashes, Integers]:
-    """The words of the texts, numbers and operators among them: their hashes and the offsets of the texts."""
+    """Returns the hashes of all words, including numbers and operators, and the offset of each text's first word."""
     words = find_words(texts)
     return words.hashes, words.offsets
 
@@ -135,7 +136,7 @@ _ITEMS_SCHEMA = pa.schema([("task", pa.string()), ("id", pa.string()), ("text", 
 
 @dataclass
 class _Scan:
-    """Looks for the items in one part."""
+    """Searches one part for the items."""
 
     splits: tuple[str, ...]
     work: Path

@@ -1,15 +1,17 @@
-"""Units of work: the piece that is done, or redone, whole.
+"""Runs a stage as units of work that survive crashes. A unit is the smallest piece that is repeated after a crash.
 
-A stage cuts its input into units, bounded in bytes and defined by content. A worker turns a unit into files, each
-renamed into place, and answers with a small receipt (a JSON object), which is written last. A unit with a receipt is
-never done again, so a stage that was killed continues where it stood, and the result is the same bytes whatever the
-number of workers, their order, or what died on the way. Texts never pass through the driver.
+A stage splits its input into units of bounded size; their content alone defines them. A worker turns a unit into files,
+renames each file into place, and returns a small receipt (a JSON object), which is written last. A unit with a receipt
+never runs again, so a killed stage continues with the missing units. The output bytes do not depend on the number of
+workers, their order, or crashes. Texts never pass through the driver.
 
-With `num_workers` 0 the units are done in this process. Otherwise they enter Ray Data by `from_items`, one a block,
-and an actor pool works on them; the pool reserves at most all CPUs but one, so that Ray's own tasks never starve.
+With `num_workers` 0 the units run in this process. Otherwise they enter Ray Data through `from_items`, one unit per
+block, and an actor pool processes them. The pool leaves at least one CPU free (half of the only CPU, if there is one),
+so that Ray's own tasks can always run.
 
-A unit whose worker died twice is done again with `careful=True`: then `document_units` gives each document to a child
-process, and the one that kills it gets the verdict `crashed`. So does one at which a worker raises what it should not.
+If the worker of a unit has died twice, the unit runs with `careful=True`. `document_units` then processes each document
+in a child process. A document that kills its child process gets the verdict `crashed`, and so does a document for which
+the worker raises an unexpected exception.
 """
 
 from __future__ import annotations
@@ -38,14 +40,14 @@ DEATHS_BEFORE_CARE = 2
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work. `name` names its files and receipt; `payload` is anything picklable and small."""
+    """One piece of work. `name` is the name of its files and its receipt; `payload` is small and picklable."""
 
     name: str
     payload: Any
 
 
 class Worker(Protocol):
-    """Does units in one process. Made once a process by a picklable factory, so it may hold models."""
+    """Runs units in one process. A picklable factory makes one worker per process, so a worker may keep a model."""
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         """Writes the unit's files and returns its receipt: a small JSON object."""
@@ -60,10 +62,10 @@ def run_units(
     unit_name: str = "units",
     has_model: bool = False,
 ) -> list[dict[str, Any]]:
-    """Does every unit that has no receipt below `receipts` yet; returns all receipts in the order of `units`.
+    """Runs every unit without a receipt in the folder `receipts`, and returns all receipts in the order of `units`.
 
-    `has_model` says that a worker computes with a model: on a cluster with GPUs it gets one, or its share of one.
-    Raises the first BessemerError of a unit; anything else that a worker raises is raised as it is.
+    With `has_model`, workers compute with a model; on a cluster with GPUs each worker gets a GPU or a fraction of one.
+    Raises the first error that a worker raises.
     """
     assert len({unit.name for unit in units}) == len(units), "two units with one name"
     receipts.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def run_units(
 
 
 def _read_receipt(path: Path, context: Context) -> dict[str, Any] | None:
-    """The receipt of a unit; None if the unit must be done, also because its receipt is damaged."""
+    """Returns the receipt of a unit, or None if the receipt is missing or damaged and the unit must run."""
     try:
         receipt = storage.read_json(path)
     except ValueError:
@@ -98,12 +100,12 @@ def _read_receipt(path: Path, context: Context) -> dict[str, Any] | None:
     if isinstance(receipt, dict):
         return receipt
     if path.exists():
-        context.log.warning("the receipt `%s` is damaged; its unit is done again", path)
+        context.log.warning("the receipt `%s` is damaged; its unit runs again", path)
     return None
 
 
 def resolve_workers(context: Context, num_units: int, *, has_model: bool = False) -> int:
-    """The number of worker processes: 0 for none, else at most one per unit.
+    """Returns the number of worker processes, at most one per unit; 0 runs the units in this process.
 
     `auto` is one per GPU if workers compute with a model and the cluster has GPUs, else one per CPU.
     """
@@ -118,9 +120,10 @@ def resolve_workers(context: Context, num_units: int, *, has_model: bool = False
 
 
 def actor_resources(found: Mapping[str, float], workers: int, *, has_model: bool) -> dict[str, float]:
-    """The CPUs and GPUs of each of `workers` actors on a cluster with the resources `found`.
+    """Returns the CPUs and GPUs that each of `workers` actors requests on a cluster with the resources `found`.
 
-    More actors than GPUs share them evenly. An actor that asks for no GPU would see all of them and use the first.
+    If there are more actors than GPUs, each requests an equal fraction of a GPU. An actor that requested no GPU would
+    see all GPUs and use the first one.
     """
     cpus, gpus = max(1, int(found.get("CPU", 1))), int(found.get("GPU", 0))
     each = {"num_cpus": min(1.0, max(cpus - 1, 0.5) / workers)}
@@ -131,7 +134,7 @@ def actor_resources(found: Mapping[str, float], workers: int, *, has_model: bool
 
 @dataclass
 class _Task:
-    """One unit in one worker process: counts its deaths, does it, writes the receipt."""
+    """Runs units in one worker process: counts earlier crashes of the unit, runs it, and writes its receipt."""
 
     receipts: Path
     work: Worker
@@ -142,7 +145,7 @@ class _Task:
         marker.touch()
         try:
             receipt = self.work(unit, careful=deaths >= DEATHS_BEFORE_CARE)
-        except BaseException:  # the process lives, so this is not a death that makes the next attempt careful
+        except BaseException:  # the process survives, so this does not count as a crash
             marker.unlink(missing_ok=True)
             raise
         storage.write_json(self.receipts / f"{unit.name}.json", receipt)
@@ -161,7 +164,7 @@ def _in_process(
 
 
 class _Actor:
-    """A Ray Data actor: the worker is made once, each row is one unit."""
+    """A Ray Data actor. It makes one worker, and each row is one unit."""
 
     def __init__(self, receipts: str, make_worker: Callable[[], Worker], fenced: Mapping[Path, Path]) -> None:
         fences.adopt(fenced)
@@ -173,7 +176,7 @@ class _Actor:
         (unit,) = (cloudpickle.loads(item) for item in batch["unit"])
         try:
             outcome: Any = self._task(unit)
-        except BessemerError as error:  # raised again in the driver, without Ray's traceback around it
+        except BessemerError as error:  # the driver raises it again without Ray's traceback
             outcome = error
         return {"name": [unit.name], "outcome": [cloudpickle.dumps(outcome)]}
 
@@ -211,16 +214,16 @@ def _on_ray(
 
 
 class DocumentWorker(Protocol):
-    """What a per-document stage supplies to `document_units`."""
+    """The part of a per-document stage that `document_units` calls."""
 
     signals: Sequence[str]
-    """The names of what is measured: the ledger's `signals`, in this order; empty where nothing is."""
+    """Names of the signals that the worker measures, in the order of the ledger's `signals`; may be empty."""
 
     def read(self, payload: Any) -> Iterator[pa.Table]:
-        """The unit's input in bounded batches; each has at least the columns `id` and `url`."""
+        """Yields the unit's input in batches of bounded size. Each batch has at least the columns `id` and `url`."""
 
     def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """(documents, ledger) of a batch: a pure function, the same for a batch as for its rows one at a time."""
+        """Returns (documents, ledger) of a batch. It is a pure function, and its result must not depend on batching."""
 
 
 def document_units(
@@ -236,11 +239,11 @@ def document_units(
     schema: pa.Schema = SCHEMA,
     has_model: bool = False,
 ) -> Counts:
-    """Runs a per-document stage: unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. Returns the counts.
+    """Runs a per-document stage and returns its counts.
 
-    `created` says that the stage creates the documents (a reader), so none come in. `schema` is that of the output, if
-    it is not documents. `has_model` is as in `run_units`. Raises CountMismatch unless in + created = out + removed in
-    every unit.
+    Unit NAME becomes `data/NAME.parquet` and `ledger/NAME.parquet`. With `created`, the stage creates the documents (as
+    readers do) and has no input documents. `schema` is the schema of the output. `has_model` has the same meaning as in
+    `run_units`. Raises CountMismatch unless in + created = out + removed.
     """
     make = partial(_DocumentUnits, make_worker, data, ledger, created, schema)
     found = run_units(units, make, receipts, context, unit_name=unit_name, has_model=has_model)
@@ -277,12 +280,12 @@ class _DocumentUnits:
         return asdict(total)
 
     def _process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """The batch at once; if that fails, each document by itself, and those that fail get the verdict `crashed`."""
+        """Processes the whole batch. If that fails, processes each document separately; failed ones get `crashed`."""
         try:
             return self.worker.process(batch)
         except BessemerError:
             raise
-        except Exception as error:  # noqa: BLE001 - one document's defect must not cost the others: it is in the ledger
+        except Exception as error:  # noqa: BLE001 - one faulty document must not affect others; the ledger records it
             if len(batch) == 1:
                 return _crashed(batch, f"{type(error).__name__}: {error}", self.schema, self.created)
         outcomes = [self._process(batch.slice(index, 1)) for index in range(len(batch))]
@@ -302,7 +305,7 @@ def _together(outcomes: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, 
 def _process_carefully(
     make_worker: Callable[[], DocumentWorker], schema: pa.Schema, created: bool, batch: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
-    """Each document in a child process; one that kills its process, or raises, is removed as `crashed`."""
+    """Processes each document in a child process. Documents that kill it or raise are removed as `crashed`."""
     import cloudpickle
 
     factory = cloudpickle.dumps(make_worker)

@@ -1,16 +1,17 @@
-"""One task on several training processes: in this process, or on Ray Train.
+"""Runs one training task in this process, or on several processes with Ray Train.
 
-    run_on_workers(task, context, num_workers=2, ...)     task(seat) on every worker; answers what rank 0's returned
+    run_on_workers(task, context, num_workers=2, ...)     runs task(seat) on every worker; returns rank 0's result
 
-Ray Train gives the processes, their process group, and a new group when one dies; the task then starts again and goes
-on from its own newest checkpoint. `DEATHS_FORGIVEN` deaths in a row are forgiven: those after which a checkpoint has
-been made do not count. A range of workers is elastic: as many as the cluster has room for at the moment, and a new
-group when that changes. Nothing is reported to Ray, whose reports are barriers, and no checkpoint is handed to it. A
-worker's CPU share is small on purpose, so that two workers fit beside whatever else holds a CPU; the threads that it
-computes with are set explicitly (Ray would leave one).
+Ray Train starts the processes and their process group. If a process dies, Ray Train starts a new group, and the task
+resumes from its newest checkpoint. `DEATHS_FORGIVEN` deaths in a row are tolerated; a new checkpoint resets the count.
+A range of workers is elastic: the group has as many workers as the cluster has room for, and Ray Train starts a new
+group when that number changes. The task does not report metrics or checkpoints to Ray, because Ray's reports are
+barriers. Each worker reserves few CPUs, so that two workers fit on a cluster where other tasks also hold CPUs. The
+number of CPU threads is set explicitly, because Ray would set it to one.
 
-What ends a task travels back as it was raised. An error that all workers raise alike (a stop, a divergence) is
-returned as a value; any other leaves a file, and the group that Ray starts anew finds it and returns it.
+The driver raises a worker's error unchanged. Errors that all workers raise together (a stop, a divergence) are returned
+as values. For any other error, the worker writes a file; the next group that Ray starts reads the file and returns the
+error.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from bessemer.stages.base import Context, Draft
 DEATHS_FORGIVEN = 3
 FOLLOW_SECONDS = 1.0
 RESIZE_SECONDS = 30.0
-"""How often an elastic group looks whether it could be larger."""
+"""Interval in seconds at which an elastic group checks whether the cluster has room for more workers."""
 
 WorkerCount = int | tuple[int, int]
-"""So many training processes, or from so many to so many."""
+"""A number of training processes, or (minimum, maximum) for an elastic group."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """What a task may use of the process it is in."""
+    """The services that a worker process provides to its task."""
 
     log: logging.Logger
     should_stop: Callable[[], bool]
@@ -51,13 +52,13 @@ class Seat:
 
 
 Task = Callable[[Seat], Any]
-"""Picklable. Finds its rank and peers in torch's default process group, if there is one."""
+"""A picklable function. It reads its rank and world size from torch's default process group, if there is one."""
 
 
 def resolve_training_workers(context: Context) -> WorkerCount:
-    """How many training processes: 0 for none but this one; `auto` is one a GPU, or one with all CPUs.
+    """Returns the number of training processes; 0 trains in this process. `auto` is one per GPU, or one without GPUs.
 
-    Raises UsageError for more than the cluster can hold; of a range, for a least number that it cannot.
+    Raises UsageError if the number, or the minimum of a range, is too large for the cluster.
     """
     if context.num_workers == 0:
         return 0
@@ -85,11 +86,11 @@ def run_on_workers(
     on_step: Callable[[int], None],
     saved: Callable[[], int] = lambda: 0,
 ) -> Any:
-    """Runs `task` on `num_workers` processes (0: here) and returns what it returned on rank 0.
+    """Runs `task` on `num_workers` processes (0: in this process) and returns the result of rank 0.
 
-    `num_threads` are CPU threads a worker; its share of its node's if None. `on_step` hears of steps as they are
-    recorded; `saved` answers how far the task would come back to. Raises the task's error, or BessemerError if workers
-    died more than `DEATHS_FORGIVEN` times without coming further.
+    `num_threads` is the number of CPU threads per worker; None divides the CPUs of a node among its workers. `on_step`
+    is called with each recorded step. `saved()` returns the step from which a restart would resume. Raises the error of
+    the task, or BessemerError if workers died more than `DEATHS_FORGIVEN` times without a new checkpoint.
     """
     if num_workers == 0:
         threads = num_threads or len(os.sched_getaffinity(0))
@@ -99,7 +100,7 @@ def run_on_workers(
 
 
 def cpu_share(cpus: int, num_workers: WorkerCount) -> float:
-    """CPUs that each training worker takes of a cluster's."""
+    """Returns the CPUs that each training worker reserves on a cluster with `cpus` CPUs."""
     return min(1.0, 0.5 * cpus / max(1, num_workers)) if isinstance(num_workers, int) else 1.0
 
 
@@ -146,7 +147,7 @@ def _on_ray(
             scaling_config=ScalingConfig(
                 num_workers=num_workers,
                 use_gpu=gpus > 0,
-                placement_strategy="PACK" if gpus else "SPREAD",  # CPUs are best used on every node
+                placement_strategy="PACK" if gpus else "SPREAD",  # CPU training uses the CPUs of every node
                 resources_per_worker={"CPU": share} | ({"GPU": 1} if gpus else {}),
                 elastic_resize_monitor_interval_s=RESIZE_SECONDS,
             ),
@@ -169,10 +170,10 @@ def _on_ray(
 
 
 def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], int]) -> Any:
-    """What `fit` returns, called anew after deaths that Ray Train does not forgive, and we do.
+    """Returns the result of `fit`. Calls `fit` again after worker deaths that this module tolerates and Ray does not.
 
-    A worker that dies while the task is being handed to the group is an error of the controller to Ray, and ends the
-    training at once, whatever `max_failures` says. And Ray counts all deaths of a training, however long it is.
+    There are two such cases. If a worker dies while Ray sends it the task, Ray reports a controller error and ends the
+    training despite `max_failures`. And Ray counts all deaths of a training, even if checkpoints were made in between.
     """
     from ray.exceptions import RayActorError
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
@@ -185,20 +186,20 @@ def _forgiving(fit: Callable[[], Any], log: logging.Logger, saved: Callable[[], 
             forgiven += 1
             if not isinstance(error.controller_failure, RayActorError) or forgiven > DEATHS_FORGIVEN:
                 raise
-            log.warning("a training worker died while the workers were starting; they are started again")
+            log.warning("a training worker died while the workers were starting; starting the workers again")
         except WorkerGroupError as error:
             causes = [getattr(f, "health_check_failure", f) for f in error.worker_failures.values()]
             if not any(isinstance(cause, RayActorError) for cause in causes) or saved() <= reached:
                 raise
-            log.warning("training workers died again and again, but came further; they are started again")
+            log.warning("training workers died repeatedly, but made progress; starting the workers again")
         if saved() > reached:
             forgiven, reached = 0, saved()
 
 
 def in_thread(function: Callable[[], Any], check: Callable[[], None]) -> Any:
-    """Returns or raises the result of `function`, which runs in another thread; raises what `check` raises meanwhile.
+    """Runs `function` in another thread; returns its result or raises its error. Calls `check` while it waits.
 
-    In the main thread Ray Train would replace the run's handler of Ctrl-C by one that ends the process.
+    In the main thread, Ray Train would replace the run's Ctrl-C handler by one that ends the process.
     """
     outcome: Future[Any] = Future()
 
@@ -209,14 +210,14 @@ def in_thread(function: Callable[[], Any], check: Callable[[], None]) -> Any:
             outcome.set_exception(error)
 
     threading.Thread(target=call, daemon=True, name="ray-train").start()
-    while not outcome.done():  # in short waits, between which Python runs the signal handlers
+    while not outcome.done():  # waits are short, because Python runs signal handlers only between them
         wait([outcome], timeout=0.2)
         check()
     return outcome.result()
 
 
 def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
-    """What runs in each worker: ("value", what the task returned) or ("error", what ended it)."""
+    """Runs the task in a worker. Returns ("value", result of the task) or ("error", error that ended it)."""
     import torch
     import torch.distributed
 
@@ -234,7 +235,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
         return "value", settings["task"](seat)
     except (Stopped, TrainingDiverged) as error:
         return "error", error
-    except LeaseLost:  # no file can be left in an artifact that another process writes
+    except LeaseLost:  # another process now writes the artifact, so no error file may be written to it
         raise
     except BessemerError as error:
         storage.write_json(error_file, errors.to_json(error))
@@ -242,7 +243,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _share_of_node() -> int:
-    """CPU threads for this worker: its node's CPUs, divided among the workers there."""
+    """Returns the number of CPU threads for this worker: the CPUs of its node divided by the workers on that node."""
     import ray
     from ray.train import get_context
 
@@ -264,7 +265,7 @@ def _worker_log(file: Path | None) -> logging.Logger:
 
 
 def _unwrapped(error: Any) -> BessemerError:
-    """The error of a worker as it was raised, or one that says how the workers ended."""
+    """Returns the first BessemerError that a worker raised, or else an error with the cause of the workers' deaths."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     for failure in failures.values():
         cause: BaseException | None = failure
@@ -276,7 +277,8 @@ def _unwrapped(error: Any) -> BessemerError:
     return BessemerError(
         f"the training workers died {DEATHS_FORGIVEN + 1} times in a row: "
         + (last[-1] if last else "for no known reason"),
-        hint="what is done is kept; if memory ran out, halve `micro_batch_size`; then run the same command again",
+        hint="run the same command again to continue from the last checkpoint; if memory ran out, first halve "
+        "`micro_batch_size`",
     )
 
 
@@ -284,7 +286,7 @@ def _unwrapped(error: Any) -> BessemerError:
 def _followed(
     log_file: Path, metrics_file: Path, log: logging.Logger, on_step: Callable[[int], None]
 ) -> Iterator[None]:
-    """Passes on what the workers log and how far they are, while the body waits for them."""
+    """Forwards the workers' log lines to `log` and their newest step to `on_step` while the body runs."""
     done = threading.Event()
     follower = threading.Thread(target=_follow, args=(done, log_file, metrics_file, log, on_step), daemon=True)
     follower.start()
@@ -315,7 +317,7 @@ def _follow(
 
 
 class _Tail:
-    """The lines that were added to a file since it was last read."""
+    """Reads the lines that were added to a file since the last call."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
