@@ -1,12 +1,12 @@
-"""A child process that calls functions and can be ended: for compiled code on input from strangers.
+"""Runs compiled code on untrusted input in a child process that can be killed.
 
-A parser that crashes, or computes for hours, cannot be stopped inside its own process. Here each call may use a limited
-CPU time (`RLIMIT_CPU`), so the limit does not depend on the load of the machine, and the operating system ends the
-child at it. Starting a child takes about 0.1 s and the imports of the first call; a call takes about 0.2 ms.
+A parser that crashes or computes for hours cannot be stopped inside its own process. Here each call has a limited CPU
+time (`RLIMIT_CPU`), at which the operating system ends the child. The limit does not depend on the load of the machine.
+Starting a child takes about 0.1 s plus the imports of the first call; a call takes about 0.2 ms.
 
-Functions are pickled by their name, so they are importable, and so are their arguments and results. Ctrl-C and other
-requests to stop reach every process of a group, and only the parent decides. So they are blocked in the child, from its
-first instruction on: a death of the child comes from its input.
+Functions, arguments and results are pickled, so they must be importable. Ctrl-C and other stop signals reach every
+process of a group, but only the parent handles them. The child blocks them from its first instruction on, so if the
+child dies, its input is the cause.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OutOfTime(ChildEnded):
 
 
 class ChildProcess:
-    """Calls functions in a child process, which starts at the first call and again after each end. Thread-safe.
+    """Calls functions in a child process. It starts at the first call and is restarted after it ends. Thread-safe.
 
     >>> with ChildProcess(cpu_seconds=10) as child:
     ...     links = child.call(find_links, page)
@@ -59,7 +59,7 @@ class ChildProcess:
 
     def __init__(self, *, cpu_seconds: float | None = None) -> None:
         self.cpu_seconds = cpu_seconds
-        """Longest CPU time of one call, rounded up to whole seconds; None for no limit."""
+        """Maximum CPU time of one call, rounded up to whole seconds; None for no limit."""
         self._calling = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
@@ -156,7 +156,7 @@ def _limit(cpu_seconds: float | None) -> None:
 
 
 def _pickled(error: Exception) -> bytes:
-    """The failed answer; an exception that its own pickle cannot rebuild becomes a RuntimeError."""
+    """The pickled answer of a failed call. An exception that cannot be unpickled becomes a RuntimeError."""
     try:
         content = pickle.dumps((False, error))
         pickle.loads(content)

@@ -1,7 +1,7 @@
 """The commands that messages suggest, such as `next: bessemer status RUN`, and the storage path that they need.
 
-Commands that look at runs search the default storage path. A suggested command therefore repeats the path of the runs
-that it is about, if it is another one.
+Commands that read runs search the default storage path. If the runs are under another storage path, a suggested command
+therefore names it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COMMAND = re.compile(
     r"\bbessemer (?:(?P<looks>runs|status|logs|stop|report|gc|show|explain|trace|chat|generate|ui|doctor)\b"
     r"(?! --help| '?/)|(?:run|plan|sweep) RECIPE\b)"
 )
-"""A command that looks at runs, except at a folder, or one that runs a recipe without a name."""
+"""A command that reads runs (except from a given folder), or one that runs a recipe."""
 
 
 def default_storage_path() -> str:

@@ -1,4 +1,4 @@
-"""Every error a user can meet. Each says what happened in one sentence and how to fix it.
+"""All errors for users. Each describes the problem in one sentence and gives a fix.
 
 BessemerError                 exit code 1
 ├── RecipeError               2   one or more problems in a recipe

@@ -3,7 +3,7 @@
 The holder of a lease creates a folder, its *fence*, inside the folder that it holds. Every file that it publishes there
 is first written into the fence and then renamed. The next holder renames the fence away before it begins, and puts a
 file in its place, so that it cannot be created again. After that, a rename of the former holder fails, because
-the kernel does not find its source. So the former holder cannot slip through between a check and a write.
+the kernel does not find its source. So the former holder cannot publish a file between a check and a write.
 
 Each process has a table of the fences that it may use. A worker process adopts the table of the process that started
 it. A path without a fence in the table is written without one. A lookup costs one dictionary access per parent folder.
@@ -71,6 +71,6 @@ def guarded(path: Path) -> Iterator[None]:
 def lost(fence: Path) -> LeaseLost:
     """The error for a fence that was renamed away."""
     return LeaseLost(
-        f"another process writes `{fence.parent}` now, because this one gave no sign of life for too long",
+        f"another process writes `{fence.parent}` now, because this one sent no heartbeat for too long",
         hint="its result is used; run the same command again to see how far it is",
     )

@@ -1,4 +1,4 @@
-"""When are two results the same? When their fingerprints are.
+"""Fingerprints: two results are the same if their fingerprints are equal.
 
 A fingerprint is the SHA-256 of canonical JSON, cut to 32 hexadecimal digits (128 bits: MLflow keeps 36
 characters of a dataset digest). Canonical JSON sorts keys, has no spaces, and writes floats as `repr` does.
@@ -19,7 +19,7 @@ LENGTH = 32
 
 
 def canonical(value: Any) -> bytes:
-    """JSON bytes that are equal exactly when the values are. Raises TypeError for what JSON cannot hold."""
+    """JSON bytes that are equal exactly when the values are. Raises TypeError for values that JSON cannot represent."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -29,7 +29,7 @@ def fingerprint(value: Any) -> str:
 
 
 def origin_id(*parts: str) -> str:
-    """The id of a document, from where it came: (source, URL, payload digest) or (path, record)."""
+    """The id of a document, from its origin: (source, URL, payload digest) or (path, record)."""
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
 
 
@@ -50,5 +50,5 @@ def file_sha256(path: Path) -> str:
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:
-    """Installed versions of the libraries that decide a stage's output."""
+    """Installed versions of the libraries that affect a stage's output."""
     return {name: metadata.version(name) for name in sorted(libraries)}

@@ -1,10 +1,10 @@
-"""SHA-256 of files that are asked for again and again, remembered in the user's cache.
+"""SHA-256 of files, cached in the user's cache for repeated requests.
 
-A file is known by its real path, inode, size and times of modification and change, as git's index knows it. A file that
-was changed within the last seconds is hashed again, because it might still change without a new time. The cache may be
-deleted at any time; if it cannot be used, files are read.
+The cache identifies a file by its real path, inode, size, and times of modification and change, like git's index. A
+file that changed within the last seconds is hashed again, because it might still change without a new time. The cache
+may be deleted at any time. If it cannot be used, files are hashed again.
 
-`state` is the part of this that is equal on every machine that sees the file. If a file has one state before it is
+`state` returns the part of this identity that is equal on all machines. If a file has the same state before it is
 hashed, before it is read and after it is read, then the content that was read is the content that was hashed.
 """
 
@@ -22,13 +22,13 @@ from bessemer import storage
 from bessemer.fingerprint import file_sha256
 
 SETTLED_SECONDS = 2.0
-"""Age at which a file's times are trusted: file systems keep them by the second at worst."""
+"""Seconds after which the times of a file are trusted. The coarsest file systems store times in seconds."""
 _THREADS = 4
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL)"
 
 
 def sha256_of(paths: Sequence[Path], *, fresh: bool = False) -> list[str]:
-    """The SHA-256 of each file in hexadecimal; files that have not changed are not read, unless `fresh`."""
+    """The SHA-256 of each file in hexadecimal. Unchanged files are not read again, unless `fresh` is set."""
     found_files = {path: path.stat() for path in paths}
     states = {path: f"{found.st_dev} {found.st_ino} {state(found)}" for path, found in found_files.items()}
     for recorder in _recorders:
@@ -50,7 +50,7 @@ _recorders: list[dict[Path, str]] = []
 
 @contextlib.contextmanager
 def recorded() -> Iterator[dict[Path, str]]:
-    """Yields the state of each file that `sha256_of` is asked for meanwhile, as it was before the file was hashed."""
+    """Yields a dictionary that collects, for each file that `sha256_of` hashes, its state before it was hashed."""
     states: dict[Path, str] = {}
     _recorders.append(states)
     try:
@@ -65,7 +65,7 @@ def state(found: os.stat_result) -> str:
 
 
 def changed(states: Mapping[Path, str]) -> Path | None:
-    """The first file whose state is another one now; None if all are as they were."""
+    """The first file whose state has changed; None if no state has changed."""
     for path, before in states.items():
         try:
             if state(path.stat()) != before:
@@ -96,7 +96,7 @@ def _look_up(cache: sqlite3.Connection | None, path: Path, state: str) -> str | 
 
 @contextlib.contextmanager
 def _cache() -> Iterator[sqlite3.Connection | None]:
-    """The cache, or None where there can be none."""
+    """The cache, or None if it cannot be used."""
     file = storage.cache_folder() / "hashes.sqlite"
     connection = None
     with contextlib.suppress(OSError, sqlite3.Error):

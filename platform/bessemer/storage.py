@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all.
+"""Atomic writes: a file is complete or does not exist.
 
 A file is written under a temporary name on the same file system, flushed to disk and renamed. A reader sees the old
 file or the new one, never a part. The names of unfinished files and folders begin with `.tmp-`, and readers ignore
@@ -69,7 +69,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path, tag: str) -> Path:
-    """A path on the file system of `path`, to be written and renamed to it; `tag` tells writers of one name apart."""
+    """A path on the file system of `path`, to be written and renamed to it; `tag` distinguishes writers of the same
+    name."""
     return (fences.find(path) or path.parent) / f"{TEMPORARY}{tag}-{path.name}"
 
 
@@ -89,7 +90,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented JSON with sorted keys, so that equal values are equal bytes."""
+    """Writes indented JSON with sorted keys, so that equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -110,7 +111,8 @@ def read_json(path: Path) -> Any:
 
 
 def read_foreign_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file of others, or None if the file does not exist. Raises InputError for other values."""
+    """The object in a JSON file from another program, or None if the file does not exist. Raises InputError for other
+    values."""
     try:
         found = read_json(path)
     except (ValueError, RecursionError) as error:
@@ -155,9 +157,9 @@ class LogFile(logging.FileHandler):
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file. Lines that cannot be read are left out.
+    """The objects of a JSON-lines file. Skips unreadable lines.
 
-    An object that was appended to a torn line, without a line end between them, is found.
+    Also finds an object that was appended to a torn line without a line end.
     """
     if not path.exists():
         return
@@ -169,7 +171,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The object in a line of a JSON-lines file, or behind its torn beginning; None if there is none."""
+    """The object in a line of a JSON-lines file, also after a torn beginning; None if there is none."""
     line = line.strip(b"\x00\n")
     start = 0
     for _ in range(_MOST_STARTS):
@@ -183,7 +185,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 _MOST_STARTS = 100
-"""Places in a torn line at which `parse_line` looks for an object."""
+"""Maximum number of positions in a torn line at which `parse_line` looks for an object."""
 
 
 def files_under(folder: Path, suffix: str = "") -> list[Path]:
@@ -194,7 +196,7 @@ def files_under(folder: Path, suffix: str = "") -> list[Path]:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals to write into errors that say what to do."""
+    """Turns the operating system's write errors into errors with a hint."""
     try:
         yield
     except OSError as error:

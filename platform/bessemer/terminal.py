@@ -1,8 +1,8 @@
-"""Escapes control characters, so that text from outside cannot command the terminal that shows it.
+"""Escapes control characters, so that text from outside cannot control the terminal.
 
-A terminal obeys escape sequences in everything it prints: OSC 52 writes the clipboard, others rename the window or hide
-text. Bidirectional overrides show a text in another order than it has. Every human output passes through `printable`:
-commands, errors, progress, log files and reports.
+A terminal executes escape sequences in its output: OSC 52 writes the clipboard, others rename the window or hide text.
+Bidirectional overrides display text in a different order. All output for people passes through `printable`: commands,
+errors, progress, log files and reports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _IN_ONE_LINE = re.compile(r"[\t\n]")
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters written out, as in `\\x1b`; tabs and line feeds stay.
+    """`text` with its control characters escaped, as in `\\x1b`. Tabs and line feeds stay.
 
     >>> printable("a\\x1b[31mb")
     'a\\\\x1b[31mb'
@@ -25,12 +25,12 @@ def printable(text: str) -> str:
 
 
 def printable_line(text: str) -> str:
-    """`text` as one line: tabs and line feeds are written out too."""
+    """`text` as one line: tabs and line feeds are escaped too."""
     return _IN_ONE_LINE.sub(_written_out, printable(text))
 
 
 def printable_json(text: str) -> str:
-    """JSON text of the same value, with its control characters in JSON's own escapes. They occur only in strings."""
+    """Escapes control characters in JSON text, without changing its value. They occur only in strings."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

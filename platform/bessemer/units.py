@@ -1,4 +1,4 @@
-"""Numbers as people read them: `12.4k`, `3.1 GiB`, `4m 12s`."""
+"""Formats numbers for people: `12.4k`, `3.1 GiB`, `4m 12s`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Fetching web pages politely: which URLs, in which order, under which rules, and with which outcomes."""
+"""Fetches web pages politely: selects URLs, orders them, obeys the rules of their sites, and records the outcomes."""

@@ -1,4 +1,4 @@
-"""Connections that reach public addresses only, or those that the recipe names; kept open between requests.
+"""Opens connections to public addresses and to addresses named in the recipe, and keeps them open between requests.
 
 The address is checked before the socket connects, and again as the address of the connected peer. So neither a
 redirect, nor a name that resolves differently the second time (DNS rebinding), nor an address that the system replaces
@@ -28,7 +28,7 @@ _Address = tuple[Any, ...]
 
 
 class PrivateAddress(OSError):
-    """A connection to an address that is not public, refused."""
+    """A refused connection to an address that is not public."""
 
 
 class UnknownHost(OSError):
@@ -50,7 +50,7 @@ class Connection:
 
 
 class Connections:
-    """Opens connections, and keeps at most `limit` idle ones. To be used inside one event loop."""
+    """Opens connections, and keeps at most `limit` idle ones. Belongs to one event loop."""
 
     def __init__(self, connect_to: Mapping[str, str], *, allow_private: bool, limit: int) -> None:
         self._destinations = {pattern.lower(): parse_destination(place) for pattern, place in connect_to.items()}

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 exchange over a connection: a GET request, and as much of the response as is wanted.
+"""One HTTP/1.1 exchange over a connection: a GET request, and its response up to the limits of the caller.
 
 Common clients (aiohttp, httpx, h11) refuse responses that every browser shows: two equal `Content-Length`s, a length
-next to `chunked`, a wrong length, a space before a colon. They have no setting for it, so the crawler reads HTTP/1.1
+next to `chunked`, a wrong length, a space before a colon. They have no setting for this, so the crawler parses HTTP/1.1
 itself; `artifacts.http_response` has the rules. The memory of a response is bounded by the limits on head and body.
 """
 
@@ -32,7 +32,7 @@ class NoResponse(Exception):
 
 
 class BodyTooLarge(Exception):
-    """The body is longer than the limit; the argument is the length that is known."""
+    """The body is longer than the limit; the argument is the known length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Body:
 
 @asynccontextmanager
 async def exchange(connections: Connections, url: str, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
-    """Requests a canonical URL; the connection is kept if the response is read to its end, else closed.
+    """Requests a canonical URL. Keeps the connection if the response is read to its end, else closes it.
 
-    Raises OSError if no connection is made, NoResponse or MalformedResponse. An idle connection that the server has
-    closed meanwhile is replaced once.
+    Raises OSError if no connection can be made, NoResponse or MalformedResponse. If the server has closed an idle
+    connection, replaces it once.
     """
     scheme = url.partition("://")[0]
     authority, host = authority_of(url), host_of(url)
@@ -81,7 +81,7 @@ async def exchange(connections: Connections, url: str, headers: Mapping[str, str
 
 
 class Answer:
-    """A response whose head is read."""
+    """A response of which the head has been read."""
 
     def __init__(self, head: Head, received: bytes, connection: Connection) -> None:
         self.head = head
@@ -92,7 +92,7 @@ class Answer:
 
     @property
     def may_be_followed(self) -> bool:
-        """Whether the connection can take another request."""
+        """Whether the connection can be used for another request."""
         says = self.head.get("connection").lower()
         stays = "close" not in says and (self.head.version >= (1, 1) or "keep-alive" in says)
         return self._is_read and stays and not self._received
@@ -113,7 +113,7 @@ class Answer:
             pass
         content = bytes(self._received[:length])
         if len(self._received) > length and not is_whole_page(content) and sniff_media_type(content) == "text/html":
-            # More bytes came than announced, and the page is not at its end: a length that counts characters.
+            # More bytes arrived than announced, and the page is incomplete: the length counts characters, not bytes.
             return await self._rest(limit)
         del self._received[:length]
         self._is_read = len(content) == length
@@ -175,7 +175,7 @@ class Answer:
     async def _more(self, content: bytearray) -> bool:
         """Receives the next piece; False at the end of the connection, also of one that breaks.
 
-        If the page is whole, the rest that a wrong length announces is awaited for `GRACE_SECONDS` only.
+        If the page is complete but the length announces more, waits only `GRACE_SECONDS` for the rest.
         """
         try:
             if is_whole_page(content):

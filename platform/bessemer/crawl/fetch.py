@@ -1,10 +1,10 @@
 """One request: a response within its limits, or the reason for its absence.
 
-Nothing a server does raises here. It may never answer, answer slowly or without end, send a compressed body that grows
-a thousandfold, or send bytes that are not HTTP. Each of these ends in a `Failure` that names the verdict. A response
-that breaks the HTTP standard is read as browsers read it (`exchange`). Memory is bounded by `max_bytes` for the body as
-sent and again as decoded. Redirects are returned, never followed: their target is checked by the caller like any other
-URL.
+No behaviour of a server raises an exception here. A server may never answer, answer slowly or endlessly, send a
+compressed body that grows a thousandfold, or send bytes that are not HTTP. Each case gives a `Failure` with the
+verdict. A response that violates the HTTP standard is read as browsers read it (`exchange`). `max_bytes` bounds the
+memory of the body as sent, and of the decoded body. Redirects are returned, not followed. The caller checks their
+targets like any other URL.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Failure:
 
     @property
     def is_passing(self) -> bool:
-        """Whether a retry may help. Bytes that are not HTTP or cannot be decoded would be the same again."""
+        """Whether a retry may help. It does not help for bytes that are not HTTP or cannot be decoded."""
         return self.verdict in ("timeout", "connection_failed", "incomplete_response") or self.status in (
             429,
             502,
@@ -69,14 +69,15 @@ class Failure:
 
     @property
     def is_overload(self) -> bool:
-        """Whether the server is busy, and should be asked less often."""
+        """Whether the server is overloaded and should get fewer requests."""
         return self.verdict == "timeout" or self.status in (429, 503, 504)
 
 
 class Fetcher:
-    """Makes requests, at most `max_connections` at a time; the time limit of a request begins when its turn comes.
+    """Makes requests, at most `max_connections` at a time. The time limit of a request starts when it gets a
+    connection.
 
-    No cookies are kept, and no proxy is read from the environment. `accepts` judges media types.
+    Keeps no cookies, and reads no proxy from the environment. `accepts` decides about media types.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The findings of a unit of crawling: an outcome for every URL it tried, and every URL it came across."""
+"""The findings of a unit of crawling: an outcome for every URL that it tried, and every URL that it discovered."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass
 class Findings:
-    """Collects what the hosts of one unit bring back. Each discovered URL is kept once, at its best."""
+    """Collects the results of the hosts in one unit. Keeps the best discovery of each URL."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     _discovered: dict[str, tuple[tuple[bool, int, int, str, str], float | None, float | None]] = field(
@@ -97,8 +97,8 @@ class Findings:
         value: float | None = None,
         threshold: float | None = None,
     ) -> None:
-        """The best is a URL that may be fetched, then the nearest to a seed, then the first by name: the order of
-        arrival has no influence."""
+        """Records a discovery. The best is a URL that may be fetched, then the nearest to a seed, then the first by
+        name, so the order of arrival does not matter."""
         found = (bool(refusal), depth, hops, via, refusal)
         if url not in self._discovered or found < self._discovered[url][0]:
             self._discovered[url] = (found, value, threshold)

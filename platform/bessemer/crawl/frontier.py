@@ -1,12 +1,12 @@
 """Every URL that a crawl knows, its outcome, and the URLs to fetch next.
 
-The crawl goes in waves. A wave is all waiting URLs that are equally far from a seed (links first, then redirects), as
-far as the page limits allow, in the order of a hash of the URL, so a limit takes a fair sample. It is fetched to the
-end, then everything it found is merged in. So which pages a crawl holds follows from the site and the settings alone,
-not from timing, workers or restarts: a limit counts pages, and there are never more URLs in flight than missing pages.
-The price is a barrier: the slowest host of a wave is waited for.
+The crawl proceeds in waves. A wave has all waiting URLs at the same distance from a seed (links first, then redirects),
+up to the page limits. URLs are ordered by a hash, so a limit takes a random sample. A wave is fetched completely, then
+its discoveries are merged. So the site and the settings alone determine the pages of a crawl; timing, workers and
+restarts do not matter. A limit counts pages, and the number of URLs in flight never exceeds the number of missing
+pages. The cost is a barrier: each wave waits for its slowest host.
 
-A table in memory of about 200 bytes per URL, written once per wave; merging costs one sort of the open URLs.
+Memory is about 200 bytes per URL, in a table that is written once per wave. Merging costs one sort of the open URLs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bessemer.fingerprint import origin_id
 WAITING = ""
 TOO_DEEP, PAGE_LIMIT, HOST_PAGE_LIMIT = "too_deep", "page_limit", "host_page_limit"
 _PREFERENCE = {state: rank for rank, state in enumerate((WAITING, TOO_DEEP, NOFOLLOW, *MAXIMUM))}
-"""States that a better discovery of the same URL replaces, the best first; any other refusal is final."""
+"""States that a better discovery of the same URL replaces, best first. Any other refusal is final."""
 _UNTRIED = [*_PREFERENCE, PAGE_LIMIT, HOST_PAGE_LIMIT, OUT_OF_SCOPE, EXCLUDED, FILE_TYPE, TRAP]
 
 _PLACE = [
@@ -58,14 +58,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Immutable; each step returns a new one. One row a URL."""
+    """The immutable state of a crawl, with one row per URL. Each step returns a new frontier."""
 
     table: pa.Table
     limits: Limits
 
     @staticmethod
     def start(seeds: Iterable[str], refusals: Iterable[str], limits: Limits) -> Frontier:
-        """A frontier of canonical seed URLs, each once, with the reason why one is not to be fetched (or nothing)."""
+        """A frontier of distinct canonical seed URLs. `refusals` has the reason not to fetch each one, or an empty
+        text."""
         found = dict(zip(seeds, refusals, strict=True))
         zeros = pa.array([0] * len(found), pa.int32())
         no_page = pa.array([""] * len(found))
@@ -92,11 +93,11 @@ class Frontier:
 
     @property
     def num_links_left_out(self) -> int:
-        """The links beyond the limit of their pages, also those without a row."""
+        """Number of links beyond the limits of their pages, including links without a row."""
         return int(pc.sum(self.table["links_left_out"]).as_py() or 0)
 
     def starts(self) -> pa.Table:
-        """The seeds and where they redirect to."""
+        """The seeds and the targets of their redirects."""
         return self.table.filter(pc.equal(self.table["depth"], 0))
 
     def start_hosts(self) -> list[str]:
@@ -167,11 +168,11 @@ class Frontier:
         )
 
     def index(self) -> pa.Table:
-        """Where the pages lie, sorted by file and offset."""
+        """The positions of the stored pages, sorted by file and offset."""
         return self.pages().sort_by([("file", "ascending"), ("offset", "ascending")]).select(INDEX.names).cast(INDEX)
 
     def counts(self) -> Counts:
-        """Seeds came in, discovered URLs were created, pages go out."""
+        """The counts of the ledger: seeds are in, discovered URLs are created, pages are out."""
         pages, created = self.pages(), int(pc.sum(self.table["created"]).as_py() or 0)
         reasons = _count(self.table["state"])
         del reasons[FETCHED]
@@ -204,7 +205,7 @@ class Frontier:
         return _with_limit(rows, too_deep, pc.cast(discoveries["depth"], pa.float64()), self.limits.max_depth)
 
     def _closed(self) -> Frontier:
-        """Gives the verdict to the waiting URLs that the limits no longer allow."""
+        """Gives verdicts to the waiting URLs that the limits no longer allow."""
         table = self.table
         waiting = pc.equal(table["state"], WAITING)
         if self.num_pages >= self.limits.max_pages:
@@ -275,9 +276,9 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
 
 
 def shares(targets: Sequence[Target], *, size: int) -> list[list[Target]]:
-    """Cuts a wave into units: hosts whole, in order of name, at most `size` URLs per unit and host.
+    """Splits a wave into units, with hosts in order of name and all URLs of a host in one unit.
 
-    The URLs of a host beyond `size` are left out, for a later call.
+    A unit has at most `size` URLs per host. Later calls return the other URLs of a host.
     """
     by_host: dict[str, list[Target]] = {}
     for target in targets:

@@ -1,4 +1,4 @@
-"""One host, politely: its robots rules first, then its URLs one after another.
+"""Crawls one host politely: first its robots rules, then its URLs one after another.
 
 The pause between two requests is the largest of `delay_seconds`, the site's own `Crawl-delay`, and the time that its
 last answer took (a busy server is asked less often). Timeouts and the statuses 429, 503 and 504 double it until another
@@ -50,7 +50,7 @@ _HOST_TROUBLE = ("private_address", "unknown_host", "connection_failed", "tls", 
 
 @dataclass(frozen=True)
 class Manners:
-    """How a crawl treats a host."""
+    """The settings of a crawl for the treatment of a host."""
 
     token: str
     """Our product token, as robots.txt files name us."""
@@ -60,7 +60,7 @@ class Manners:
     max_connections_per_host: int
     max_retries: int
     retry_seconds: float = 1.0
-    """The pause before the first retry where the server names none; doubled for each further one."""
+    """The pause before the first retry if the server requests none; doubled for each further retry."""
     read_sitemaps: bool = True
     adopt_redirected_seeds: bool = False
     """Whether the host that a seed redirects to belongs to the crawl."""
@@ -99,7 +99,7 @@ class HostCrawl:
     async def run(self, targets: Iterable[Target], new_origins: Collection[str], is_over: Callable[[], bool]) -> None:
         """Adds an outcome for each target to the findings, except for those not reached before `is_over()`.
 
-        The sitemaps of `new_origins` are read first. At least one target is visited, so that every call gets on.
+        Reads the sitemaps of `new_origins` first. Visits at least one target, so that every call makes progress.
         """
         queue: deque[Target] = deque()
         by_origin: dict[str, list[Target]] = {}
@@ -275,7 +275,7 @@ class HostCrawl:
         self._findings.discover(url, depth=via.depth + 1, hops=0, via=via.url, refusal=refusal)
 
     async def _get(self, url: str, *, max_bytes: int | None = None, any_type: bool = False) -> Response | Failure:
-        """One request in its turn, tried again while that may help."""
+        """Makes one request when the host may be asked, and retries it while a retry may help."""
         tried: set[str] = set()
         for attempt in range(self._manners.max_retries + 1):
             await self._turn()

@@ -1,7 +1,7 @@
-"""The limits of a crawl that no recipe sets, each with the name of its rule in the ledger.
+"""The fixed limits of a crawl, which no recipe sets, by the names of their rules in the ledger.
 
-They keep a hostile or merely huge site from filling memory. Reaching one is never silent: the URLs that are left out
-are rows of the ledger with the rule, the measurement and the limit, and the stage warns with their number.
+They keep a hostile or very large site from filling memory. A limit never takes effect silently: the omitted URLs are
+rows of the ledger with the rule, the measurement and the limit, and the stage logs their number in a warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAXIMUM = {
     ROBOTS_BYTES: 500 << 10,  # RFC 9309, section 2.5
 }
 RECORDED = 100_000
-"""Largest number of left-out URLs per page or sitemap that get a row; the row of the page counts the others."""
+"""Maximum number of omitted URLs per page or sitemap that get a row. The row of the page counts the others."""
 
 EXPLANATION = {
     LINKS_PER_PAGE: "links beyond the first 10 000 of a page are not followed",

@@ -1,11 +1,11 @@
 """The links of a page, and its directives for crawlers.
 
-The page is decoded as for its text (`artifacts.charset`); libxml2 parses it in about a millisecond per 30 KB. Links
-come from `a`, `area`, frames and `link rel=canonical|next|prev|alternate`, relative to `base href`, with queries in
-the page's charset. Obeyed: `rel=nofollow`, `meta name=robots` and the `X-Robots-Tag` header (`noindex`, `nofollow`,
-`none`), also if they are addressed to our product token. A `meta` refresh within `REDIRECT_SECONDS` counts as a
-redirect, as in search engines; a later one is a link. A refresh inside `noscript` is neither: it is for browsers
-without scripts.
+The page is decoded in the same way as for its text (`artifacts.charset`); libxml2 parses it in about a millisecond per
+30 KB. Links come from `a`, `area`, frames and `link rel=canonical|next|prev|alternate`, relative to `base href`, with
+queries in the page's charset. The crawl obeys `rel=nofollow`, `meta name=robots` and the `X-Robots-Tag` header
+(`noindex`, `nofollow`, `none`), including directives for our product token. A `meta` refresh within `REDIRECT_SECONDS`
+counts as a redirect, as in search engines; a later one is a link. A refresh inside `noscript` is ignored, because it is
+for browsers without scripts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Links:
     """Links beyond the limit of a page, at most `RECORDED`."""
     num_left_out: int = 0
     refresh: str | None = None
-    """Where a `meta` refresh sends the reader at once."""
+    """The target of an immediate `meta` refresh."""
     noindex: bool = False
 
 
@@ -115,7 +115,7 @@ _Element = tuple[str, Mapping[str, str], bool]
 
 
 def _elements(content: bytes) -> list[_Element]:
-    """The elements that have links or directives. Events instead of a tree: libxml2 cuts a tree off at depth 2048."""
+    """The elements that have links or directives. Uses parser events, because libxml2 cuts a tree off at depth 2048."""
     found = _Target()
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, target=found)
     try:
@@ -148,7 +148,7 @@ class _Target:
 
 
 def robots_directives(headers: Iterable[tuple[str, str]], token: str) -> set[str]:
-    """Directives of `X-Robots-Tag: noindex` and `X-Robots-Tag: bessemer: nofollow`; those for others are left out.
+    """Directives of `X-Robots-Tag: noindex` and `X-Robots-Tag: bessemer: nofollow`, without those for other crawlers.
 
     An agent's name applies to the directives after it, up to the next name: proxies join repeated headers by commas.
     `max-snippet: 5` and other directives with a value are not names.

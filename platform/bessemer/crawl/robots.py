@@ -1,12 +1,12 @@
-"""The rules of a site for crawlers: robots.txt as RFC 9309 says, failing closed.
+"""The rules of a site for crawlers: robots.txt (RFC 9309), which forbids everything if it cannot be fetched.
 
 Protego matches the rules (longest match wins, `Allow` wins a tie, `*` and `$`). This module decides what the file is:
 fetched with up to five redirects across hosts, read up to 500 KiB, kept for at most 24 hours. A file that is missing
 (4xx) or has no content (204) allows everything. One that cannot be fetched (5xx, 429, timeout, network error, endless
 redirects, endless length) forbids everything, although many crawlers then continue as if the file were missing.
 
-The group for our product token is chosen here, by equality as the RFC asks; Protego alone would also take a group for
-a prefix of the token, and end a group at a line it does not know.
+This module also selects the group for our product token, by equality as the RFC requires. Protego alone would also
+accept a group for a prefix of the token, and would end a group at an unknown line.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Robots:
 
     @property
     def crawl_delay(self) -> float:
-        """Seconds between two requests that the site asks for."""
+        """Seconds between two requests, as requested by the site."""
         return float(self._rules.crawl_delay(self.token) or 0.0) if self.state == RULES else 0.0
 
     @property

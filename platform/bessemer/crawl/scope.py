@@ -1,4 +1,4 @@
-"""Which URLs belong to a crawl. A pure function of the URL and the settings, with a name for every refusal."""
+"""Decides which URLs belong to a crawl: a pure function of the URL and the settings, with a name for every refusal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Scope:
         self._known_authority = lru_cache(maxsize=4096)(self._matches_host)
 
     def refusal(self, url: str, *, any_host: bool = False) -> str:
-        """Why a canonical URL is not part of the crawl, in one word; empty if it is."""
+        """The name of the reason why a canonical URL is not part of the crawl; empty if it is part."""
         if len(url) > MAX_URL_LENGTH:
             return TRAP
         if not any_host and not self.has_host(url):
@@ -91,7 +91,8 @@ class Scope:
 
 
 def is_trap(url: str) -> bool:
-    """Endless URL spaces: links that lengthen their own path or query, and calendars without end."""
+    """Whether the URL is from an endless URL space: links that lengthen their own path or query, or endless
+    calendars."""
     path, _, query = url.partition("://")[2].partition("?")
     if path.count("/") > MAX_PATH_SEGMENTS or _REPEATED_PATH.search(path):
         return True

@@ -1,8 +1,8 @@
-"""A unit of crawling: some URLs of some hosts, fetched side by side in one event loop, into one WARC file.
+"""A unit of crawling: some URLs of some hosts, fetched concurrently in one event loop into one WARC file.
 
-Hosts wait for nobody but themselves; together they hold at most `max_connections`. The unit ends when its URLs are
-done, when `seconds` are over (what is under way is finished first), or at once when asked to stop; URLs without an
-outcome are left for another unit. Pages go to the file as they come, so memory is what is in flight.
+Hosts are independent of each other and share at most `max_connections` connections. The unit ends when its URLs are
+done, when `seconds` are over (after the requests in progress), or immediately after a stop request. URLs without an
+outcome are left for another unit. Pages are written when they arrive, so memory holds only the requests in progress.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STOP_POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything that a unit needs to know of a crawl; picklable."""
+    """The settings of a crawl that a unit needs; picklable."""
 
     manners: Manners
     user_agent: str
@@ -58,9 +58,9 @@ def crawl_unit(
     report: Callable[[], None] = lambda: None,
     careful: bool = False,
 ) -> Findings:
-    """Crawls `targets`; leaves the pages in `warc` (no file if there are none). Calls `report` after each page.
+    """Crawls `targets` and writes the pages to `warc` (no file without pages). Calls `report` after each page.
 
-    If `careful`, all pages are parsed in a child process, small ones too.
+    If `careful`, a child process parses all pages, including small ones.
     """
     findings = Findings()
     warc.unlink(missing_ok=True)  # of an attempt that died before its receipt

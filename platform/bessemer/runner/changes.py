@@ -1,4 +1,4 @@
-"""Says why a stage has no artifact to reuse: the difference to the most similar artifact of its kind.
+"""Explains why a stage has no artifact to reuse, by the difference from the most similar artifact of its kind.
 
 A fingerprint is one hash over the settings, the seed, the inputs, the versions and the files that a stage reads. Each
 artifact stores these parts, so the parts that differ can be named.
@@ -19,15 +19,16 @@ _ABSENT = object()
 
 
 def stored_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a fingerprint as a manifest stores them: without passwords, the outside files as one hash."""
+    """The parts of a fingerprint as stored in a manifest: without passwords, and with one hash for all outside
+    files."""
     outside = identity["outside"]
     return redact_all({**identity, "outside": None if outside is None else fingerprint(outside)})  # type: ignore[no-any-return]
 
 
 def nearest_change(kind: str, identity: Mapping[str, Any], config: Mapping[str, Any], store: Store) -> str:
-    """`changed: ...` names the parts in which the most similar artifact of this kind differs.
+    """`changed: ...`, with the parts in which the most similar artifact of this kind differs.
 
-    `config` are all settings of the stage: artifacts of earlier versions store nothing else.
+    `config` has all settings of the stage, for comparison with artifacts of earlier versions, which store nothing else.
     """
     wanted = stored_identity(identity)
     best: list[str] | None = None

@@ -1,7 +1,7 @@
 """The only place that starts Ray or attaches to a cluster.
 
-Ray is started on this machine unless the recipe gives an address: never a cluster that happens to be found. It starts
-when the first stage asks for it, so a run whose stages are all reused, or that works with `num_workers: 0`, has no Ray.
+Ray is started on this machine unless the recipe gives an address. A running cluster is never used without an address.
+Ray starts when the first stage needs it. A run that reuses all stages, or has `num_workers: 0`, does not start Ray.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ UNWATCHED = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
-"""For a Ray of our own, on this machine alone and without a dashboard: figures without a reader take some per cent of
-two cores from training."""
+"""Settings for a Ray that this process starts, on this machine only and without a dashboard. Nothing reads Ray's
+metrics then, and collecting them would take some per cent of two cores from training."""
 
 
 def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def _attach(ray: Any, address: str, options: dict[str, Any]) -> None:
 def _refuse_wrong_token(address: str) -> None:
     """Raises ClusterUnreachable if the GCS at `host:port` refuses the token. Ray itself tries 20 times in 20 seconds.
 
-    Anything else that is wrong is left to Ray, which knows more about the cluster (TLS, for example).
+    Ray reports all other problems, because it has more information about the cluster (TLS, for example).
     """
     import grpc
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
@@ -89,9 +89,9 @@ def _refuse_wrong_token(address: str) -> None:
 
 
 def _send_messages_to_log() -> None:
-    """Ray prints messages such as the end of a dead raylet's log on standard output, 20 lines each (Ray 2.60).
+    """Redirects messages that Ray prints on standard output, such as the last 20 log lines of a dead raylet (Ray 2.60).
 
-    They go to the descriptor of standard error, which a run sends to `logs/ray.txt`.
+    They go to the descriptor of standard error, which a run redirects to `logs/ray.txt`.
     """
     from ray._private import worker
 
@@ -116,7 +116,7 @@ def current_token(variables: Mapping[str, str] = os.environ) -> str | None:
 
 
 class Cluster:
-    """Ray for one run: started once, on first use, and stopped at the end if it was started here."""
+    """Ray for one run. It starts once, on first use, and stops at the end if this process started it."""
 
     def __init__(self, settings: ClusterSettings, *, dashboard: bool = False) -> None:
         self._settings = settings
@@ -125,7 +125,7 @@ class Cluster:
         self._ray: Any = None
         self._local: LocalRay | None = None
         self.on_death: Callable[[RayDied], None] = lambda error: None
-        """Called from another thread if a system process of a Ray that was started here dies."""
+        """Called from another thread if this process started Ray and one of Ray's system processes dies."""
 
     @property
     def started(self) -> bool:
@@ -139,7 +139,7 @@ class Cluster:
         return self._ray
 
     def death(self) -> RayDied | None:
-        """The error for a system process of a Ray that was started here and died; None if all live."""
+        """The error for a dead system process of a Ray that this process started; None if all live."""
         return self._local.death() if self._local else None
 
     def _start(self) -> Any:
@@ -184,7 +184,7 @@ class Cluster:
         context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS  # a silent deadlock becomes an error
 
     def stop(self) -> None:
-        """Stops Ray if it was started here."""
+        """Stops Ray if this process started it."""
         if self._local:
             self._local.stop()
             self._ray, self._local = None, None

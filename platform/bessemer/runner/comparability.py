@@ -1,11 +1,11 @@
-"""Whether the trials of a sweep measure their metric on the same text.
+"""Checks that the trials of a sweep measure their metric on the same text.
 
 A model cannot be better than another because its test set is easier. If a searched field, such as `clean.rules`,
 decides which documents are held out, each trial has its own test set, and the best trial may be the one with the
 easiest test set. Losses per token also differ with the tokenizer; bits per byte do not.
 
-Each stage says which splits its settings decide (`StageConfig.decided_splits`). A task of `evaluate` on a dataset or on
-documents that it names is the same in all trials.
+`StageConfig.decided_splits` lists the splits that a stage's settings affect. A task of `evaluate` on a dataset or on
+named documents is the same in all trials.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bessemer.stages import load
 
 _PER_TOKEN = ("loss", "nats_per_token", "perplexity")
 _TRAINING_TEXT = ("bits_per_byte", *_PER_TOKEN)
-"""Metrics below `train/` that depend on the text; others are speeds, norms and counts."""
+"""Metrics below `train/` that depend on the text. The others are speeds, norms and counts."""
 
 _NO_TEXT = ("model", "tokenizer")
-"""Kinds of artifact that do not decide which text a stage reads."""
+"""Kinds of artifacts that do not affect which text a stage reads."""
 
 
 class _Measured(NamedTuple):

@@ -1,4 +1,4 @@
-"""The cost of a stage: its time, times the price of its hardware, if the recipe states a price."""
+"""The cost of a stage: its time multiplied by the price of its hardware, if the recipe states a price."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CPU = "CPU"
 
 
 def price_per_hour(settings: CostSettings, resolved: Mapping[str, Any], *, here: bool) -> float | None:
-    """The price of an hour of a stage's devices; None where the recipe has none for them.
+    """The price per hour of a stage's devices; None if the recipe states no price for them.
 
-    A stage that trained says in `resolved` on what (`device_name`, `num_workers`); any other had this machine's cores
-    if it was `here`, and on a cluster nobody knows how many.
+    A training stage records its devices in `resolved` (`device_name`, `num_workers`). Any other stage used all cores of
+    this machine if it ran `here`. On a cluster, its number of cores is unknown.
     """
     if settings.price_per_hour is not None:
         return settings.price_per_hour

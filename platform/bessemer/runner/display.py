@@ -22,14 +22,14 @@ from bessemer.units import format_count, format_number, format_rate, format_seco
 
 LINE_SECONDS = 30.0
 WINDOW_SECONDS, FEWEST_SAMPLES = 30.0, 4
-"""A rate is measured over this time, and over at least this many reports if they are rare."""
+"""The period over which a rate is measured, and the minimum number of reports for it if reports are rare."""
 SHORTEST_SECONDS = 0.5
-"""A rate over less time is noise."""
+"""The minimum period of a rate, because a rate over less time is noise."""
 
 
 @dataclass
 class StageProgress:
-    """How far one stage is."""
+    """The progress of one stage."""
 
     name: str
     state: str = "waiting"
@@ -39,7 +39,7 @@ class StageProgress:
     unit: str = ""
     started: float = 0.0
     samples: deque[tuple[float, float]] = field(default_factory=deque)
-    """Recent (time, done), the oldest first: the rate is that of the last 30 seconds."""
+    """Recent values of (time, done), oldest first. The rate is that of the last 30 seconds."""
     seconds: float = 0.0
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class StageProgress:
 
     @property
     def rate(self) -> float:
-        """Units per second, without the time before the first unit; 0 while unknown."""
+        """Units per second, excluding the time before the first unit; 0 if unknown."""
         if len(self.samples) < 2:
             return 0.0
         (begin, first), (end, last) = self.samples[0], self.samples[-1]
@@ -80,7 +80,7 @@ class StageProgress:
 
 
 class Display:
-    """Receives what the runner does; shows it as lines. The base of the live table."""
+    """Shows the progress of a run as lines. Base class of the live table."""
 
     def __init__(self, stages: list[str]) -> None:
         self.stages = {name: StageProgress(name) for name in stages}
@@ -168,12 +168,12 @@ def make_display(stages: list[str]) -> Display:
 
 @contextlib.contextmanager
 def native_errors_to(path: Path) -> Iterator[None]:
-    """Sends what compiled code writes to standard error to a file; Python continues to write to the terminal.
+    """Redirects the standard error of compiled code to a file, while Python continues to write to the terminal.
 
-    Ray's C++ parts write there past Python's logging, at every actor pool and at every process that ends.
+    Ray's C++ code bypasses Python's logging. It writes a message for every actor pool and every process that ends.
     """
     if sys.__stderr__ is None or sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
-        yield  # someone else has redirected it already
+        yield  # standard error is already redirected
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`bessemer doctor`: looks at everything a run needs, and says how to mend what is amiss."""
+"""`bessemer doctor`: checks everything that a run needs, and suggests a fix for each problem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LITTLE_MEMORY = 4 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `ok`, `warn` or `error`, what was looked at, what was found, how to mend it."""
+    """One line of the output: the mark (`ok`, `warn` or `error`), the item, the result, and a fix."""
 
     mark: str
     what: str
@@ -35,7 +35,7 @@ class Finding:
 def examine(root: Path, model: str | None = None) -> list[Finding]:
     """Every check, in order. Imports torch and ray, so it takes a few seconds.
 
-    The chat template is that of `model`, a folder or a run's name, or of the newest run with a model.
+    Checks the chat template of `model` (a folder or a run's name), or else of the newest run with a model.
     """
     machine = [*_versions(), *_machine(root), *_accelerators(), *sandbox_protection()]
     return [*machine, *_ray(), *_tracking(root), *_chat(root, model)]
@@ -83,7 +83,7 @@ def _accelerators() -> Iterator[Finding]:
 
 
 def sandbox_protection() -> Iterator[Finding]:
-    """Which protection this machine gives against programs that a model writes."""
+    """The protection of this machine against programs that a model writes."""
     from bessemer.sandbox.protection import measure
 
     found = measure()
@@ -120,11 +120,11 @@ _FIXES = {
     True: "correct the chat template (`tokenizer: {chat_template: FILE}` in the recipe), or use one such as ChatML",
     False: "an earlier answer whose prompt differs is context, not learned; put it into a separate row to learn it",
 }
-"""Advice for a claim that does not hold, by whether training needs it."""
+"""Advice for a failed check. The key says whether training needs the checked property."""
 
 
 def _chat(root: Path, model: str | None) -> Iterator[Finding]:
-    """Whether conversations mean the same in training, serving and other tools."""
+    """Whether training, serving and other tools render conversations in the same way."""
     from bessemer import storage
     from bessemer.errors import InputError, UsageError
     from bessemer.runner.models import find_model

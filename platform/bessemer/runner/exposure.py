@@ -65,7 +65,7 @@ def examine() -> Iterator[Finding]:
 
 
 def ray_processes() -> list[psutil.Process]:
-    """Ray's processes on this machine, of any run or cluster, as far as this user may see them."""
+    """The Ray processes on this machine that this user can see, of any run or cluster."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         name = ((process.info["cmdline"] or [""])[0]).rpartition("/")[2]
@@ -75,7 +75,7 @@ def ray_processes() -> list[psutil.Process]:
 
 
 def listeners(processes: Iterable[psutil.Process]) -> Iterator[Listener]:
-    """The listening TCP sockets of the processes; those of other users are left out."""
+    """The listening TCP sockets of the processes. Omits processes of other users."""
     for process in processes:
         try:
             name = (process.cmdline() or [process.name()])[0].rpartition("/")[2]

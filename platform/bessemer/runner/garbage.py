@@ -1,16 +1,16 @@
 """`bessemer gc`: finds the artifacts that can be deleted, and deletes them.
 
-An artifact is *needed* by every run whose plan has it: the run's report reads it, `explain` and `show` answer from it.
-A model version in MLflow's registry needs its artifact and everything that it was made from.
+A run *needs* every artifact in its plan: its report, `explain` and `show` read them. A model version in MLflow's
+registry needs its artifact and all artifacts that this was made from.
 
 - By default, only artifacts that no run and no registered model needs can be deleted.
-- A named run gives up the artifacts that only it needs.
-- A budget lets finished runs give up theirs, the artifacts that were made longest ago first. The newest finished run of
-  each recipe, unfinished runs and models with an alias (`champion`, `candidate`, `previous`) keep theirs.
+- If a run is named, the artifacts that only it needs can be deleted too.
+- If a budget is set, artifacts of finished runs can be deleted too, oldest first. The newest finished run of each
+  recipe, unfinished runs and models with an alias (`champion`, `candidate`, `previous`) keep their artifacts.
 
-Artifacts of a running run are never deleted. Before each deletion `delete` takes the lease of the artifact and looks
+Artifacts of a running run are never deleted. Before each deletion, `delete` takes the lease of the artifact and checks
 for runs and trials that have started since the artifacts were listed. A run that reuses an artifact writes its plan
-before it looks at the lease. So one of the two notices the other.
+before it checks the lease. So at least one of the two notices the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Removal:
     size: int
     """Bytes on the disk."""
     needed_by: tuple[str, ...]
-    """The runs that lose it."""
+    """The runs that need it."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _old_runs(found: Collection[Run]) -> set[str]:
 def _with_ancestors(root: Path, fingerprints: set[str]) -> set[Path]:
     """The artifacts with these fingerprints, and all that they were made from.
 
-    Raises ArtifactDamaged if the manifest of one of them does not tell its inputs.
+    Raises ArtifactDamaged if the manifest of one of them does not list its inputs.
     """
     by_fingerprint = {folder.name: folder for folder in (root / "artifacts").glob("*/*")}
     needed: set[Path] = set()

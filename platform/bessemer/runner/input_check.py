@@ -1,12 +1,12 @@
 """Checks that the inputs of a stage stay the same while it reads them.
 
-A fingerprint is made from the content that the plan found. If an input has other content by the time it is read, its
-result must not be stored under that fingerprint. So the runner looks twice, before the stage reads and after:
+A fingerprint is computed from the content that the plan found. If an input changes before the stage reads it, the
+result must not be stored under that fingerprint. So the runner checks the inputs before and after the stage reads them:
 
-- Input artifacts: the hashes of all files before, and afterwards the manifest and the state (size and times) of each.
-- Files from outside the recipe: their description, as in the plan, and the state of each hashed file.
+- Input artifacts: before, the hashes of all files; after, the manifest and the state (size and times) of each file.
+- Outside files, which are not artifacts: their description, as in the plan, and the state of each hashed file.
 
-A stage whose workers compare the files from outside themselves (`Stage.verifies_reads`) needs no second look at them.
+If the workers of a stage compare the outside files themselves (`Stage.verifies_reads`), the second check omits them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AGAIN = "run the same command again"
 
 
 class InputCheck:
-    """The checks of one stage. Raises InputChanged if the files from outside are not those of the plan."""
+    """The checks of one stage. Raises InputChanged if the outside files are not those of the plan."""
 
     def __init__(self, planned: PlannedStage, stage: Stage, config: Any, inputs: Inputs) -> None:
         self._planned, self._stage, self._config, self._inputs = planned, stage, config, inputs
@@ -36,13 +36,13 @@ class InputCheck:
 
     @property
     def outside_states(self) -> str | None:
-        """Stands for the states of the files from outside; None if unfinished work does not depend on them."""
+        """A fingerprint of the states of the outside files; None if unfinished work does not depend on them."""
         if self._stage.verifies_reads or not self._outside_states:
             return None
         return fingerprint(sorted((str(path), state) for path, state in self._outside_states.items()))
 
     def check_outside(self) -> None:
-        """Raises InputChanged if the files from outside are not those of the plan."""
+        """Raises InputChanged if the outside files are not those of the plan."""
         found = self._stage.outside(self._config) if self._stage.outside else None
         if (None if found is None else fingerprint(found)) != self._planned.identity["outside"]:
             raise InputChanged(f"files that `{self._planned.name}` reads changed after the plan was made", hint=AGAIN)
@@ -53,7 +53,7 @@ class InputCheck:
             artifact.verify(hashes=True)
 
     def check(self) -> None:
-        """The second look. Raises InputChanged if the stage may have read other content than the first look found."""
+        """The second check. Raises InputChanged if the stage may have read other content than the first check found."""
         name = self._planned.name
         for kind, artifact in self._inputs.items():
             source = self._planned.inputs[kind]
@@ -65,7 +65,7 @@ class InputCheck:
             self.check_outside()
 
     def explain(self, error: BaseException) -> BaseException:
-        """The reason for an unforeseen error: InputChanged if an input changed, or else the error itself."""
+        """The cause of an unexpected error: InputChanged if an input changed, else the error itself."""
         if isinstance(error, Exception) and not isinstance(error, BessemerError):
             try:
                 self.check()

@@ -27,7 +27,7 @@ from bessemer.runner.cluster import TOKEN_HINT, current_token
 PROBE_SECONDS = 10.0
 """Limit for the first request. A dashboard on a busy head answers within 2 s."""
 AGENT_SECONDS = 60.0
-"""A head that has just started has no agent to take jobs yet; submission is retried for this long."""
+"""Seconds of retries: a head that has just started has no agent that accepts jobs yet."""
 TAG = "bessemer.recipe"
 
 
@@ -89,7 +89,7 @@ class Jobs:
         matches = found if name in (None, "@last") else [job for job in found if job.name.startswith(str(name))]
         if not matches:
             names = ", ".join(f"`{job.name}`" for job in found[:5]) or "none"
-            raise UsageError(f"there is no job `{name or '@last'}` on the cluster", hint=f"jobs there: {names}")
+            raise UsageError(f"the cluster has no job `{name or '@last'}`", hint=f"jobs there: {names}")
         return matches[0]
 
     def status(self, name: str) -> str:

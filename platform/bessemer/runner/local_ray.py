@@ -1,17 +1,17 @@
-"""Ray on this machine alone: reachable from this machine only, watched, and gone with this process.
+"""Starts Ray for this machine only: bound to the loopback interface, monitored, and ended together with this process.
 
 **Interfaces.** Ray's servers listen on every interface, unless the node's address is 127.0.0.1, which Ray replaces by
 an outer address. It keeps 127.0.0.1 if `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER` is 0, as it is on macOS (Ray 2.60,
 https://github.com/ray-project/ray/issues/18730).
 
 **Signals.** `ray.init` runs in a thread. In the main thread it would replace the handler of SIGTERM, and it would
-swallow the exception by which a second Ctrl-C interrupts it.
+swallow the exception of a second Ctrl-C.
 
-**Processes.** Ray has the kernel kill its system processes when the thread that started them ends. So that thread waits
-until Ray is stopped, and a driver that is killed takes them along. Workers end when the raylet is gone.
+**Processes.** The kernel kills Ray's system processes when the thread that started them ends. So that thread waits
+until Ray is stopped, and the system processes also end if the driver is killed. Workers end after the raylet.
 
 **Deaths.** If the GCS or the raylet dies, Ray waits up to a minute and then ends the driver without a Python exception.
-Here a thread looks every quarter of a second and interrupts the run, which can still record its error.
+Here a thread checks every quarter of a second and interrupts the run, so the run can record its error.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LocalRay:
         self._variables = _loopback_variables()
 
     def start(self) -> None:
-        """Starts Ray and returns when it is ready. Raises Stopped at once if a signal handler does."""
+        """Starts Ray and returns when it is ready. If a signal handler raises Stopped, it ends immediately."""
         from ray._private import ray_constants
 
         os.environ |= self._variables

@@ -1,4 +1,4 @@
-"""Where things are."""
+"""Locations of files that a run uses."""
 
 from __future__ import annotations
 

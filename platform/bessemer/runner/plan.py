@@ -1,6 +1,6 @@
 """The plan of a run and its reasons: the fingerprint of every stage and whether its artifact is there already.
 
-A fingerprint follows from settings and inputs' fingerprints alone, so a plan is made without running anything.
+A fingerprint depends only on settings and on the fingerprints of the inputs, so planning does not run any stage.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan:
 
     recipe: str
     fingerprint: str
-    """Names what the run makes: equal for the same command again."""
+    """Identifies the results of the run. The same command has the same fingerprint again."""
     stages: tuple[PlannedStage, ...]
 
     def stage(self, name: str) -> PlannedStage:
@@ -58,14 +58,14 @@ class Plan:
 
 
 def load_recipe(path: Path, assignments: Sequence[str]) -> recipes.LoadedRecipe:
-    """The checked recipe with the stages that this installation has."""
+    """Loads and checks a recipe, with the stages of this installation."""
     return recipes.load(path, assignments, stages.load, stages.kinds())
 
 
 def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> recipes.LoadedRecipe:
-    """The recipe with other values, by dotted name. The file is not read again.
+    """The recipe with changed values, by dotted name. Does not read the file again.
 
-    The storage path stays, also in a process that has another environment.
+    The storage path does not change, even in a process with other environment variables.
     """
     return recipes.check(
         recipe.text,
@@ -81,7 +81,7 @@ def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> r
 def make_plan(
     recipe: recipes.LoadedRecipe, store: Store, *, until: str | None = None, rerun: Collection[str] = ()
 ) -> Plan:
-    """The plan for `recipe`: stages after `until` are left out, those in `rerun` run in any case."""
+    """The plan for `recipe`. Omits stages after `until`; stages in `rerun` run in any case."""
     names = [entry.name for entry in recipe.stages]
     for name in (*([until] if until else []), *rerun):
         if name not in names:
@@ -96,7 +96,7 @@ def make_plan(
 
 
 def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dict[str, list[str]]:
-    """The warnings of each stage, by its name. Reads artifacts that are already made, for seconds at most."""
+    """The warnings of each stage, by its name. Reads existing artifacts, which takes a few seconds at most."""
     found: dict[str, list[str]] = {}
     for planned in plan.stages:
         stage = stages.load(planned.kind)
@@ -119,7 +119,7 @@ def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dic
 
 
 def _setter_of_shares(plan: Plan, planned: PlannedStage) -> str | None:
-    """The nearest stage above that sets the shares of sources in the documents that `planned` reads."""
+    """The nearest earlier stage that sets the shares of sources in the documents that `planned` reads."""
     for source in (plan.stage(name) for kind, name in planned.inputs.items() if kind.startswith("documents")):
         found = source.name if stages.load(source.kind).sets_shares else _setter_of_shares(plan, source)
         if found:
@@ -189,9 +189,9 @@ def _why(
     above: dict[str, PlannedStage],
     rerun: Collection[str],
 ) -> tuple[bool, str]:
-    """Whether the stage runs, in words."""
+    """(whether the stage runs, the reason)."""
     if entry.name in rerun:
-        return True, "asked for with `--rerun`"
+        return True, "requested with `--rerun`"
     artifact = store.find(entry.kind, name)
     if artifact is None:
         folder = store.folder(entry.kind, name)
@@ -214,6 +214,6 @@ def _why(
 
 
 def stale(artifact: Artifact, kind: str, source: Artifact | None) -> bool:
-    """Whether the input that `artifact` was made from has other bytes by now (a crawl that was run again)."""
+    """Whether the input of `artifact` has changed since it was made (for example a crawl that ran again)."""
     made_from = artifact.manifest.inputs.get(kind)
     return source is None or made_from is None or made_from["digest"] != source.manifest.digest

@@ -76,10 +76,10 @@ def run_recipe(
     track: bool = True,
     conclude: Callable[[Run], object] = lambda run: None,
 ) -> Run:
-    """Executes `plan` to the end and returns the run. Raises what stopped it, after recording it.
+    """Executes `plan` and returns the run. If the run fails, records the error and raises it again.
 
-    `conclude` is called once the run has ended, well or not: it writes the report, which MLflow then keeps. `run` and
-    `cluster` are given by a sweep, which also records its trials in MLflow itself (`track=False`).
+    `conclude` is called after the run has ended, also after an error. It writes the report, which is then recorded in
+    MLflow. A sweep passes `run` and `cluster`, and records its trials in MLflow itself (`track=False`).
     """
     store = Store(storage_root(recipe))
     try:
@@ -111,7 +111,7 @@ def run_recipe(
         try:
             for planned in plan.stages:
                 execution.ready[planned.name] = _stage(execution, planned)
-        except BaseException as error:  # recorded, and raised again: nothing ends without a word
+        except BaseException as error:  # recorded, and raised again
             stopped = isinstance(error, Stopped | KeyboardInterrupt)
             with suppress(StorageError, LeaseLost, OSError):  # a full disk must not hide the error
                 run.record("run_stopped" if stopped else "run_failed", error=_sentence(error))
@@ -126,7 +126,7 @@ def run_recipe(
 
 
 def _discard(execution: Execution, rerun: Collection[str]) -> None:
-    """Deletes what `--rerun` names, once a run: a resumed run keeps what it made again."""
+    """Deletes the artifacts that `--rerun` names, once per run. A resumed run keeps those that it has made again."""
     done = {event["stage"] for event in execution.run.events() if event["event"] == "stage_discarded"}
     for name in rerun:
         if name not in done:
@@ -138,7 +138,7 @@ def _discard(execution: Execution, rerun: Collection[str]) -> None:
 
 
 def _stage(execution: Execution, planned: PlannedStage) -> Artifact:
-    """The artifact of one stage: reused if it is there and fits its inputs, made otherwise."""
+    """The artifact of one stage: an existing one that matches its inputs, or else a new one."""
     if execution.asked_to_stop.is_set() or execution.run.stop_file.exists():
         raise Stopped("stopped as asked", hint="run the same command again to continue")
     folder = planned.folder(execution.store)
@@ -153,7 +153,7 @@ def _stage(execution: Execution, planned: PlannedStage) -> Artifact:
                 if found is None:
                     return _make(execution, planned, folder, held)
         except LeaseLost as error:
-            fences.check(execution.run.folder)  # another process continues this run: it ends here
+            fences.check(execution.run.folder)  # ends this process if another one continues the run
             execution.display.say(f"{planned.name}: {error.message}; waiting to reuse its result")
     if (found.path / "work").exists():  # its maker was killed after the manifest
         with lease.hold(folder, execution.run.name, waiting=_waiting(execution, planned.name)):
@@ -245,7 +245,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
 
 
 def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, seconds: float) -> Artifact:
-    """Hashes the files and writes the manifest: from here on it is an artifact."""
+    """Hashes the files and writes the manifest, which makes the folder an artifact."""
     storage.remove_temporary(draft.path)
     files, digest = describe_files(draft.path)
     manifest = Manifest(
@@ -278,7 +278,7 @@ def _seal(stage: Stage, planned: PlannedStage, draft: Draft, inputs: Inputs, sec
 
 
 def _begun_from_others(folder: Path, source: dict[str, Any]) -> bool:
-    """Whether the unfinished work in `folder` was, or may have been, begun from inputs with other bytes."""
+    """Whether the unfinished work in `folder` was started, or may have been started, with other input bytes."""
     attempts = [line for line in storage.read_lines(folder / "attempts.jsonl") if "inputs" in line]
     return any(line.get(name, source[name]) != source[name] for line in attempts for name in source)
 
@@ -351,7 +351,7 @@ def _log(path: Path, name: str, say: Callable[[str], None]) -> Iterator[logging.
 
 
 class _Warnings(logging.Handler):
-    """Shows the warnings of a stage while it runs; errors are shown by the command."""
+    """Shows the warnings of a stage while it runs. The command shows the errors."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)

@@ -1,8 +1,8 @@
-"""Run folders: one execution of a recipe, told by its files alone.
+"""Run folders. The files in a run folder describe one execution of a recipe completely.
 
     <recipe>-<date>-<time>-<4 hex>/   recipe.yaml  resolved.yaml  plan.json  events.jsonl  logs/<stage>.txt  report.html
 
-`events.jsonl` is the truth: what `status`, the report and MLflow show is read from it.
+`events.jsonl` is the only source of a run's state: `status`, the report and MLflow read it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Run:
     storage_root: Path | None = None
     """The storage path, if it is not the parent of the run's folder (a trial's folder is inside its sweep's)."""
     parent: Path | None = None
-    """The folder of the run whose stop request ends this one too."""
+    """The folder of a run whose stop request also ends this run."""
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def root(self) -> Path:
-        """The storage path that the run is part of."""
+        """The storage path that contains the run."""
         return self.storage_root or self.folder.parent
 
     @property
@@ -68,7 +68,7 @@ class Run:
         return read_plan(self.folder)
 
     def status(self) -> str:
-        """`running`, `finished`, `failed`, `stopped`, or `interrupted` (ended without a word: killed)."""
+        """`running`, `finished`, `failed`, `stopped`, or `interrupted` (killed before it could record its end)."""
         last = "interrupted"
         for event in self.events():
             if event["event"] == "run_started":
@@ -106,8 +106,8 @@ class Run:
     def headline(self) -> tuple[str, float] | None:
         """The name and value of the run's most important score, or None if it has none yet.
 
-        An evaluation names its own headline; a run without one is judged by the validation of its last model, and a
-        sweep by its best trial.
+        An evaluation names its own headline. The headline of a run without an evaluation is the validation score of its
+        last model; that of a sweep is the metric of its best trial.
         """
         if sweep := storage.read_json(self.folder / "sweep.json"):
             best = next((trial for trial in sweep["trials"] if trial["name"] == sweep["best"]), None)
@@ -129,7 +129,7 @@ class Run:
         return None
 
     def artifact_folder(self, stage: str) -> Path:
-        """The folder of the artifact of `stage`. Raises UsageError where the run has no such stage."""
+        """The folder of the artifact of `stage`. Raises UsageError if the run has no such stage."""
         stages = self.plan()["stages"]
         for planned in stages:
             if planned["name"] == stage:
@@ -140,7 +140,7 @@ class Run:
 
 
 def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
-    """A new run folder with the recipe and the plan in it."""
+    """Creates a run folder that contains the recipe and the plan."""
     return fill(Run(_new_folder(root, recipe.settings.name)), recipe, plan)
 
 
@@ -153,7 +153,8 @@ def fill(run: Run, recipe: LoadedRecipe, plan: Plan) -> Run:
 
 
 def _new_folder(root: Path, recipe: str) -> Path:
-    """`<recipe>-<date>-<time>-<4 hex>`; the last are the fraction of the second, so that names sort by time."""
+    """Creates `<recipe>-<date>-<time>-<4 hex>`. The hex digits are the fraction of the second, so names sort by
+    time."""
     while True:
         begun = datetime.now(UTC)
         folder = root / f"{recipe}-{begun:%Y%m%d-%H%M%S}-{begun.microsecond * 0x10000 // 1_000_000:04x}"
@@ -181,7 +182,7 @@ def start(run: Run, *, command: str, attempt: int, source: Mapping[str, Any] | N
 
 
 def all_runs(root: Path) -> Iterator[Run]:
-    """Every run under a storage path, the newest first. The trials of a sweep lie in its folder and are not listed."""
+    """Every run under a storage path, newest first. Omits the trials of a sweep, which are in the sweep's folder."""
     names = (EVENTS, PLAN)  # a run that is just created has a plan only
     folders = {path.parent for name in names for path in root.glob(f"*/{name}")} if root.is_dir() else set()
     yield from (Run(folder) for folder in sorted(folders, key=_begun, reverse=True))

@@ -1,4 +1,4 @@
-"""The git commit that a recipe was run from."""
+"""The git commit of the checkout around a recipe."""
 
 from __future__ import annotations
 

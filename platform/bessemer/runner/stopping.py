@@ -1,10 +1,10 @@
-"""Stopping in good order: Ctrl-C, SIGTERM, `bessemer stop`.
+"""Stops a run in an orderly way after Ctrl-C, SIGTERM or `bessemer stop`.
 
-The first signal asks: stages look between units of work, a trainer saves a checkpoint, and the run ends within the
-three seconds that Ray grants a job. A stage that has not looked after `GRACE_SECONDS` is interrupted; that is safe too,
-and only its current unit of work is done again. A second Ctrl-C does not wait.
+The first signal is a request. Stages check for it between units of work, a trainer saves a checkpoint, and the run ends
+within the three seconds that Ray grants a job. A stage that does not react within `GRACE_SECONDS` is interrupted. This
+is safe too; only its current unit of work is repeated. A second Ctrl-C interrupts immediately.
 
-`Request.fail` interrupts the run by an error, from any thread: a system process of Ray died.
+`Request.fail` interrupts the run with an error from any thread, for example if a system process of Ray dies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRACE_SECONDS = 2.0
 
 
 class Request(threading.Event):
-    """Set once the run was asked to stop."""
+    """An event that is set when the run is asked to stop."""
 
     error: BessemerError | None = None
     """The error that interrupts the run, if it was not asked to stop by a user."""
@@ -30,7 +30,7 @@ class Request(threading.Event):
     """Whether the main thread has the signal handlers of `graceful`."""
 
     def fail(self, error: BessemerError) -> None:
-        """Interrupts the main thread by `error`."""
+        """Interrupts the main thread with `error`."""
         self.error = self.error or error
         if self.interruptible:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
@@ -38,9 +38,9 @@ class Request(threading.Event):
 
 @contextlib.contextmanager
 def graceful(stop_file: Path, grace_seconds: float = GRACE_SECONDS) -> Iterator[Request]:
-    """Yields the request that a signal sets; restores the handlers afterwards. Main thread only.
+    """Yields the request that a signal sets, and restores the signal handlers afterwards. Main thread only.
 
-    A signal also creates `stop_file`. `grace_seconds` later the main thread is interrupted by Stopped.
+    A signal also creates `stop_file`. After `grace_seconds`, Stopped is raised in the main thread.
     """
     asked = Request()
     if threading.current_thread() is not threading.main_thread():

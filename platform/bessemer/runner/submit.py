@@ -114,7 +114,7 @@ def _inside(path: Path, folder: Path) -> list[str]:
 
 
 def refuse_invisible(recipe: LoadedRecipe, address: str) -> None:
-    """Raises UsageError, naming each path that the cluster could not see."""
+    """Raises UsageError that names each path the cluster cannot see."""
     if is_this_machine(urlsplit(address).hostname or ""):
         return
     folder = recipe.path.parent.resolve()

@@ -1,9 +1,9 @@
 """Searches over fields of a recipe, data choices included, with Ray Tune.
 
 A trial is the recipe with some fields set. Stages that no searched field can change run once, before the trials. Below
-them, trials with equal settings share artifacts by fingerprint, and the lease of an artifact makes the second wait. A
-trial works inside its Tune actor (`trial.py`), and ASHA stops those that are behind. In MLflow, trials are flat child
-runs of the sweep and never register models.
+them, trials with equal settings share artifacts by fingerprint, and the lease of an artifact makes the second trial
+wait. A trial runs inside its Tune actor (`trial.py`), and ASHA stops trials with poor metrics. In MLflow, trials are
+flat child runs of the sweep and never register models.
 
     runs/<recipe>-<date>-<time>-<4 hex>/   sweep.json  events.jsonl  trials/<id>/   (each a run folder)
 
@@ -38,12 +38,12 @@ from bessemer.runner.sweep_plan import SweepPlan, plan_sweep
 from bessemer.tracking.mirror import Mirror
 
 GRACE_SECONDS = 60.0
-"""Trials save their state in this time after a stop request; a second request does not wait."""
+"""Seconds that trials have to save their state after a stop request. A second request does not wait."""
 
 
 @dataclass
 class TrialResult:
-    """One trial: the fields it set, how it ended, and the last value of its metric."""
+    """One trial: the fields that it set, its final status, and the last value of its metric."""
 
     name: str
     assignments: dict[str, Any]
@@ -61,7 +61,7 @@ class SweepResult:
     trials: list[TrialResult]
 
     def ranked(self) -> list[TrialResult]:
-        """The best first. A failed trial, or one without a finite metric, is never the best."""
+        """The trials, best first. A failed trial, or one without a finite metric, is never the best."""
         sign = 1 if self.mode == "min" else -1
 
         def rank(trial: TrialResult) -> tuple[bool, float]:
@@ -159,7 +159,7 @@ def _run_shared(
 def _tune(planned: SweepPlan, sweep_run: Run, cluster: Cluster, say: Callable[[str], None]) -> SweepResult:
     # Tune's own handler of SIGINT would end the sweep as if it had finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the trials' own folders have all that they would write
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the trials' folders already contain these records
     ray = cluster.start()
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -225,7 +225,7 @@ def _space(tune: Any, space: dict[str, Any]) -> Any:
 
 
 def _collect(planned: SweepPlan, sweep_run: Run, results: Any, configs: Mapping[str, Mapping[str, Any]]) -> SweepResult:
-    """The result of every trial that was started."""
+    """The result of every started trial."""
     from bessemer.runner.tune import ENDED, plain
 
     stopped = sweep_run.stop_file.exists()

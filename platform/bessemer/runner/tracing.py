@@ -1,4 +1,4 @@
-"""Finds what a run trained on which tokens, for `bessemer trace`."""
+"""Finds the stage of a run that trained on tokens, and the order of its tokens, for `bessemer trace`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bessemer.train.trace import Trace
 
 
 def trace(run: Run, stage: str | None) -> Trace:
-    """The order in which `stage` (the only one that trains on tokens, if None) saw its tokens.
+    """The order in which `stage` read its tokens. None selects the only stage that trains on tokens.
 
-    Raises UsageError where the run has no such stage, several, or one that has not begun.
+    Raises UsageError if the run has no such stage, if it has several, or if the stage has not started.
     """
     training = {
         planned["name"]: planned["inputs"]["tokens"]
@@ -35,5 +35,5 @@ def trace(run: Run, stage: str | None) -> Trace:
     plan = (storage.read_json(folder / "manifest.json") or {}).get("resolved")
     plan = plan or storage.read_json(folder / "work" / "plan.json")
     if not plan:
-        raise UsageError(f"`{stage}` of `{run.name}` has not begun", hint=f"bessemer status {run.name}")
+        raise UsageError(f"`{stage}` of `{run.name}` has not started", hint=f"bessemer status {run.name}")
     return Trace.of(TokenStore.open(run.artifact_folder(training[stage])), plan)

@@ -1,4 +1,4 @@
-"""The trials of a sweep, as far as the files in its folder say.
+"""Reads the states of a sweep's trials from the files in its folder.
 
 A finished sweep has its result in `sweep.json`. While it runs, a trial's metric is the last one in the metrics of its
 artifacts. Costs one read of each trial's events and metrics.
@@ -98,7 +98,7 @@ def _state(trial: Run, metric: str, result: dict[str, Any] | None) -> TrialState
 
 
 def _last(trial: Run, metric: str) -> float | None:
-    """The last value of the metric in the artifacts of the trial, of the last stage that records it."""
+    """The last value of the metric, from the last stage of the trial that records it."""
     for stage in reversed(trial.plan()["stages"]):
         folder = trial.artifact_folder(stage["name"])
         manifest = storage.read_json(folder / "manifest.json")

@@ -1,4 +1,4 @@
-"""The side of a sweep that Ray Tune sees: its trainable, its callback, its stopper, and the resources of a trial.
+"""The interface of a sweep to Ray Tune: the trainable, the callback, the stopper, and the resources of a trial.
 
 Only `runner/sweep.py` imports this module, when a sweep starts.
 """
@@ -24,7 +24,7 @@ RANK, ENDED = "rank", "ended"
 WORST = 1e300
 """The rank of a metric that is not a finite number. It does not overflow when ASHA interpolates between ranks."""
 STOP_SECONDS = 120.0
-"""A trial that is stopped has this long to save its state."""
+"""Seconds that a stopped trial has to save its state."""
 LINE_SECONDS = 30.0
 
 
@@ -53,7 +53,7 @@ class TrialActor(Trainable):  # type: ignore[misc]
 
 
 class StopRequest(Stopper):  # type: ignore[misc]
-    """Ends the sweep once it is asked to stop."""
+    """Ends the sweep after a stop request."""
 
     def __init__(self, asked: Callable[[], bool]) -> None:
         self._asked = asked
@@ -76,7 +76,7 @@ class Progress(Callback):  # type: ignore[misc]
         self._best = math.inf
         self._started: dict[str, float] = {}
         self.configs: dict[str, dict[str, Any]] = {}
-        """The values of each trial that was started, by its id; Tune forgets them if it fails before a result."""
+        """The values of each started trial, by its id. Tune loses them if the trial fails before its first result."""
         self._last_line = time.monotonic()
         self._stopping = False
 
@@ -148,7 +148,7 @@ def value_text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value that Tune drew, as a plain Python number or as it is."""
+    """A value that Tune drew: a plain Python number instead of a numpy number, other values unchanged."""
     return value.item() if hasattr(value, "item") else value
 
 

@@ -1,8 +1,8 @@
-"""The content of a stage's artifact in a form to look at, for `bessemer show`.
+"""Displays the content of a stage's artifact, for `bessemer show`.
 
-Documents, pages, tokens and questions are rows of which a repeatable sample is shown; conversations and preferences
-are dialogues; scores, the errors of a classifier and the points of a scaling law are whole tables; any other artifact
-is described by its metrics, its resolved settings and its files.
+Documents, pages, tokens and questions are shown as a repeatable sample of rows. Conversations and preferences are shown
+as dialogues. Scores, the errors of a classifier and the points of a scaling law are shown as whole tables. For any
+other artifact, the metrics, the resolved settings and the files are shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bessemer.runner.stories import kept
 from bessemer.units import format_bytes, format_number
 
 TABLES = {"scores": "scores.parquet", "classifier": "errors.parquet", "scaling_law": "points.json"}
-"""The file of each kind of artifact that is shown as one whole table."""
+"""The file with the table, for each kind of artifact that is shown as a whole table."""
 TOKEN_COLUMNS = {"ids", "learned", "prompt_ids", "chosen_ids", "rejected_ids"}
 
 
