@@ -1,4 +1,4 @@
-"""Fixtures that many tests share. Ray is started once for the whole session, and only if a test asks for it."""
+"""Shared fixtures. Ray is started once per session, and only if a test needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import settings
 from bessemer import environment
 
 environment.prepare()
-settings.register_profile("shared", deadline=None)  # the machines are shared: time says nothing about the law
+settings.register_profile("shared", deadline=None)  # the machines are shared, so the time of an example means nothing
 settings.load_profile("shared")
 REPOSITORY = Path(__file__).parents[1]
 
@@ -28,7 +28,8 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def dataset() -> Callable[[str], Path]:
-    """`dataset("site_apache")` is the folder of a public data set; the test is skipped where it is absent."""
+    """`dataset("site_apache")` returns the folder of a public data set, and skips the test if the data set is
+    absent."""
 
     def find(name: str) -> Path:
         shared = Path(os.environ.get("BESSEMER_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -83,7 +84,8 @@ def make_context(tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def make_artifact(tmp_path: Path) -> Callable[..., Any]:
-    """`make_artifact("documents")` is (draft, seal): fill the draft's folders, then `seal()` makes it an Artifact."""
+    """`make_artifact("documents")` returns (draft, seal): fill the draft's folders, then `seal()` returns an
+    Artifact."""
     from bessemer.artifacts.manifest import Manifest, describe_files
     from bessemer.artifacts.store import Artifact
     from bessemer.fingerprint import fingerprint

@@ -1,4 +1,4 @@
-"""A folder with a recipe and a few documents, where commands are called as a user calls them."""
+"""A folder with a recipe and a few documents, in which tests call commands like a user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ANIMALS = ("cat", "dog", "owl", "fox", "hen", "bat", "ant", "bee", "cow", "eel")
 
 @dataclass
 class Home:
-    """A folder with a recipe and documents, where commands are called."""
+    """A folder with a recipe and documents, in which commands are called."""
 
     folder: Path
 

@@ -3,8 +3,8 @@
     python -m tests.mutate platform/bessemer/train/spikes.py [--tests tests/train/test_spikes.py] [--most 50]
 
 Cosmic Ray makes one change at a time and runs the file's tests: those that mirror it (`tests/x/test_y.py` for `x/y.py`)
-or, if there are none, all of its folder. Everything happens in a copy of the tracked files, so nothing else is changed.
-A change costs one run of the tests, so a file takes minutes and a folder hours; `--most` draws a sample.
+or, if there are none, all tests of its folder. It works in a copy of the tracked files and changes no other files. Each
+change costs one run of the tests, so a file takes minutes and a folder takes hours. `--most` draws a sample.
 
 Survivors are either equivalent to the code (a larger buffer) or show a missing test.
 """

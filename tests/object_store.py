@@ -1,4 +1,4 @@
-"""An object store on loopback that speaks as much of S3 as reading takes."""
+"""An object store on loopback that implements the part of S3 needed for reading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_
 
 
 class ObjectStore(ThreadingHTTPServer):
-    """Serves a folder as the bucket `corpus`; `failures` answers are errors of the server."""
+    """Serves a folder as the bucket `corpus`. The first `failures` answers are server errors."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

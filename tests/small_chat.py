@@ -1,4 +1,4 @@
-"""A little model that has a chat template, for tests of what comes after pre-training."""
+"""A small model with a chat template, for tests of the stages after pre-training."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CONTEXT = 64
 
 
 def tokenizer_of(texts: Iterable[str], vocab_size: int = 400) -> TokenizerFolder:
-    """A tokenizer that has long tokens for these texts."""
+    """A tokenizer that is trained on these texts, so it encodes them in few tokens."""
     return TokenizerFolder.trained(train_tokenizer(list(texts) * 5, vocab_size))
 
 
 def write_model(folder: Path, tokenizer: Path, *, spread: float | None = None) -> None:
-    """A new model as a Hugging Face folder; with `spread`, of that much noise instead of a good beginning."""
+    """Writes a new model as a Hugging Face folder. `spread` sets the standard deviation of its random weights."""
     opened = TokenizerFolder.open(tokenizer)
     shape = ModelShape(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32)
     model = Transformer(shape.resolve(vocab_size=opened.vocab_size, max_seq_length=CONTEXT))
@@ -38,6 +38,6 @@ def write_model(folder: Path, tokenizer: Path, *, spread: float | None = None) -
 
 
 def recorded(draft: Any) -> list[dict[str, float]]:
-    """The figures of every recorded step."""
+    """The metrics of every recorded step."""
     files = sorted((draft.path / "metrics").glob("*.jsonl"))
     return [line["metrics"] for file in files for line in storage.read_lines(file)]

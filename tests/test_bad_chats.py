@@ -1,6 +1,6 @@
-"""Bad chats, preferences, rewards and tasks: one clear error with a hint, before anything is trained.
+"""Bad chats, preferences, rewards and tasks give one clear error with a hint before any training.
 
-Through the real command line; most of it is known to the plan, before the first stage starts.
+The tests use the real command line. The plan finds most of these errors before the first stage starts.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ FILES: dict[str, str | bytes] = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """With an open checkpoint of a few layers, and what is read of good files."""
+    """A home with an open checkpoint of a few layers, good files, and files with various faults."""
     folder = tmp_path_factory.mktemp("chats")
     for name, content in FILES.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -184,7 +184,7 @@ STARTED: dict[str, tuple[list[str], int, str, str]] = {
 
 @pytest.mark.parametrize("stage", STARTED)
 def test_a_stage_finds_what_is_wrong_before_it_trains(home: Home, stage: str) -> None:
-    """Preferences of the wrong sort, answers longer than the context."""
+    """Preferences of the wrong kind, and answers longer than the context, are errors before training starts."""
     assignments, code, words, hint = STARTED[stage]
     artifacts = home.folder / "runs" / "artifacts" / stage
     steps = sorted(artifacts.rglob("metrics/*"))
@@ -197,7 +197,7 @@ def test_a_stage_finds_what_is_wrong_before_it_trains(home: Home, stage: str) ->
 
 
 def with_template(folder: Path, copy: Path, template: str | None) -> None:
-    """A copy of a tokenizer's or model's folder with another chat template."""
+    """Copies the folder of a tokenizer or model, and replaces its chat template."""
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     file = copy / "tokenizer_config.json"
     storage.write_json(file, storage.read_json(file) | {"chat_template": template})

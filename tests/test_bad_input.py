@@ -1,6 +1,6 @@
-"""Bad input, a bad machine, a bad day: one clear error with a hint and the right exit code, or verdicts; nothing lost.
+"""Bad input and machine faults give one clear error with a hint and the right exit code, or verdicts. No data is lost.
 
-Through the real command line. What each stage and reader does with damage of its kind is tested beside them.
+The tests use the real command line. The test files of stages and readers cover the damage specific to each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from home import Home, make_home
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """With the data stages done, so that each case costs only what comes after."""
+    """A home in which the data stages are finished, so each case runs only later stages."""
     found = make_home(tmp_path_factory.mktemp("home"))
     found("run", "recipe.yaml", "--until", "tokenize")
     return found
@@ -72,7 +72,8 @@ def test_no_seed_reachable(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_has_a_verdict_and_the_rest_is_kept(tmp_path: Path) -> None:
-    """Empty, truncated, binary, no JSON, a line of 100 MB, a WARC cut in the middle."""
+    """The inputs are files that are empty, truncated, binary or not JSON, a line of 100 MB, and a truncated WARC
+    file."""
     home = make_home(tmp_path)
     documents = tmp_path / "documents"
     line = json.dumps({"text": "word " * 20_000_000})
@@ -112,7 +113,7 @@ def test_a_port_in_use(home: Home) -> None:
 
 
 def test_mlflow_out_of_reach_does_not_stop_a_run_and_is_caught_up_later(tmp_path: Path) -> None:
-    """The server of the first run is started after it; the second run records both."""
+    """The server starts after the first run. The second run records both runs."""
     home = make_home(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -162,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_in_one_error_and_the_rest_continues(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """On a file system of one megabyte; needs the right to mount it."""
+    """Runs on a file system of one megabyte. Skipped without the permission to mount it."""
     home = make_home(tmp_path)
     small = tmp_path / "small"
     small.mkdir()

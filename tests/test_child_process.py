@@ -1,4 +1,4 @@
-"""A call in a child process has a result, an exception or an end; the parent survives each of them."""
+"""A call in a child process can return, raise or kill the child. The parent survives in each case."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_ctrl_c_does_not_reach_the_child() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_no_request_to_stop_reaches_the_child_while_it_starts(number: signal.Signals) -> None:
-    """Python takes a while to start, and a signal must not kill it then either."""
+    """A signal must not kill the child while Python starts, which takes a while."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with ChildProcess() as child:
         child._start()

@@ -1,4 +1,4 @@
-"""An error crosses processes as JSON, and arrives as it was raised."""
+"""An error passes between processes as JSON and does not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remembered hashes: right after every change, and not read again without one."""
+"""Cached hashes are correct after every change of a file, and unchanged files are not read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes, models and templates that are made to exhaust the program: one clear error each, within a second or so."""
+"""Recipes, models and templates designed to exhaust the program each give one clear error within about a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ STAGES = "stages:\n  ingest: {paths: [documents]}\n"
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """CPU time, because the machines are shared; the first test also imports."""
+    """Limits the CPU time of a test, not its wall-clock time, because the machines are shared. The first test imports
+    modules too."""
     began = time.process_time()
     yield
     assert time.process_time() - began < 10

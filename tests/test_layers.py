@@ -1,4 +1,4 @@
-"""The house stands on its layers: a module imports from lower layers or its own folder only."""
+"""The package has layers: a module imports only from lower layers or from its own folder."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def test_a_module_imports_from_lower_layers_or_its_own_folder() -> None:
 
 
 def test_ray_and_mlflow_have_their_places() -> None:
-    """mlflow is imported by tracking only; ray by stages and runner only; text folders import no torch."""
+    """Only tracking imports mlflow. Only stages and runner import ray. Folders that process text do not import
+    torch."""
     offenders = []
     for file, folder, module in imports():
         top = module.split(".")[0]
@@ -87,7 +88,7 @@ def test_the_source_root_never_shadows_the_standard_library() -> None:
 
 @pytest.mark.parametrize("module", ["ray", "torch", "mlflow", "trafilatura", "transformers"])
 def test_a_plan_imports_nothing_heavy(module: str) -> None:
-    """Loading every stage's settings leaves the heavy libraries alone, so `plan` is quick."""
+    """Loading the settings of all stages does not import heavy libraries, so `plan` is fast."""
     code = (
         "import sys\nfrom bessemer import stages\nfrom bessemer.runner import plan\n"
         "[stages.load(kind) for kind in stages.kinds()]\n"

@@ -1,6 +1,6 @@
 """The main job from end to end through the command line: local files to an evaluated model, in one process.
 
-What a user sees is checked, not what functions return: exit codes, what is printed, the files, MLflow's records.
+The tests check the visible results: exit codes, output, files and MLflow's records.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def test_a_damaged_artifact_is_detected_and_made_again(damaged: Any) -> None:
 
 
 def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, repository: Path) -> None:
-    """`pipelines/domain/checkpoint.yaml`: the domain is predicted better than before, and the rest is told apart."""
+    """`pipelines/domain/checkpoint.yaml`: the model predicts the domain better than before, and general text is
+    reported separately."""
     state = json.loads(home("status", "@last", "--json").stdout)
     checkpoint = home.folder / "runs" / state["stages"]["pretrain"]["path"] / "data"
     manuals = home.folder / "manuals"
@@ -164,8 +165,8 @@ def test_a_checkpoint_from_elsewhere_is_adapted_to_a_domain(home: Home, reposito
 
 
 def test_the_domain_recipe_begins_with_the_quickstart(repository: Path) -> None:
-    """So that whoever ran the quickstart has its first half already: alike but for the questions. Both corpora are
-    cleaned by the same rules."""
+    """The first half of the recipe equals the quickstart, except for the questions, so a finished quickstart is reused.
+    Both corpora are cleaned by the same rules."""
     quickstart, domain = (
         load_recipe(repository / "pipelines" / name / "recipe.yaml", ()).stages for name in ("quickstart", "domain")
     )

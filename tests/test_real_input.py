@@ -1,4 +1,4 @@
-"""Recipes over real web sites, books and archives, as a user would write them; skipped where the data are absent."""
+"""Recipes over real web sites, books and archives, as a user would write them. Skipped if the data are absent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Dataset = Callable[[str], Path]
 
 
 def serve(host: str, folder: Path) -> dict[str, Answer]:
-    """A folder as the pages of a host, `index.html` also at the address of its folder."""
+    """The files of a folder as pages of a host. `index.html` is also served at the address of its folder."""
     site = {}
     for file in folder.rglob("*"):
         if file.is_file():
@@ -28,7 +28,7 @@ def serve(host: str, folder: Path) -> dict[str, Answer]:
 
 
 def crawl(tmp_path: Path, host: str, folder: Path, stages: str) -> Home:
-    """The home of a finished run over a site that is served under its own name."""
+    """The home of a finished run on a site that is served under its real host name."""
     with Web(serve(host, folder)) as web:
         connect_to = {host: f"http://127.0.0.1:{web.port}"}
         (tmp_path / "recipe.yaml").write_text(
@@ -56,7 +56,7 @@ def test_a_real_site_from_its_pages_to_deduplicated_documents(tmp_path: Path, da
 
 
 def test_a_site_of_redirects_and_copies_gives_each_text_once(tmp_path: Path, dataset: Dataset) -> None:
-    """dplyr.tidyverse.org: of 744 pages 466 are redirect stubs and 352 copies to the byte."""
+    """dplyr.tidyverse.org has 744 pages; 466 of them are redirect stubs and 352 are exact copies."""
     folder = dataset("site_dplyr")
     home = crawl(tmp_path, "dplyr.tidyverse.org", folder, "  extract:\n  dedup:\n")
     assert home.manifest("crawl")["counts"]["documents_out"] >= 100
@@ -67,7 +67,7 @@ def test_a_site_of_redirects_and_copies_gives_each_text_once(tmp_path: Path, dat
 
 
 def test_books_become_a_model(tmp_path: Path, dataset: Dataset) -> None:
-    """Sections of four open textbooks: ingested, cleaned, tokenized and trained on."""
+    """Sections of four open textbooks are ingested, cleaned, tokenized and used for training."""
     lines = (dataset("text_en_openstax") / "openstax.jsonl").read_text(encoding="utf-8").splitlines()
     books = tmp_path / "books.jsonl"
     books.write_text("\n".join(lines[::4]), encoding="utf-8")
@@ -87,7 +87,7 @@ def test_books_become_a_model(tmp_path: Path, dataset: Dataset) -> None:
 
 
 def test_archives_of_ten_libraries_are_read_to_the_end(tmp_path: Path, dataset: Dataset) -> None:
-    """140 WARC, ARC and WET files, many broken on purpose: every one has documents or verdicts."""
+    """Each of 140 WARC, ARC and WET files gives documents or verdicts. Many are broken on purpose."""
     folder = dataset("warc")
     (tmp_path / "recipe.yaml").write_text(
         f"name: archives\nnum_workers: 0\nstages:\n  ingest: {{paths: ['{folder}'], format: warc}}\n"

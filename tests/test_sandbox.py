@@ -1,4 +1,4 @@
-"""The sandbox says how a program ended, and a hostile one reaches nothing, harms nothing and leaves nothing behind."""
+"""The sandbox reports how a program ended. A hostile program cannot access or damage anything, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_order_of_sets_is_the_same_every_time() -> None:
 
 
 def test_the_folder_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also one with locked folders, and one too deep for a recursion."""
+    """Includes trees with locked folders, and trees too deep for recursion."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     deep = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
     for text in ("open('a', 'w').write('x')", "import os; os.makedirs('a/b'); os.mkdir('c', 0)", deep):

@@ -1,4 +1,4 @@
-"""Files are there whole or not at all; refusals of the operating system say what to do."""
+"""A file is complete or does not exist. Write errors of the operating system have a hint."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_other_errors_are_not_a_full_disk(error: Exception, tmp_path: Path) -> N
 
 
 def test_a_full_disk_while_numpy_writes() -> None:
-    """Its error has no number. /dev/full behaves as a full disk."""
+    """The error has no number. /dev/full behaves like a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(OSError) as caught, open("/dev/full", "wb") as file:  # noqa: PTH123

@@ -1,4 +1,4 @@
-"""Suggested commands find the runs that they are about."""
+"""Suggested commands find the runs that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No character of a text from outside commands a terminal; all others stay as they are."""
+"""Control characters in text from outside are escaped. All other characters are unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small web on one loopback port, for tests of the crawler: any hosts, any answers, also impossible ones."""
+"""Serves several hosts on one loopback port, for tests of the crawler. Answers may violate HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer; with `raw`, these bytes instead (an iterator is sent piece by piece), then the end."""
+    """An HTTP answer. With `raw`, sends these bytes instead (an iterator piece by piece) and closes the connection."""
 
     body: bytes | str = b""
     status: int = 200
@@ -23,7 +23,7 @@ class Answer:
 
 
 Site = Mapping[str, Answer | str | Callable[[], Answer]]
-"""Answers by `host/path` or, for every host, by `/path`; text is an HTML page."""
+"""Answers by `host/path`, or by `/path` for every host. A text is an HTML page."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def redirect(location: str, status: int = 301) -> Answer:
 
 
 class Web:
-    """Serves a site as long as the block lasts; `requests` is what it was asked, in order."""
+    """Serves a site while the `with` block runs. `requests` has the received requests in order."""
 
     def __init__(self, site: Site) -> None:
         self.site = dict(site)
@@ -58,11 +58,11 @@ class Web:
 
     @property
     def connect_to(self) -> dict[str, str]:
-        """Every `.test` host, with TLS or without."""
+        """A mapping that sends every `.test` host to this server, with and without TLS."""
         return {"*.test": f"http://127.0.0.1:{self.port}"}
 
     def paths(self, host: str = "") -> list[str]:
-        """What was asked for, without the robots.txt and sitemap.xml that are always asked for."""
+        """The requested paths, without robots.txt and sitemap.xml, which a crawl always requests."""
         return [
             request.path
             for request in self.requests
@@ -123,4 +123,4 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up in the middle: that is what the tests are about."""
+        """Ignores errors, because the tests make clients close connections early."""

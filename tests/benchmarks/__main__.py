@@ -1,6 +1,6 @@
 """Every benchmark, one after the other: `make bench`, or `python -m tests.benchmarks quickstart train`.
 
-Peers that need their own environment (datatrove, Scrapy, datasketch) are left out here; each file says how to add them.
+Omits peers that need their own environment (datatrove, Scrapy, datasketch). Each file explains how to add its peer.
 """
 
 from __future__ import annotations

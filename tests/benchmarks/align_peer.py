@@ -18,7 +18,7 @@ import trl
 
 
 class Clock(transformers.TrainerCallback):
-    """When each step began and ended."""
+    """Records the start and end time of each step."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -1,12 +1,12 @@
-"""Alignment beside TRL: the time of a step of DPO and of GRPO, and what GRPO and PPO make of sums.
+"""Alignment compared with TRL: the time per step of DPO and GRPO, and the accuracy of GRPO and PPO on sums.
 
     python -m tests.benchmarks.bench_align [--peer PYTHON] [--steps 12] [--no-sums]
 
 PYTHON is the interpreter of an environment with `trl`; without it the peer's column is empty. Both sides train the same
-random model of the quickstart's shape in bf16 with AdamW, on the same rows: 32 pairs a step; 4 prompts a step with 8
-answers of 32 tokens each. The median of the steps after the first three counts. TRL's DPO is timed twice: as it is by
-default, with a pass of the reference in every step, and with that computed beforehand, as ours is; the time of ours
-before the first step is printed too. The sums are `pipelines/align`, run to its end.
+random model of the quickstart's shape in bf16 with AdamW, on the same rows: 32 pairs per step, or 4 prompts per step
+with 8 answers of 32 tokens each. The result is the median over the steps after the first three. TRL's DPO is timed
+twice: with its default, a pass of the reference model in every step, and with reference scores computed beforehand, as
+in ours. Our time before the first step is printed too. The sums are a complete run of `pipelines/align`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from bessemer.tokens.training import train_tokenizer
 
 TEXT = "the model reads a text and writes what is likely to follow in the same words as before or after it"
 BARE = "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}<|endoftext|>{% endif %}{% endfor %}"
-"""A template that adds nothing but the end of an answer, so that both sides have the same tokens."""
+"""A template that adds only the end of an answer, so that both sides have the same tokens."""
 WARM_UP = 3
 PAIRS, PROMPTS, NUM_GENERATIONS, COMPLETION = 32, 4, 8, 32
 LEARNING_RATE = 1e-6
@@ -87,7 +87,7 @@ def compare(what: str, ours: float, theirs: float | None) -> None:
 
 
 def timed(stage: Any, config: Any, inputs: dict[str, Artifact], folder: Path) -> tuple[float, float]:
-    """(median seconds of a step, seconds before the first one has ended) of a stage, in this process."""
+    """(median seconds per step, seconds until the first step has ended) of a stage, run in this process."""
     times: list[float] = []
     context = Context(0, 0, logging.getLogger("bench"), folder / "stop", lambda: None)
     context.progress = lambda *_, **__: times.append(time.perf_counter())
@@ -97,7 +97,7 @@ def timed(stage: Any, config: Any, inputs: dict[str, Artifact], folder: Path) ->
 
 
 def peer(options: argparse.Namespace, folder: Path, method: str, *, precompute: bool = False) -> float | None:
-    """The median seconds of TRL's steps."""
+    """The median seconds per step of TRL."""
     if options.peer is None:
         return None
     settings = {
@@ -174,7 +174,8 @@ def sealed(draft: Draft, kind: str) -> Artifact:
 
 
 def sums(folder: Path) -> None:
-    """The recipe `pipelines/align`: shares of right answers before and after, and the time each method took."""
+    """Runs the recipe `pipelines/align`; prints shares of right answers before and after, and the time of each
+    method."""
     recipe = Path("pipelines/align")
     subprocess.run([sys.executable, recipe / "make_sums.py"], check=True)
     command = [sys.executable, "-m", "bessemer", "run", recipe / "recipe.yaml", f"storage_path={folder}"]

@@ -1,9 +1,9 @@
-"""How long does saving stop training? A model of 100M parameters, one save a minute.
+"""Measures how long saving stops training: a model of 100M parameters, one save per minute.
 
     python -m tests.benchmarks.bench_checkpoint [--seconds 60]
 
-Saving stops training while the tensors are copied; a thread writes the copy meanwhile and slows the steps beside it.
-Both count: what is printed is the time that a minute with a save takes beyond the same steps without one.
+Saving stops training while the tensors are copied. A thread then writes the copy and slows the concurrent steps. The
+printed time includes both: it is the additional time of a minute with a save over the same steps without one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def interval(trainer: Trainer, steps: int, *, save: bool) -> tuple[float, float]:
-    """Seconds for so many steps with one save at their beginning, and those that it stopped training."""
+    """(seconds for the given number of steps, seconds for which saving stopped training), with a save at the start."""
     began = time.perf_counter()
     still = 0.0
     if save:

@@ -1,11 +1,11 @@
-"""How many documents a second one core cleans: each rule, the four presets together, and datatrove's beside ours.
+"""Documents cleaned per second on one core: each rule, the four presets, and FineWeb's rules compared with datatrove.
 
     python tests/benchmarks/bench_clean.py [--peer PYTHON] [--json]
 
 PYTHON is the interpreter of an environment with `datatrove` and `spacy`; without it the peer's column is empty. The
-documents are the chapters of the Python reference manual that every interpreter carries (`pydoc_data.topics`), cut into
-pieces of four kilobytes. They are worked on in batches, over and over; each batch's best time counts, in processor
-time, so that a busy machine disturbs little.
+documents are the chapters of the Python reference manual in every interpreter (`pydoc_data.topics`), cut into pieces of
+four kilobytes. Each batch is processed several times, and its best processor time counts, so the load of the machine
+has little effect.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def best_seconds(work: Callable[[], Any]) -> float:
 
 
 def measure(texts: list[str]) -> dict[str, float]:
-    """Name -> documents a second."""
+    """Name -> documents per second."""
     import pyarrow as pa
 
     from bessemer.artifacts.documents import SCHEMA

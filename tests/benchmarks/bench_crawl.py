@@ -1,12 +1,12 @@
-"""Pages a second from a site on loopback: Bessemer's crawl stage beside Scrapy, on the same pages, one after the other.
+"""Pages per second from a site on loopback: Bessemer's crawl stage and Scrapy, one after the other, on the same pages.
 
     python -m venv /tmp/peer && /tmp/peer/bin/pip install scrapy
     python tests/benchmarks/bench_crawl.py --peer /tmp/peer/bin/python
 
 Both find the site's pages by following links from its home page, obey robots.txt, use eight connections and no delay,
-and store every page with its headers (a WARC file; gzip-compressed JSON lines). Both start as a new process, and its
-start is part of the time. The server is a process of its own. Processor time says more than the clock where the
-server, the crawler and other programs share the cores.
+and store every page with its headers (a WARC file; gzip-compressed JSON lines). Each crawler runs in a new process, and
+its start is part of the time. The server runs in a separate process. If the server, the crawler and other programs
+share the cores, processor time is more accurate than wall-clock time.
 """
 
 from __future__ import annotations

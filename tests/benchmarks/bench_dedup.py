@@ -1,10 +1,10 @@
-"""De-duplication: signatures against datasketch, the stage's steps, and its memory as the corpus grows.
+"""De-duplication: signatures compared with datasketch, the steps of the stage, and its memory as the corpus grows.
 
     python -m tests.benchmarks.bench_dedup [--peer PYTHON]
 
 PYTHON is an interpreter that has datasketch (`python -m venv peer && peer/bin/pip install datasketch`); the
-peer runs there, in this same file. Times are processor seconds of one core. Text: the data set `text_en_openstax`
-where it is unpacked, else the modules of the standard library.
+peer is in this file too, and runs in that interpreter. Times are processor seconds of one core. The text is the data
+set `text_en_openstax` if it is unpacked, else the modules of the standard library.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def compare_signatures(texts: list[str], peer: str | None, folder: Path) -> None
 
 
 def run_peer(texts: list[str]) -> dict[str, float | str]:
-    """In an interpreter that has datasketch: shingles as strings, then signatures."""
+    """Shingles as strings, then signatures, with datasketch."""
     from datasketch import MinHash  # type: ignore[import-not-found]
 
     began = time.process_time()
@@ -111,7 +111,7 @@ def run_peer(texts: list[str]) -> dict[str, float | str]:
 
 
 def compare_sketches(texts: list[str]) -> None:
-    """Why R-MinHash: time and error of it, of its `rho` variant, and of permutations in numpy, from equal shingles."""
+    """Compares time and error of R-MinHash, its `rho` variant, and permutations in numpy, on the same shingles."""
     import numpy as np
     from rensa import RMinHash
 
@@ -153,7 +153,7 @@ def compare_sketches(texts: list[str]) -> None:
 
 
 def grow(texts: list[str], folder: Path) -> None:
-    """The stage's steps on a corpus of edited texts and on one four times its size: time, and peak memory."""
+    """Time and peak memory of the stage's steps, on a corpus of edited texts and on one four times as large."""
     import pyarrow as pa
 
     from bessemer.artifacts.documents import SCHEMA, write_parquet
@@ -188,7 +188,7 @@ def grow(texts: list[str], folder: Path) -> None:
 
 
 def run_steps_in(folder: Path) -> dict[str, object]:
-    """All steps in this process. Peak memory is this program's alone (VmHWM; 0 where there is no /proc)."""
+    """Runs all steps in this process. Peak memory is that of this process (VmHWM; 0 without /proc)."""
     from bessemer.dedup.exchange import Workspace
     from bessemer.dedup.settings import DedupSettings
     from bessemer.dedup.steps import Step, run_steps

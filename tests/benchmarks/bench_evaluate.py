@@ -1,13 +1,14 @@
-"""How many multiple-choice items a second are scored: ours, and lm-evaluation-harness's (hf backend) beside it.
+"""Multiple-choice items scored per second, compared with lm-evaluation-harness (hf backend).
 
     python -m tests.benchmarks.bench_evaluate [--peer PYTHON] [--rounds 3] [--items 1000] [--num-fewshot 0]
 
 PYTHON is the interpreter of an environment with `lm-eval[hf]`; without it the peer's column is empty. The items are
-made of the Python reference manual that every interpreter carries (`pydoc_data.topics`): which of four sentences goes
-on a passage. Both sides get the same file, the same weights (a random model of the quickstart's shape, through its
-exported folder) and the same number type; both are timed from the file to the accuracy, the model already loaded, in
-interleaved rounds of which the best counts. On a CPU that is the processor time of one thread, so that a busy machine
-disturbs little. The peer runs with the best of several batch sizes. In fp32 the accuracies must be equal.
+made from the Python reference manual in every interpreter (`pydoc_data.topics`): which of four sentences continues a
+passage. Both sides get the same file, the same weights (a random model of the quickstart's shape, as an exported
+folder) and the same number type. The measured time is from reading the file to the accuracy, with the model already
+loaded. The rounds of both sides are interleaved, and the best round counts. On a CPU the time is the processor time of
+one thread, so the load of the machine has little effect. The peer runs with the best of several batch sizes. In fp32
+the accuracies must be equal.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ for _ in sys.stdin:
 
 
 def make_items(count: int) -> list[dict[str, Any]]:
-    """Passages of the manual, each with the sentence that follows it and three from elsewhere."""
+    """Passages of the manual, each with the next sentence and three sentences from other places."""
     from pydoc_data.topics import topics
 
     text = " ".join(" ".join(topics[name] for name in sorted(topics)).split())
@@ -89,7 +90,7 @@ def make_items(count: int) -> list[dict[str, Any]]:
 
 
 class Peer:
-    """The peer's process: loaded once, then one round a line."""
+    """The peer's process. It loads the model once, then runs one round per input line."""
 
     def __init__(self, python: Path, settings: dict[str, Any]) -> None:
         self.process = subprocess.Popen(
@@ -143,7 +144,7 @@ def main() -> None:
 
 
 def compare(folder: Path, dataset: Path, dtype: torch.dtype, device: torch.device, options: Any) -> None:
-    """One line: the best round of each side."""
+    """Prints one line with the best round of each side."""
     subject = Subject.load(folder, dtype=dtype, device=device)
     task = MultipleChoice(
         kind="multiple_choice",

@@ -1,11 +1,12 @@
-"""How good and how fast the main text of real pages is found: trafilatura alone next to ours, from one run.
+"""Quality and speed of extracting the main text of real pages, compared with trafilatura alone in the same run.
 
     python -m tests.benchmarks.bench_extract [--json]
 
 The pages are trafilatura's own benchmark (a third of it: 330 pages in many languages, 150 kB on average). Quality is
-its own measure: segments that must be in the text (`with`) and must not be (`without`), white space aside. Both sides
-take turns page by page, in processor time, so that a busy machine disturbs both alike; the better of two rounds counts.
-Ours does more than `extract`: charset, title, author, date, site, licence, verdicts, rendering with code blocks whole.
+the benchmark's measure: segments that must be in the text (`with`) and must not be (`without`), ignoring white space.
+The sides alternate page by page and are measured in processor time, so the load of the machine affects both equally.
+The better of two rounds counts. Ours does more than `extract`: charset, title, author, date, site, licence, verdicts,
+and rendering with intact code blocks.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ class Score:
 
 
 def one_line(text: str) -> str:
-    """Without soft hyphens, which ours removes and the gold segments keep."""
+    """The text on one line, without soft hyphens, which ours removes and the gold segments keep."""
     return re.sub(r"\s+", " ", text.replace("\u00ad", "")).strip()
 
 
 def data_set(name: str) -> Path | None:
-    """The unpacked folder of a public data set, None where its archive is absent."""
+    """The unpacked folder of a public data set, None if its archive is absent."""
     shared = Path(os.environ.get("BESSEMER_DATA", Path(__file__).parents[3] / "shared" / "data"))
     if not (shared / f"{name}.tar.xz").exists():
         return None

@@ -1,11 +1,11 @@
-"""Generation speed against `transformers`, alone and in a batch.
+"""Generation speed compared with `transformers`, for one prompt and for a batch.
 
     python -m tests.benchmarks.bench_generate [--rounds 5] [--max-new-tokens 64]
 
 Continuation of random prompts of 32 tokens by a random model of the quickstart's shape, in bf16 and fp32, greedy and
-drawn at temperature 1, as rollouts are; both sides have the same weights (through the exported folder) and write the
-same number of tokens. The rounds are interleaved, because a machine is seldom alone; the best round of each counts.
-Greedy tokens must be equal in fp32.
+sampled at temperature 1 like rollouts. Both sides have the same weights (from the exported folder) and generate the
+same number of tokens. The rounds are interleaved, because other programs may use the machine. The best round of each
+counts. Greedy tokens must be equal in fp32.
 """
 
 from __future__ import annotations

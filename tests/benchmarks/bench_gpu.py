@@ -1,13 +1,13 @@
-"""Model-flops utilisation on a GPU, against a plain `transformers` loop; the sharded path; the attention kernels.
+"""Model-flops utilisation on a GPU: our trainer, unsharded and sharded, compared with a plain `transformers` loop.
 
     python -m tests.benchmarks.bench_gpu [--sizes medium 1b] [--length 2048] [--rows 16] [--steps 20]
 
-For each size, in a process of its own: ours (the whole `Trainer`, compiled, the fastest attention kernel first), the
-same sharded by FSDP2 on one GPU, and `Qwen3ForCausalLM` of the same shape with torch's fused AdamW and its own choice
-of attention. Utilisation = tokens/s x (6 N + 12 L H d T) / peak, N the parameters that multiply every token (the head,
-not the embedding), attention's whole square, recomputation not counted, and the peak the data sheet's for dense bf16.
-Wanted on one H200: 42 % at 350M and 52 % at 1B. Where there is no GPU it says so and ends well; `--device cpu` runs the
-same code on a small shape, to see that it works.
+For each size, separate processes run ours (the whole `Trainer`, compiled, with the fastest attention kernel), ours
+sharded by FSDP2 on one GPU, and `Qwen3ForCausalLM` of the same shape with torch's fused AdamW and its default
+attention. Utilisation = tokens/s x (6 N + 12 L H d T) / peak. N is the number of parameters that multiply every token
+(with the head, without the embedding). The formula counts the full square of attention and no recomputation. The peak
+is that of the data sheet for dense bf16. Targets on one H200: 42 % at 350M and 52 % at 1B. Without a GPU it prints a
+message and exits with code 0. `--device cpu` runs the same code on a small shape, as a test.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", nargs="+", default=["medium", "1b"])
     parser.add_argument("--length", type=int, default=2048)
-    parser.add_argument("--rows", type=int, default=64, help="rows a step")
-    parser.add_argument("--micro", type=int, default=16, help="rows that go forward and back together")
+    parser.add_argument("--rows", type=int, default=64, help="rows per step")
+    parser.add_argument("--micro", type=int, default=16, help="rows per micro-batch")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     arguments = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def apart(contestant: Callable[..., Any], config: ModelConfig, arguments: argparse.Namespace) -> tuple[float, str]:
-    """Tokens a second, and the line to print, from a process of the contestant's own."""
+    """(tokens per second, line to print) of a contestant, which runs in a separate process."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe(duplex=False)
     process = context.Process(target=serve, args=(theirs, contestant, config, arguments))

@@ -1,9 +1,9 @@
-"""The same training loop on Ray Train and started by torchrun: tokens a second in the steady state.
+"""Tokens per second of the same training loop on Ray Train and with torchrun, after warm-up.
 
     python -m tests.benchmarks.bench_launch [--pairs 5] [--workers 1]
 
-Pairs are interleaved, and the median of their ratios counts. Both run `Trainer` with the same settings on as many
-processes and threads.
+Pairs are interleaved, and the median of their ratios counts. Both run `Trainer` with the same settings and the same
+numbers of processes and threads.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure(folder: Path, threads: int, seat: Any = None) -> float:
-    """Tokens a second of this process group after some steps."""
+    """Tokens per second of this process group, after some warm-up steps."""
     import torch
     from tests.benchmarks.training import CPU, NEVER, make_trainer
 
@@ -84,7 +84,7 @@ def measure(folder: Path, threads: int, seat: Any = None) -> float:
 
 
 def on_ray(folder: Path, workers: int, threads: int, number: int) -> float:
-    """A cluster for each call, as `bessemer run` has."""
+    """Starts a new cluster for each call, like `bessemer run`."""
     from bessemer.recipe.recipe import ClusterSettings
     from bessemer.runner.cluster import Cluster
     from bessemer.stages.base import Context, Draft

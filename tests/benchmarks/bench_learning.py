@@ -1,11 +1,11 @@
-"""What ten minutes of training on real text teach a new model, in bits per byte on held-out text.
+"""Bits per byte of a new model on held-out text, after ten minutes of training on real text.
 
     python -m tests.benchmarks.bench_learning [--minutes 10] [--size tiny] [--rows 8] ...
 
 Text: novels, textbooks, Python's enhancement proposals, Rust's RFCs and a factbook, cut into documents of 4 000
-characters, every 50th held out; a vocabulary of 8 192 learned from the rest. The clock runs from random weights to the
-last step; measuring the speed before, and the held-out text after, are outside of it. The number of steps follows from
-the speed, for the schedule has to know its end.
+characters. Every 50th document is held out, and a vocabulary of 8 192 tokens is trained on the rest. The time is from
+random weights to the last step. It excludes the measurement of speed before training and the evaluation after it. The
+speed determines the number of steps, because the schedule must know its end.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def tokens(folder: Path) -> TokenStore:
 
 
 def documents() -> Iterator[str]:
-    """Pieces of at most 4 000 characters; a text's last one may be short."""
+    """Pieces of at most 4 000 characters. The last piece of a text may be short."""
     shared = Path(os.environ.get("BESSEMER_DATA", Path(__file__).parents[3] / "shared" / "data"))
     for name in DATASETS:
         printed = subprocess.run(

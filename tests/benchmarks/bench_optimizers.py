@@ -1,11 +1,12 @@
-"""Muon against an honest AdamW: how many steps to the same loss on held-out text, over several seeds.
+"""Muon compared with a tuned AdamW: the number of steps to the same loss on held-out text, over several seeds.
 
     python -m tests.benchmarks.bench_optimizers [--steps 400] [--seeds 3] [--size nano]
 
-AdamW is given its chance: embedding and gains have the same rates under both, as in modded-nanogpt's track 3, whose
-baseline this is (betas .9 / .9, 100 warm-up steps); the matrices' rate and decay are the best of a scan on seed 0, and
-Muon's rate is what `auto` gives. AdamW learns for `--steps`, Muon for shares of them, each with its whole schedule; the
-steps at which Muon is where AdamW ends are interpolated in between. Text as in `bench_learning`.
+AdamW is tuned. Embedding and gains have the same learning rates under both optimizers, as in track 3 of
+modded-nanogpt, whose baseline this is (betas .9 / .9, 100 warm-up steps). The learning rate and weight decay of AdamW's
+matrices are the best of a scan on seed 0. Muon's rate is the value of `auto`. AdamW trains for `--steps`, and Muon for
+fractions of this number, each with a complete schedule. The number of steps at which Muon reaches AdamW's final loss is
+interpolated. The text is that of `bench_learning`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 def train(store: TokenStore, size: str, seed: int, steps: int, settings: dict[str, Any]) -> float:
-    """The loss on held-out text after a whole run."""
+    """The loss on held-out text after a complete run."""
     config = ModelShape.model_validate({"size": size}).resolve(vocab_size=VOCABULARY, max_seq_length=LENGTH)
     given = {"global_batch_size": ROWS, "max_steps": steps, "spike_sigmas": None} | settings
     with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def example_numbers() -> tuple[int, int]:
-    """(found whole, asked) of libphonenumber's examples."""
+    """(number found completely, number tested) of libphonenumber's examples."""
     found = asked = 0
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         for kind in _TYPES:

@@ -1,10 +1,10 @@
-"""The figures of the quickstart: time, memory, pages, tokens, bits per byte, accuracy; and how quick the commands are.
+"""The figures of the quickstart (time, memory, pages, tokens, bits per byte, accuracy) and the speed of commands.
 
     python -m tests.benchmarks.bench_quickstart [--storage-path FOLDER]
 
-Runs the whole quickstart once in an empty folder, then again with everything reused. Memory is the largest sum of the
-processes' proportional set sizes (shared pages counted once), seen twice a second. The peer of a command's start is the
-interpreter's own.
+Runs the whole quickstart once in an empty folder, then again with all stages reused. Memory is the largest sum of the
+processes' proportional set sizes (shared pages counted once), sampled twice per second. The start time of a command is
+compared with that of the Python interpreter alone.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def manifest(run: runs.Run, stage: str) -> dict[str, Any]:
 
 
 def fastest(command: Sequence[str], times: int = 7) -> float:
-    """The median of some runs, in seconds."""
+    """The median of several runs, in seconds."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()

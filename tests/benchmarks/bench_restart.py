@@ -1,9 +1,9 @@
-"""From the death of a training worker to the next new step.
+"""Measures the time from the death of a training worker to the next new step.
 
     python -m tests.benchmarks.bench_restart [--kills 2]
 
-A small recipe trains on Ray Train; its worker gets SIGKILL in the middle. What counts is the time to the first step
-that was not done before, with the steps since the last checkpoint done again.
+A small recipe trains on Ray Train, and its worker is killed with SIGKILL in the middle. The result is the time to the
+first step that was not done before. It includes the repetition of the steps since the last checkpoint.
 """
 
 from __future__ import annotations

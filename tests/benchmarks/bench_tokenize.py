@@ -1,9 +1,9 @@
-"""Tokenizing: ours against `encode_batch_fast` of the tokenizers library, which gives the same ids.
+"""Speed of tokenizing compared with `encode_batch_fast` of the tokenizers library, which gives the same ids.
 
     python -m tests.benchmarks.bench_tokenize
 
-Times are processor seconds of one core. Text: the data set `text_en_openstax` where it is unpacked, else the
-modules of the standard library; a vocabulary of 8192 is trained on the same text.
+Times are processor seconds of one core. The text is the data set `text_en_openstax` if it is unpacked, else the modules
+of the standard library. A vocabulary of 8192 tokens is trained on the same text.
 """
 
 from __future__ import annotations

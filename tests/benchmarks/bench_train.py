@@ -1,11 +1,11 @@
-"""Training speed against `transformers`, and what a second of it buys.
+"""Training speed compared with `transformers`.
 
     python -m tests.benchmarks.bench_train [--rounds 3] [--hidden-size 256] [--layers 4]
 
-Ours: the whole `Trainer`, data and optimizer included, as `pretrain` runs it. The peer: `Qwen3ForCausalLM` of the
-same shape with a plain AdamW loop, in fp32 as it comes and in bf16. Each has a process of its own, ours with the
-settings that Bessemer's processes have, the peer as it comes. The rounds are interleaved, because a machine is seldom
-alone; the best round of each counts. Tokens are random: speed does not depend on them.
+Ours is the whole `Trainer` as in `pretrain`, including data and optimizer. The peer is `Qwen3ForCausalLM` of the same
+shape with a plain AdamW loop, in fp32 (its default) and in bf16. Each runs in a separate process: ours with the
+environment of Bessemer's processes, the peer with its defaults. The rounds are interleaved, because other programs may
+use the machine. The best round of each counts. Tokens are random, because speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def main() -> None:
 
 
 class Contestant:
-    """A process that has prepared `make(*arguments)` and times steps of it when asked."""
+    """A process that prepares `make(*arguments)` and measures its steps on request."""
 
     def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         outside = dict(os.environ)
         if make is ours:
-            environment.prepare()  # a spawned process has it from its first instruction, as ours do
+            environment.prepare()  # a spawned process inherits it from the start, like our processes
         try:
             self._process = context.Process(target=serve, args=(theirs, make, arguments), daemon=True)
             self._process.start()
@@ -85,7 +85,7 @@ class Contestant:
         self._pipe.recv()
 
     def run(self, steps: int) -> float:
-        """Seconds for so many steps."""
+        """Seconds for the given number of steps."""
         self._pipe.send(steps)
         seconds: float = self._pipe.recv()
         return seconds

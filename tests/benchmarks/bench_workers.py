@@ -1,10 +1,10 @@
-"""Two workers against one: do they give the same loss curve, and how much faster are they?
+"""Compares two workers with one: whether the loss curves are equal, and the speed-up.
 
     python -m tests.benchmarks.bench_workers [--steps 200]
 
-The 4-layer model of width 256 in fp32 on real text (that of `bench_learning`), one thread a worker: one process, then
-two in a gloo group, the same rows of the same steps. Printed: the largest relative difference between the losses of a
-step (at most 1e-3), and tokens a second of each.
+A 4-layer model of width 256 trains in fp32 on the text of `bench_learning`, with one thread per worker: first in one
+process, then in two processes of a gloo group, with the same rows per step. Prints the largest relative difference
+between the losses of a step (at most 1e-3), and the tokens per second of both.
 """
 
 from __future__ import annotations

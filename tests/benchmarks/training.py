@@ -1,4 +1,4 @@
-"""What the benchmarks of training have in common: a trainer as `pretrain` makes it, and tokens without meaning."""
+"""Shared parts of the training benchmarks: a trainer like that of `pretrain`, and random tokens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_trainer(
     export: Callable[..., None] | None = None,
     prepare: Callable[[Transformer], None] = lambda model: None,
 ) -> Trainer:
-    """A trainer of a new model that neither measures nor saves by itself; one worker on the CPU unless `workers` says.
+    """A trainer of a new model that does not validate or save by itself. The default is one worker on the CPU.
 
     `settings` are fields of `TrainSettings`; `micro_batch_size` is shared out among the lanes; `prepare` may change the
     model before its optimizer is made.
@@ -81,7 +81,7 @@ def make_trainer(
 
 
 def random_store(folder: Path, *, vocabulary: int = 8192, count: int = 2_000_000) -> TokenStore:
-    """A store of `count` random tokens: speed does not depend on what they are."""
+    """A store of `count` random tokens, because speed does not depend on their values."""
     tokens = np.random.default_rng(0).integers(0, vocabulary, count).astype("<u2")
     lengths = np.array([count])
     rows = index_rows(["0"], ["0"], ["random"], lengths, lengths)

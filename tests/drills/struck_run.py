@@ -1,4 +1,4 @@
-"""Runs of a drill: a recipe on one storage path, and all processes that came of it, orphans too."""
+"""The runs of a drill: a recipe on one storage path, and all processes that it started, including orphans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bessemer.runner import runs
 
 
 class Runner:
-    """Runs one recipe on one storage path, and knows all processes that came of it, orphans too."""
+    """Runs one recipe on one storage path, and tracks all processes that it starts, including orphans."""
 
     def __init__(self, recipe: Path, root: Path, *settings: str, command: str = "run") -> None:
         self.root = root
@@ -45,7 +45,7 @@ class Runner:
         return found
 
     def attempts(self) -> int:
-        """How often the newest run was begun."""
+        """Number of times that the newest run was started."""
         found = next(runs.all_runs(self.root), None)
         return sum(event["event"] == "run_started" for event in found.events()) if found else 0
 
@@ -86,13 +86,13 @@ class Runner:
         return found
 
     def end(self) -> None:
-        """Kills what is left; for a drill that failed."""
+        """Kills the remaining processes after a failed drill."""
         for process in self.processes():
             process.kill()
 
 
 def wait_until_gone(runner: Runner) -> float:
-    """Seconds until no process of the run was left. Fails if one stays for a minute."""
+    """Waits until all processes of the run have ended; returns the seconds. Fails after a minute."""
     began = time.monotonic()
     while left := runner.processes():
         assert time.monotonic() - began < 60, [process.cmdline() for process in left]

@@ -1,4 +1,4 @@
-"""Damage to each file that a run or an artifact is described by: found, or repaired, and never a traceback."""
+"""Damage to each file that describes a run or an artifact is reported or repaired, and never causes a traceback."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_damage_to_each_file_of_a_run_and_an_artifact_is_found_or_repaired(tmp_p
             told = answer.exception is None or isinstance(answer.exception, BessemerError | SystemExit)
             assert told, (file, words, answer.exc_info)
         lease_of_artifact = file.name.startswith("lease-") and file.parent != made.folder
-        if not lease_of_artifact:  # believed for a minute, which the tests of the lease cover
+        if not lease_of_artifact:  # other processes believe it for a minute; the tests of the lease cover this
             again = run()
             assert "Traceback" not in again.stderr, (file, again.stderr)
             if file.name == "manifest.json" and again.returncode == 1:

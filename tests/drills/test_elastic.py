@@ -1,9 +1,9 @@
-"""Nodes come and go under a training run: one worker, then two, then one again, by the death of a node's agent.
+"""Nodes join and leave during a training run: it has one worker, then two, then one again after a node dies.
 
-The run asks for one to two workers. It begins on a cluster of one CPU; a second node joins, and the group grows; the
-node's agent (the raylet) is killed with SIGKILL, and the group shrinks. Every step has the samples that it has in an
-uninterrupted run: the rates are so small that a step's loss tells its samples and nothing else. Run by `make drill`;
-prints what happened when.
+The run requests one to two workers. It starts on a cluster of one CPU. A second node joins, and the group grows. Then
+the node's agent (the raylet) is killed with SIGKILL, and the group shrinks. Every step must have the same samples as in
+an uninterrupted run. The learning rates are so small that the loss of a step depends only on its samples. Run by
+`make drill`; prints each event with its time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nodes() -> Iterator[Any]:
-    """A Ray cluster of one CPU to which nodes can be added."""
+    """A Ray cluster with one CPU, to which nodes can be added."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
@@ -120,7 +120,7 @@ def test_one_to_two_to_one_workers_as_nodes_come_and_go(recipe: Path, nodes: Any
         nodes.remove_node(second, allow_graceful=False)
         step = checkpoint(storm)[0]
         wait_for("one worker", lambda: checkpoint(storm)[1] == 1 and checkpoint(storm)[0] > step, process, log)
-        tell("it goes on alone")
+        tell("one worker continues")
         assert process.wait(timeout=600) == 0, log.read_text()[-3000:]
     finally:
         process.kill()

@@ -1,7 +1,7 @@
-"""Kill anything, at any moment: the same command finishes the job, and the result is the same.
+"""If any process is killed at any moment, the same command finishes the job with the same result.
 
-Twenty times in a chain the driver, a Ray worker or the whole process group is killed with SIGKILL at a random moment of
-a recipe of about two minutes. Prints what was killed when. Run by `make drill`.
+In one run of a recipe of about two minutes, the driver, a Ray worker or the whole process group is killed with SIGKILL
+at a random moment, twenty times. Prints each killed process with its time. Run by `make drill`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def finish(recipe: Path, root: Path, log: Path) -> None:
 
 
 def strike(process: subprocess.Popen[bytes], target: str) -> str:
-    """Kills the target; returns what died. A worker falls back to the driver where there is none."""
+    """Kills the target and returns its name. If there is no worker, kills the driver instead."""
     family = psutil.Process(process.pid).children(recursive=True)
     named = {p: " ".join(p.cmdline()[:1]) for p in family}
     ours = [p for p, name in named.items() if name.startswith(("ray::MapWorker", "ray::RayTrainWorker"))]
@@ -67,7 +67,7 @@ def strike(process: subprocess.Popen[bytes], target: str) -> str:
 
 
 def steps(root: Path) -> dict[int, Any]:
-    """The losses that pre-training recorded, by step, over all attempts; a step with two losses is an error."""
+    """Step -> loss of pre-training, over all attempts. Fails if a step has two different losses."""
     found: dict[int, Any] = {}
     folder = runs.find(root, None).artifact_folder("pretrain") / "metrics"
     for file in sorted(folder.glob("*.jsonl")):
@@ -124,7 +124,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path, repository: Path) -> None:
     assert found == pages(runs.find(calm, None)), "the crawl holds other pages"
     assert not [url for url, count in Counter(url for url, _ in found).items() if count > 1]
 
-    # the same pages without interruption: fetch times differ between crawls, so the struck run's pages are taken over
+    # fetch times differ between crawls, so the uninterrupted run gets the pages of the interrupted one
     copy = tmp_path / "copy"
     for stage in ("docsite", "crawl"):
         source = run.artifact_folder(stage)

@@ -1,7 +1,7 @@
-"""One writer per artifact, with real processes: stopped, in other namespaces, with wrong clocks, killed, moved.
+"""An artifact has one writer, even if real processes are stopped, killed, in other namespaces, or have wrong clocks.
 
-Each drill crawls a small site, which answers slowly enough to strike in the middle, and cleans its pages. Run by
-`make drill`.
+Each drill crawls a small site and cleans its pages. The site answers slowly enough to interrupt the crawl in the
+middle. Run by `make drill`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Drill:
         return (self.folder / "log.txt").read_text()
 
     def start(self, *before: str, root: Path | None = None, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts the recipe; `before` is a command that starts commands."""
+        """Starts the recipe. `before` is a command prefix, such as `unshare` with its options."""
         (self.folder / "recipe.yaml").write_text(RECIPE.format(port=self.web.port))
         command = [sys.executable, "-m", "bessemer", "run", "recipe.yaml", f"storage_path={root or self.root}"]
         with (self.folder / "log.txt").open("ab") as log:
@@ -93,7 +93,7 @@ class Drill:
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
 
     def made(self, root: Path | None = None) -> Counter[str]:
-        """How often each stage was finished, over all runs."""
+        """The number of times that each stage finished, over all runs."""
         found = (event for run in runs.all_runs(root or self.root) for event in run.events())
         return Counter(event["stage"] for event in found if event["event"] == "stage_finished")
 
@@ -123,13 +123,13 @@ def drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drill]:
 
 
 def python_in(process: subprocess.Popen[bytes]) -> psutil.Process:
-    """The process that runs the recipe, behind `unshare`."""
+    """The process that runs the recipe, also if `unshare` started it."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     return next(one for one in family if "bessemer" in one.cmdline() and "unshare" not in one.cmdline()[0])
 
 
 def check_whole(drill: Drill, root: Path | None = None) -> None:
-    """Every artifact is as its manifest says, holds every page once, and nothing else lies there."""
+    """Checks that every artifact matches its manifest and has every page once, and that there are no other files."""
     for artifact in Store(root or drill.root).all():
         artifact.verify(hashes=True)
         listed = {artifact.path / file.path for file in artifact.manifest.files}
@@ -146,7 +146,7 @@ def skip_without_namespaces() -> None:
 
 
 def test_an_owner_in_another_pid_namespace_is_waited_for(drill: Drill) -> None:
-    """Containers on the host's network have its name, and numbers of their own for processes."""
+    """Containers on the host's network share its name, but not its process ids."""
     skip_without_namespaces()
     first = drill.start(*NAMESPACES)
     drill.wait_for_pages(20)
@@ -162,7 +162,7 @@ def test_an_owner_in_another_pid_namespace_is_waited_for(drill: Drill) -> None:
 
 @pytest.mark.parametrize("step", [-86_400, -6, 6, 86_400])
 def test_a_clock_step_makes_no_second_writer(drill: Drill, tmp_path: Path, step: int) -> None:
-    """The second process sees another time of day than the first, as after a step of the clock."""
+    """The second process has a different time of day than the first, as after a clock step."""
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     (wrong / "sitecustomize.py").write_text(WRONG_CLOCK.format(step=step))
@@ -177,7 +177,7 @@ def test_a_clock_step_makes_no_second_writer(drill: Drill, tmp_path: Path, step:
 
 
 def test_a_stopped_owner_loses_its_lease_and_does_not_write_again(drill: Drill) -> None:
-    """It is stopped for longer than `SILENCE_SECONDS`; another process takes over, and the first one continues."""
+    """The owner is stopped for longer than `SILENCE_SECONDS`. Another process takes over, then the owner continues."""
     skip_without_namespaces()
     first = drill.start(*NAMESPACES)
     drill.wait_for_pages(20)
@@ -198,7 +198,7 @@ def test_a_stopped_owner_loses_its_lease_and_does_not_write_again(drill: Drill) 
 
 
 def test_a_stopped_owner_on_this_machine_is_waited_for(drill: Drill) -> None:
-    """It can be seen, so it is known to live, however long it is stopped."""
+    """The other process can see that the owner lives, so it waits for any length of time."""
     first = drill.start()
     drill.wait_for_pages(20)
     first.send_signal(signal.SIGSTOP)
@@ -283,7 +283,8 @@ def test_gc_in_the_middle_of_runs_deletes_nothing_that_they_use(drill: Drill) ->
 
 
 def test_an_input_that_changes_all_the_time_never_ends_up_under_a_wrong_fingerprint(tmp_path: Path) -> None:
-    """A file alternates between two contents; each artifact holds the content that its fingerprint was made of."""
+    """A file alternates between two contents. Each artifact must have the content from which its fingerprint was
+    made."""
     (tmp_path / "recipe.yaml").write_text(
         "name: drill\nnum_workers: 0\nstages:\n  ingest: {paths: [data], split: {validation: 0}}\n"
     )

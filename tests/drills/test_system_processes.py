@@ -1,8 +1,9 @@
-"""Kill Ray's own processes, and the driver: the run says so within seconds, nothing is left, and the job is finished.
+"""If a Ray system process or the driver is killed, the run reports it within seconds and leaves no processes.
 
-A small recipe trains on Ray, is reinforced with answers from Ray actors, and is swept. The raylet, the GCS and the
-driver are killed with SIGKILL, and signals come while Ray starts. Each time the processes are gone within
-`GONE_SECONDS`, and the same command makes the same models. Run by `make drill`; prints what was done when.
+A small recipe trains on Ray, then runs reinforcement learning with answers from Ray actors, then a sweep. The raylet,
+the GCS and the driver are killed with SIGKILL, and signals are sent while Ray starts. Each time, all processes must end
+within `GONE_SECONDS`, and the same command must make the same models. Run by `make drill`; prints each event with its
+time.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def has_checkpoint(struck: Runner, stage: str) -> bool:
 
 
 def kill_and_wait(struck: Runner, process: subprocess.Popen[bytes], name: str) -> tuple[int, float, float]:
-    """Kills a system process or the driver. Returns the exit code, and the seconds until the driver and all ended."""
+    """Kills a system process or the driver. Returns (exit code, seconds until the driver ended, seconds until all
+    did)."""
     began = time.monotonic()
     victims = [process] if name == "driver" else struck.named_by_program(name)
     assert victims
@@ -114,7 +116,8 @@ def kill_and_wait(struck: Runner, process: subprocess.Popen[bytes], name: str) -
 
 
 def check_error(struck: Runner, name: str) -> None:
-    """The run recorded why it failed, and its last words are one error with the command that continues."""
+    """Checks that the run recorded the cause, and that its output ends with one error and the command that
+    continues."""
     (run,) = (run for run in runs.all_runs(struck.root) if run.events())
     last = [event for event in run.events() if event["event"] == "run_failed"][-1]
     assert last["error"] == f"Ray's {NAMES[name]} died (killed by SIGKILL)"

@@ -1,11 +1,15 @@
-"""Kill a recipe that trains a model further, at any moment: the same command makes the same models, to the byte.
+"""If fine-tuning or alignment is killed at any moment, the same command makes the same models, byte for byte.
 
-A small model learns to answer, prefers its better answers, and is reinforced by GRPO with answers from Ray actors and
-by PPO with a reward model. In a chain the driver, its process group, a training worker and a rollout actor are killed
-with SIGKILL at random moments, and the run is asked to stop by SIGINT and SIGTERM; after each death `bessemer runs`
-says what happened, and no process is left. Two training workers, sharded or not, give the curves of one, and whoever of
-them dies, the same models. Of two runs at once that need one model, one makes it, and the other goes on where that one
-dies. Run by `make drill`; prints what was done when.
+The recipe fine-tunes a small model, aligns it with preferences, and trains it by GRPO with answers from Ray actors and
+by PPO with a reward model. The drills check:
+
+- The driver, its process group, a training worker and a rollout actor are killed with SIGKILL at random moments, and
+  the run is stopped with SIGINT and SIGTERM. After each of these, `bessemer runs` shows the cause, and no process is
+  left.
+- Two training workers, sharded or not, give the same curves as one. If one of them dies, the models are the same.
+- If two runs need the same model, one makes it. If that run dies, the other continues its work.
+
+Run by `make drill`; prints each event with its time.
 """
 
 from __future__ import annotations
@@ -85,7 +89,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def calm(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """A run that nothing happened to."""
+    """An uninterrupted run."""
     found = Runner(recipe, tmp_path_factory.mktemp("runs") / "calm")
     found.finish()
     return found
@@ -106,7 +110,7 @@ def runner(recipe: Path, tmp_path: Path) -> Iterator[Any]:
 
 
 def strike(runner: Runner, process: subprocess.Popen[bytes], target: str) -> str | None:
-    """Strikes at `target` as soon as it is there; returns what `bessemer runs` has to say of the run if it ended it."""
+    """Kills or signals `target` as soon as it exists; returns the status in `bessemer runs` if this ended the run."""
     if target in PROCESSES:
         while process.poll() is None and not (victims := runner.named(PROCESSES[target])):
             time.sleep(0.1)
@@ -126,13 +130,13 @@ def strike(runner: Runner, process: subprocess.Popen[bytes], target: str) -> str
 
 
 def left_behind(root: Path) -> list[Path]:
-    """Of artifacts: leases that are held, and unfinished folders."""
+    """The held leases and the unfinished folders of artifacts."""
     unfinished = [path for path in (root / "artifacts").rglob(f"{storage.TEMPORARY}*") if path.is_dir()]
     return unfinished + [path for path in (root / "artifacts").rglob("lease-*.json") if lease.holder(path.parent)]
 
 
 def losses(root: Path, stage: str) -> dict[int, float]:
-    """By step, over all attempts; a step that was done again has the same loss."""
+    """Step -> loss, over all attempts. Fails if a repeated step has a different loss."""
     found: dict[int, float] = {}
     for file in sorted((runs.find(root, None).artifact_folder(stage) / "metrics").glob("*.jsonl")):
         for line in storage.read_lines(file):
@@ -142,7 +146,7 @@ def losses(root: Path, stage: str) -> dict[int, float]:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Of the finished models, and of the pairs."""
+    """The digests of the finished models and of the pairs, by stage."""
     run = runs.find(root, None)
     files = {stage: run.artifact_folder(stage) / "data" / "model.safetensors" for stage in MODELS}
     files["pairs"] = next((run.artifact_folder("pairs") / "data").glob("*.parquet"))
@@ -168,7 +172,7 @@ def test_blows_change_nothing_in_what_is_tuned(runner: Any, calm: Runner) -> Non
         print(f"{number + 1:2d}. {what}: exit code {code}, all gone in {gone:.1f} s", flush=True)
         if code == 0:
             break
-        if storm.attempts() > attempts:  # else it was struck before it had begun
+        if storm.attempts() > attempts:  # otherwise it was killed before it started
             assert storm.status() == expected, storm.said()
             attempts = storm.attempts()
         process = storm.start()
@@ -177,7 +181,7 @@ def test_blows_change_nothing_in_what_is_tuned(runner: Any, calm: Runner) -> Non
 
 
 def check_like(calm: Runner, struck: Runner) -> None:
-    """The run that was struck made what the calm one made, and leaves nothing else behind."""
+    """Checks that the interrupted run made the same artifacts as the uninterrupted run, and left no other files."""
     wait_until_gone(struck)
     assert struck.status() == "finished"
     assert not left_behind(struck.root)
@@ -186,7 +190,7 @@ def check_like(calm: Runner, struck: Runner) -> None:
 
 
 def test_two_workers_have_the_curves_of_one_and_survive_blows(runner: Any, calm: Runner) -> None:
-    """Made again on two workers, from what one worker made; then the same while workers and actors die."""
+    """Two workers repeat the training from the artifacts of one worker. Then workers and actors are killed."""
     again = [word for stage in TUNED_AGAIN for word in ("--rerun", stage)]
     settings = [f"{stage}.num_workers=2" for stage in TUNED_AGAIN] + ["align.sharding=full", "grpo.sharding=full"]
     two, struck = (runner(name, *settings, "grpo.rollout_workers=1", *again) for name in ("two", "struck"))
@@ -209,7 +213,8 @@ def test_two_workers_have_the_curves_of_one_and_survive_blows(runner: Any, calm:
 
 
 def test_two_runs_at_once_make_a_model_once(runner: Any, calm: Runner) -> None:
-    """The second waits for the first; that one is killed; the second goes on where it was, and a third finds all."""
+    """The second run waits for the first. The first is killed, the second continues its work, and a third reuses
+    all."""
     shared = runner("shared", "--until", "align")
     first, second = shared.start(), shared.start()
     folder = storage_folder(calm, shared, "finetune")
@@ -233,5 +238,5 @@ def test_two_runs_at_once_make_a_model_once(runner: Any, calm: Runner) -> None:
 
 
 def storage_folder(calm: Runner, other: Runner, stage: str) -> Path:
-    """Where `other` keeps the artifact that `calm` made in `stage`."""
+    """The folder in which `other` keeps the artifact that `calm` made in `stage`."""
     return other.root / runs.find(calm.root, None).artifact_folder(stage).relative_to(calm.root)

@@ -16,7 +16,7 @@ from bessemer.runner.plan import load_recipe, make_plan
 
 
 class NoMirror:
-    """Stands where MLflow would be."""
+    """Replaces MLflow."""
 
     def __init__(self, *arguments: Any) -> None: ...
 

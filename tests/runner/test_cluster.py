@@ -45,7 +45,7 @@ def test_addresses_of_clusters_are_accepted(address: str | None) -> None:
 
 @pytest.fixture
 def guarded() -> Iterator[str]:
-    """The address of a server that answers as Ray's GCS does, and takes the token `right` only."""
+    """The address of a server that answers like Ray's GCS, and accepts only the token `right`."""
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
     class Service(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):  # type: ignore[misc]
@@ -69,7 +69,7 @@ def guarded() -> Iterator[str]:
 def test_a_refused_token_is_an_error_at_once(
     guarded: str, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
 ) -> None:
-    """Ray itself tries again for 20 seconds."""
+    """Ray itself would retry for 20 seconds."""
     monkeypatch.setattr("bessemer.runner.cluster.current_token", lambda: token)
     began = time.monotonic()
     with pytest.raises(ClusterUnreachable, match=said):

@@ -102,7 +102,7 @@ stages:
 def test_the_text_of_the_last_trained_model_counts(
     tmp_path: Path, field: str, metric: str, problem: str | None
 ) -> None:
-    """Fine-tuning is validated on conversations: the documents of its base model do not change them."""
+    """Fine-tuning is validated on conversations, which do not depend on the documents of its base model."""
     (tmp_path / "recipe.yaml").write_text(MIXED)
     found = incomparable(load_recipe(tmp_path / "recipe.yaml", []), metric, [field])
     assert (found is None) == (problem is None), found

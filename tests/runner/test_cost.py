@@ -1,4 +1,4 @@
-"""Money is time at a price that the recipe states; where it states none there is none."""
+"""The cost is the time multiplied by the recipe's price. Without a price there is no cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimated time left follows the present rate, not the start or the average."""
+"""The estimated time left depends on the current rate, not on the start or the average."""
 
 from __future__ import annotations
 

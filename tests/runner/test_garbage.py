@@ -76,7 +76,7 @@ def test_a_run_that_can_be_resumed_or_works_now_keeps_its_artifacts(execute: Any
 
 
 def test_the_trials_of_a_sweep_keep_their_models(execute: Any) -> None:
-    """A trial's plan is in the folder of its sweep, which is not one of the runs itself."""
+    """A trial's plan is in the folder of its sweep. Trials are not in the list of runs."""
     run, _ = execute("write.letter=s")
     sweep, _ = execute()
     trial = sweep.folder / "trials" / "t"
@@ -142,7 +142,7 @@ def test_a_named_run_that_is_continued_while_the_list_is_read_keeps_its_artifact
 
 
 def test_an_artifact_that_is_being_deleted_is_waited_for(execute: Any) -> None:
-    """A run looks at the lease after its plan is written, so it does not reuse half an artifact."""
+    """A run checks the lease after it has written its plan, so it does not reuse a partly deleted artifact."""
     run, _ = execute()
     folder = run.artifact_folder("write")
     store = Store(execute.root)
@@ -165,7 +165,7 @@ def test_an_artifact_that_is_being_deleted_is_waited_for(execute: Any) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"null", b"{", b'{"stages": [3]}', b"\xff"])
 def test_one_broken_run_costs_no_artifact_and_no_command(execute: Any, content: bytes) -> None:
-    """Its events tell what it needs."""
+    """The events of the run show which artifacts it needs."""
     broken, _ = execute("write.letter=s")
     execute()
     for name in ("plan.json", "tracking.json", "resolved.yaml"):

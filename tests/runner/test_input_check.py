@@ -26,7 +26,7 @@ TICK = 0.02
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder from outside the recipe, whose files `write` reads."""
+    """A folder of outside files, which the stage `write` reads."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "source"
     folder.mkdir()
@@ -83,7 +83,7 @@ def test_files_that_change_while_a_stage_reads_them_make_no_artifact(
 
 
 def test_a_stage_that_reads_no_file_from_outside_runs(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as a tokenizer that is trained: its description of the files is None."""
+    """An example is a stage that trains a tokenizer: its description of outside files is None."""
     monkeypatch.setitem(TABLE, "write", replace(TABLE["write"], outside=lambda config: None))
     run, _ = execute()
     assert Manifest.read(run.artifact_folder("write")) is not None
@@ -121,7 +121,7 @@ def test_unfinished_work_of_another_state_of_the_files_is_not_continued(
 def test_an_input_artifact_that_changes_while_it_is_read_makes_no_artifact(
     execute: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another run makes it again with `--rerun`, or its files are changed."""
+    """Another run makes the artifact again with `--rerun`, or its files change."""
 
     def disturbed(draft: Draft, context: Context) -> None:
         file = runs.find(execute.root, None).artifact_folder("write") / "data" / "text"

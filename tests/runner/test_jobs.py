@@ -1,4 +1,4 @@
-"""Protects: the first contact with a cluster ends in seconds with an error that says what to do."""
+"""Protects: the first request to a cluster fails within seconds, with an error that has a hint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bessemer.runner.jobs import Jobs, check_dashboard, dashboard_url
 
 
 class Dashboard(BaseHTTPRequestHandler):
-    """Answers like a Ray dashboard whose token is `right`; `/open` is one without authentication."""
+    """Answers like a Ray dashboard with the token `right`. `/open` is a dashboard without authentication."""
 
     def do_GET(self) -> None:
         token = self.headers.get("Authorization")

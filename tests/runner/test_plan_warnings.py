@@ -1,4 +1,4 @@
-"""Protects: the plan warns of shares that do not hold and of splits that stay empty."""
+"""Protects: the plan warns about shares that later stages change, and about splits that stay empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same command again resumes; what is there is reused; nothing is half-written."""
+"""A repeated command resumes the run. Existing artifacts are reused, and no artifact is incomplete."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_rerun_makes_a_stage_again_and_those_below_only_if_its_bytes_changed(exe
 
 
 def test_other_bytes_under_the_same_settings_run_the_stages_below(execute: Any) -> None:
-    """A crawl that is run again brings other pages: what was made from the old ones is not reused."""
+    """A crawl that runs again may have different pages. Artifacts made from the old pages are not reused."""
     execute()
     HOOKS["more"] = lambda draft, context: (draft.data / "more").write_text(str(time.time_ns()))
     run, _ = execute("write.hook=more", rerun=("write",))
@@ -191,7 +191,7 @@ def test_two_runs_at_once_make_an_artifact_once(execute: Any) -> None:
 
 
 def lose(folder: Path) -> None:
-    """Another machine takes the lease of `folder`, as if this process had been stopped, and then dies."""
+    """Another machine takes the lease of `folder`, as if this process were suspended, and then dies."""
     elsewhere = lease.Owner("elsewhere", "another boot", "", 1, 1, "other")
     assert lease._take(folder, lease._find(folder), elsewhere) is not None
 
@@ -221,7 +221,7 @@ def test_a_run_that_lost_an_artifact_writes_no_more_of_it_and_waits(
 
 
 def test_a_manifest_is_not_published_without_the_lease(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage ends without a further write, so the manifest is the first one after the loss."""
+    """The stage ends without another write, so the manifest is the first write after the loss of the lease."""
 
     class Enough(Exception):
         pass
@@ -258,7 +258,7 @@ def test_a_process_that_lost_its_run_ends_and_records_nothing(execute: Any, monk
 
 
 def test_what_a_maker_left_after_its_manifest_is_removed(execute: Any) -> None:
-    """The maker was killed between its manifest and its clean-up."""
+    """The process that made the artifact was killed between the manifest and the clean-up."""
     run, _ = execute()
     left = run.artifact_folder("write") / "work" / "receipts"
     left.mkdir(parents=True)
@@ -317,7 +317,7 @@ def test_the_warnings_of_a_stage_are_shown_and_in_its_log(execute: Any, monkeypa
 
 
 def test_the_order_of_many_inputs_is_part_of_the_fingerprint(execute: Any, tmp_path: Path) -> None:
-    """The last of several models is the one that counts, so the other way round is another evaluation."""
+    """The last of several models is the evaluated one, so the reverse order is a different evaluation."""
     prints, recipe = [], tmp_path / "recipe.yaml"
     text = recipe.read_text()
     for order in ("[double, again]", "[again, double]", "[double, again]"):
@@ -383,7 +383,7 @@ def test_only_an_error_that_may_pass_is_worth_the_same_command(execute: Any, err
 
 
 def test_storage_that_refuses_a_new_run_is_one_error(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a folder with the attribute `i` does, also to root."""
+    """A folder with the attribute `i` refuses writes, even by root."""
 
     def refuse(self: Path, *arguments: Any, **options: Any) -> None:
         if self.name.startswith("toy-"):
@@ -398,7 +398,7 @@ def test_storage_that_refuses_a_new_run_is_one_error(execute: Any, monkeypatch: 
 
 
 def test_the_death_of_ray_is_the_error_of_the_run(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if the error of a worker that died with it comes first."""
+    """The error is reported even if the error of a worker that died at the same time comes first."""
 
     class Dead(Cluster):
         def death(self) -> RayDied:

@@ -63,7 +63,7 @@ def test_the_list_shows_commit_score_and_command(tmp_path: Path) -> None:
 
 
 def test_a_running_run_shows_the_elapsed_time(execute: Any) -> None:
-    """In `status`, in its JSON, and in the report."""
+    """The elapsed time appears in `status`, in its JSON and in the report."""
     seen: dict[str, Any] = {}
 
     def look(draft: Any, context: Any) -> None:

@@ -1,4 +1,4 @@
-"""`show --dropped` never ends in a traceback, for any stage and any rule that a user types."""
+"""`show --dropped` never ends in a traceback, for any stage and any rule."""
 
 from __future__ import annotations
 

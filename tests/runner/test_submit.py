@@ -1,4 +1,4 @@
-"""A recipe as a job on a real Ray head; paths that a cluster could not see are refused before anything is sent."""
+"""Submits a recipe as a job to a real Ray head. Paths that the cluster cannot see are refused before the submission."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The dashboard of a new Ray head with its own token. The head is ended by its process group."""
+    """The dashboard of a new Ray head with its own token. The fixture ends the process group of the head."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     port, folder = free_port(), tempfile.mkdtemp(prefix="ray")  # a short path: sockets lie below it
     command = [
@@ -85,7 +85,7 @@ def test_a_job_runs_the_recipe_and_can_be_followed(folder: Path, head: str) -> N
 
 @pytest.mark.drill
 def test_the_commands_of_the_readme_work_on_a_new_machine(folder: Path, repository: Path, tmp_path: Path) -> None:
-    """Runs the block of commands with a home folder that has no token. Only ports and names are changed."""
+    """Runs the block of commands with a home folder without a token. Changes only ports and names."""
     readme = (repository / "cluster" / "README.md").read_text()
     commands = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
     assert commands[-1] == "ray stop"  # it would stop every Ray on this machine, so the test ends its own

@@ -1,4 +1,4 @@
-"""The best trial has a finite metric, and the command for it has every digit."""
+"""The best trial has a finite metric, and the command that repeats it has all digits of its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every mistake in a sweep is found before anything runs, and so are the stages that trials share."""
+"""The plan of a sweep finds every mistake, and the stages that trials share, before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trace` says which stages it can answer for."""
+"""`trace` names the stages that it supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resources of a trial fit on one node; each event of a trial has a line, and a stop request reaches them."""
+"""The resources of a trial fit on one node, each event of a trial has a line, and a stop request reaches all trials."""
 
 from __future__ import annotations
 

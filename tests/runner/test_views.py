@@ -20,7 +20,7 @@ from bessemer.tokens.rows import PREFERENCES
 
 @pytest.fixture
 def shown(execute: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The view of a stage that produces `kind` and whose data `write(folder)` writes."""
+    """The view of a stage that produces `kind`. `write(folder)` writes its data."""
 
     def show(kind: str, write: Any) -> Any:
         HOOKS["data"] = lambda draft, context: write(draft.data)

@@ -15,11 +15,11 @@ ORDER = ("write", "double", "join")
 
 class Config(StageConfig):
     letter: str = "a"
-    """What is written."""
+    """The text that the stage writes."""
     fail: bool = execution(False)
     """Whether the stage fails half-way."""
     hook: str = execution("")
-    """Names a function that the test supplies."""
+    """The name of a function that the test supplies."""
 
 
 HOOKS: dict[str, Callable[..., None]] = {}
@@ -49,7 +49,7 @@ TABLE = {
 
 
 class Silent(Display):
-    """Keeps what is said."""
+    """Records the messages."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(names)
