@@ -160,11 +160,26 @@ def test_a_document_that_kills_its_worker_is_found_and_removed(
     """After two deaths the unit is done document by document in a child, and only the culprit is lost."""
     (tmp_path / "work").mkdir()
     for death in range(2):
-        (tmp_path / "work" / f"00000.begun-1-{death}").touch()
+        (tmp_path / "work" / f"00000.begun-{death}").touch()
     counts = run(tmp_path, make_context(), {"00000": ["a", "killer", "b"]})
     assert (counts.documents_out, counts.removed_by_rule) == (2, {"crashed": 1})
     rows = read_parquet(tmp_path / "ledger" / "00000.parquet").to_pylist()
     assert [row["verdict"] for row in rows] == ["kept", "crashed", "kept"]
+
+
+def test_the_folder_of_receipts_is_not_listed_for_each_unit(
+    tmp_path: Path, make_context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crawl has tens of thousands of units, and a listing costs as much as there are receipts."""
+    listed: list[Any] = []
+    scandir, listdir = os.scandir, os.listdir
+    monkeypatch.setattr(os, "scandir", lambda path=".": (listed.append(path), scandir(path))[1])
+    monkeypatch.setattr(os, "listdir", lambda path=".": (listed.append(path), listdir(path))[1])
+    list(tmp_path.glob("*"))
+    assert listed, "the listings are counted"
+    listed.clear()
+    run(tmp_path, make_context(), {f"{number:05d}": [f"text {number}"] for number in range(5)})
+    assert not [path for path in listed if Path(path) == tmp_path / "work"]
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[1]", b'{"documents_in"', b"\xff"])
@@ -175,6 +190,28 @@ def test_a_unit_whose_receipt_is_damaged_is_done_again(
     (tmp_path / "work" / "00000.json").write_bytes(content)
     assert run(tmp_path, make_context(), {"00000": ["a", "b"]}) == whole
     assert "is damaged; its unit runs again" in caplog.text
+
+
+def test_an_attempt_that_died_makes_the_third_one_careful(tmp_path: Path, make_context: Callable[..., Any]) -> None:
+    """Each attempt sees the deaths before it, and a finished unit leaves its receipt only."""
+    seen: list[bool] = []
+
+    class Died(BaseException):
+        pass
+
+    def work(unit: Unit, *, careful: bool) -> dict[str, Any]:
+        seen.append(careful)
+        if len(seen) < 3:
+            monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # a dead process removes nothing
+            raise Died
+        return {}
+
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Died):
+            run_units([Unit("a", None)], lambda: work, tmp_path, make_context())
+    assert run_units([Unit("a", None)], lambda: work, tmp_path, make_context()) == [{}]
+    assert seen == [False, False, True]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped, InputError])
@@ -216,7 +253,7 @@ def test_a_request_to_stop_that_reaches_the_child_makes_no_document_crashed(
     """Ctrl-C reaches every process of a terminal, the child that works carefully too."""
     (tmp_path / "work").mkdir()
     for death in range(2):
-        (tmp_path / "work" / f"00000.begun-1-{death}").touch()
+        (tmp_path / "work" / f"00000.begun-{death}").touch()
     counts = document_units(
         [Unit("00000", ["a", "b"])],
         lambda: Interrupted(tmp_path),

@@ -17,8 +17,8 @@ the worker raises an unexpected exception.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -134,24 +134,37 @@ def actor_resources(found: Mapping[str, float], workers: int, *, has_model: bool
 
 @dataclass
 class _Task:
-    """Runs units in one worker process: counts earlier crashes of the unit, runs it, and writes its receipt."""
+    """Runs units in one worker process: counts earlier crashes of the unit, runs it, and writes its receipt.
+
+    Each attempt creates a marker with the next free number, and a crashed attempt leaves its marker. The markers are
+    looked up by name, because to list the folder for each unit would cost quadratic time in the number of units.
+    """
 
     receipts: Path
     work: Worker
 
     def __call__(self, unit: Unit) -> dict[str, Any]:
-        deaths = len(list(self.receipts.glob(f"{unit.name}.begun-*")))
-        marker = self.receipts / f"{unit.name}.begun-{os.getpid()}-{deaths}"
-        marker.touch()
+        deaths = self._begin(unit.name)
         try:
             receipt = self.work(unit, careful=deaths >= DEATHS_BEFORE_CARE)
         except BaseException:  # the process survives, so this does not count as a crash
-            marker.unlink(missing_ok=True)
+            self._marker(unit.name, deaths).unlink(missing_ok=True)
             raise
         storage.write_json(self.receipts / f"{unit.name}.json", receipt)
-        for marker in self.receipts.glob(f"{unit.name}.begun-*"):
-            marker.unlink(missing_ok=True)
+        for number in range(deaths + 1):
+            self._marker(unit.name, number).unlink(missing_ok=True)
         return receipt
+
+    def _begin(self, name: str) -> int:
+        """Creates the marker of an attempt and returns the number of earlier attempts that crashed."""
+        for deaths in itertools.count():
+            with contextlib.suppress(FileExistsError):
+                self._marker(name, deaths).touch(exist_ok=False)
+                break
+        return deaths
+
+    def _marker(self, name: str, number: int) -> Path:
+        return self.receipts / f"{name}.begun-{number}"
 
 
 def _in_process(
