@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from bessemer import child_process
 from bessemer.child_process import ChildEnded, ChildProcess, OutOfTime
 from bessemer.errors import InputError
 
@@ -21,6 +24,11 @@ def compute_forever() -> None:
 def die(number: int) -> None:
     os.kill(os.getpid(), number)
     time.sleep(10)
+
+
+def close_everything_and_sleep() -> None:
+    os.closerange(3, 100)
+    time.sleep(60)
 
 
 class Foreign(Exception):
@@ -92,6 +100,42 @@ def test_another_thread_ends_a_call() -> None:
         threading.Timer(0.2, child.kill).start()
         with pytest.raises(ChildEnded, match="SIGKILL"):
             child.call(compute_forever)
+
+
+def test_an_interrupted_call_leaves_no_answer_to_the_next_one() -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with ChildProcess() as child:
+            child.call(len, "")
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(Interrupted):
+                child.call(time.sleep, 1)
+            assert child.call(len, "abc") == 3
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_child_that_closes_its_pipe_and_lives_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_process, "_CLOSING_SECONDS", 0.2)
+    with ChildProcess() as child:
+        with pytest.raises(ChildEnded, match="SIGKILL"):
+            child.call(close_everything_and_sleep)
+        assert child.call(len, "abc") == 3
+
+
+def test_no_module_is_imported_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data may lie next to a file that is called like a module of the standard library."""
+    (tmp_path / "selectors.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with ChildProcess() as child:
+        assert child.call(len, "abc") == 3
 
 
 def test_the_child_ends_with_its_object() -> None:

@@ -69,12 +69,19 @@ class ChildProcess:
         with self._calling:
             if self._process is None:
                 self._start()
+            assert self._process is not None
             assert self._pipe is not None
+            request = pickle.dumps((function, args, kwargs, self.cpu_seconds))
             try:
-                self._pipe.send((function, args, kwargs, self.cpu_seconds))
-                is_result, value = self._pipe.recv()
+                self._pipe.send_bytes(request)
+                answer = self._pipe.recv_bytes()
             except (EOFError, OSError):
                 raise self._ended() from None
+            except BaseException:  # a signal handler raised: the next call must not receive the answer of this one
+                self._process.kill()
+                self._end()
+                raise
+        is_result, value = pickle.loads(answer)
         if is_result:
             return cast("R", value)
         raise value
@@ -87,15 +94,8 @@ class ChildProcess:
     def close(self) -> None:
         """Ends the child after the call in progress."""
         with self._calling:
-            if self._pipe is not None:
-                self._pipe.close()
             if self._process is not None:
-                try:
-                    self._process.wait(_CLOSING_SECONDS)
-                except subprocess.TimeoutExpired:
-                    self._process.kill()
-                    self._process.wait()
-            self._process = self._pipe = None
+                self._end()
 
     def __enter__(self) -> ChildProcess:
         return self
@@ -111,7 +111,13 @@ class ChildProcess:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-c", _CODE, str(theirs.fileno())]
+            command = [
+                sys.executable,
+                "-P",
+                "-c",
+                _CODE,
+                str(theirs.fileno()),
+            ]  # -P: import nothing from the working folder
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # of this thread; the child inherits it
             try:
                 self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
@@ -120,12 +126,21 @@ class ChildProcess:
         self._pipe = Connection(ours.detach())
         self._pipe.send(sys.path)
 
-    def _ended(self) -> ChildEnded:
+    def _end(self) -> int:
+        """Closes the pipe, which ends the child; kills it if it lives on. Returns its exit code."""
         assert self._process is not None
-        assert self._pipe is not None
-        self._pipe.close()
-        code = self._process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
+        try:
+            code = self._process.wait(_CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         self._process = self._pipe = None
+        return code
+
+    def _ended(self) -> ChildEnded:
+        code = self._end()
         if code == -signal.SIGXCPU:
             return OutOfTime(f"more than {self.cpu_seconds:g} s of CPU time")
         return ChildEnded(f"its process died of {signal.Signals(-code).name}" if code < 0 else "its process died")
