@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import threading
 import time
@@ -49,7 +51,7 @@ def test_a_named_run_gives_up_what_only_it_needs(execute: Any) -> None:
     assert new.artifact_folder("write") in folders(both)
     sizes = own_sizes(execute.root)
     assert sizes[new.name] == found.size
-    with pytest.raises(UsageError, match="no run `nowhere`"):
+    with pytest.raises(UsageError, match="no run is called `nowhere`"):
         find_garbage(execute.root, named=["nowhere"])
 
 
@@ -139,6 +141,63 @@ def test_a_named_run_that_is_continued_while_the_list_is_read_keeps_its_artifact
     assert found.removals
     with lease.hold(run.folder, run.name, waiting=lambda owner: None):
         assert delete(execute.root, found) == 0
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lease can be stored any more."""
+
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lease, "_create", refuse)
+
+
+def test_a_full_disk_can_be_freed(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message about a full disk suggests `bessemer gc`, and a lease needs space too."""
+    run, _ = execute()
+    found = find_garbage(execute.root, named=[run.name])
+    fill_the_disk(monkeypatch)
+    assert delete(execute.root, found) == found.size > 0
+    assert not list((execute.root / "artifacts").glob("*/*"))
+
+
+@pytest.mark.parametrize("use", ["needs", "writes", "makes again"])
+def test_a_full_disk_frees_no_artifact_that_a_run_begins_to_use(
+    execute: Any, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """The run begins after the last look before the folder is renamed."""
+    run, _ = execute()
+    plan = run.plan()
+    shutil.rmtree(run.folder)
+    found = find_garbage(execute.root)
+    removal = found.removals[0]
+    found = garbage.Garbage((removal,), 0, found.plans)
+    here = lease.Owner.current("new")
+    move_away = Store.move_away
+
+    create = lease._create
+
+    def begin_before(store: Store, folder: Path) -> Path:
+        if use == "writes":
+            monkeypatch.setattr(lease, "_create", create)
+            assert lease._take(folder, lease._find(folder), here) is not None
+        else:
+            storage.write_json(execute.root / "new" / "plan.json", plan)
+        moved = move_away(store, folder)
+        if use == "makes again":
+            storage.write_text(folder / "data" / "new", "new")
+        return moved
+
+    monkeypatch.setattr(Store, "move_away", begin_before)
+    fill_the_disk(monkeypatch)
+    freed = delete(execute.root, found)
+    assert removal.folder.is_dir()
+    if use == "makes again":
+        assert (freed, [path.name for path in removal.folder.rglob("*")]) == (removal.size, ["data", "new"])
+    else:
+        assert freed == 0
+        assert (removal.folder / "manifest.json").exists()
+    assert not list((execute.root / "artifacts").glob("*/.tmp-*"))
 
 
 def test_an_artifact_that_is_being_deleted_is_waited_for(execute: Any) -> None:

@@ -117,7 +117,11 @@ class Store:
         """Deletes an artifact and its lease, which the caller holds. The manifest goes first, so an interruption leaves
         no artifact."""
         self.clear(folder)
+        with storage.explained(folder):
+            shutil.rmtree(self.move_away(folder))
+
+    def move_away(self, folder: Path) -> Path:
+        """Renames the folder of an artifact, which needs no free space. Returns the new path."""
         grave = folder.with_name(f"{storage.TEMPORARY}{secrets.token_hex(8)}")
         with storage.explained(folder):
-            folder.rename(grave)
-            shutil.rmtree(grave)
+            return folder.rename(grave)

@@ -15,17 +15,19 @@ before it checks the lease. So at least one of the two notices the other.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bessemer import storage
 from bessemer.artifacts import lease
-from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.manifest import NAME, Manifest
 from bessemer.artifacts.run_files import EVENTS, PLAN, read_plan
 from bessemer.artifacts.store import Store
-from bessemer.errors import UsageError
+from bessemer.errors import StorageError, UsageError
 from bessemer.runner import runs
 from bessemer.runner.runs import Run
 from bessemer.tracking.mirror import registered_models
@@ -112,11 +114,34 @@ def delete(root: Path, garbage: Garbage) -> int:
         raise _InUse
 
     for removal in garbage.removals:
-        with suppress(_InUse), lease.hold(removal.folder, "gc", waiting=leave):
-            if _still_free(root, garbage, removal):
-                store.remove(removal.folder)
-                freed += removal.size
+        try:
+            with suppress(_InUse), lease.hold(removal.folder, "gc", waiting=leave):
+                if _still_free(root, garbage, removal):
+                    store.remove(removal.folder)
+                    freed += removal.size
+        except StorageError as error:
+            if error.__cause__ is None or not storage.no_space(error.__cause__, removal.folder):
+                raise
+            freed += _delete_on_full_disk(store, garbage, removal)
     return freed
+
+
+def _delete_on_full_disk(store: Store, garbage: Garbage, removal: Removal) -> int:
+    """Deletes an artifact without its lease, which a full disk cannot store. Returns the bytes that were freed.
+
+    The folder is renamed first, with the lease in it. A run that looks for the artifact then makes it again. The folder
+    returns if a run has started to write or to need it before that. A run that reads it in the meantime fails.
+    """
+    if lease.holder(removal.folder) or not _still_free(store.root, garbage, removal):
+        return 0
+    moved = store.move_away(removal.folder)
+    if lease.holder(moved) or not _still_free(store.root, garbage, removal):
+        with suppress(OSError):  # a run has begun to make it again
+            moved.rename(removal.folder)
+            return 0
+    (moved / NAME).unlink(missing_ok=True)
+    shutil.rmtree(moved)
+    return removal.size
 
 
 class _InUse(Exception):
