@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +189,22 @@ def test_two_runs_at_once_make_an_artifact_once(execute: Any) -> None:
     assert len(made) == 1
     assert {run.status() for run, _ in results} == {"finished"}
     assert any("waiting to reuse it" in line for _, display in results for line in display.said)
+
+
+def test_two_commands_continue_one_run_in_turn(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one says that it waits, and its attempt is the next one after that of the first."""
+    run = runs.create(execute.root, *execute.plan())
+    first = lease._take(run.folder, None, lease.Owner.current(run.name))
+    assert first is not None
+
+    def finish_first(seconds: float) -> None:
+        run.record("run_started", attempt=1)
+        first.release()
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(sleep=finish_first, monotonic=time.monotonic))
+    _, display = execute(run=run)
+    assert [event["attempt"] for event in run.events() if event["event"] == "run_started"] == [1, 2]
+    assert sum("waiting until it ends" in line for line in display.said) == 1
 
 
 def lose(folder: Path) -> None:

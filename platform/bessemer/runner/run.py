@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,11 @@ def run_recipe(
         ) from None
     with storage.explained(store.root):
         run = run or runs.find_unfinished(store.root, plan) or runs.create(store.root, recipe, plan)
-    attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
+    wait = _once(display, f"run `{run.name}` is continued by process {{0.pid}} on {{0.host}}; waiting until it ends")
     with ExitStack() as stack:
         stack.enter_context(storage.explained(run.folder))
-        stack.enter_context(lease.hold(run.folder, run.name, waiting=lambda owner: None))
+        stack.enter_context(lease.hold(run.folder, run.name, waiting=wait))
+        attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
         runs.start(run, command=command, attempt=attempt, source=git_state(recipe.path.parent))
         asked = stack.enter_context(stopping.graceful(run.stop_file))
         stack.enter_context(native_errors_to(run.log_file("ray")))
@@ -189,10 +191,7 @@ def _make(execution: Execution, planned: PlannedStage, folder: Path, held: Lease
     attempt = 1 + len({line.get("attempt") for line in begun})
     spent = sum(line.get("seconds", 0.0) for line in begun)
     draft = Draft(folder, planned.fingerprint, attempt=attempt)
-    storage.append_line(
-        folder / "attempts.jsonl",
-        {"attempt": attempt, "run": execution.run.name, **source},
-    )
+    storage.append_line(folder / "attempts.jsonl", {"attempt": attempt, "run": execution.run.name, **source})
     relative = folder.relative_to(execution.store.root).as_posix()
     facts = {"stage": planned.name, "kind": planned.kind, "fingerprint": planned.fingerprint, "path": relative}
     execution.run.record("stage_started", **facts, attempt=attempt, why=planned.why)
@@ -308,16 +307,17 @@ def _context(
     )
 
 
-def _waiting(execution: Execution, name: str) -> Any:
-    told: list[Owner] = []
+def _once(display: Display, message: str) -> Callable[[Owner], None]:
+    """Shows a message about the owner of a lease, once per owner."""
+    return cache(lambda owner: display.say(message.format(owner)))
+
+
+def _waiting(execution: Execution, name: str) -> Callable[[Owner], None]:
+    message = "run `{0.run}` (process {0.pid} on {0.host}) is making this artifact; waiting to reuse it"
+    show = _once(execution.display, f"{name}: {message}")
 
     def wait(owner: Owner) -> None:
-        if not told:
-            told.append(owner)
-            execution.display.say(
-                f"{name}: run `{owner.run}` (process {owner.pid} on {owner.host}) is making this artifact; "
-                "waiting to reuse it"
-            )
+        show(owner)
         if execution.asked_to_stop.is_set():
             raise Stopped("stopped as asked", hint="run the same command again to continue")
 
