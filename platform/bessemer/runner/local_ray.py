@@ -24,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
 
-from bessemer.errors import RayDied, Stopped
+from bessemer.errors import ClusterUnreachable, RayDied, Stopped
 
 _ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _WATCHED = {"gcs_server": "GCS", "raylet": "raylet"}
@@ -42,7 +42,10 @@ class LocalRay:
         self._variables = _loopback_variables()
 
     def start(self) -> None:
-        """Starts Ray and returns when it is ready. If a signal handler raises Stopped, it ends immediately."""
+        """Starts Ray and returns when it is ready.
+
+        Raises ClusterUnreachable if Ray does not start. If a signal handler raises Stopped, the start ends immediately.
+        """
         from ray._private import ray_constants
 
         os.environ |= self._variables
@@ -55,7 +58,9 @@ class LocalRay:
         except Stopped as error:
             error.abrupt = True  # the thread is still inside Ray
             raise
-        ready.result()
+        if error := ready.exception():
+            self._unset_variables()
+            raise _start_error(error) from error
         threading.Thread(target=self._watch, daemon=True, name="ray-watch").start()
 
     def death(self) -> RayDied | None:
@@ -76,7 +81,7 @@ class LocalRay:
     def stop(self) -> None:
         """Stops Ray; if one of its system processes died, kills the others, because Ray would wait for it."""
         import ray
-        from ray._private import ray_constants, worker
+        from ray._private import worker
 
         self._stopping.set()
         if self.death() and worker._global_node:
@@ -84,6 +89,11 @@ class LocalRay:
         else:
             ray.shutdown()
         self._stopped.set()  # last, because the kernel then kills the raylet, for which Ray would end this process
+        self._unset_variables()
+
+    def _unset_variables(self) -> None:
+        from ray._private import ray_constants
+
         for name in self._variables:
             os.environ.pop(name, None)
         ray_constants.ENABLE_RAY_CLUSTER = True
@@ -104,6 +114,19 @@ class LocalRay:
             if error := self.death():
                 self._on_death(error)
                 return
+
+
+def _start_error(error: BaseException) -> BaseException:
+    """The error for a failed `ray.init`. Ray raises a plain Exception, for example if a busy machine starts it too
+    slowly."""
+    if not isinstance(error, Exception):
+        return error
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return ClusterUnreachable(
+        f"Ray does not start on this machine: {reason}",
+        hint="run the same command again when the machine is less busy; `bessemer doctor` checks Ray, and "
+        "`num_workers=0` runs the stages without it",
+    )
 
 
 def _loopback_variables() -> dict[str, str]:
