@@ -165,6 +165,10 @@ def test_describe_prints_a_setting_with_type_default_and_meaning() -> None:
     assert printed.startswith("threshold: number more than 0 and at most 1; default 0.8\n    Lowest Jaccard similarity")
 
 
+def test_describe_names_an_empty_default() -> None:
+    assert "description: text; default empty;" in bessemer("describe", "recipe").stdout
+
+
 def test_describe_points_to_the_settings_of_each_rule() -> None:
     assert "bessemer describe clean.rules.c4" in bessemer("describe", "clean").stdout
     assert "rules.c4.min_sentences: integer" in bessemer("describe", "clean.rules.c4").stdout

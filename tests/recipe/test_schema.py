@@ -56,6 +56,7 @@ def test_a_form_that_recipes_use_is_accepted(settings: dict[str, Any], validator
         {"name": "books", "sead": 1, "stages": {"clean": None}},
         {"name": "books", "stages": {}},
         {"name": "books", "stages": {"small": None}},
+        {"name": "books", "stages": {"ingest": None}},
         {"name": "books", "stages": {"small": {"stage": "pretrian"}}},
         {"name": "books", "stages": {"dedup": {"threshold": 1.5}}},
         {"name": "books", "stages": {"dedup": {"treshold": 0.5}}},

@@ -105,3 +105,11 @@ def test_status_shows_the_trials(sweep: Run) -> None:
     found = json.loads(status("--json").stdout)["sweep"]
     assert (found["best_trial"], found["metric"], found["num_trials"]) == ("a", "loss", 6)
     assert found["trials"][0]["assignments"]["train.rate"] == 0.123456789
+
+
+def test_runs_counts_the_ended_trials_of_a_sweep(sweep: Run) -> None:
+    make_trial(sweep, "a", 3.0).record("run_finished")
+    make_trial(sweep, "b", 2.0).record("run_failed", error="the disk burns")
+    make_trial(sweep, "c", 2.5)  # killed
+    listed = CliRunner().invoke(cli.bessemer, ["runs", "--storage-path", str(sweep.root), "--json"]).stdout
+    assert [run["stages"] for run in json.loads(listed)] == ["2/6 trials"]

@@ -54,8 +54,11 @@ def runs(root: Path, as_json: bool) -> None:
 
 
 def _facts(run: Any) -> dict[str, Any]:
+    from bessemer.runner.trials import sweep_state
+
     stages = run.stages()
     done = sum(stage["event"] in ("stage_finished", "stage_reused") for stage in stages.values())
+    sweep = sweep_state(run)
     started = [event for event in run.events() if event["event"] == "run_started"]
     begun = started[0]["time"] if started else ""
     newest = started[-1] if started else {}
@@ -63,7 +66,7 @@ def _facts(run: Any) -> dict[str, Any]:
     return {
         "run": run.name,
         "status": run.status(),
-        "stages": f"{done}/{len(stages)}",
+        "stages": f"{sweep.num_ended}/{sweep.settings.num_trials} trials" if sweep else f"{done}/{len(stages)}",
         "begun": begun[:19].replace("T", " "),
         "git_commit": newest.get("git_commit"),
         "git_dirty": newest.get("git_dirty"),

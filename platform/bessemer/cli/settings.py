@@ -63,7 +63,7 @@ def schema() -> None:
 
 def formatted(setting: SettingDescription) -> str:
     """One setting as a line with type and default, and an indented description."""
-    default = "must be set" if setting.default is None else f"default {setting.default}"
+    default = "must be set" if setting.default is None else f"default {setting.default or 'empty'}"
     facts = [setting.type, default] + ([] if setting.changes_result else ["does not change the result"])
     width = min(100, shutil.get_terminal_size().columns)
     text = textwrap.fill(setting.description, width, initial_indent="    ", subsequent_indent="    ")

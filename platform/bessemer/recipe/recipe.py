@@ -83,7 +83,8 @@ class Recipe(Settings):
     """The fields of a recipe other than its stages."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
-    """Lower-case name of the recipe, used for the experiment, the runs and the registered models."""
+    """Name of the recipe, used for the experiment, the runs and the registered models: at most 63 lower-case letters,
+    digits, `-` and `_`."""
     description: str = execution("")
     """One sentence for the report."""
     seed: int = Field(0, ge=0, lt=2**31)

@@ -28,7 +28,8 @@ def recipe_schema(recipe: type[BaseModel], stages: Mapping[str, type[BaseModel]]
     for kind, model in stages.items():
         own = definitions[_name(references[model, "validation"])]
         own["properties"] = {"stage": {"const": kind}, "from": _FROM} | own["properties"]
-        kinds[kind] = {"anyOf": [{"type": "null"}, {"$ref": f"#/$defs/{_name(references[model, 'validation'])}"}]}
+        settings = {"$ref": f"#/$defs/{_name(references[model, 'validation'])}"}
+        kinds[kind] = settings if own.get("required") else {"anyOf": [{"type": "null"}, settings]}
     choices = [
         {"if": {"properties": {"stage": {"const": kind}}, "required": ["stage"]}, "then": kinds[kind]} for kind in kinds
     ]

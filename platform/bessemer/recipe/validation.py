@@ -23,7 +23,9 @@ _NAMES = {
     "path_type": "should be a path",
 }
 """Messages for the error types whose own message names a Python type."""
-_NOISE = re.compile(r"^(Value error, |Input |(Tuple|List|Dictionary) (?=should))|, unable to .*| after validation.*")
+_NOISE = re.compile(
+    r"^(Value error, |Input |(Tuple|List|Dictionary|String) (?=should))|, unable to .*| after validation.*"
+)
 
 
 def merged(errors: Sequence[Any], raw: Any) -> list[dict[str, Any]]:

@@ -42,6 +42,11 @@ class SweepState:
     trials: Sequence[TrialState]
 
     @property
+    def num_ended(self) -> int:
+        """Number of trials that have ended by themselves, by an error or by the scheduler."""
+        return sum(trial.status not in ("running", "stopped", "interrupted") for trial in self.trials)
+
+    @property
     def best_trial(self) -> str | None:
         """The trial with the best finite metric so far; None if no trial has one."""
         sign = 1 if self.settings.mode == "min" else -1
