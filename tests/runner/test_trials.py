@@ -113,3 +113,24 @@ def test_runs_counts_the_ended_trials_of_a_sweep(sweep: Run) -> None:
     make_trial(sweep, "c", 2.5)  # killed
     listed = CliRunner().invoke(cli.bessemer, ["runs", "--storage-path", str(sweep.root), "--json"]).stdout
     assert [run["stages"] for run in json.loads(listed)] == ["2/6 trials"]
+
+
+def test_logs_shows_the_stages_of_a_sweep_and_of_its_trials(sweep: Run) -> None:
+    trial = make_trial(sweep, "a", 3.0)
+    storage.write_text(sweep.folder / "shared" / "logs" / "train.txt", "a shared line\n")
+    storage.write_text(trial.log_file("train"), "a trial's line\n")
+    storage.write_text(sweep.log_file("ray"), "the raylet's line\n")
+
+    def logs(*options: str) -> str:
+        return CliRunner().invoke(cli.bessemer, ["logs", "--storage-path", str(sweep.root), *options]).stdout
+
+    ray = "== ray\nthe raylet's line\n"
+    assert logs() == f"{ray}== shared/train\na shared line\n== trials/a/train\na trial's line\n"
+    assert logs("--stage", "ray") == ray
+    assert logs("--stage", "trian") == ""
+
+
+def test_status_shows_an_error_outside_the_stages(sweep: Run) -> None:
+    sweep.record("run_failed", error="Ray does not start")
+    shown = CliRunner().invoke(cli.bessemer, ["status", "--storage-path", str(sweep.root)]).stdout
+    assert shown.splitlines()[1] == "error: Ray does not start"

@@ -106,12 +106,18 @@ def status(run_name: str | None, root: Path, address: str | None, as_json: bool)
     sweep = sweep_state(run)
     stages = sweep.shared.stages() if sweep else run.stages()
     if as_json:
-        found: dict[str, Any] = {"run": run.name, "status": run.status(), "seconds": run.elapsed(), "stages": stages}
+        found: dict[str, Any] = {"run": run.name, "status": run.status(), "seconds": run.elapsed()}
+        found |= {"error": run.error(), "stages": stages}
         print_json(found | ({"sweep": sweep.to_json()} if sweep else {}))
         return
     elapsed = run.elapsed()
     took = "" if elapsed is None else f" {'for' if run.status() == 'running' else 'in'} {format_seconds(elapsed)}"
     print_text(f"{run.name}: {run.status()}{took}")
+    if run.status() == "failed" and (error := run.error()) not in (
+        None,
+        *(one.get("error") for one in stages.values()),
+    ):
+        print_text(f"error: {error}")
     rows = []
     for name, stage in stages.items():
         manifest = Manifest.read(run.artifact_folder(name))
@@ -150,7 +156,7 @@ def _print_trials(sweep: SweepState) -> None:
 
 @click.command()
 @RUN
-@click.option("--stage", help="Only this stage's log.")
+@click.option("--stage", help="Only this stage's log; `ray` is the log of Ray's own processes.")
 @storage_option
 @ADDRESS
 def logs(run_name: str | None, stage: str | None, root: Path, address: str | None) -> None:
@@ -164,11 +170,12 @@ def logs(run_name: str | None, stage: str | None, root: Path, address: str | Non
     from bessemer.runner.runs import find
 
     run = find(root, run_name)
-    for name in run.stages():
-        path = run.log_file(name)
-        if path.exists() and stage in (None, name):
-            print_text(f"== {name}")
-            print_text(path.read_text(encoding="utf-8"), nl=False)
+    found = [(name, path) for name, path in run.log_files() if stage in (None, name.rpartition("/")[2])]
+    for name, path in found:
+        print_text(f"== {name}")
+        print_text(path.read_text(encoding="utf-8"), nl=False)
+    if not found:
+        say(f"`{run.name}` has no log" + (f" of `{stage}`" if stage else "") + f"\nnext: bessemer status {run.name}")
 
 
 @click.command()

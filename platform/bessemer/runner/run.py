@@ -35,7 +35,7 @@ from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.input_check import InputCheck
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import Plan, PlannedStage, stale
-from bessemer.runner.runs import Run
+from bessemer.runner.runs import RAY_LOG, Run
 from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.terminal import printable_line
@@ -99,7 +99,7 @@ def run_recipe(
         attempt = 1 + sum(event["event"] == "run_started" for event in run.events())
         runs.start(run, command=command, attempt=attempt, source=git_state(recipe.path.parent))
         asked = stack.enter_context(stopping.graceful(run.stop_file))
-        stack.enter_context(native_errors_to(run.log_file("ray")))
+        stack.enter_context(native_errors_to(run.log_file(RAY_LOG)))
         stack.enter_context(display)
         mirror = stack.enter_context(Mirror(run.folder, recipe.settings.tracking, display.say, {})) if track else None
         own = cluster is None

@@ -26,6 +26,9 @@ from bessemer.recipe.problems import nearest
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.plan import Plan
 
+RAY_LOG = "ray"
+"""The name of the log with the messages of Ray's own processes."""
+
 
 def now() -> str:
     """The time in UTC, ISO 8601 with milliseconds."""
@@ -57,6 +60,21 @@ class Run:
 
     def log_file(self, stage: str) -> Path:
         return self.folder / "logs" / f"{stage}.txt"
+
+    def log_files(self) -> Iterator[tuple[str, Path]]:
+        """Yields the name and path of each log that exists: of the stages in order, then of Ray. For a sweep, those of
+        the shared stages and of the trials follow, as `shared/STAGE` and `trials/TRIAL/STAGE`."""
+        folders = [self.folder, self.folder / "shared", *sorted(self.folder.glob("trials/*"))]
+        for folder in folders:
+            part = Run(folder, self.root)
+            for stage in [*(planned["name"] for planned in part.plan()["stages"]), RAY_LOG]:
+                if (path := part.log_file(stage)).exists():
+                    yield (folder / stage).relative_to(self.folder).as_posix(), path
+
+    def error(self) -> str | None:
+        """The error that ended the run; None if the run continues or finished."""
+        last = [event for event in self.events() if event["event"].startswith("run_")][-1:]
+        return last[0].get("error") if last else None
 
     def record(self, event: str, **facts: Any) -> None:
         storage.append_line(self.folder / EVENTS, {"time": now(), "event": event, **redact_all(facts)})
