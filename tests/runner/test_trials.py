@@ -120,6 +120,7 @@ def test_logs_shows_the_stages_of_a_sweep_and_of_its_trials(sweep: Run) -> None:
     storage.write_text(sweep.folder / "shared" / "logs" / "train.txt", "a shared line\n")
     storage.write_text(trial.log_file("train"), "a trial's line\n")
     storage.write_text(sweep.log_file("ray"), "the raylet's line\n")
+    storage.write_text(trial.log_file("ray"), "")
 
     def logs(*options: str) -> str:
         return CliRunner().invoke(cli.bessemer, ["logs", "--storage-path", str(sweep.root), *options]).stdout

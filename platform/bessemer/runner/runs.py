@@ -62,13 +62,16 @@ class Run:
         return self.folder / "logs" / f"{stage}.txt"
 
     def log_files(self) -> Iterator[tuple[str, Path]]:
-        """Yields the name and path of each log that exists: of the stages in order, then of Ray. For a sweep, those of
-        the shared stages and of the trials follow, as `shared/STAGE` and `trials/TRIAL/STAGE`."""
+        """Yields the name and path of each log that is not empty: of the stages in order, then of Ray.
+
+        For a sweep, the logs of the shared stages and of the trials follow, as `shared/STAGE` and `trials/TRIAL/STAGE`.
+        """
         folders = [self.folder, self.folder / "shared", *sorted(self.folder.glob("trials/*"))]
         for folder in folders:
             part = Run(folder, self.root)
             for stage in [*(planned["name"] for planned in part.plan()["stages"]), RAY_LOG]:
-                if (path := part.log_file(stage)).exists():
+                path = part.log_file(stage)
+                if path.exists() and path.stat().st_size:
                     yield (folder / stage).relative_to(self.folder).as_posix(), path
 
     def error(self) -> str | None:
