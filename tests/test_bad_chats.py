@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.home import Home
+from tests.support.small_chat import tokenizer_of, write_model
 
 from bessemer import storage
-from home import Home
-from small_chat import tokenizer_of, write_model
 
 RECIPE = """
 name: chat

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.support.home import Home, make_home
 
 from bessemer.artifacts.pages import PageWriter
-from home import Home, make_home
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.home import Home
 
 from bessemer.credentials import redact, redact_all
 from bessemer.errors import UsageError
-from home import Home
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.home import Home, make_home
 
 from bessemer.runner.plan import load_recipe
-from home import Home, make_home
 
 
 @pytest.fixture(scope="module")

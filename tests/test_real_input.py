@@ -7,8 +7,8 @@ import mimetypes
 from collections.abc import Callable
 from pathlib import Path
 
-from home import Home
-from web import Answer, Web
+from tests.support.home import Home
+from tests.support.web import Answer, Web
 
 Dataset = Callable[[str], Path]
 

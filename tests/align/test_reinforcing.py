@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.small_chat import tokenizer_of
 from torch import Tensor
 
 from bessemer.align.reinforcing import Question, Reinforcing
@@ -23,7 +24,6 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.base import Loss
 from bessemer.train.sampler import Rows
 from bessemer.train.workers import Workers
-from small_chat import tokenizer_of
 
 ALONE = Workers(0, 1, torch.device("cpu"))
 QUESTIONS = [Question(f"question {n}", "?", (3 + n, 9, 11), {}) for n in range(4)]

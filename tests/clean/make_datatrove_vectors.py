@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clean_corpus import make_documents, passages
 from datatrove.data import Document
 from datatrove.pipeline.filters import (
     C4QualityFilter,
@@ -28,6 +27,7 @@ from datatrove.pipeline.filters import (
 )
 from datatrove.utils import text as datatrove_text
 from datatrove.utils import word_tokenizers
+from tests.clean.clean_corpus import make_documents, passages
 
 from bessemer.clean.texts import Texts
 from bessemer.fingerprint import content_hash

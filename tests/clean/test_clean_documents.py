@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from clean_corpus import make_documents
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.clean.clean_corpus import make_documents
 
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import Counts

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clean_corpus import make_documents
+from tests.clean.clean_corpus import make_documents
 
 from bessemer.clean.c4 import C4
 from bessemer.clean.fineweb import FineWebQuality

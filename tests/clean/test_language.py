@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clean_corpus import passages
+from tests.clean.clean_corpus import passages
 
 from bessemer.clean.language import LANGUAGES, Language, _model, identify, sample
 from bessemer.clean.texts import Texts

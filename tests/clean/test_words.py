@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from clean_corpus import passages
+from tests.clean.clean_corpus import passages
 
 from bessemer.clean.texts import Texts
 

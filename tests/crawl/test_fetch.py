@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.web import Answer, Web, page, redirect
 
 from bessemer.crawl.connect import Connections
 from bessemer.crawl.fetch import Failure, Fetcher, Response
-from web import Answer, Web, page, redirect
 
 LIMIT = 100_000
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"

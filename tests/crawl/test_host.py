@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.web import Answer, Site, Web, page, redirect
 
 from bessemer import storage
 from bessemer.artifacts.pages import Page, read_pages
@@ -25,7 +26,6 @@ from bessemer.crawl.host import Manners
 from bessemer.crawl.links import Links, find_links
 from bessemer.crawl.unit import Policy, crawl_unit
 from bessemer.errors import StorageError
-from web import Answer, Site, Web, page, redirect
 
 MANNERS = Manners(
     token="Bessemer",

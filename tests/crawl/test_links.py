@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.web import page
 
 from bessemer.crawl.links import Links, find_links, robots_directives
-from web import page
 
 URL = "http://docs.test/a/page.html"
 

@@ -23,11 +23,11 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from tests.support.web import Answer, Web, page
 
 from bessemer.artifacts import lease
 from bessemer.artifacts.store import Store
 from bessemer.runner import runs
-from web import Answer, Web, page
 
 pytestmark = pytest.mark.drill
 

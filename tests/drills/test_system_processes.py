@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from struck_run import Runner, wait_until_gone
+from tests.drills.struck_run import Runner, wait_until_gone
 
 from bessemer.fingerprint import file_sha256
 from bessemer.runner import runs

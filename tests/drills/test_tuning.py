@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from struck_run import Runner, wait_until_gone
+from tests.drills.struck_run import Runner, wait_until_gone
 
 from bessemer import storage
 from bessemer.artifacts import lease

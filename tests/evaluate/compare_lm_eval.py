@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from lm_eval.models.huggingface import HFLM
-from make_lm_eval_vectors import run_theirs
 from pydantic import TypeAdapter
+from tests.evaluate.make_lm_eval_vectors import run_theirs
 
 from bessemer.evaluate import declared
 from bessemer.evaluate.datasets import files

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_model import make_tiny_model
+from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore

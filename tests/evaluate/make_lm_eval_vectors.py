@@ -17,8 +17,8 @@ from typing import Any
 import lm_eval
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
-from tiny_model import make_tiny_model
+from tests.evaluate.lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
+from tests.evaluate.tiny_model import make_tiny_model
 
 VECTORS = Path(__file__).with_name("lm_eval_vectors.json")
 

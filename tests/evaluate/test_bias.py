@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_multiple_choice import direct
+from tests.evaluate.test_multiple_choice import direct
 
 from bessemer.evaluate import bias_questions as bbq
 from bessemer.evaluate import sentences

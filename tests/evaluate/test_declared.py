@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
-from tiny_model import make_tiny_model
+from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate import declared
 from bessemer.evaluate.items import read_items

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from lm_eval_tasks import training_texts
-from tiny_model import make_tiny_model
+from tests.evaluate.lm_eval_tasks import training_texts
+from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.errors import BessemerError
 from bessemer.evaluate import generation as module

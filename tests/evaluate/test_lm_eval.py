@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
 from pydantic import TypeAdapter
-from tiny_model import make_tiny_model
+from tests.evaluate.lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
+from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate.bits_per_byte import bits_per_byte
 from bessemer.evaluate.kinds import BitsPerByte, Task

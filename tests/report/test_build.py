@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from demo_run import NASTY, build_demo_run
+from tests.report.demo_run import NASTY, build_demo_run
 
 from bessemer import cli, storage
 from bessemer.report.build import build

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from demo_run import NASTY, build_demo_run
 from PIL import Image
+from tests.report.demo_run import NASTY, build_demo_run
 
 from bessemer.report.build import build
 

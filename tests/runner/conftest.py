@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import TABLE, Silent
+from tests.runner.toy import TABLE, Silent
 
 from bessemer import stages
 from bessemer.artifacts.store import Store

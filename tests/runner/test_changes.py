@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toy import TABLE
+from tests.runner.toy import TABLE
 
 from bessemer.runner.changes import nearest_change
 

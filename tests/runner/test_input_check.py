@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import HOOKS, TABLE
+from tests.runner.toy import HOOKS, TABLE
 
 from bessemer import storage
 from bessemer.artifacts.manifest import Manifest

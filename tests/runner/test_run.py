@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toy import HOOKS
+from tests.runner.toy import HOOKS
 
 from bessemer import storage
 from bessemer.artifacts import lease

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from toy import HOOKS
+from tests.runner.toy import HOOKS
 
 from bessemer import cli, storage
 from bessemer.report.build import build

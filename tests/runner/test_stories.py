@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from toy import HOOKS
+from tests.runner.toy import HOOKS
 
 from bessemer.artifacts.documents import write_parquet
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table

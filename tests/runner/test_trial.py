@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import HOOKS
+from tests.runner.toy import HOOKS
 
 from bessemer import storage
 from bessemer.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from toy import HOOKS, TABLE
+from tests.runner.toy import HOOKS, TABLE
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet

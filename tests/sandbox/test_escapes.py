@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import lesser_machine
 import psutil
 import pytest
-from lesser_machine import run_without
+from tests.sandbox import lesser_machine
+from tests.sandbox.lesser_machine import run_without
 
 from bessemer.sandbox import system_calls
 from bessemer.sandbox.protection import unprotected

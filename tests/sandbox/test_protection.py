@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-import lesser_machine
 import pytest
-from lesser_machine import run_without
+from tests.sandbox import lesser_machine
+from tests.sandbox.lesser_machine import run_without
 
 from bessemer.sandbox.protection import KINDS, Protection, measure, unprotected
 

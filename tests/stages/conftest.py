@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.small_chat import write_model
 
 from bessemer.artifacts.store import Artifact
 from bessemer.tokens.tokenizer import TokenizerFolder
-from small_chat import write_model
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
+from tests.support.small_chat import recorded, tokenizer_of
 
 from bessemer.align.items import logprobs_of, of_answers, read_pairs
 from bessemer.align.rewarding import answer_rewards
@@ -21,7 +22,6 @@ from bessemer.model.hub import load_model
 from bessemer.stages import align, preferences, reward
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.workers import Workers
-from small_chat import recorded, tokenizer_of
 
 ANIMALS = ["cat", "dog", "owl", "fox", "hen", "cow", "bee", "ant"]
 PLACES = ["house", "field", "wood", "town"]

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from tests.support.small_chat import tokenizer_of, write_model
 
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, UsageError
@@ -18,7 +19,6 @@ from bessemer.stages import base_model, conversations, finetune, preferences, to
 from bessemer.stages.rows import check_columns
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
-from small_chat import tokenizer_of, write_model
 
 ROWS = [{"prompt": f"What is {n} + 1?", "completion": f"It is {n + 1}."} for n in range(6)]
 STRICT = (

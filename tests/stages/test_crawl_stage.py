@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from tests.support.web import Answer, Site, Web, page, redirect
 
 from bessemer import storage
 from bessemer.artifacts.pages import Page, read_page, read_pages
@@ -29,7 +30,6 @@ from bessemer.crawl import limits
 from bessemer.errors import InputError, Stopped
 from bessemer.stages import crawl
 from bessemer.stages.base import Context, Draft
-from web import Answer, Site, Web, page, redirect
 
 LIBRARY: Site = {
     "library.test/robots.txt": Answer("User-agent: *\nDisallow: /private/\nSitemap: /map.xml"),

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
+from tests.support.small_chat import tokenizer_of, write_model
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
@@ -33,7 +34,6 @@ from bessemer.tokens.rows import CONVERSATIONS, PREFERENCES
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
-from small_chat import tokenizer_of, write_model
 
 TEXTS = [f"line {number} says that the reader returns what the writer wrote" for number in range(12)]
 

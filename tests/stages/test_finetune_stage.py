@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.support.small_chat import tokenizer_of
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 
 from bessemer import storage
@@ -28,7 +29,6 @@ from bessemer.tokens.rows import CONVERSATIONS, read_split
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.supervised import Supervised
 from bessemer.train.sampler import Rows
-from small_chat import tokenizer_of
 
 WORDS = ["red", "blue", "green", "black"]
 THINGS = ["car", "boat", "tree", "bird", "stone"]

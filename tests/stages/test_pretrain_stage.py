@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tests.support.object_store import KEYS, serve
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA, write_parquet
@@ -26,7 +27,6 @@ from bessemer.model.transformer import Transformer
 from bessemer.stages import base_model, pretrain, tokenize, tokenizer
 from bessemer.stages.pretrain import Config
 from bessemer.train.loop import Trainer
-from object_store import KEYS, serve
 
 MODEL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SETTINGS: dict[str, Any] = {

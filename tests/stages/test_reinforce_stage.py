@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.small_chat import recorded, tokenizer_of
 
 from bessemer.align.rollouts import Prompt, RolloutSampler
 from bessemer.artifacts.store import Artifact
@@ -19,7 +20,6 @@ from bessemer.stages import conversations, finetune, preferences, reinforce, rew
 from bessemer.stages.rollouts import RolloutActors, check_room
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
-from small_chat import recorded, tokenizer_of
 
 COLOURS = ["red", "blue"]
 THINGS = ["car", "boat", "tree", "bird", "stone", "house", "field", "wood"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from chat_templates import CONVERSATIONS, TEMPLATES, tokenizer_with
+from tests.tokens.chat_templates import CONVERSATIONS, TEMPLATES, tokenizer_with
 
 from bessemer.tokens.chat_jinja import REFUSALS
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
-from chat_templates import (
+from tests.tokens.chat_templates import (
     CALLS,
     CHANNELS,
     CONVERSATIONS,

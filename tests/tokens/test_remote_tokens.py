@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.object_store import KEYS, ObjectStore, serve
 
 from bessemer.errors import ArtifactDamaged, InputError, StorageError, UsageError
 from bessemer.tokens import folders
@@ -14,7 +15,6 @@ from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.sampler import Sampler
-from object_store import KEYS, ObjectStore, serve
 
 
 @pytest.fixture

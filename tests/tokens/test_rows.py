@@ -8,8 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_templates import CALLS, CHANNELS, PREFILLED, SYSTEM, THINKING, TOOLS, TRIMMING, result, said, unmarked, user
-from chat_templates import tokenizer_with as tokenizer
+from tests.tokens.chat_templates import (
+    CALLS,
+    CHANNELS,
+    PREFILLED,
+    SYSTEM,
+    THINKING,
+    TOOLS,
+    TRIMMING,
+    result,
+    said,
+    unmarked,
+    user,
+)
+from tests.tokens.chat_templates import tokenizer_with as tokenizer
 
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.conversations import Unfit, dialogue_of

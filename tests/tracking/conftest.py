@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_run import FakeRun, Recorded
+from tests.tracking.fake_run import FakeRun, Recorded
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import Recorded
+from tests.tracking.fake_run import Recorded
 
 from bessemer import storage
 from bessemer.recipe.recipe import TrackingSettings

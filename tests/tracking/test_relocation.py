@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import FakeRun, Recorded
+from tests.tracking.fake_run import FakeRun, Recorded
 
 from bessemer import storage
 from bessemer.errors import TrackingUnreachable

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_run import FakeRun
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.tracking.fake_run import FakeRun
 
 from bessemer import storage
 from bessemer.artifacts import lease

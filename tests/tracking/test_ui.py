@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import FakeRun
+from tests.tracking.fake_run import FakeRun
 
 from bessemer import storage
 from bessemer.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_language import make_trainer, write_store
+from tests.train.small_language import make_trainer, write_store
 
 from bessemer.tokens.store import TokenStore
 from bessemer.train.loop import Trainer

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from small_language import PLAN, SAVE_EVERY_STEP, make_model
+from tests.train.small_language import PLAN, SAVE_EVERY_STEP, make_model
 
 from bessemer import storage
 from bessemer.errors import ArtifactDamaged, Stopped, TrainingDiverged, UsageError

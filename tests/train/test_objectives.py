@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_language import PLAN, VOCABULARY, make_model, write_stories
+from tests.train.small_language import PLAN, VOCABULARY, make_model, write_stories
 
 from bessemer.errors import UsageError
 from bessemer.model.config import ModelShape

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_language import PLAN
+from tests.train.small_language import PLAN
 
 from bessemer.errors import UsageError
 from bessemer.model.config import ModelShape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_language import PLAN, make_model
+from tests.train.small_language import PLAN, make_model
 from torch import nn
 
 from bessemer.train.optimizers import build_optimizers

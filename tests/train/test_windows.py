@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_language import write_store
+from tests.train.small_language import write_store
 
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from small_language import make_model, make_trainer
-from test_loop import recorded
+from tests.train.small_language import make_model, make_trainer
+from tests.train.test_loop import recorded
 
 from bessemer.errors import Stopped
 from bessemer.tokens.store import TokenStore
