@@ -55,8 +55,8 @@ class LocalRay:
         try:
             while not ready.done():  # in short waits, between which Python runs the signal handlers
                 wait([ready], timeout=0.1)
-        except Stopped as error:
-            error.abrupt = True  # the thread is still inside Ray
+        except Stopped as stopped:
+            stopped.abrupt = True  # the thread is still inside Ray
             raise
         if error := ready.exception():
             self._unset_variables()
