@@ -56,7 +56,7 @@ def test_a_real_site_from_its_pages_to_deduplicated_documents(tmp_path: Path, da
 
 
 def test_a_site_of_redirects_and_copies_gives_each_text_once(tmp_path: Path, dataset: Dataset) -> None:
-    """dplyr.tidyverse.org has 744 pages; 466 of them are redirect stubs and 352 are exact copies."""
+    """dplyr.tidyverse.org has 744 pages; 466 are redirect stubs and 352 are exact copies."""
     folder = dataset("site_dplyr")
     home = crawl(tmp_path, "dplyr.tidyverse.org", folder, "  extract:\n  dedup:\n")
     assert home.manifest("crawl")["counts"]["documents_out"] >= 100

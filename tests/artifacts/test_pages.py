@@ -218,7 +218,7 @@ DAMAGED = {
 
 
 def test_every_record_of_the_public_test_archives(dataset) -> None:
-    """Other libraries' own test files: the counts of the index are met; damage is reported only where there is some."""
+    """On other libraries' test files, the counts equal the index, and damage is reported for damaged files only."""
     root = dataset("warc")
     seen = 0
     for row in csv.DictReader((root / "INDEX.tsv").read_text().splitlines(), delimiter="\t"):

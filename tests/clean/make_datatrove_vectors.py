@@ -1,4 +1,4 @@
-"""Writes `datatrove_vectors.json`: what datatrove says about the documents of `clean_corpus`.
+"""Writes `datatrove_vectors.json`: the verdicts of datatrove on the documents of `clean_corpus`.
 
     python -m venv /tmp/oracle && /tmp/oracle/bin/pip install datatrove==0.10.1 spacy==3.8.18 pydantic xxhash pyarrow
     PYTHONPATH=platform /tmp/oracle/bin/python tests/clean/make_datatrove_vectors.py
@@ -117,7 +117,7 @@ def tokenizer(chosen: word_tokenizers.WordTokenizer | None) -> Iterator[None]:
 
 
 def measure(probe: Probe, text: str) -> float | None:
-    """The value at which the filter changes its mind; None where there is none, as in an empty text."""
+    """The value at which the filter's verdict changes; None if no value changes it, as for an empty text."""
 
     def passes(settings: dict[str, Any]) -> bool:
         return probe.filter_class(**settings).filter(Document(text=text, id="0")) is True

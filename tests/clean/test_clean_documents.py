@@ -1,4 +1,4 @@
-"""The laws of cleaning: nothing is lost, nobody's neighbours matter, and again means the same."""
+"""Laws of cleaning: no document is lost, verdicts do not depend on neighbours, cleaning twice changes nothing more."""
 
 from __future__ import annotations
 

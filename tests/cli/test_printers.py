@@ -36,7 +36,7 @@ FORBIDDEN = set("\x1b\x07\x9b\u202e\u2066\x7f\r")
 
 
 def functions_that_print(path: Path) -> Iterator[str]:
-    """The functions of a module that call a printer; a method of a file that is no stream is not told from one."""
+    """The functions of a module that call a printer. Any call of a method `write` counts, also of a file on disk."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             for call in ast.walk(node):

@@ -15,7 +15,7 @@ from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
 from bessemer.crawl.frontier import Frontier, Limits, shares
 
 Graph = dict[str, tuple[str, list[str]]]
-"""What each URL answers: a state, and links (or where it redirects)."""
+"""The answer of each URL: a state, and its links (or the target of its redirect)."""
 
 
 def crawl(graph: Graph, seeds: list[str], limits: Limits, *, at_once: int = 1000, shuffle: int = 0) -> Frontier:
@@ -77,7 +77,7 @@ some_limits = st.builds(
 @settings(deadline=None, max_examples=25)
 @given(graph=graphs(), limits=some_limits, at_once=st.integers(1, 9), seed=st.integers(0, 99))
 def test_the_crawl_follows_from_the_site_alone(graph: Graph, limits: Limits, at_once: int, seed: int) -> None:
-    """However the waves are cut into units and in whatever order they are done: the same URLs, verdicts and depths."""
+    """The URLs, verdicts and depths do not depend on the units of a wave, or on their order."""
     whole = crawl(graph, list(graph)[:2], limits).table.sort_by("url")
     parts = crawl(graph, list(graph)[:2], limits, at_once=at_once, shuffle=seed).table.sort_by("url")
     assert whole.equals(parts)

@@ -1,4 +1,4 @@
-"""robots.txt: the rules as RFC 9309 and Google's tests have them, and failing closed where there are none to be had."""
+"""robots.txt: the rules of RFC 9309 and of Google's tests; an unreachable robots.txt disallows everything."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_a_robots_file_stays_fresh_for_a_day() -> None:
     assert Robots(**json.loads(json.dumps(kept.to_json()))) == kept
 
 
-# Where RFC 9309 asks for something else than Google's parser does: section 2.2.2 compares octets after decoding
-# what need not be encoded, so an encoded rule and a plain path are equal.
+# RFC 9309 differs from Google's parser here: section 2.2.2 decodes unreserved characters before it compares octets,
+# so an encoded rule equals a plain path.
 ENCODING = {
     ("/foo/bar/ツ", "/foo/bar/ツ"),
     ("/foo/bar/ツ", "/foo/bar/%E3%83%84"),
@@ -122,7 +122,7 @@ def is_known_difference(robots: str, url: str) -> bool:
 
 
 def token_of(user_agent: str) -> str:
-    """What Google's tests pass as agent is cut at the first character that no product token has."""
+    """The agent of a Google test, cut at the first character that a product token cannot have."""
     return re.match("[A-Za-z_-]*", user_agent)[0]  # type: ignore[index]
 
 
@@ -131,7 +131,7 @@ def verdicts(robots: bytes, user_agent: str, url: str) -> bool:
 
 
 def test_googles_unit_tests(dataset: Callable[[str], Path]) -> None:
-    """The verdicts of google/robotstxt's own tests; an agent with a space is no token, and never asks."""
+    """The verdicts equal those of google/robotstxt's tests, without agents with a space, which are not product tokens."""
     cases = [json.loads(line) for line in (dataset("vec_robots") / "google_robots_test.jsonl").read_text().splitlines()]
     cases = [case for case in cases if case["user_agent"] == token_of(case["user_agent"]) and case["user_agent"]]
     wrong = [

@@ -1,4 +1,4 @@
-"""What a crawl leaves out, and under which name."""
+"""The URLs that a crawl leaves out, and the verdict of each."""
 
 from __future__ import annotations
 

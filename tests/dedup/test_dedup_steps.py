@@ -1,4 +1,4 @@
-"""The laws of de-duplication, over files: what stays depends on the documents, and every removal has a witness."""
+"""Laws of de-duplication over files: the result depends on the documents only, and every removal has a witness."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_every_removal_has_a_witness_and_a_second_pass_removes_nothing(
     make_documents: Callable[..., pa.Table],
     deduplicate: Callable[..., Any],
 ) -> None:
-    """Whatever LSH misses: a removed document resembles a kept one directly, and at least one of each group stays."""
+    """Even if LSH misses pairs, a removed document resembles a kept one directly, and one document per group stays."""
     given_settings = CERTAIN | {"num_bands": num_bands, "threshold": threshold, "rows_per_band": 2}
     outcome = deduplicate([make_documents(texts)], **given_settings)
     kept = set(outcome.urls)

@@ -1,4 +1,4 @@
-"""Exact copies: what the normal form hides, and which copy stays."""
+"""Exact copies: the differences that the normal form ignores, and the copy that stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges of sorted runs: each row is read once, by the reader of its range, whatever the number of ranges."""
+"""Ranges of sorted runs: for any number of ranges, each row is read once, by the reader of its range."""
 
 from __future__ import annotations
 

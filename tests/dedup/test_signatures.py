@@ -11,7 +11,7 @@ from bessemer.dedup.words import find_words
 
 
 def pairs_of_similarity(shared: int, alone: int, count: int) -> ShingleSets:
-    """`count` pairs of random sets, each with `shared` elements in common and `alone` of its own."""
+    """`count` pairs of random sets, each set with `shared` common and `alone` other elements."""
     generator = np.random.default_rng(7)
     size = shared + alone
     elements = generator.integers(0, 2**64, (count, shared + 2 * alone), dtype=np.uint64)
@@ -41,7 +41,7 @@ def test_the_share_of_proposed_pairs_follows_theory(
 
 
 def test_a_key_is_of_one_band() -> None:
-    """Equal rows in different bands are no match, nor are different rows in the same band."""
+    """Two rows match only if they are equal and in the same band."""
     signed = np.array([[1, 2, 1, 2], [2, 1, 1, 2]], np.uint32)
     keys = band_keys(signed, 2)
     assert len({*keys.ravel().tolist()}) == 3

@@ -49,7 +49,7 @@ def finish(recipe: Path, root: Path, log: Path) -> None:
 
 
 def strike(process: subprocess.Popen[bytes], target: str) -> str:
-    """Kills the target and returns its name. If there is no worker, kills the driver instead."""
+    """Kills the target and returns its name. Without a worker, kills the driver instead."""
     family = psutil.Process(process.pid).children(recursive=True)
     named = {p: " ".join(p.cmdline()[:1]) for p in family}
     ours = [p for p, name in named.items() if name.startswith(("ray::MapWorker", "ray::RayTrainWorker"))]

@@ -129,7 +129,7 @@ def python_in(process: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def check_whole(drill: Drill, root: Path | None = None) -> None:
-    """Checks that every artifact matches its manifest and has every page once, and that there are no other files."""
+    """Checks that every artifact matches its manifest, has every page once, and has no other files."""
     for artifact in Store(root or drill.root).all():
         artifact.verify(hashes=True)
         listed = {artifact.path / file.path for file in artifact.manifest.files}

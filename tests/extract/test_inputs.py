@@ -1,4 +1,4 @@
-"""inputs: what `paths` name, called the same wherever it lies."""
+"""inputs: the files that `paths` name; their names do not depend on the folder above."""
 
 from __future__ import annotations
 

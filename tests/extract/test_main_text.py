@@ -1,4 +1,4 @@
-"""main_text: the text that matters, the same whatever was extracted before, at bounded cost."""
+"""main_text: the main text of a page, independent of earlier pages, at bounded cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""page: whatever the bytes, a text or a reason; what is HTML and what is text is told by type and content."""
+"""page: any bytes give a text or a reason; type and content decide between HTML and plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""page_metadata: what a page states about itself, best source first, and nothing that depends on the day."""
+"""page_metadata: the metadata of a page, from the best source first, independent of today's date."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_a_file_with_other_content_of_the_same_size_is_an_error(tmp_path: Path, 
 
 
 def test_real_archives_of_every_crawler(dataset: Callable[[str], Path]) -> None:
-    """WARC, ARC and WET files, broken ones among them: each place is a record with an id of its own."""
+    """WARC, ARC and WET files, some broken: each position in a file is one record with a unique id."""
     found: list[Record] = []
     for path in sorted(dataset("warc").rglob("*")):
         if find_format(InputFile(path.name, str(path), 0)) == "warc" and path.stat().st_size < 300_000:

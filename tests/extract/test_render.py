@@ -16,7 +16,7 @@ TAGS = ("p", "head", "quote", "list", "item", "table", "row", "cell", "code", "l
 
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[etree._Element, list[str]]:
-    """A random tree in which every piece of text is one word that stands nowhere else."""
+    """A random tree in which every piece of text is one unique word."""
     words: list[str] = []
 
     def text() -> str:

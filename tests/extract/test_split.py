@@ -1,4 +1,4 @@
-"""split: pages that belong together stand on one side."""
+"""split: pages that belong together are in the same split."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_from_names_another_stage(load: Any) -> None:
 
 
 def test_a_named_input_is_taken_only_where_from_names_it(load: Any) -> None:
-    """Two models of one recipe are two models: the second is no continuation of the first by accident."""
+    """Of two models in one recipe, the second continues the first only if its `from` names the first."""
     ladder = GOOD + "  larger: {stage: train}\n"
     assert load(ladder).stage("larger").sources == {"documents": "clean"}
     further = load(ladder.replace("{stage: train}", "{stage: train, from: train}"))

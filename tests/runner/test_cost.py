@@ -1,4 +1,4 @@
-"""The cost is the time multiplied by the recipe's price. Without a price there is no cost."""
+"""The cost is the time multiplied by the recipe's price. Without a price, no cost is shown."""
 
 from __future__ import annotations
 

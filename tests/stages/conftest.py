@@ -1,4 +1,4 @@
-"""What stages after pre-training are tested with: a little model with a chat template, rows, a stage by itself."""
+"""Fixtures for stages after pre-training: a small model with a chat template, rows, a function that runs a stage."""
 
 from __future__ import annotations
 

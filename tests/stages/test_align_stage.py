@@ -1,4 +1,4 @@
-"""preferences and align: a model comes to prefer what people do, by every method, and what cannot be is said first."""
+"""preferences and align: every method teaches a model the preferences; impossible settings are errors at the start."""
 
 from __future__ import annotations
 

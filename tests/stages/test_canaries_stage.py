@@ -1,4 +1,4 @@
-"""canaries as a stage: nothing is lost, what is planted is created, counted and found again, and follows the seed."""
+"""canaries as a stage: no document is lost; planted documents are counted, found again, and depend on the seed."""
 
 from __future__ import annotations
 

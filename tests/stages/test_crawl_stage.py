@@ -219,7 +219,7 @@ def test_a_stopped_crawl_goes_on_without_fetching_anything_twice(make_draft: Any
     assert pages(draft) == pages(whole)
     assert max(stored(draft).values()) == 1
     asked = Counter(request.path for request in web.requests[first:])
-    assert max(asked.values()) <= 2  # what was under way when it stopped
+    assert max(asked.values()) <= 2  # a request under way at the stop is repeated
 
 
 def stop_after(limit: int, calls: Iterator[int], context: Context, *progress: object) -> None:
@@ -366,7 +366,7 @@ def test_a_site_artifact_is_served_for_the_crawl(make_draft: Any, make_context: 
 def test_workers_find_the_same_pages(
     make_draft: Any, make_context: Any, ray_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The seeds fit into one unit and are crawled in this process; what they link to is one unit for each worker."""
+    """The seeds fit into one unit and are crawled in this process; the linked pages are one unit for each worker."""
     site: Site = {
         f"{host}.test/{n or ''}": page(*map(str, range(6))) for host in ("library", "guide") for n in range(6)
     }

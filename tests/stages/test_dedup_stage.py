@@ -1,4 +1,4 @@
-"""dedup as a stage: counts hold, a killed stage continues to the same bytes, and what is capped or alarming is said."""
+"""dedup as a stage: counts add up, a killed stage continues to the same bytes, limits and anomalies are reported."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_golden_rows(corpus: Artifact, make_artifact: Callable[..., Any], make_c
 def test_a_killed_stage_continues_to_the_same_bytes(
     corpus: Artifact, make_artifact: Callable[..., Any], make_context: Callable[..., Any], killed_after: int
 ) -> None:
-    """Whichever unit it was; units that have a receipt are not done again."""
+    """A stage killed in any unit continues to the same result; units with a receipt are not done again."""
     _, whole = run(corpus, make_artifact, make_context(), "whole")
     draft, seal = make_artifact("documents", "killed")
 

@@ -1,4 +1,4 @@
-"""docsite: settings that make sense, a fingerprint that changes with what is installed, an artifact that is whole."""
+"""docsite: settings are checked, the fingerprint changes with the installed packages, the artifact is complete."""
 
 from __future__ import annotations
 

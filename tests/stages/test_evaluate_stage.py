@@ -1,4 +1,4 @@
-"""The stage evaluate: default tasks, what it leaves behind, resuming, and errors before any work."""
+"""The stage evaluate: default tasks, written files, resuming, and errors before any work."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_tasks_come_from_files_and_only_headlines_go_to_mlflow(
     make_artifact: Callable[..., Any],
     make_context: Callable[..., Any],
 ) -> None:
-    """A task of one's own in a file, beside a declared one whose data are elsewhere; no tokens are needed for them."""
+    """A custom task in a file, next to a declared task with its data in another folder. Neither needs tokens."""
     folder = tmp_path / "recipe"
     (folder / "data" / "eval_gauntlet").mkdir(parents=True)
     pair = {"good": "line 1 says", "bad": "says 1 line", "kind": "x"}
@@ -487,7 +487,7 @@ def test_tokens_of_other_documents_are_refused(
 def test_personal_data_that_a_model_learnt_by_heart_is_found_with_its_document(
     two: dict[str, Artifact], make_artifact: Callable[..., Any], make_context: Callable[..., Any]
 ) -> None:
-    """With the patterns of `clean`: what stands in the training text is a leak, what the model invents is none."""
+    """Found with the patterns of `clean`: personal data of the training text is a leak, invented data is not."""
     base = two["model/pretrain"]
     tokenizer = TokenizerFolder.open(base.data)
     ids = tokenizer.encode("ask jo@cats.example")

@@ -1,4 +1,4 @@
-"""extract as a stage: one verdict a page, ids from the origin, and the same bytes whatever happened on the way."""
+"""extract as a stage: one verdict per page, ids from the origin, and the same bytes after any interruption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def page(number: int) -> bytes:
 
 @pytest.fixture
 def pages(make_artifact: Callable[..., Any]) -> Artifact:
-    """Two files: ten good pages, a copy of one, a missing page, an image, an empty page, one that is no HTML."""
+    """Two files: ten good pages, a copy of one, a missing page, an image, an empty page, and one without HTML."""
     fetched = [(f"https://a.test/{n}", 200, "text/html; charset=utf-8", page(n)) for n in range(10)]
     fetched += [
         ("https://a.test/3", 200, "text/html", page(3)),

@@ -1,4 +1,4 @@
-"""instructions: every split is asked about its own documentation, and nothing held out stands elsewhere."""
+"""instructions: the questions of a split are about its own documentation; held-out text is in no other split."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def parsed(*names: str) -> Iterator[ast.AST]:
 
 
 def pattern(node: ast.expr | None) -> str | None:
-    """A key as a regular expression, in which `.+` stands for a value that is known when it runs."""
+    """A key as a regular expression, with `.+` for a value that is only known at run time."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return re.escape(node.value)
     if isinstance(node, ast.JoinedStr):

@@ -264,7 +264,7 @@ def test_an_open_checkpoint_in_shards_is_trained_further(
     moved = {name for name, tensor in stock.state_dict().items() if not torch.equal(weights[name], tensor)}
     assert "model.layers.0.self_attn.q_proj.weight" in moved
     assert all((weights[name] - tensor).abs().max() < 1e-3 for name, tensor in stock.state_dict().items())
-    assert trained.resolved["optimizer"] == "adamw"  # what it was pre-trained with is not known
+    assert trained.resolved["optimizer"] == "adamw"  # the optimizer of its pre-training is unknown
 
 
 def test_an_open_checkpoint_that_is_not_whole_is_refused_before_anything_runs(

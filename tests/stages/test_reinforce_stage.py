@@ -1,4 +1,4 @@
-"""reinforce: answers that are worth more become likelier, by GRPO and PPO; what cannot be is said first."""
+"""reinforce: GRPO and PPO make answers with higher rewards likelier; impossible settings are errors at the start."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def inputs(
     run_stage: Callable[..., Any],
     tokenizer: TokenizerFolder,
 ) -> dict[str, Artifact]:
-    """A model that was taught to answer one of two colours, whichever."""
+    """A model that was tuned to answer with one of two colours."""
     found = make_model(tokenizer)
     found["conversations"] = read_rows(conversations, found, ROWS, split={"validation": 0.3})[1]
     return found | {"model": run_stage(finetune, found, "tuned", **TUNING)[1]()}

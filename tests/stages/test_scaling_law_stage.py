@@ -1,4 +1,4 @@
-"""scaling_law: trained models in, a law and what it says of the largest out; and the report that draws it."""
+"""scaling_law: from trained models, a law and its prediction for the largest model; and the report that draws it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""toxicity_classifier as a stage: its own errors stand beside it, and mistakes are said before any work."""
+"""toxicity_classifier as a stage: it reports its own error rates; bad settings are errors before any work."""
 
 from __future__ import annotations
 

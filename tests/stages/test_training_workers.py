@@ -104,7 +104,7 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def dying(folder: Path, deaths: int, seat: Seat) -> str:
-    """Gets a step further each time, and dies so many times."""
+    """Completes one more step per call, and dies in the first `deaths` calls."""
     done = len(list(folder.glob("step-*")))
     (folder / f"step-{done + 1}").mkdir()
     if done < deaths:

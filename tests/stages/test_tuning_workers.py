@@ -98,7 +98,7 @@ def tokenizer() -> TokenizerFolder:
 def inputs(
     make_artifact: Callable[..., Any], make_context: Callable[..., Any], tokenizer: TokenizerFolder, tmp_path: Path
 ) -> dict[str, Artifact]:
-    """The models `new` and `tuned`, which was taught to answer one of two colours, and what to tune them with."""
+    """The models `new` and `tuned` (which answers with one of two colours), with the rows that tune them."""
     draft, seal = make_artifact("tokenizer")
     tokenizer.save(draft.data)
     found = {"tokenizer": seal()}
@@ -155,7 +155,7 @@ def _work(rank: int, folder: Path, inputs: dict[str, Artifact], jobs: list[tuple
 
 
 def recorded(folder: Path) -> list[dict[str, float]]:
-    """What was recorded of each step, without figures of speed and the count of tokens, which has padding in it."""
+    """The metrics of each step, without speeds and without the number of tokens, which includes padding."""
     lines = [line["metrics"] for file in sorted((folder / "metrics").glob("*")) for line in storage.read_lines(file)]
     return [
         {n: x for n, x in line.items() if n.startswith(("train/", "valid")) and n != "train/tokens"} for line in lines
@@ -167,7 +167,7 @@ def weights(folder: Path) -> bytes:
 
 
 def ended(folder: Path, name: str) -> str:
-    """What ended both workers, which is the same."""
+    """The error that ended both workers. It must be the same."""
     first, second = ((folder / f"{name}-{rank}.ended").read_text() for rank in range(2))
     assert first == second
     return first

@@ -1,4 +1,4 @@
-"""Units of work: done once, whole, in any order, by any number of workers, whatever dies on the way."""
+"""Units of work: each is done once and completely, in any order, by any number of workers, also if workers die."""
 
 from __future__ import annotations
 
