@@ -28,10 +28,11 @@ quickstart: $(READY)  ## the whole way on this machine: crawl, clean, train, eva
 test: $(READY)  ## the test suite
 	$(BIN)/python -m pytest
 
-lint: $(READY)  ## format, lint and types
+lint: $(READY)  ## format, lint, types and prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.plain_english
 
 check: lint test  ## what CI runs
 

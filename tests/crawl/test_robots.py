@@ -131,7 +131,7 @@ def verdicts(robots: bytes, user_agent: str, url: str) -> bool:
 
 
 def test_googles_unit_tests(dataset: Callable[[str], Path]) -> None:
-    """The verdicts equal those of google/robotstxt's tests, without agents with a space, which are not product tokens."""
+    """The verdicts equal those of google/robotstxt's tests, except agents with a space (not product tokens)."""
     cases = [json.loads(line) for line in (dataset("vec_robots") / "google_robots_test.jsonl").read_text().splitlines()]
     cases = [case for case in cases if case["user_agent"] == token_of(case["user_agent"]) and case["user_agent"]]
     wrong = [
