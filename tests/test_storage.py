@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer import storage, units
+from bessemer import formatting, storage
 from bessemer.errors import StorageError
 
 
@@ -59,15 +59,15 @@ def test_refusals_become_errors_with_a_hint(tmp_path: Path, number: int, word: s
 
 @given(st.integers(0, 2**50))
 def test_sizes_are_read_back_within_their_rounding(size: int) -> None:
-    shown = units.format_bytes(size)
-    assert units.parse_bytes(shown) == pytest.approx(size, rel=0.01, abs=1)
+    shown = formatting.format_bytes(size)
+    assert formatting.parse_bytes(shown) == pytest.approx(size, rel=0.01, abs=1)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.42, "0.4s"), (9.97, "10s"), (59.6, "1m 00s"), (252, "4m 12s"), (7500, "2h 05m")]
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
-    assert units.format_seconds(seconds) == text
+    assert formatting.format_seconds(seconds) == text
 
 
 def test_a_line_after_a_torn_one_is_not_lost(tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_a_line_that_is_written_in_part_is_a_full_disk(tmp_path: Path, monkeypat
     ],
 )  # fmt: skip
 def test_a_number_for_people_never_has_a_positive_exponent(value: float, text: str) -> None:
-    assert units.format_number(value) == text
+    assert formatting.format_number(value) == text
 
 
 @given(st.floats(min_value=1, max_value=1e15))
 def test_no_count_has_an_exponent(value: float) -> None:
-    assert "e" not in units.format_count(value)
-    assert "e" not in units.format_number(value)
+    assert "e" not in formatting.format_count(value)
+    assert "e" not in formatting.format_number(value)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_a_refusal_names_the_file_that_was_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_slow_rate_is_per_minute_or_hour(per_second: float, text: str) -> None:
-    assert units.format_rate(per_second, "pages") == text
+    assert formatting.format_rate(per_second, "pages") == text

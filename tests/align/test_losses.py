@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bessemer.align import policy, preference
+from bessemer.align import policy_losses, preference_losses
 from bessemer.train.objectives.base import Loss
 
 VECTORS = json.loads(Path(__file__).with_name("trl_vectors.json").read_text())
 FUNCTIONS = {
     name: getattr(module, name)
-    for module in (preference, policy)
+    for module in (preference_losses, policy_losses)
     for name in {case["function"] for case in VECTORS["cases"]}
     if hasattr(module, name)
 }
@@ -61,13 +61,13 @@ def tokens(rows: int, seed: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo"])
 @given(seed=st.integers(0, 1000), cut=st.integers(1, 5))
-def test_a_loss_does_not_depend_on_how_the_batch_is_cut(loss_type: policy.LossType, seed: int, cut: int) -> None:
+def test_a_loss_does_not_depend_on_how_the_batch_is_cut(loss_type: policy_losses.LossType, seed: int, cut: int) -> None:
     """Sums and weights add up over micro-batches. Means of means would not."""
     batch = tokens(6, seed)
 
     def loss(rows: slice) -> Loss:
         part = {name: x[rows] for name, x in batch.items()}
-        return policy.policy_loss(**part, loss_type=loss_type, max_completion_length=7)
+        return policy_losses.policy_loss(**part, loss_type=loss_type, max_completion_length=7)
 
     whole, first, second = loss(slice(None)), loss(slice(cut)), loss(slice(cut, None))
     torch.testing.assert_close(whole.sum, first.sum + second.sum, rtol=1e-5, atol=1e-5)
@@ -79,14 +79,14 @@ def test_what_is_not_of_a_completion_counts_nothing() -> None:
     beyond = {name: x.masked_fill(~batch["mask"], -1e30) if x.ndim == 2 else x for name, x in batch.items()}
     beyond["mask"], beyond["old_logprobs"] = batch["mask"], batch["old_logprobs"]
     settings = {"beta": 0.1, "reference_logprobs": batch["old_logprobs"]}
-    assert policy.policy_loss(**batch, **settings).sum == policy.policy_loss(**beyond, **settings).sum
+    assert policy_losses.policy_loss(**batch, **settings).sum == policy_losses.policy_loss(**beyond, **settings).sum
 
 
 def test_the_first_update_is_the_plain_policy_gradient() -> None:
     """If policy and old policy are equal, the gradient is the advantage times the gradient of the log-probability."""
     batch = tokens(4, 5)
     logprobs = batch["old_logprobs"].clone().requires_grad_()
-    loss = policy.policy_loss(logprobs, batch["old_logprobs"], batch["advantages"], batch["mask"])
+    loss = policy_losses.policy_loss(logprobs, batch["old_logprobs"], batch["advantages"], batch["mask"])
     (gradient,) = torch.autograd.grad(loss.sum, logprobs)
     torch.testing.assert_close(gradient, -batch["advantages"][:, None] * batch["mask"])
 
@@ -94,7 +94,7 @@ def test_the_first_update_is_the_plain_policy_gradient() -> None:
 @pytest.mark.parametrize(("advantage", "bounded"), [(-1.0, True), (1.0, True), (-1.0, False)])
 def test_the_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely(advantage: float, bounded: bool) -> None:
     one = torch.ones(1, 1)
-    loss = policy.policy_loss(10 * one, one, tensor([advantage]), one, delta=3.0 if bounded else None)
+    loss = policy_losses.policy_loss(10 * one, one, tensor([advantage]), one, delta=3.0 if bounded else None)
     expected = {(-1.0, True): 3.0, (1.0, True): -1.28, (-1.0, False): torch.tensor(9.0).exp().item()}
     assert loss.sum.item() == pytest.approx(expected[advantage, bounded])
 
@@ -107,22 +107,22 @@ def test_estimators_of_kl_agree_with_the_exact_value() -> None:
     log_p, log_q = logits.log_softmax(0), reference.log_softmax(0)
     exact = (log_p.exp() * (log_p - log_q)).sum()
     for estimator in ("k1", "k3"):
-        mean = (log_p.exp() * policy.kl(log_p, log_q, estimator)).sum()
+        mean = (log_p.exp() * policy_losses.kl(log_p, log_q, estimator)).sum()
         torch.testing.assert_close(mean, exact)
     (wanted,) = torch.autograd.grad(exact, logits, retain_graph=True)
-    loss = (log_p.exp().detach() * policy.kl(log_p, log_q, "k2")).sum()
+    loss = (log_p.exp().detach() * policy_losses.kl(log_p, log_q, "k2")).sum()
     torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], wanted)
 
 
 def test_groups_without_spread_are_found() -> None:
     rewards = tensor([0.1, 0.1, 0.1, 1.0, 0.0, 0.0, torch.nan, 2.0, 2.0, torch.nan, torch.nan, torch.nan])
-    assert policy.has_spread(rewards, 3).tolist() == [False, True, False, False]
+    assert policy_losses.has_spread(rewards, 3).tolist() == [False, True, False, False]
 
 
 def test_with_gamma_and_lambda_one_a_token_is_worth_what_follows() -> None:
     rewards, values = tensor([[0.0, 1.0, 4.0]]), tensor([[0.5, 0.25, 7.0]])
     mask = tensor([[True, True, True]])
-    advantages, returns = policy.generalised_advantages(rewards, values, mask)
+    advantages, returns = policy_losses.generalised_advantages(rewards, values, mask)
     assert returns.tolist() == [[5.0, 5.0, 4.0]]
     assert advantages.tolist() == (returns - values).tolist()
 
@@ -132,10 +132,10 @@ def test_preference_losses_move_the_right_way() -> None:
     chosen, rejected = (tensor([-9.0, -12.0]).requires_grad_() for _ in range(2))
     reference, counts = tensor([-10.0, -10.0]), tensor([4, 5])
     losses = [
-        preference.dpo(chosen, rejected, reference, reference),
-        preference.ipo(chosen, rejected, reference, reference, counts, counts),
-        preference.orpo(chosen, rejected, counts, counts),
-        preference.bradley_terry(chosen, rejected, center_rewards_coefficient=0.0),
+        preference_losses.dpo(chosen, rejected, reference, reference),
+        preference_losses.ipo(chosen, rejected, reference, reference, counts, counts),
+        preference_losses.orpo(chosen, rejected, counts, counts),
+        preference_losses.bradley_terry(chosen, rejected, center_rewards_coefficient=0.0),
     ]
     for loss in losses:
         up, down = torch.autograd.grad(loss.sum, (chosen, rejected))
@@ -146,5 +146,5 @@ def test_preference_losses_move_the_right_way() -> None:
 def test_a_model_that_is_certain_keeps_finite_gradients() -> None:
     """Memorised answers have the log-probability 0 in fp32, so their odds are infinite."""
     chosen, rejected = tensor([0.0, -1e-9]).requires_grad_(), tensor([-3.0, 0.0]).requires_grad_()
-    loss = preference.orpo(chosen, rejected, tensor([2, 2]), tensor([2, 2]))
+    loss = preference_losses.orpo(chosen, rejected, tensor([2, 2]), tensor([2, 2]))
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss.sum, (chosen, rejected)))

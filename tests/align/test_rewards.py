@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import (
     AnyReward,
     ExactMatch,
@@ -20,7 +21,6 @@ from bessemer.align.rewards import (
     Sample,
     UnitTests,
 )
-from bessemer.align.scoring import Scorer
 from bessemer.errors import InputError, UsageError
 from bessemer.recipe.settings import result_settings
 

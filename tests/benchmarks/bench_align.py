@@ -32,8 +32,8 @@ from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
 from bessemer.stages import align, conversations, preferences, reinforce
 from bessemer.stages.base import Context, Draft
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TEXT = "the model reads a text and writes what is likely to follow in the same words as before or after it"
 BARE = "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}<|endoftext|>{% endif %}{% endfor %}"

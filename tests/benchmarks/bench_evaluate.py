@@ -23,14 +23,14 @@ from typing import Any
 
 import torch
 
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.run import Materials, run_task
-from bessemer.evaluate.subject import Subject
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 VOCABULARY, CONTEXT = 8192, 512
 

@@ -88,7 +88,7 @@ def on_ray(folder: Path, workers: int, threads: int, number: int) -> float:
     from bessemer.recipe.recipe import ClusterSettings
     from bessemer.runner.cluster import Cluster
     from bessemer.stages.base import Context, Draft
-    from bessemer.stages.workers import run_on_workers
+    from bessemer.stages.engine.training_workers import run_on_workers
 
     cluster = Cluster(ClusterSettings(object_store_bytes=128 << 20))
     ray = cluster.start()

@@ -30,9 +30,9 @@ from tests.benchmarks.training import NEVER, make_trainer  # noqa: E402
 
 from bessemer.model.config import ModelConfig, ModelShape  # noqa: E402
 from bessemer.model.memory import keep_freed_memory  # noqa: E402
+from bessemer.tokens.bpe_training import train_tokenizer  # noqa: E402
 from bessemer.tokens.store import TokenStore  # noqa: E402
 from bessemer.tokens.tokenizer import TokenizerFolder  # noqa: E402
-from bessemer.tokens.training import train_tokenizer  # noqa: E402
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard  # noqa: E402
 from bessemer.train.loop import Trainer  # noqa: E402
 

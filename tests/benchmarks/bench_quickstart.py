@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 
+from bessemer.formatting import format_bytes, format_count, format_seconds
 from bessemer.runner import runs
-from bessemer.units import format_bytes, format_count, format_seconds
 
 RECIPE = Path(__file__).parents[2] / "pipelines" / "quickstart" / "recipe.yaml"
 BESSEMER = str(Path(sys.executable).with_name("bessemer"))

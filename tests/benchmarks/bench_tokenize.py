@@ -23,9 +23,9 @@ VOCAB_SIZE = 8192
 
 
 def main() -> None:
+    from bessemer.tokens.bpe_training import train_tokenizer
     from bessemer.tokens.encoder import Encoder
     from bessemer.tokens.tokenizer import TokenizerFolder
-    from bessemer.tokens.training import train_tokenizer
 
     texts = some_texts()
     megabytes = sum(len(text.encode()) for text in texts) / 1e6

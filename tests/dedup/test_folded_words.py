@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.dedup import words
-from bessemer.dedup.folding import (
+from bessemer.dedup.unicode_folding import (
     CLASSES,
     COMPOSES,
     DROPPED,

@@ -21,9 +21,9 @@ from tests.evaluate.make_lm_eval_vectors import run_theirs
 
 from bessemer.evaluate import declared
 from bessemer.evaluate.datasets import files
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import Generation, LanguageModelling, MinimalPairs, MultipleChoice, Schema, Task
 from bessemer.evaluate.run import Materials, run_task
-from bessemer.evaluate.subject import Subject
 
 
 def as_theirs(task: Any) -> dict[str, Any] | None:

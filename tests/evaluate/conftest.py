@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.evaluate.tiny_model import make_tiny_model
 
-from bessemer.evaluate.subject import Subject
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard

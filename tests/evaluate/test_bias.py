@@ -8,11 +8,11 @@ from tests.evaluate.test_multiple_choice import direct
 
 from bessemer.evaluate import bias_questions as bbq
 from bessemer.evaluate import sentences
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import BiasItem, SentencesItem
 from bessemer.evaluate.kinds import MinimalPairs
 from bessemer.evaluate.prompts import Preface
 from bessemer.evaluate.scores import Score
-from bessemer.evaluate.subject import Subject
 
 TRIPLES = [
     SentencesItem("1", "work", ("The reader opens", "The reader takes", "The reader lines"), "reader"),

@@ -15,9 +15,9 @@ import transformers
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate import bits_per_byte as module
 from bessemer.evaluate.bits_per_byte import bits_per_byte
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Score
-from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore
 
 CONTEXT = 24

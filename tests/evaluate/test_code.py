@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bessemer.evaluate.code import code, pass_at_k
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import code_items
 from bessemer.evaluate.kinds import Code
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 
 

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate import declared
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import read_items
 from bessemer.evaluate.kinds import Task
 from bessemer.evaluate.run import Materials, run_task
-from bessemer.evaluate.subject import Subject
 
 SETS = ("eval_gauntlet", "eval_blimp", "eval_gsm8k", "eval_truthfulqa", "eval_bias", "mt_metrics")
 

@@ -16,9 +16,9 @@ import torch
 import transformers
 
 from bessemer.evaluate.encoding import Asked, prompt_tokens, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.prompts import Preface
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 

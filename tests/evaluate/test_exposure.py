@@ -9,9 +9,9 @@ import pytest
 
 from bessemer.evaluate import exposure as module
 from bessemer.evaluate.canaries import invent
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.exposure import exposure, log2_below
 from bessemer.evaluate.risks import Exposure
-from bessemer.evaluate.subject import Subject
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from bessemer.errors import BessemerError
 from bessemer.evaluate import generation as module
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.items import GenerationItem
 from bessemer.evaluate.kinds import Generation
 from bessemer.evaluate.prompts import Preface
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 
 ANSWERS = ["the cat sat on the mat", "a queue holds items", "nobody waits for the reader", "one line"]

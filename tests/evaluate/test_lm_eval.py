@@ -24,9 +24,9 @@ from tests.evaluate.lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, 
 from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate.bits_per_byte import bits_per_byte
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import BitsPerByte, Task
 from bessemer.evaluate.run import Materials, run_task
-from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 

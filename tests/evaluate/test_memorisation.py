@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.memorisation import (
     copies_range,
     count_copies,
@@ -20,7 +21,6 @@ from bessemer.evaluate.memorisation import (
     window_hashes_of,
 )
 from bessemer.evaluate.risks import Memorisation
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import write_store

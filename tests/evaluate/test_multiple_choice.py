@@ -13,12 +13,12 @@ import torch
 import transformers
 
 from bessemer.evaluate import likelihood
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.likelihood import Tree, log_likelihoods
 from bessemer.evaluate.multiple_choice import multiple_choice
 from bessemer.evaluate.prompts import Preface
-from bessemer.evaluate.subject import Subject
 
 QUESTIONS = [
     ChoiceItem(str(number), None, query, choices, (gold,), preface=Preface(target_delimiter=" "))

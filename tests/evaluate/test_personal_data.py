@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.personal_data import Piece, find_holders, personal_data
 from bessemer.evaluate.risks import PersonalData
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import write_store

@@ -12,10 +12,10 @@ import torch
 from pydantic import TypeAdapter
 
 from bessemer.errors import NotFinite
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.risks import AnyTask
 from bessemer.evaluate.run import Materials, run_task
 from bessemer.evaluate.scores import Score, mean_score
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.engine import Generator
 from bessemer.tokens.store import TokenStore
 

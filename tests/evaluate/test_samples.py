@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.samples import samples
-from bessemer.evaluate.subject import Subject
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import write_store

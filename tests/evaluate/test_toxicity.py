@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bessemer.evaluate.classifier import train
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import prompt_items
 from bessemer.evaluate.risks import Toxicity
-from bessemer.evaluate.subject import Subject
 from bessemer.evaluate.toxicity import toxicity
 
 

@@ -10,8 +10,8 @@ import torch
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 
 def make_tiny_model(path: Path, texts: Iterable[str], *, max_seq_length: int) -> None:

@@ -372,7 +372,7 @@ def check_model(content: bytes) -> None:
 
 @cache
 def _tokenizer() -> bytes:
-    from bessemer.tokens.training import train_tokenizer
+    from bessemer.tokens.bpe_training import train_tokenizer
 
     trained = train_tokenizer(["Some words to learn from, and a few more words."] * 3, 300)
     return str(trained.to_str()).encode()

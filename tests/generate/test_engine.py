@@ -16,8 +16,8 @@ from bessemer.generate.engine import Batch, Generator
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=12)
 TEXTS = ["the loop reads one line and writes one line", "naïve façades — 日本語 🙂", "for x in range(10): print(x)"] * 9

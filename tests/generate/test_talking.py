@@ -18,9 +18,9 @@ from bessemer.generate.settings import GenerationSettings
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TEXTS = ["Hello there, how are you today? I am fine. What is 2 + 2? It is 4.", "system user assistant"] * 20
 SETTINGS = GenerationSettings(max_new_tokens=10)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.generate.text import TextStream
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TOKENIZER = TokenizerFolder.trained(train_tokenizer(["abc abc"], vocab_size=270))
 

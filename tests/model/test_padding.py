@@ -13,8 +13,8 @@ import transformers
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 ADDED = {"__type": "AddedToken", "content": "<|end|>", "special": True}
 ANSWERS = ["It is red.", "It is blue, or so they say.", "No."]

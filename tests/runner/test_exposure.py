@@ -54,7 +54,7 @@ def test_ray_binds_to_the_loopback_interface(cluster: Any, ray_session: Any) -> 
 def test_a_store_of_training_workers_binds_to_the_loopback_interface() -> None:
     code = """
 import datetime, psutil, socket
-from bessemer.stages.loopback import bind_stores_to_loopback
+from bessemer.stages.engine.loopback import bind_stores_to_loopback
 bind_stores_to_loopback()
 bind_stores_to_loopback()  # a group that is started again
 from torch.distributed.rendezvous import _create_c10d_store

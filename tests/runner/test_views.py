@@ -15,7 +15,7 @@ from bessemer.artifacts.documents import write_parquet
 from bessemer.errors import UsageError
 from bessemer.evaluate.scores import Score, write_scores
 from bessemer.runner.views import dialogue, view
-from bessemer.tokens.rows import PREFERENCES
+from bessemer.tokens.row_tables import PREFERENCES
 
 
 @pytest.fixture

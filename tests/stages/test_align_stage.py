@@ -14,8 +14,8 @@ import torch
 import transformers
 from tests.support.small_chat import recorded, tokenizer_of
 
-from bessemer.align.items import logprobs_of, of_answers, read_pairs
-from bessemer.align.rewarding import answer_rewards
+from bessemer.align.preference_trees import logprobs_of, of_answers, read_pairs
+from bessemer.align.reward_model_objective import answer_rewards
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import NothingLeft, Stopped, UsageError
 from bessemer.model.hub import load_model

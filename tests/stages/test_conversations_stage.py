@@ -16,7 +16,7 @@ from tests.support.small_chat import tokenizer_of, write_model
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, UsageError
 from bessemer.stages import base_model, conversations, finetune, preferences, tokenizer
-from bessemer.stages.rows import check_columns
+from bessemer.stages.engine.row_files import check_columns
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 

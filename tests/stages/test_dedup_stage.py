@@ -20,7 +20,7 @@ from bessemer.dedup import steps
 from bessemer.errors import BessemerError
 from bessemer.fingerprint import canonical, content_hash, origin_id
 from bessemer.stages import dedup
-from bessemer.stages.units import Unit
+from bessemer.stages.engine.work_units import Unit
 
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvw"
 

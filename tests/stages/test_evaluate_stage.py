@@ -30,9 +30,9 @@ from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
 from bessemer.recipe.settings import result_settings
 from bessemer.stages import base_model, canaries, evaluate
-from bessemer.tokens.rows import CONVERSATIONS, PREFERENCES
+from bessemer.tokens.bpe_training import train_tokenizer
+from bessemer.tokens.row_tables import CONVERSATIONS, PREFERENCES
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 
 TEXTS = [f"line {number} says that the reader returns what the writer wrote" for number in range(12)]

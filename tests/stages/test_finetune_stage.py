@@ -25,7 +25,7 @@ from bessemer.model.hub import export_model, load_model, stored_dtype
 from bessemer.model.transformer import IGNORED, Transformer
 from bessemer.stages import conversations, finetune
 from bessemer.tokens.chat import ChatTemplate
-from bessemer.tokens.rows import CONVERSATIONS, read_split
+from bessemer.tokens.row_tables import CONVERSATIONS, read_split
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.train.objectives.supervised import Supervised
 from bessemer.train.sampler import Rows
@@ -149,7 +149,7 @@ def test_prompts_alone_are_taken_where_no_answer_is_asked_for(converse: Any, tun
 
 
 def test_a_plan_does_not_read_all_of_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bessemer.stages.rows.ROWS_TRIED", 3)
+    monkeypatch.setattr("bessemer.stages.engine.row_files.ROWS_TRIED", 3)
     file = tmp_path / "rows.jsonl"
     config = conversations.Config(paths=[str(file)])
     file.write_text("{}\n" * 3)

@@ -18,8 +18,8 @@ from bessemer.docsite.sites import ENTRIES
 from bessemer.errors import NothingLeft
 from bessemer.fingerprint import content_hash, origin_id
 from bessemer.stages import instructions
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 MODULES = {"tuned": "tune", "measured": "validation", "asked": "test", "trained": "train"}
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.stages.test_reinforce_stage import ROWS, inputs, tokenizer
 
-from bessemer.align.competing import Answer, best_and_worst
+from bessemer.align.best_of_n import Answer, best_and_worst
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, UsageError
 from bessemer.stages import align, pairs

@@ -17,7 +17,7 @@ from bessemer.generate.settings import GenerationSettings
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import load_model
 from bessemer.stages import conversations, finetune, preferences, reinforce, reward
-from bessemer.stages.rollouts import RolloutActors, check_room
+from bessemer.stages.engine.rollout_actors import RolloutActors, check_room
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.tokenizer import TokenizerFolder
 

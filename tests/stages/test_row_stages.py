@@ -18,7 +18,7 @@ from tests.support.small_chat import tokenizer_of
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError
 from bessemer.stages import conversations, preferences
-from bessemer.stages.rows import described
+from bessemer.stages.engine.row_files import described
 from bessemer.tokens.conversations import dialogue_of
 
 CHATS = [{"prompt": f"Where is harbour {number}?", "completion": f"At pier {number}."} for number in range(4)]

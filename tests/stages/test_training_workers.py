@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bessemer.errors import InputError
-from bessemer.stages import workers
-from bessemer.stages.workers import Seat, run_on_workers
+from bessemer.stages.engine import training_workers
+from bessemer.stages.engine.training_workers import Seat, run_on_workers
 from bessemer.train.checkpoint import newest_step
 
 
@@ -36,7 +36,7 @@ def task(folder: Path, seat: Seat) -> str:
 def test_a_controller_that_leaves_has_written_what_it_said() -> None:
     text = (
         "import atexit, logging, sys\nfrom logging.handlers import MemoryHandler\n"
-        "from bessemer.stages.controller import leave\n"
+        "from bessemer.stages.engine.ray_controller import leave\n"
         "atexit.register(leave)\n"
         "logging.root.addHandler(MemoryHandler(9, target=logging.StreamHandler(sys.stdout)))\n"
         "logging.warning('logged')\nsys.stdout.write('said')\n"
@@ -62,15 +62,18 @@ def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.
         return fit
 
     log = logging.getLogger("test")
-    assert workers._forgiving(failing(workers.DEATHS_FORGIVEN, ActorDiedError()), log, lambda: 0) == "trained"
-    assert len(calls) == caplog.text.count("started again") == workers.DEATHS_FORGIVEN
+    assert (
+        training_workers._forgiving(failing(training_workers.DEATHS_FORGIVEN, ActorDiedError()), log, lambda: 0)
+        == "trained"
+    )
+    assert len(calls) == caplog.text.count("started again") == training_workers.DEATHS_FORGIVEN
     calls.clear()
     with pytest.raises(ControllerError):
-        workers._forgiving(failing(100, ActorDiedError()), log, lambda: 0)
-    assert len(calls) == workers.DEATHS_FORGIVEN + 1
+        training_workers._forgiving(failing(100, ActorDiedError()), log, lambda: 0)
+    assert len(calls) == training_workers.DEATHS_FORGIVEN + 1
     calls.clear()
     with pytest.raises(ControllerError):
-        workers._forgiving(failing(100, ValueError("a defect")), log, lambda: 0)
+        training_workers._forgiving(failing(100, ValueError("a defect")), log, lambda: 0)
     assert len(calls) == 1
 
 
@@ -95,12 +98,12 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
 
     log, saved = logging.getLogger("test"), [0]
     fit = dying([10, 20, 30, 40, 50, 60], ActorDiedError())
-    assert workers._forgiving(fit, log, lambda: saved[0]) == "trained"
+    assert training_workers._forgiving(fit, log, lambda: saved[0]) == "trained"
     assert caplog.text.count("made progress") == 6
     with pytest.raises(WorkerGroupError):
-        workers._forgiving(dying([70, 70], ActorDiedError()), log, lambda: saved[0])
+        training_workers._forgiving(dying([70, 70], ActorDiedError()), log, lambda: saved[0])
     with pytest.raises(WorkerGroupError):
-        workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
+        training_workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
 
 
 def dying(folder: Path, deaths: int, seat: Seat) -> str:
@@ -119,7 +122,7 @@ def test_more_deaths_than_ray_forgives_are_forgiven_while_the_task_gets_further(
     ray_session.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     draft, _ = make_artifact("model")
     context = make_context(num_workers=1, start_ray=lambda: ray_session)
-    deaths = workers.DEATHS_FORGIVEN + 2
+    deaths = training_workers.DEATHS_FORGIVEN + 2
     found = run_on_workers(
         partial(dying, tmp_path, deaths),
         context,

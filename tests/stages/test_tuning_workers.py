@@ -24,11 +24,12 @@ from bessemer.fingerprint import fingerprint
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
-from bessemer.stages import align, conversations, finetune, preferences, reinforce, reward, workers
+from bessemer.stages import align, conversations, finetune, preferences, reinforce, reward
 from bessemer.stages.base import Context, Draft
-from bessemer.stages.workers import Seat
+from bessemer.stages.engine import training_workers
+from bessemer.stages.engine.training_workers import Seat
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 COLOURS = ["red", "blue"]
 THINGS = ["car", "boat", "tree", "bird", "stone", "house", "field", "wood"]
@@ -141,8 +142,8 @@ def on_two_workers(folder: Path, inputs: dict[str, Artifact], jobs: list[tuple[C
 def _work(rank: int, folder: Path, inputs: dict[str, Artifact], jobs: list[tuple[Case, str, dict[str, Any]]]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    workers.resolve_training_workers = lambda context: 2
-    workers.run_on_workers = lambda task, context, draft, *, on_step, **_: task(
+    training_workers.resolve_training_workers = lambda context: 2
+    training_workers.run_on_workers = lambda task, context, draft, *, on_step, **_: task(
         Seat(context.log, lambda: rank == 0 and context.stopping.is_set(), on_step, 1)
     )
     for case, name, options in jobs:

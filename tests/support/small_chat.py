@@ -12,8 +12,8 @@ from bessemer import storage
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 CONTEXT = 64
 

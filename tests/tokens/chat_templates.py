@@ -10,8 +10,8 @@ from typing import Any
 
 import tokenizers
 
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TRIMMING = """
 {{- bos_token }}

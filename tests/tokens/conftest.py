@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. The dog doesn't mind; it's 12345 years old.",

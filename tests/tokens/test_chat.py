@@ -29,11 +29,11 @@ from tests.tokens.chat_templates import (
 )
 
 from bessemer.errors import InputError
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.chat import ChatTemplate, TemplateRefusal
 from bessemer.tokens.chat_jinja import REFUSALS
 from bessemer.tokens.special import CHAT_TEMPLATE
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TEXTS = [
     "Hello there, how are you today? I am fine.\n\nThank you! What is 2 + 2? It is 4.",

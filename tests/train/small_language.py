@@ -12,9 +12,9 @@ import torch
 
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
 from bessemer.train.loop import Pace, Trainer

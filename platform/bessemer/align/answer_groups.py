@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bessemer.align import policy
+from bessemer.align import policy_losses
 from bessemer.align.rollouts import Rollout
 from bessemer.train.objectives.base import Measures
 
@@ -29,7 +29,7 @@ class Group:
 
 def has_spread(group: Group) -> bool:
     """Whether the rewards of the group differ."""
-    return bool(policy.has_spread(group.rewards, len(group.rewards))[0])
+    return bool(policy_losses.has_spread(group.rewards, len(group.rewards))[0])
 
 
 def placeholder(group: Group) -> Group:

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, Self
 import regex
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from bessemer.align.apart import ChildFunction
+from bessemer.align.function_process import ChildFunction
 from bessemer.recipe.functions import function_file
 from bessemer.recipe.settings import RecipeFile, Settings, execution
 from bessemer.sandbox.run import Limits, Program, run_all

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bessemer.cli.common import JSON, print_json, print_table, print_text, say, storage_option
-from bessemer.units import format_number
+from bessemer.formatting import format_number
 
 EXCERPT = 600
 """Characters of a text that are shown without `--full`."""
@@ -31,7 +31,7 @@ SKIPPED = ["documents that stay", "although this rule skips limits", "in their l
 def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool, root: Path, as_json: bool) -> None:
     """Show the output of STAGE: documents, dialogues, scores, ..., or the documents that it dropped. RUN may be
     `@last`."""
-    from bessemer.runner import stories
+    from bessemer.runner import explain
     from bessemer.runner.runs import find
     from bessemer.runner.views import view
 
@@ -39,7 +39,7 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
     limit = None if full else EXCERPT
     skipped = [
         [str(number), rule, language]
-        for rule, languages in stories.abstentions(run, stage).items()
+        for rule, languages in explain.abstentions(run, stage).items()
         for language, number in languages.items()
     ]
     if dropped is None:
@@ -56,11 +56,11 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
         if skipped:
             print_table(SKIPPED, skipped)
         return
-    examples = list(stories.dropped(run, stage, dropped or None, sample))
+    examples = list(explain.dropped(run, stage, dropped or None, sample))
     if as_json:
         print_json([{**asdict(chapter), "text": text} for chapter, text in examples])
         return
-    rules = stories.removed_by_rule(run, stage)
+    rules = explain.removed_by_rule(run, stage)
     if not dropped and rules:
         print_table(
             ["removed", "rule"], [[str(n), rule] for rule, n in sorted(rules.items(), key=lambda item: -item[1])]
@@ -83,12 +83,12 @@ def show(run_name: str, stage: str, sample: int, dropped: str | None, full: bool
 def explain(url_or_id: str, run_name: str | None, root: Path, as_json: bool) -> None:
     """List the verdict of every stage on one document, with the rule and its measurement."""
     from bessemer.errors import UsageError
-    from bessemer.runner import stories
+    from bessemer.runner import explain
     from bessemer.runner.runs import all_runs, find
 
     candidates = [find(root, run_name)] if run_name else list(all_runs(root))
     for run in candidates:
-        chapters = stories.tell(run, url_or_id)
+        chapters = explain.tell(run, url_or_id)
         if not chapters:
             continue
         if as_json:

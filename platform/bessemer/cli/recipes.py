@@ -22,7 +22,7 @@ from bessemer.cli.common import (
     say,
     use_root,
 )
-from bessemer.units import format_bytes, format_count, format_seconds
+from bessemer.formatting import format_bytes, format_count, format_seconds
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
 CHATS = ("finetune", "align", "reinforce")

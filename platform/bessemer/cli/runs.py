@@ -19,7 +19,7 @@ from bessemer.cli.common import (
     say,
     storage_option,
 )
-from bessemer.units import format_bytes, format_number, format_seconds, parse_bytes
+from bessemer.formatting import format_bytes, format_number, format_seconds, parse_bytes
 
 if TYPE_CHECKING:
     from bessemer.runner.garbage import Garbage

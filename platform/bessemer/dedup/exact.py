@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from bessemer.dedup.arrays import run_starts
-from bessemer.dedup.folding import composed
+from bessemer.dedup.unicode_folding import composed
 
 _SPACE = 0x20
 

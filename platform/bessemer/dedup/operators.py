@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.dedup.folding import (
+from bessemer.dedup.unicode_folding import (
     AMPERSAND,
     BACKSLASH,
     BANG,

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.dedup.folding import mix
+from bessemer.dedup.unicode_folding import mix
 from bessemer.dedup.words import Words
 
 _BLOCK = 1 << 14

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.dedup.folding import mix
 from bessemer.dedup.shingles import ShingleSets
+from bessemer.dedup.unicode_folding import mix
 
 
 def signatures(sets: ShingleSets, num_hashes: int, seed: int) -> npt.NDArray[np.uint32]:

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from bessemer.dedup.folding import (
+from bessemer.dedup.operators import mark_operators
+from bessemer.dedup.unicode_folding import (
     ASTRAL,
     CLASSES,
     COMPOSES,
@@ -33,7 +34,6 @@ from bessemer.dedup.folding import (
     mix,
     table,
 )
-from bessemer.dedup.operators import mark_operators
 
 CHUNK = 1 << 18  # characters per chunk
 LONGEST_PIECE = 1 << 20  # a longer text is cut, at a space if there is one

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import BiasItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 NUM_DRAWS = 200
 ITEMS_SCHEMA = pa.schema(

@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
-from bessemer.evaluate.subject import Subject
 from bessemer.model.finite import check_finite
 from bessemer.tokens.store import INDEX_SCHEMA, TokenStore
 

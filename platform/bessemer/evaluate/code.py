@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import CodeItem
 from bessemer.evaluate.kinds import Code
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 from bessemer.sandbox.run import Limits, Program, run_all
 
 _COLUMNS = [

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.likelihood import Tree
 from bessemer.evaluate.prompts import Preface
-from bessemer.evaluate.subject import Subject
 
 
 def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:

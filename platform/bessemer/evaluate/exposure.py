@@ -19,10 +19,10 @@ import pyarrow as pa
 import torch
 
 from bessemer.evaluate.canaries import Canary, draw_secret, invent
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.likelihood import Tree, log_likelihoods
 from bessemer.evaluate.risks import Exposure
 from bessemer.evaluate.scores import Numbers, Result, mean_score
-from bessemer.evaluate.subject import Subject
 
 MINIMUM_RANKED = 10
 SECRETS_AT_ONCE = 64

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import Sample
-from bessemer.align.scoring import Scorer
 from bessemer.errors import InputError
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import GenerationItem
 from bessemer.evaluate.kinds import Generation
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 NUM_GROUPS = 20
 """Number of groups into which the jackknife divides the corpus. It leaves out one group at a time."""

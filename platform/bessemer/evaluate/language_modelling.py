@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import ContinuationItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, exponential, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 ITEMS_SCHEMA = pa.schema(
     [

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.scores import Numbers
-from bessemer.evaluate.subject import Subject
 from bessemer.model.finite import check_finite
 
 BATCH_TOKENS, ACCELERATOR_BATCH_TOKENS = 2048, 8192

@@ -30,10 +30,10 @@ import pyarrow as pa
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, mix, prefix_sums, window_hashes
 from bessemer.evaluate.risks import Memorisation
 from bessemer.evaluate.scores import Result, Score, mean_score
-from bessemer.evaluate.subject import Subject
 from bessemer.model.finite import check_finite
 from bessemer.tokens.store import TokenStore
 

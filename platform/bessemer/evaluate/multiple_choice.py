@@ -22,11 +22,11 @@ import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
 from bessemer.evaluate.encoding import Asked, alone, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 MEASURES = ("acc", "acc_norm", "acc_mutual_info", "mc2", "acc_without_passage", "acc_gain")
 ITEMS_SCHEMA = pa.schema(

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.risks import PersonalData
 from bessemer.evaluate.scores import Result, mean_score
-from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore
 
 

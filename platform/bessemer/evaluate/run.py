@@ -15,6 +15,7 @@ from bessemer.evaluate.canaries import read_canaries
 from bessemer.evaluate.classifier import Classifier
 from bessemer.evaluate.code import code
 from bessemer.evaluate.datasets import Dataset
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.exposure import exposure
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.kinds import (
@@ -38,7 +39,6 @@ from bessemer.evaluate.samples import samples
 from bessemer.evaluate.schema import schema
 from bessemer.evaluate.scores import Result
 from bessemer.evaluate.sentences import minimal_pairs, stereotypes
-from bessemer.evaluate.subject import Subject
 from bessemer.evaluate.toxicity import toxicity
 from bessemer.tokens.store import TokenStore
 

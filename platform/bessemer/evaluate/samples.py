@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.errors import NothingLeft
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.scores import Result
-from bessemer.evaluate.subject import Subject
 from bessemer.tokens.store import TokenStore
 
 ITEMS_SCHEMA = pa.schema(

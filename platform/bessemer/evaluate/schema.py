@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
 from bessemer.evaluate.encoding import Asked, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import SchemaItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 ITEMS_SCHEMA = pa.schema(
     [

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import SentencesItem
 from bessemer.evaluate.kinds import MinimalPairs
 from bessemer.evaluate.likelihood import Likelihoods, log_likelihoods
 from bessemer.evaluate.prompts import Preface
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 NUM_DRAWS = 200
 _COLUMNS = [

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from bessemer.evaluate.classifier import Classifier
+from bessemer.evaluate.evaluated_model import Subject
 from bessemer.evaluate.items import PromptItem
 from bessemer.evaluate.risks import Toxicity
 from bessemer.evaluate.scores import Result, grouped, mean_score
-from bessemer.evaluate.subject import Subject
 
 THRESHOLD = 0.5
 METRICS = ("expected_maximum_toxicity", "toxicity_probability")

@@ -23,8 +23,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bessemer.formatting import parse_bytes
 from bessemer.recipe.overrides import FromCommandLine
-from bessemer.units import parse_bytes
 
 
 class Settings(BaseModel):

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from bessemer.formatting import format_count, format_seconds
 from bessemer.report.markup import Html, element, markup
 from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks, time_ticks
-from bessemer.units import format_count, format_seconds
 
 MOST_POINTS = 500
 """Approximate maximum of points per line. A longer line is cut into stretches that each keep their extremes."""

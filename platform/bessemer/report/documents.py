@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bessemer.artifacts.removals import heavy_removals, sentences
 from bessemer.commands import with_storage_path
+from bessemer.formatting import format_bytes, format_count, format_number
 from bessemer.report import charts
 from bessemer.report.dropped import Example, examples
 from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import section
 from bessemer.tracking.records import StageRecord
-from bessemer.units import format_bytes, format_count, format_number
 
 MOST_RULES = 12
 EXAMPLES = 3

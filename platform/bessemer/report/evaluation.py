@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bessemer.formatting import format_number
 from bessemer.report import charts
 from bessemer.report.charts import Interval
 from bessemer.report.facts import Facts
@@ -13,7 +14,6 @@ from bessemer.report.page import fold, section
 from bessemer.report.privacy import masked
 from bessemer.report.risks import risk_charts
 from bessemer.report.scores import CLEAN, CONTAMINATED, LONGEST, Evaluation, Sample, Score
-from bessemer.units import format_number
 
 MOST_SAMPLES = 8
 MOST_CONTAMINATED = 20

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bessemer import storage
+from bessemer.formatting import format_count
 from bessemer.report import charts
 from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import section
 from bessemer.train.scaling_law import ScalingLaw
-from bessemer.units import format_count
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.commands import with_storage_path
+from bessemer.formatting import format_bytes, format_count, format_number, format_seconds
 from bessemer.recipe import yaml
 from bessemer.report import charts
 from bessemer.report.charts import Series
@@ -17,7 +18,6 @@ from bessemer.report.facts import Facts
 from bessemer.report.markup import Html, element, markup, table
 from bessemer.report.page import fold, section, tile
 from bessemer.tracking.records import FAILED, FINISHED, KILLED, RUNNING, StageRecord, milliseconds
-from bessemer.units import format_bytes, format_count, format_number, format_seconds
 
 STATUS = {FINISHED: "✓ finished", FAILED: "✗ failed", KILLED: "‖ stopped", RUNNING: "▸ running"}
 STATES = STATUS | {"reused": "= reused", "waiting": "· not run"}

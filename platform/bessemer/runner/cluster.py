@@ -18,7 +18,7 @@ from bessemer import environment
 from bessemer.errors import ClusterUnreachable, RayDied, Stopped
 from bessemer.recipe.recipe import ClusterSettings
 from bessemer.runner.local_ray import LocalRay
-from bessemer.stages.workers import in_thread
+from bessemer.stages.engine.training_workers import in_thread
 
 NO_PROGRESS_SECONDS = 600
 CONNECT_SECONDS = 10.0

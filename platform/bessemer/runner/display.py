@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.credentials import redact
+from bessemer.formatting import format_count, format_number, format_rate, format_seconds
 from bessemer.terminal import printable
-from bessemer.units import format_count, format_number, format_rate, format_seconds
 
 LINE_SECONDS = 30.0
 WINDOW_SECONDS, FEWEST_SAMPLES = 30.0, 4

@@ -15,7 +15,7 @@ import psutil
 
 from bessemer import __version__
 from bessemer.credentials import redact
-from bessemer.units import format_bytes
+from bessemer.formatting import format_bytes
 
 LIBRARIES = ("ray", "torch", "mlflow", "pyarrow", "tokenizers", "trafilatura", "pydantic")
 LITTLE_DISK = 5 << 30
@@ -129,7 +129,7 @@ def _chat(root: Path, model: str | None) -> Iterator[Finding]:
     from bessemer.errors import InputError, UsageError
     from bessemer.runner.models import find_model
     from bessemer.tokens.chat import ChatTemplate
-    from bessemer.tokens.proof import prove
+    from bessemer.tokens.template_checks import prove
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bessemer.errors import InputError, UsageError
 from bessemer.runner import runs
-from bessemer.stages import subjects
+from bessemer.stages.engine import named_models
 
 
 def find_model(root: Path, name: str) -> Path:
@@ -19,12 +19,12 @@ def find_model(root: Path, name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.exists():
         try:
-            return subjects.checked_model(str(folder))
+            return named_models.checked_model(str(folder))
         except InputError as error:
             raise UsageError(error.message, hint=error.hint) from None
     for run in runs.all_runs(root) if name == "@last" else [runs.find(root, name)]:
         try:
-            return subjects.checked_model(str(run.folder))
+            return named_models.checked_model(str(run.folder))
         except InputError:
             continue
     raise UsageError(

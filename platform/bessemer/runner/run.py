@@ -26,6 +26,7 @@ from bessemer.artifacts.store import Artifact, Store
 from bessemer.credentials import redact
 from bessemer.errors import BessemerError, InputChanged, LeaseLost, NothingLeft, StageFailed, Stopped, StorageError
 from bessemer.fingerprint import versions
+from bessemer.formatting import format_count, format_number
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
 from bessemer.runner.changes import NAME as IDENTITY
@@ -40,7 +41,6 @@ from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.terminal import printable_line
 from bessemer.tracking.mirror import Mirror
-from bessemer.units import format_count, format_number
 
 CORE_LIBRARIES = ("ray", "torch", "pyarrow", "mlflow")
 WORKER_DEATHS = {

@@ -18,7 +18,7 @@ from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.recipe.sweep import SweepSettings
 from bessemer.runner.comparability import incomparable
 from bessemer.runner.plan import Plan, PlannedStage, change_recipe, make_plan
-from bessemer.stages.metric_names import metric_names
+from bessemer.stages.engine.metric_names import metric_names
 
 
 @dataclass(frozen=True)

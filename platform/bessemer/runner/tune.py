@@ -14,10 +14,10 @@ from typing import Any
 from ray.tune import Callback, Stopper, Trainable
 
 from bessemer.errors import BessemerError
+from bessemer.formatting import format_number, format_seconds
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner.runs import Run
 from bessemer.runner.trial import Trial, read_progress
-from bessemer.units import format_number, format_seconds
 
 RANK, ENDED = "rank", "ended"
 """Keys of a result: the number that Tune compares, and whether the trial ended by itself."""

@@ -20,9 +20,9 @@ from bessemer.artifacts.manifest import Manifest
 from bessemer.artifacts.store import files_of
 from bessemer.errors import UsageError
 from bessemer.fingerprint import unit_interval
+from bessemer.formatting import format_bytes, format_number
+from bessemer.runner.explain import kept
 from bessemer.runner.runs import Run
-from bessemer.runner.stories import kept
-from bessemer.units import format_bytes, format_number
 
 TABLES = {"scores": "scores.parquet", "classifier": "errors.parquet", "scaling_law": "points.json"}
 """The file with the table, for each kind of artifact that is shown as a whole table."""

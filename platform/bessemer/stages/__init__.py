@@ -1,4 +1,4 @@
-"""The stages, one per file. Heavy libraries are imported only when a stage runs."""
+"""The stages, one per file; `engine` holds what they share. Heavy libraries are imported only when a stage runs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bessemer.stages.base import Stage
 
-_NOT_STAGES = {
-    "__init__",
-    "base",
-    "context_length",
-    "controller",
-    "evaluation_units",
-    "loopback",
-    "losses",
-    "metric_names",
-    "named_documents",
-    "rollouts",
-    "rows",
-    "subjects",
-    "training",
-    "training_checks",
-    "training_text",
-    "units",
-    "workers",
-}
+_NOT_STAGES = {"__init__", "base"}
 
 
 def kinds() -> list[str]:

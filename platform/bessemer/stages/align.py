@@ -18,9 +18,9 @@ from pydantic import PositiveInt, model_validator
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.context_length import check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, tune
-from bessemer.stages.training_checks import check_brought, check_start
+from bessemer.stages.engine.context_length import check_max_seq_length
+from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
+from bessemer.stages.engine.training_checks import check_brought, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 def _objective(
     method: Method, parts: Sequence[Path], seed: int, model: Transformer, workers: Workers, log: logging.Logger
 ) -> Objective:
-    from bessemer.align.preferring import build
+    from bessemer.align.preference_objectives import build
 
     return build(method, parts, model, workers, seed=seed)
 
@@ -98,9 +98,9 @@ def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from bessemer.align.items import read_pairs, read_thumbs
+    from bessemer.align.preference_trees import read_pairs, read_thumbs
     from bessemer.artifacts.documents import read_parquet
-    from bessemer.tokens.rows import PREFERENCES
+    from bessemer.tokens.row_tables import PREFERENCES
 
     columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
     tables = [PREFERENCES.empty_table().select(columns), *(read_parquet(part, columns) for part in parts)]

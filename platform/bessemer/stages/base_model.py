@@ -16,7 +16,7 @@ from bessemer.hashes import sha256_of
 from bessemer.model.folder import model_files, vocabulary_size
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
-from bessemer.stages.context_length import of_checkpoint
+from bessemer.stages.engine.context_length import of_checkpoint
 
 
 class Config(StageConfig):

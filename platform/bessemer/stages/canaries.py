@@ -44,7 +44,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     import numpy as np
 
     from bessemer.evaluate.canaries import Canary, invent
-    from bessemer.stages.units import Unit, document_units
+    from bessemer.stages.engine.work_units import Unit, document_units
 
     generator = np.random.default_rng(context.seed)
     numbers = [copies for copies in config.num_copies for _ in range(config.num_canaries)]

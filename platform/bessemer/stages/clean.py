@@ -72,7 +72,7 @@ def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | No
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.artifacts.removals import heavy_removals, sentences
-    from bessemer.stages.units import Unit, document_units
+    from bessemer.stages.engine.work_units import Unit, document_units
 
     for sentence in config.abstentions():
         context.log.warning(sentence)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.rows import RowsConfig, check_rendered, described, run_rows
+from bessemer.stages.engine.row_files import RowsConfig, check_rendered, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -42,7 +42,7 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.tokens.rows import CONVERSATIONS
+    from bessemer.tokens.row_tables import CONVERSATIONS
 
     read = partial(_read, answered=config.require_answer, names=config.columns)
     run_rows(config, inputs, draft, context, schema=CONVERSATIONS, read=read)
@@ -53,7 +53,7 @@ def _read(
 ) -> tuple[Mapping[str, Any], Messages, int]:
     from bessemer.extract.plain import well_formed
     from bessemer.tokens.conversations import dialogue_of
-    from bessemer.tokens.rows import conversation_columns
+    from bessemer.tokens.row_tables import conversation_columns
 
     found = dialogue_of(row, answered=answered, columns=names)
     columns = conversation_columns(found.messages, template, found.variables)

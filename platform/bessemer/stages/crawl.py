@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from bessemer.errors import InputError
+from bessemer.formatting import format_count
 from bessemer.recipe.settings import Size, execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.units import Unit, run_units
-from bessemer.units import format_count
+from bessemer.stages.engine.work_units import Unit, run_units
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,7 +20,7 @@ from bessemer.dedup.steps import Step, run_steps
 from bessemer.dedup.verdicts import SIGNALS, alarms, decided, judge
 from bessemer.errors import BessemerError
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.units import Unit, document_units, run_units
+from bessemer.stages.engine.work_units import Unit, document_units, run_units
 
 SMALL_BYTES = 32 << 20  # of Parquet: about 100 MB of text, some seconds of work
 LOW_RECALL = 0.9

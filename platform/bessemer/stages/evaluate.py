@@ -34,8 +34,8 @@ from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalDat
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.settings import Shorthand, execution
 from bessemer.sandbox.protection import warn_if_unprotected
-from bessemer.stages import subjects
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
+from bessemer.stages.engine import named_models
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,9 +130,9 @@ def outside(config: Config) -> Any:
     """
     from bessemer.evaluate.datasets import content
     from bessemer.evaluate.items import read_items
-    from bessemer.stages import named_documents
+    from bessemer.stages.engine import named_documents
 
-    found: dict[str, Any] = {"further models": subjects.content(config.models)} if config.models else {}
+    found: dict[str, Any] = {"further models": named_models.content(config.models)} if config.models else {}
     for name, task in config.tasks.items():
         if isinstance(task, BitsPerByte) and task.documents:
             found[name] = named_documents.content(task)
@@ -153,7 +153,7 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
 
     Raises InputError if a task needs a chat template and an imported model has none.
     """
-    models = subjects.names(config.models, inputs)
+    models = named_models.names(config.models, inputs)
     tasks = tasks_of(config, inputs)
     requirements.check_names(config.requirements, tasks, models)
     if any(getattr(task, "apply_chat_template", False) for task in tasks.values()):
@@ -184,7 +184,7 @@ def _check_chat_templates(config: Config, inputs: Mapping[str, StageConfig]) -> 
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.tokenizer import TokenizerFolder
 
-    brought = {name: subjects.find_model(path) for name, path in config.models.items()}
+    brought = {name: named_models.find_model(path) for name, path in config.models.items()}
     brought |= {kind: Path(stage.path) for kind, stage in inputs.items() if isinstance(stage, base_model.Config)}
     for folder in brought.values():
         ChatTemplate.of(TokenizerFolder.open(folder))
@@ -213,10 +213,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.evaluate.headlines import MOST_HEADLINES, headlines, log_scores
     from bessemer.evaluate.measures import measured
     from bessemer.evaluate.scores import write_scores
-    from bessemer.stages import training_text
-    from bessemer.stages.evaluation_units import carry_out, made_datasets
+    from bessemer.stages.engine import training_text
+    from bessemer.stages.engine.evaluation_units import carry_out, made_datasets
 
-    models = subjects.subjects(config.models, inputs)
+    models = named_models.subjects(config.models, inputs)
     made = made_datasets(inputs, draft)
     tasks = tasks_of(config, inputs)
     _check_inputs(tasks, inputs, made)
@@ -282,8 +282,8 @@ def _contamination(
     from bessemer.artifacts.documents import write_parquet
     from bessemer.evaluate.contamination import Item
     from bessemer.evaluate.items import read_items
-    from bessemer.stages import training_text
-    from bessemer.stages.evaluation_units import documents_file
+    from bessemer.stages.engine import training_text
+    from bessemer.stages.engine.evaluation_units import documents_file
 
     made_documents = inputs["documents"].parts() if "documents" in inputs else []
     items = []

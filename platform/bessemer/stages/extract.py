@@ -43,7 +43,7 @@ class Span:
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.stages.units import Unit, document_units
+    from bessemer.stages.engine.work_units import Unit, document_units
 
     pages = inputs["pages"].data
     draft.counts = document_units(

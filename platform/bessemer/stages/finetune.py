@@ -18,9 +18,9 @@ from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.context_length import check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, tune
-from bessemer.stages.training_checks import check_brought, check_start
+from bessemer.stages.engine.context_length import check_max_seq_length
+from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
+from bessemer.stages.engine.training_checks import check_brought, check_start
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer

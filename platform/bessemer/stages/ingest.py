@@ -75,7 +75,7 @@ def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | No
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.extract.cut import cut_into_units
     from bessemer.extract.inputs import find_files
-    from bessemer.stages.units import Unit, document_units
+    from bessemer.stages.engine.work_units import Unit, document_units
 
     units = cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
     context.check_outside()
@@ -95,7 +95,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 def finish(draft: Draft, config: TextSettings, context: Context) -> None:
     """Records the metrics of a stage that creates documents. Warns of failed files, lost values and empty splits."""
     from bessemer.extract.split import empty_splits
-    from bessemer.stages.losses import report_losses
+    from bessemer.stages.engine.lost_input import report_losses
     from bessemer.storage import files_under
 
     assert draft.counts is not None

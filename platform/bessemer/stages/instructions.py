@@ -27,7 +27,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.docsite.instructions import instructions
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.conversations import Unfit
-    from bessemer.tokens.rows import CONVERSATIONS, conversation_columns
+    from bessemer.tokens.row_tables import CONVERSATIONS, conversation_columns
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     template = ChatTemplate.of(TokenizerFolder.open(inputs["tokenizer"].data))

@@ -21,7 +21,7 @@ from pydantic import Field, PositiveFloat
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.units import Unit, document_units, run_units
+from bessemer.stages.engine.work_units import Unit, document_units, run_units
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,15 +23,15 @@ from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.errors import NothingLeft
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.context_length import check_max_completion_length
-from bessemer.stages.rows import verdict_table
-from bessemer.stages.training_checks import check_brought
-from bessemer.stages.units import Unit, document_units
+from bessemer.stages.engine.context_length import check_max_completion_length
+from bessemer.stages.engine.row_files import verdict_table
+from bessemer.stages.engine.training_checks import check_brought
+from bessemer.stages.engine.work_units import Unit, document_units
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.align.competing import Answer, Competition, Prompt
+    from bessemer.align.best_of_n import Answer, Competition, Prompt
 
 SPLITS = ("tune", "validation")
 BATCH_PROMPTS = 64
@@ -74,8 +74,8 @@ def context_length(config: Config, start: int | None) -> None:
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.model.hardware import choose_device, choose_dtype
-    from bessemer.stages.training_checks import check_chat
-    from bessemer.tokens.rows import PREFERENCES
+    from bessemer.stages.engine.training_checks import check_chat
+    from bessemer.tokens.row_tables import PREFERENCES
 
     model, conversations = inputs["model"], inputs["conversations"]
     shape, _ = check_chat(model, inputs["tokenizer"], conversations)
@@ -129,8 +129,8 @@ def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
 
     Raises UsageError or InputError if a reward does not work.
     """
+    from bessemer.align.reward_scoring import Scorer
     from bessemer.align.rewards import Sample
-    from bessemer.align.scoring import Scorer
 
     prompts = (_prompt(row) for part in parts for batch in _conversations(part, 64) for row in batch.to_pylist())
     with Scorer(config.rewards) as scorer:
@@ -157,7 +157,7 @@ def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
 def _prompt(row: dict[str, Any]) -> Prompt:
     import numpy as np
 
-    from bessemer.align.competing import Answer, Prompt
+    from bessemer.align.best_of_n import Answer, Prompt
 
     messages = row["messages"]
     answered = messages[-1]["role"] == "assistant"
@@ -187,9 +187,9 @@ class _Worker:
     def __post_init__(self) -> None:
         import torch
 
-        from bessemer.align.competing import Competition
+        from bessemer.align.best_of_n import Competition
+        from bessemer.align.reward_scoring import Scorer
         from bessemer.align.rollouts import RolloutSampler
-        from bessemer.align.scoring import Scorer
         from bessemer.generate.settings import GenerationSettings
         from bessemer.model.hardware import choose_device
         from bessemer.model.hub import load_model
@@ -221,9 +221,9 @@ class _Worker:
         import numpy as np
         import pyarrow as pa
 
-        from bessemer.align.competing import best_and_worst
+        from bessemer.align.best_of_n import best_and_worst
         from bessemer.tokens.conversations import Unfit
-        from bessemer.tokens.rows import PREFERENCES
+        from bessemer.tokens.row_tables import PREFERENCES
 
         rows = batch.to_pylist()
         prompts = [_prompt(row) for row in rows]

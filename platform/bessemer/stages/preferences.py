@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.rows import RowsConfig, check_rendered, described, run_rows
+from bessemer.stages.engine.row_files import RowsConfig, check_rendered, described, run_rows
 
 if TYPE_CHECKING:
     from bessemer.tokens.chat import ChatTemplate
@@ -38,14 +38,14 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.tokens.rows import PREFERENCES
+    from bessemer.tokens.row_tables import PREFERENCES
 
     run_rows(config, inputs, draft, context, schema=PREFERENCES, read=partial(_read, names=config.columns))
 
 
 def _read(row: Any, template: ChatTemplate, *, names: Mapping[str, str]) -> tuple[Mapping[str, Any], Messages, int]:
     from bessemer.tokens.preferences import preference_of
-    from bessemer.tokens.rows import preference_columns
+    from bessemer.tokens.row_tables import preference_columns
 
     preference = preference_of(row, columns=names)
     columns = preference_columns(preference, template)

@@ -22,7 +22,7 @@ from bessemer.errors import UsageError
 from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.training import (
+from bessemer.stages.engine.training import (
     Job,
     TrainingConfig,
     TuningRates,
@@ -31,7 +31,7 @@ from bessemer.stages.training import (
     pretraining_rates,
     train,
 )
-from bessemer.stages.training_checks import check_brought, check_lora, check_tokenizer
+from bessemer.stages.engine.training_checks import check_brought, check_lora, check_tokenizer
 from bessemer.train.objectives.settings import ObjectiveSettings
 from bessemer.train.settings import Plan, Rates, derivation, resolve_pretraining
 

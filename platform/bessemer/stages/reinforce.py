@@ -23,13 +23,13 @@ from bessemer.model.config import ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.context_length import check_max_completion_length, check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, tune
-from bessemer.stages.training_checks import check_brought, check_chat, check_start
+from bessemer.stages.engine.context_length import check_max_completion_length, check_max_seq_length
+from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
+from bessemer.stages.engine.training_checks import check_brought, check_chat, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
-    from bessemer.align.reinforcing import Question, Reinforcing, Rollouts, Score
+    from bessemer.align.policy_objective import Question, Reinforcing, Rollouts, Score
     from bessemer.model.transformer import Transformer
     from bessemer.train.workers import Workers
 
@@ -103,8 +103,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     if runs_programs(config.rewards):
         warn_if_unprotected(context.log)
     if config.rollout_workers:
-        from bessemer.stages.rollouts import check_room
-        from bessemer.stages.workers import resolve_training_workers
+        from bessemer.stages.engine.rollout_actors import check_room
+        from bessemer.stages.engine.training_workers import resolve_training_workers
 
         training = resolve_training_workers(context)
         check_room(config.rollout_workers, training, model, context.start_ray().cluster_resources())
@@ -140,7 +140,7 @@ def _objective(
 ) -> Reinforcing:
     import copy
 
-    from bessemer.align.reinforcing import Reinforcing
+    from bessemer.align.policy_objective import Reinforcing
     from bessemer.tokens.tokenizer import TokenizerFolder
 
     method = config.method
@@ -178,7 +178,7 @@ def _rollouts(config: Config, stop_ids: tuple[int, ...], model: Transformer, wor
     import copy
 
     from bessemer.align.rollouts import RolloutSampler
-    from bessemer.stages.rollouts import RolloutActors
+    from bessemer.stages.engine.rollout_actors import RolloutActors
 
     if config.rollout_workers:
         dtype = str(model.compute_dtype).removeprefix("torch.")
@@ -187,8 +187,8 @@ def _rollouts(config: Config, stop_ids: tuple[int, ...], model: Transformer, wor
 
 
 def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score:
-    from bessemer.align.judging import Judge
-    from bessemer.align.scoring import Scorer
+    from bessemer.align.reward_scoring import Scorer
+    from bessemer.align.total_reward import Judge
     from bessemer.model.hub import load_model
 
     scorer = ExitStack().enter_context(Scorer(config.rewards)) if config.rewards else None
@@ -198,8 +198,8 @@ def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score
 
 def _questions(parts: Sequence[Path], split: str) -> list[Question]:
     """Returns the prompts of a split. A prompt is all messages before the last answer of a conversation."""
-    from bessemer.align.reinforcing import Question
-    from bessemer.tokens.rows import CONVERSATIONS, read_split
+    from bessemer.align.policy_objective import Question
+    from bessemer.tokens.row_tables import CONVERSATIONS, read_split
 
     found = read_split(parts, CONVERSATIONS, split, ["id", "messages", "fields", "ids", "prompt_length"])
     plain = (found[key].to_pylist() for key in ("id", "messages", "fields", "prompt_length"))
@@ -232,8 +232,8 @@ def _check_questions(questions: Sequence[Question], config: Config, model: Model
 
 def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
     """Calls every reward once before training starts. Raises UsageError if a reward cannot score some prompts."""
+    from bessemer.align.reward_scoring import Scorer
     from bessemer.align.rewards import Sample
-    from bessemer.align.scoring import Scorer
 
     if config.rewards:
         question = questions[0]

@@ -16,9 +16,9 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
-from bessemer.stages.context_length import check_max_seq_length
-from bessemer.stages.training import TuningConfig, TuningRates, tune
-from bessemer.stages.training_checks import check_brought, check_start
+from bessemer.stages.engine.context_length import check_max_seq_length
+from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
+from bessemer.stages.engine.training_checks import check_brought, check_start
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 def _objective(
     parts: Sequence[Path], coefficient: float, model: Transformer, workers: Workers, log: logging.Logger
 ) -> Objective:
-    from bessemer.align.rewarding import Rewarding
+    from bessemer.align.reward_model_objective import Rewarding
 
     return Rewarding(parts, center_rewards_coefficient=coefficient)
 

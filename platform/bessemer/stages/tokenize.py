@@ -12,7 +12,7 @@ from bessemer.artifacts.ledger import Counts, ledger_schema
 from bessemer.artifacts.tables import TableWriter, document_parts
 from bessemer.errors import NothingLeft
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
-from bessemer.stages.units import Unit, run_units
+from bessemer.stages.engine.work_units import Unit, run_units
 
 if TYPE_CHECKING:
     from bessemer.tokens.writer import Tokenized

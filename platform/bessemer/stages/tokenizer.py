@@ -96,8 +96,8 @@ def _check_template(config: Config) -> None:
 
     Tries the template on the smallest possible tokenizer.
     """
+    from bessemer.tokens.bpe_training import SMALLEST_VOCABULARY, train_tokenizer
     from bessemer.tokens.tokenizer import TokenizerFolder
-    from bessemer.tokens.training import SMALLEST_VOCABULARY, train_tokenizer
 
     _with_template(TokenizerFolder.trained(train_tokenizer([], SMALLEST_VOCABULARY)), config)
 
@@ -122,8 +122,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 def _train(config: Config, inputs: Inputs, context: Context) -> TokenizerFolder:
     from bessemer.artifacts.tables import document_parts
+    from bessemer.tokens.bpe_training import sample_texts, train_tokenizer
     from bessemer.tokens.tokenizer import TokenizerFolder
-    from bessemer.tokens.training import sample_texts, train_tokenizer
 
     parts = inputs["documents"].parts()
     tables = chain.from_iterable(document_parts(part, ["id", "text", "split"]) for part in parts)

@@ -29,13 +29,13 @@ from bessemer.errors import Stopped, TrainingDiverged, UsageError
 from bessemer.model.hardware import peak_flops
 from bessemer.model.memory import BoundedMemory
 from bessemer.model.transformer import Transformer
-from bessemer.train.ahead import Ahead
 from bessemer.train.checkpoint import Checkpoint, Checkpoints
 from bessemer.train.lanes import Lanes, accumulated, share_out
 from bessemer.train.meter import Meter
 from bessemer.train.metrics import MetricsLog
 from bessemer.train.objectives.base import Batch, Measures, Objective
 from bessemer.train.optimizers import build_optimizers, set_learning_rates
+from bessemer.train.prefetch import Ahead
 from bessemer.train.sampler import Sampler
 from bessemer.train.schedule import Schedule
 from bessemer.train.settings import Plan

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.model.transformer import IGNORED, document_mask
-from bessemer.tokens.rows import CONVERSATIONS, Sequences, read_split
+from bessemer.tokens.row_tables import CONVERSATIONS, Sequences, read_split
 from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless
 from bessemer.train.objectives.packing import pack
 from bessemer.train.sampler import Rows

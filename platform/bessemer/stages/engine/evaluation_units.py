@@ -18,7 +18,7 @@ from bessemer import storage
 from bessemer.errors import NotFinite
 from bessemer.evaluate.kinds import BitsPerByte, Samples
 from bessemer.stages.base import Context, Draft, Inputs
-from bessemer.stages.units import Unit, run_units
+from bessemer.stages.engine.work_units import Unit, run_units
 
 if TYPE_CHECKING:
     from bessemer.evaluate.run import TrainingText
@@ -48,7 +48,7 @@ def carry_out(
     from bessemer.evaluate.run import TrainingText
     from bessemer.evaluate.scores import Result, Score
     from bessemer.model.hardware import choose_device, choose_dtype
-    from bessemer.stages import training_text
+    from bessemer.stages.engine import training_text
 
     chosen = choose_dtype(dtype, choose_device())
     draft.resolved["dtype"] = str(chosen).removeprefix("torch.")
@@ -84,7 +84,7 @@ def carry_out(
 
 def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
     """Returns the datasets that earlier stages made, as glob patterns by kind of task."""
-    from bessemer.tokens.rows import CONVERSATIONS, read_split
+    from bessemer.tokens.row_tables import CONVERSATIONS, read_split
 
     found = {}
     if "questions" in inputs:
@@ -118,7 +118,7 @@ def _items_file(data: Path, model: str, task: str) -> Path:
 
 
 def _read_named_documents(tasks: Mapping[str, Any], draft: Draft, context: Context) -> None:
-    from bessemer.stages.named_documents import read_documents
+    from bessemer.stages.engine.named_documents import read_documents
 
     for name, task in tasks.items():
         if isinstance(task, BitsPerByte) and task.documents:
@@ -129,7 +129,7 @@ def _read_named_documents(tasks: Mapping[str, Any], draft: Draft, context: Conte
 
 def _record_held_out_text(tasks: Mapping[str, Any], inputs: Inputs, draft: Draft, context: Context) -> None:
     """Records a digest of each held-out text. Bits per byte are comparable only for equal digests."""
-    from bessemer.stages.training_text import digests
+    from bessemer.stages.engine.training_text import digests
 
     predicted = {name: task for name, task in tasks.items() if isinstance(task, BitsPerByte)}
     splits = sorted({task.split for task in predicted.values() if not task.documents})
@@ -177,7 +177,7 @@ class _Evaluate:
         """Returns the loaded model and its materials, including the tokens of the documents that the task names."""
         if not (isinstance(settings, BitsPerByte) and settings.documents):
             return self.materials
-        from bessemer.stages.named_documents import token_store
+        from bessemer.stages.engine.named_documents import token_store
         from bessemer.tokens.store import TokenStore
 
         folder = self.work / "tokens" / self.loaded / task
@@ -185,8 +185,8 @@ class _Evaluate:
         return replace(self.materials, store=TokenStore.open(store))
 
     def _load(self, model: str) -> Any:
+        from bessemer.evaluate.evaluated_model import Subject
         from bessemer.evaluate.run import Materials
-        from bessemer.evaluate.subject import Subject
         from bessemer.model.hardware import choose_device
         from bessemer.model.memory import keep_freed_memory
         from bessemer.tokens.store import TokenStore

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bessemer.align.competing import Answer, best_and_worst
+from bessemer.align.best_of_n import Answer, best_and_worst
 from bessemer.tokens.conversations import Unfit
 
 

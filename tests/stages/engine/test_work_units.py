@@ -18,7 +18,7 @@ from bessemer.artifacts.documents import SCHEMA, read_parquet
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.errors import CountMismatch, InputError, Stopped
 from bessemer.fingerprint import content_hash
-from bessemer.stages.units import Unit, actor_resources, document_units, resolve_workers, run_units
+from bessemer.stages.engine.work_units import Unit, actor_resources, document_units, resolve_workers, run_units
 
 
 @pytest.fixture

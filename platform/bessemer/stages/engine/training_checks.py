@@ -12,7 +12,7 @@ from bessemer.errors import UsageError
 from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.model.folder import vocabulary_size
 from bessemer.stages.base import StageConfig
-from bessemer.stages.context_length import check_max_seq_length
+from bessemer.stages.engine.context_length import check_max_seq_length
 from bessemer.train.settings import TrainSettings
 
 

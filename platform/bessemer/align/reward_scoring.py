@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from bessemer.align.apart import FunctionFailed
+from bessemer.align.function_process import FunctionFailed
 from bessemer.align.rewards import Reward, Sample, Score
 from bessemer.errors import InputError, UsageError
 from bessemer.recipe.problems import nearest

@@ -124,8 +124,8 @@ def _on_ray(
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from bessemer.stages.controller import LeavesAtOnce
-    from bessemer.stages.loopback import LOOPBACK, LoopbackTorchConfig
+    from bessemer.stages.engine.loopback import LOOPBACK, LoopbackTorchConfig
+    from bessemer.stages.engine.ray_controller import LeavesAtOnce
 
     log_file = draft.work / f"workers-{draft.attempt:04d}.log"
     share = cpu_share(cpus, num_workers)

@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from bessemer.align.items import of_answers
-from bessemer.align.rewarding import answer_rewards
+from bessemer.align.preference_trees import of_answers
+from bessemer.align.prompt_trees import Tree
+from bessemer.align.reward_model_objective import answer_rewards
+from bessemer.align.reward_scoring import Scorer, Scores
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import Rollout
-from bessemer.align.scoring import Scorer, Scores
-from bessemer.align.trees import Tree
 from bessemer.model.transformer import Transformer
 from bessemer.train.workers import Workers
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bessemer.tokens import chat
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.chat import ChatTemplate
-from bessemer.tokens.proof import prove
+from bessemer.tokens.template_checks import prove
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 FORGETFUL = (  # renders earlier answers differently from the last one, as some templates do
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"

@@ -26,7 +26,7 @@ from bessemer.evaluate.ngrams import Hashes, Integers
 from bessemer.evaluate.personal_data import Piece
 from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
-from bessemer.stages.units import Unit, run_units
+from bessemer.stages.engine.work_units import Unit, run_units
 
 KINDS = ("documents", "conversations", "preferences")
 """Kinds of artifact that contain training text."""

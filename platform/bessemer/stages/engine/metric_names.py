@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from bessemer.align.settings import Kto, Ppo
-from bessemer.stages import evaluate, subjects
+from bessemer.stages import evaluate
+from bessemer.stages.engine import named_models
 
 TRAINING = frozenset({
     "train/loss", "train/grad_norm", "train/learning_rate", "train/skipped_steps", "train/tokens",
@@ -81,7 +82,7 @@ def metric_names(kind: str, config: Any, inputs: Collection[str]) -> Collection[
         return TRAINING | {"validation/reward"} | {f"train/{name}" for name in (*ROLLOUTS, *critic, *labels)}
     if kind == "evaluate":
         tasks = evaluate.tasks_of(config, inputs)
-        models = subjects.names(config.models, inputs)
+        models = named_models.names(config.models, inputs)
         places = ["", *(f"{model}/" for model in models[:-1])]
         return {
             f"evaluate/{place}{task}/{metric}" for place in places for task in tasks for metric in tasks[task].headlines

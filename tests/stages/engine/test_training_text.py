@@ -10,7 +10,7 @@ import pyarrow as pa
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.evaluate.contamination import Item
 from bessemer.fingerprint import content_hash, origin_id
-from bessemer.stages.training_text import TrainingPart, contamination, digests, personal_data_in
+from bessemer.stages.engine.training_text import TrainingPart, contamination, digests, personal_data_in
 
 
 def test_personal_data_is_that_of_its_own_text() -> None:

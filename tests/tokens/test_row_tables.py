@@ -26,7 +26,7 @@ from tests.tokens.chat_templates import tokenizer_with as tokenizer
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.conversations import Unfit, dialogue_of
 from bessemer.tokens.preferences import preference_of
-from bessemer.tokens.rows import conversation_columns, preference_columns
+from bessemer.tokens.row_tables import conversation_columns, preference_columns
 from bessemer.tokens.special import CHAT_TEMPLATE
 
 PLAIN = (

@@ -13,7 +13,7 @@ from bessemer.artifacts.manifest import Manifest, describe_files
 from bessemer.errors import ArtifactDamaged, InputError, UsageError
 from bessemer.fingerprint import file_sha256
 from bessemer.runner.models import find_model as named
-from bessemer.stages.subjects import content, find_model
+from bessemer.stages.engine.named_models import content, find_model
 from bessemer.storage import write_json
 
 

@@ -11,13 +11,14 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.tokens.bpe_training import sample_texts, train_tokenizer
 from bessemer.tokens.special import SPECIAL_TOKENS
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import sample_texts, train_tokenizer
 
 PROGRAM = """
 import hashlib, random
-from bessemer.tokens import parallelism, training
+from bessemer.tokens import parallelism
+from bessemer.tokens import bpe_training
 if {one_thread}:
     parallelism._VARIABLE = "NOT_READ"
 letters = random.Random(0)

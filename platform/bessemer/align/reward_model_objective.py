@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bessemer.align.items import read_pairs
-from bessemer.align.preference import bradley_terry
-from bessemer.align.preferring import SPLITS, OverPreferences
-from bessemer.align.trees import lay_out, tree_mask
+from bessemer.align.preference_losses import bradley_terry
+from bessemer.align.preference_objectives import SPLITS, OverPreferences
+from bessemer.align.preference_trees import read_pairs
+from bessemer.align.prompt_trees import lay_out, tree_mask
 from bessemer.train.objectives.base import Batch, Loss
 from bessemer.train.sampler import Integers
 

@@ -22,10 +22,10 @@ from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
 from bessemer.stages import evaluate
-from bessemer.stages.named_documents import content, read_documents, token_store
+from bessemer.stages.engine.named_documents import content, read_documents, token_store
+from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
-from bessemer.tokens.training import train_tokenizer
 
 TEXTS = [f"The river {number} rises in the hills and ends in the sea, naïve as it is." for number in range(9)]
 
@@ -160,7 +160,7 @@ def test_named_documents_that_were_trained_on_are_contaminated(
 
 def test_more_tokens_than_a_split_are_predicted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bessemer.evaluate import bits_per_byte as module
-    from bessemer.evaluate.subject import Subject
+    from bessemer.evaluate.evaluated_model import Subject
 
     make_model(tmp_path / "model", 300)
     (tmp_path / "held.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))

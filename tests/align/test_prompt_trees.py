@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.align.items import in_rows, logprobs_of
-from bessemer.align.trees import Tree, answer_lengths, answer_logprobs, lay_out
+from bessemer.align.preference_trees import in_rows, logprobs_of
+from bessemer.align.prompt_trees import Tree, answer_lengths, answer_logprobs, lay_out
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
 from bessemer.train.workers import Workers

@@ -25,7 +25,7 @@ from bessemer.model import speed
 from bessemer.model.config import LoraSettings, ModelConfig
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, StageConfig
-from bessemer.stages.training_checks import check_lora
+from bessemer.stages.engine.training_checks import check_lora
 from bessemer.train.settings import (
     AutoRates,
     Plan,
@@ -39,7 +39,7 @@ from bessemer.train.settings import (
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
-    from bessemer.stages.workers import Seat
+    from bessemer.stages.engine.training_workers import Seat
     from bessemer.train.objectives.base import Objective
     from bessemer.train.workers import Workers
 
@@ -139,7 +139,7 @@ class _Place:
 
 def train(job: Job, draft: Draft, context: Context) -> None:
     """Trains on the number of processes in the recipe. Writes the model, metrics and resolved settings to `draft`."""
-    from bessemer.stages.workers import resolve_training_workers, run_on_workers
+    from bessemer.stages.engine.training_workers import resolve_training_workers, run_on_workers
     from bessemer.train.checkpoint import newest_step
 
     settings, plan = job.settings, job.plan

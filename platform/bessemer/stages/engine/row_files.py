@@ -239,8 +239,8 @@ def run_rows(
 
     Raises NothingLeft if no row can be used.
     """
-    from bessemer.stages.losses import report_losses
-    from bessemer.stages.units import Unit, document_units
+    from bessemer.stages.engine.lost_input import report_losses
+    from bessemer.stages.engine.work_units import Unit, document_units
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.tokenizer import TokenizerFolder
 

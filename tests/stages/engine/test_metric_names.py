@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bessemer.align.preferring import Pairs, Thumbs
-from bessemer.align.reinforcing import Reinforcing
-from bessemer.align.rewarding import Rewarding
+from bessemer.align.policy_objective import Reinforcing
+from bessemer.align.preference_objectives import Pairs, Thumbs
+from bessemer.align.reward_model_objective import Rewarding
 from bessemer.stages import kinds, load
-from bessemer.stages.metric_names import DATA, HELD_OUT, PAIRS, ROLLOUTS, TRAINING, metric_names
+from bessemer.stages.engine.metric_names import DATA, HELD_OUT, PAIRS, ROLLOUTS, TRAINING, metric_names
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import Masked

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bessemer.align.trees import Tree, answer_logprobs, lay_out
-from bessemer.tokens.rows import PREFERENCES, read_split
+from bessemer.align.prompt_trees import Tree, answer_logprobs, lay_out
+from bessemer.tokens.row_tables import PREFERENCES, read_split
 from bessemer.train.objectives.base import Batch
 from bessemer.train.workers import Workers
 

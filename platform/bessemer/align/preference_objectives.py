@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bessemer.align import preference
-from bessemer.align.items import Items, in_rows, logprobs_of, read_pairs, read_thumbs
+from bessemer.align import preference_losses
+from bessemer.align.preference_trees import Items, in_rows, logprobs_of, read_pairs, read_thumbs
+from bessemer.align.prompt_trees import Tree, answer_lengths, answer_logprobs, lay_out
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
-from bessemer.align.trees import Tree, answer_lengths, answer_logprobs, lay_out
 from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
 from bessemer.train.sampler import Integers, Rows
 from bessemer.train.workers import Workers
@@ -75,12 +75,12 @@ class Pairs(OverPreferences):
         there = batch["ends"][:, :, 0] >= 0
         chosen, rejected = answer_logprobs(model, batch)[there].unbind(-1)
         if isinstance(self.method, Orpo):
-            return preference.orpo(chosen, rejected, *_lengths(batch, there), beta=self.method.beta)
+            return preference_losses.orpo(chosen, rejected, *_lengths(batch, there), beta=self.method.beta)
         reference = batch["reference"][there].unbind(-1)
         if isinstance(self.method, Ipo):
-            return preference.ipo(chosen, rejected, *reference, *_lengths(batch, there), beta=self.method.beta)
+            return preference_losses.ipo(chosen, rejected, *reference, *_lengths(batch, there), beta=self.method.beta)
         smoothing = self.method.label_smoothing
-        return preference.dpo(chosen, rejected, *reference, beta=self.method.beta, label_smoothing=smoothing)
+        return preference_losses.dpo(chosen, rejected, *reference, beta=self.method.beta, label_smoothing=smoothing)
 
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
         items = (self._items, self._held_out)[split]
@@ -119,7 +119,7 @@ class Thumbs(OverPreferences):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         there = batch["ends"][:, :, 0] >= 0
-        return preference.kto(
+        return preference_losses.kto(
             answer_logprobs(model, batch)[there][:, 0],
             batch["reference"][there],
             batch["labels"][there],
@@ -138,7 +138,7 @@ class Thumbs(OverPreferences):
         now = logprobs_of(self._model, [self._crossed[number] for number in numbers], alone)[:, 0]
         before = self._crossed_reference[numbers]
         sums = self._workers.sum(torch.stack((now.sum(), before.sum(), torch.tensor(float(len(numbers)))))).cpu()
-        return preference.kto_kl(sums[0] / sums[2], sums[1] / sums[2])
+        return preference_losses.kto_kl(sums[0] / sums[2], sums[1] / sums[2])
 
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
         items = (self._items, self._held_out)[split]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bessemer.align import preferring
-from bessemer.align.items import Items
-from bessemer.align.preferring import Thumbs
+from bessemer.align import preference_objectives
+from bessemer.align.preference_objectives import Thumbs
+from bessemer.align.preference_trees import Items
+from bessemer.align.prompt_trees import Tree
 from bessemer.align.settings import Kto
-from bessemer.align.trees import Tree
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
 from bessemer.train.sampler import Rows
@@ -54,7 +54,7 @@ def thumbs(monkeypatch: pytest.MonkeyPatch) -> Thumbs:
             [f"item {n}" for n in numbers], [tree(n) for n in numbers], np.array([n % 2 == 0 for n in numbers])
         )
 
-    monkeypatch.setattr(preferring, "read_thumbs", read)
+    monkeypatch.setattr(preference_objectives, "read_thumbs", read)
     model = model_of(1)
     made = Thumbs([], Kto(), model, ALONE, seed=3)
     model.load_state_dict(model_of(2).state_dict())

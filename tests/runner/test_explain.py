@@ -10,7 +10,7 @@ from tests.runner.toy import HOOKS
 from bessemer.artifacts.documents import write_parquet
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.errors import UsageError
-from bessemer.runner import stories
+from bessemer.runner import explain
 
 
 @pytest.fixture
@@ -44,28 +44,28 @@ def test_a_url_is_found_as_people_type_it(execute: Any, typed: str, url: str) ->
 
     HOOKS["keep"] = keep
     run, _ = execute("write.hook=keep")
-    assert [chapter.id for chapter in stories.tell(run, typed)] == ["a"]
-    assert stories.tell(run, "nowhere.test") == []
+    assert [chapter.id for chapter in explain.tell(run, typed)] == ["a"]
+    assert explain.tell(run, "nowhere.test") == []
 
 
 def test_a_stage_that_dropped_nothing_has_no_examples(run: Any) -> None:
-    assert list(stories.dropped(run, "write", None, 5)) == []
-    assert list(stories.dropped(run, "write", "c4", 5)) == []
+    assert list(explain.dropped(run, "write", None, 5)) == []
+    assert list(explain.dropped(run, "write", "c4", 5)) == []
 
 
 @pytest.mark.parametrize("rule", [None, "c4", "c4/too_few_sentences"])
 def test_a_rule_is_named_whole_or_by_its_first_part(run: Any, rule: str | None) -> None:
-    ((chapter, text),) = stories.dropped(run, "double", rule, 5)
+    ((chapter, text),) = explain.dropped(run, "double", rule, 5)
     assert (chapter.id, chapter.rule, text) == ("b", "c4/too_few_sentences", "")
 
 
 def test_a_mistyped_rule_is_met_with_the_nearest(run: Any) -> None:
     with pytest.raises(UsageError, match="no document was removed by `c4/too_few`") as caught:
-        list(stories.dropped(run, "double", "c4/too_few", 5))
+        list(explain.dropped(run, "double", "c4/too_few", 5))
     assert "did you mean `c4/too_few_sentences`?" in caught.value.hint
 
 
 def test_a_stage_without_verdicts_names_those_that_have_some(run: Any) -> None:
     with pytest.raises(UsageError, match="`join` has no verdicts") as caught:
-        list(stories.dropped(run, "join", None, 5))
+        list(explain.dropped(run, "join", None, 5))
     assert "`write`, `double`" in caught.value.hint

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from bessemer.align.judging import Judge
+from bessemer.align.reward_scoring import Scorer, Scores
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import Prompt, Rollout
-from bessemer.align.scoring import Scorer, Scores
+from bessemer.align.total_reward import Judge
 
 SAMPLES = [Sample("?", text, 1, {}) for text in ("a", "b", "c")]
 ROLLOUTS = [Rollout(Prompt(0, (1,), (0,)), n, (2,), (0.0,), (0.0,), "stop") for n in range(3)]

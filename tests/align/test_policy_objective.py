@@ -12,10 +12,10 @@ import torch
 from tests.support.small_chat import tokenizer_of
 from torch import Tensor
 
-from bessemer.align.reinforcing import Question, Reinforcing
+from bessemer.align.policy_objective import Question, Reinforcing
+from bessemer.align.reward_scoring import Scores
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import Prompt, Rollout
-from bessemer.align.scoring import Scores
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.config import ModelShape

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bessemer.errors import BessemerError, UsageError
+from bessemer.formatting import format_bytes
 from bessemer.model.config import LoraSettings, ModelConfig
-from bessemer.stages.workers import WorkerCount, cpu_share
-from bessemer.units import format_bytes
+from bessemer.stages.engine.training_workers import WorkerCount, cpu_share
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bessemer.align import rollouts
+from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import RolloutSampler
-from bessemer.align.scoring import Scorer
 from bessemer.fingerprint import unit_interval
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ChatTemplate

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bessemer.align import policy
+from bessemer.align import policy_losses
 from bessemer.align.answer_groups import Group, group_measures, has_spread, placeholder
+from bessemer.align.prompt_trees import Tree, by_answer_and_token, lay_out, token_logprobs, tree_mask
+from bessemer.align.reward_scoring import Scores
 from bessemer.align.rewards import Sample
 from bessemer.align.rollouts import Prompt, Rollout
-from bessemer.align.scoring import Scores
 from bessemer.align.settings import Grpo, Ppo
-from bessemer.align.trees import Tree, by_answer_and_token, lay_out, token_logprobs, tree_mask
 from bessemer.errors import InputError
 from bessemer.generate.settings import GenerationSettings
 from bessemer.model.transformer import IGNORED, Transformer
@@ -214,7 +214,7 @@ class Reinforcing(Stateless):
         advantages = torch.zeros(len(groups) * count)
         if isinstance(self.method, Grpo):
             rewards = torch.cat([group.rewards for group in groups])
-            advantages = policy.group_advantages(rewards, count, scale_rewards=self.method.scale_rewards)
+            advantages = policy_losses.group_advantages(rewards, count, scale_rewards=self.method.scale_rewards)
         trees: list[Tree] = []
         answers: list[list[tuple[Rollout, float, float]]] = []
         averaged: list[bool] = []
@@ -256,9 +256,11 @@ class Reinforcing(Stateless):
         )
         written = by_answer_and_token(batch, torch.ones(int(keep.sum())))  # 1 also for answers that do not count
         scores = rewards[:, 0].nan_to_num(nan=0.0)
-        given = policy.token_rewards(scores, old, reference, written, kl_coef=method.kl_coef)
-        advantages, returns = policy.generalised_advantages(given, values, written, gamma=method.gamma, lam=method.lam)
-        advantages = policy.whitened(advantages, counted, self._total)
+        given = policy_losses.token_rewards(scores, old, reference, written, kl_coef=method.kl_coef)
+        advantages, returns = policy_losses.generalised_advantages(
+            given, values, written, gamma=method.gamma, lam=method.lam
+        )
+        advantages = policy_losses.whitened(advantages, counted, self._total)
         rows, places = torch.nonzero(keep, as_tuple=True)
         owners = rows * batch["ends"][0].numel() + batch["owners"][rows, places]
         at = (owners, batch["offsets"][rows, places])
@@ -302,7 +304,7 @@ class Reinforcing(Stateless):
             return by_answer_and_token(batch, batch[name][keep])[there]
 
         mask = column("counted").bool()
-        found = policy.policy_loss(
+        found = policy_losses.policy_loss(
             by_answer_and_token(batch, logprobs)[there],
             column("old_logprobs"),
             column("advantages"),
@@ -323,13 +325,13 @@ class Reinforcing(Stateless):
             "entropy_estimate": (-(now * counted).sum(), tokens),
         }
         if "reference_logprobs" in batch:
-            distance = policy.kl(now, batch["reference_logprobs"][keep], "k3")
+            distance = policy_losses.kl(now, batch["reference_logprobs"][keep], "k3")
             measures["kl"] = ((distance * counted).sum(), tokens)
         weight = found.weight.clamp_min(SMALLEST_WEIGHT)
         if isinstance(method, Grpo):
             return Loss(found.sum, weight, measures)
         values = by_answer_and_token(batch, self._values(batch))[there]
-        critic = policy.value_loss(
+        critic = policy_losses.value_loss(
             values, column("old_values"), column("returns"), mask, cliprange_value=method.cliprange_value
         )
         measures |= critic.measures | {"value_loss": (critic.sum.detach(), critic.weight)}

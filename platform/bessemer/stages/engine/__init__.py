@@ -1,0 +1,1 @@
+"""What the stages share: work units, training workers, rollouts and checks."""
