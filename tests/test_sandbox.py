@@ -9,18 +9,18 @@ import psutil
 import pytest
 
 from bessemer.sandbox.protection import unprotected
-from bessemer.sandbox.run import Limits, Outcome, Program, run, run_all
+from bessemer.sandbox.run import Program, ProgramLimits, ProgramOutcome, run, run_all
 
-QUICK = Limits(cpu_seconds=1, wall_seconds=20)
+QUICK = ProgramLimits(cpu_seconds=1, wall_seconds=20)
 confined = pytest.mark.skipif(bool(unprotected()), reason=f"this machine cannot protect {', '.join(unprotected())}")
 
 
-def outcome(text: str, stdin: str = "", limits: Limits = QUICK) -> Outcome:
+def outcome(text: str, stdin: str = "", limits: ProgramLimits = QUICK) -> ProgramOutcome:
     return run(Program(text, stdin), limits)
 
 
 def test_a_program_reads_prints_and_passes() -> None:
-    assert outcome("print(input()[::-1]); assert True", "abc\n") == Outcome("finished", "", "cba\n", "")
+    assert outcome("print(input()[::-1]); assert True", "abc\n") == ProgramOutcome("finished", "", "cba\n", "")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_failure_is_named(text: str, status: str, detail: str) -> None:
 
 
 def test_time_without_work_is_limited_too() -> None:
-    assert outcome("import time; time.sleep(1000)", limits=Limits(wall_seconds=0.5)).status == "timeout"
+    assert outcome("import time; time.sleep(1000)", limits=ProgramLimits(wall_seconds=0.5)).status == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,9 @@ def test_leaving_before_the_end_is_not_passing(text: str) -> None:
 
 
 def test_closing_standard_output_is_no_failure() -> None:
-    assert outcome("import sys; print('a', flush=True); sys.stdout.close()") == Outcome("finished", "", "a\n", "")
+    assert outcome("import sys; print('a', flush=True); sys.stdout.close()") == ProgramOutcome(
+        "finished", "", "a\n", ""
+    )
 
 
 def test_output_before_an_exception_is_kept() -> None:
@@ -76,7 +78,7 @@ def test_output_before_an_exception_is_kept() -> None:
 
 
 def test_endless_output_ends_and_is_cut() -> None:
-    found = outcome("while True: print('x' * 1000)", limits=Limits(file_bytes=1 << 20, output_bytes=100))
+    found = outcome("while True: print('x' * 1000)", limits=ProgramLimits(file_bytes=1 << 20, output_bytes=100))
     assert found.status == "error"
     assert found.stdout == "x" * 100
 
@@ -166,7 +168,7 @@ with open("file", "w") as file:
     file.write("text")
 print(open("file").read(), __name__)
 """)
-    assert found == Outcome("finished", "", "A(x=1)\n3\ntext __main__\n", "")
+    assert found == ProgramOutcome("finished", "", "A(x=1)\n3\ntext __main__\n", "")
 
 
 def test_programs_run_side_by_side_and_answer_in_order() -> None:
@@ -177,5 +179,5 @@ def test_programs_run_side_by_side_and_answer_in_order() -> None:
 
 def test_no_process_is_left() -> None:
     before = set(psutil.Process().children(recursive=True))
-    outcome("import time; time.sleep(1000)", limits=Limits(wall_seconds=0.3))
+    outcome("import time; time.sleep(1000)", limits=ProgramLimits(wall_seconds=0.3))
     assert set(psutil.Process().children(recursive=True)) <= before

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from bessemer.align.best_of_n import Answer, best_and_worst
-from bessemer.tokens.conversations import Unfit
+from bessemer.align.best_of_n import RankedAnswer, best_and_worst
+from bessemer.artifacts.ledger import Removed
 
 
-def answer(text: str, reward: float, *, finished: bool = True) -> Answer:
-    return Answer(text, np.array([len(text)]), finished, reward)
+def answer(text: str, reward: float, *, finished: bool = True) -> RankedAnswer:
+    return RankedAnswer(text, np.array([len(text)]), finished, reward)
 
 
 def test_the_pair_is_the_best_that_ended_and_the_worst() -> None:
@@ -33,7 +33,7 @@ def test_the_pair_is_the_best_that_ended_and_the_worst() -> None:
         ([answer("a", math.nan), answer("b", math.nan)], 0.0, "no_reward"),
     ],
 )
-def test_answers_that_teach_nothing_are_no_pair(answers: list[Answer], min_margin: float, rule: str) -> None:
-    with pytest.raises(Unfit) as caught:
+def test_answers_that_teach_nothing_are_no_pair(answers: list[RankedAnswer], min_margin: float, rule: str) -> None:
+    with pytest.raises(Removed) as caught:
         best_and_worst(answers, min_margin)
     assert caught.value.rule == rule

@@ -12,9 +12,9 @@ import torch
 from tests.support.small_chat import tokenizer_of
 from torch import Tensor
 
-from bessemer.align.policy_objective import Question, Reinforcing
+from bessemer.align.policy_objective import PolicyPrompt, Reinforcing
 from bessemer.align.reward_scoring import Scores
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import Prompt, Rollout
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.generate.settings import GenerationSettings
@@ -26,7 +26,7 @@ from bessemer.train.sampler import Rows
 from bessemer.train.workers import Workers
 
 ALONE = Workers(0, 1, torch.device("cpu"))
-QUESTIONS = [Question(f"question {n}", "?", (3 + n, 9, 11), {}) for n in range(4)]
+QUESTIONS = [PolicyPrompt(f"question {n}", "?", (3 + n, 9, 11), {}) for n in range(4)]
 LENGTHS = (5, 2, 7, 3)
 """Numbers of tokens of the four answers to each prompt."""
 TRUNCATED = 2
@@ -69,7 +69,7 @@ class Scripted:
 def score(useful: Sequence[int]) -> Any:
     """Rewards that differ among the answers to each of the `useful` questions and are 0 for all other answers."""
 
-    def scores(samples: Sequence[Sample], rollouts: Sequence[Rollout]) -> Scores:
+    def scores(samples: Sequence[RewardSample], rollouts: Sequence[Rollout]) -> Scores:
         found = [float(r.generation + 1) if r.prompt.number in useful else 0.0 for r in rollouts]
         return Scores(found, {"scripted": found})
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from bessemer.align import preference_objectives
-from bessemer.align.preference_objectives import Thumbs
-from bessemer.align.preference_trees import Items
-from bessemer.align.prompt_trees import Tree
+from bessemer.align.preference_objectives import KtoObjective
+from bessemer.align.preference_trees import PreferenceTrees
+from bessemer.align.prompt_trees import PromptTree
 from bessemer.align.settings import Kto
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
@@ -23,9 +23,9 @@ ALONE = Workers(0, 1, torch.device("cpu"))
 COUNT = 6
 
 
-def tree(number: int) -> Tree:
+def tree(number: int) -> PromptTree:
     random = np.random.default_rng(number)
-    return Tree(random.integers(0, 100, 3 + number % 3), (random.integers(0, 100, 2 + number % 4),))
+    return PromptTree(random.integers(0, 100, 3 + number % 3), (random.integers(0, 100, 2 + number % 4),))
 
 
 def model_of(seed: int) -> Transformer:
@@ -45,23 +45,23 @@ def logprob(model: Transformer, prompt: Tensor, answer: Tensor) -> float:
 
 
 @pytest.fixture
-def thumbs(monkeypatch: pytest.MonkeyPatch) -> Thumbs:
+def thumbs(monkeypatch: pytest.MonkeyPatch) -> KtoObjective:
     """An objective whose reference is `model_of(1)` and whose model has the weights of `model_of(2)`."""
 
-    def read(parts: list[Path], split: str) -> Items:
+    def read(parts: list[Path], split: str) -> PreferenceTrees:
         numbers = range(COUNT if split == "tune" else 0)
-        return Items(
+        return PreferenceTrees(
             [f"item {n}" for n in numbers], [tree(n) for n in numbers], np.array([n % 2 == 0 for n in numbers])
         )
 
     monkeypatch.setattr(preference_objectives, "read_thumbs", read)
     model = model_of(1)
-    made = Thumbs([], Kto(), model, ALONE, seed=3)
+    made = KtoObjective([], Kto(), model, ALONE, seed=3)
     model.load_state_dict(model_of(2).state_dict())
     return made
 
 
-def test_each_prompt_gets_the_answer_to_another(thumbs: Thumbs) -> None:
+def test_each_prompt_gets_the_answer_to_another(thumbs: KtoObjective) -> None:
     answers = {tuple(tree(n).answers[0].tolist()): n for n in range(COUNT)}
     given = [answers[tuple(crossed.answers[0].tolist())] for crossed in thumbs._crossed]
     assert all((crossed.prompt == tree(n).prompt).all() for n, crossed in enumerate(thumbs._crossed))
@@ -69,7 +69,7 @@ def test_each_prompt_gets_the_answer_to_another(thumbs: Thumbs) -> None:
     assert sorted(given) == list(range(COUNT))
 
 
-def test_the_distance_is_the_mean_over_crossed_answers(thumbs: Thumbs) -> None:
+def test_the_distance_is_the_mean_over_crossed_answers(thumbs: KtoObjective) -> None:
     """The mean is over the rows of the batch and is clipped at 0."""
     numbers = [[0, 1], [2, 3], [4, 5], [0, 3, 5]]
     distances = []
@@ -83,7 +83,7 @@ def test_the_distance_is_the_mean_over_crossed_answers(thumbs: Thumbs) -> None:
     assert max(distances) > 0.1, "a distance of 0 would not show which answers it uses"
 
 
-def test_the_distance_is_part_of_the_loss(thumbs: Thumbs) -> None:
+def test_the_distance_is_part_of_the_loss(thumbs: KtoObjective) -> None:
     batch = thumbs.batch(1, Rows(np.zeros(3, int), np.array([0, 1, 2])))
     near, far = (thumbs.loss(thumbs._model, dict(batch) | {"kl": torch.full((3,), kl)}) for kl in (0.0, 2.0))
     assert near.sum != far.sum

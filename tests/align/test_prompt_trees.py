@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.align.preference_trees import in_rows, logprobs_of
-from bessemer.align.prompt_trees import Tree, answer_lengths, answer_logprobs, lay_out
+from bessemer.align.prompt_trees import PromptTree, answer_lengths, answer_logprobs, lay_out
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
 from bessemer.train.workers import Workers
@@ -28,7 +28,7 @@ def make_model(**changes: object) -> Transformer:
 
 MODEL = make_model()
 ids = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=12).map(lambda numbers: np.array(numbers, np.int64))
-forests = st.lists(st.builds(Tree, ids, st.tuples(ids, ids)), min_size=1, max_size=6)
+forests = st.lists(st.builds(PromptTree, ids, st.tuples(ids, ids)), min_size=1, max_size=6)
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def alone(model: Transformer, prompt: np.ndarray, answer: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def check(model: Transformer, trees: list[Tree], capacity: int) -> None:
+def check(model: Transformer, trees: list[PromptTree], capacity: int) -> None:
     batch, rows = lay_out(trees, capacity)
     logprobs, lengths = answer_logprobs(model, batch), answer_lengths(batch)
     assert sorted(number for row in rows for number in row) == list(range(len(trees)))
@@ -55,7 +55,7 @@ def check(model: Transformer, trees: list[Tree], capacity: int) -> None:
 
 
 @given(forests, st.sampled_from([0, 64, 200]))
-def test_an_answer_is_as_likely_as_alone(trees: list[Tree], capacity: int) -> None:
+def test_an_answer_is_as_likely_as_alone(trees: list[PromptTree], capacity: int) -> None:
     check(MODEL, trees, capacity)
 
 
@@ -65,12 +65,12 @@ def test_layers_with_a_window_see_along_the_branch() -> None:
     def some() -> np.ndarray:
         return random.integers(0, VOCABULARY, random.integers(5, 12))
 
-    trees = [Tree(some(), (some(), some())) for _ in range(5)]
+    trees = [PromptTree(some(), (some(), some())) for _ in range(5)]
     check(make_model(sliding_window=6, full_attention_interval=2), trees, 100)
 
 
 @given(forests)
-def test_likelihoods_come_back_to_their_trees(trees: list[Tree]) -> None:
+def test_likelihoods_come_back_to_their_trees(trees: list[PromptTree]) -> None:
     found = logprobs_of(MODEL, trees, Workers(0, 1, torch.device("cpu")))
     for number, tree in enumerate(trees):
         for branch, answer in enumerate(tree.answers):

@@ -13,12 +13,12 @@ from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import (
     AnyReward,
     ExactMatch,
-    Function,
     Length,
     RegularExpression,
     Reward,
+    RewardFunction,
     Rewards,
-    Sample,
+    RewardSample,
     UnitTests,
 )
 from bessemer.errors import InputError, UsageError
@@ -75,8 +75,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def sample(completion: str, *, prompt: str = "p", num_tokens: int = 1, **row: Any) -> Sample:
-    return Sample(prompt, completion, num_tokens, row)
+def sample(completion: str, *, prompt: str = "p", num_tokens: int = 1, **row: Any) -> RewardSample:
+    return RewardSample(prompt, completion, num_tokens, row)
 
 
 def one(reward: Reward, *args: str, **row: Any) -> float | None:
@@ -151,7 +151,7 @@ def test_functions_are_called_as_trl_calls_them(file: str) -> None:
     samples = [sample("please", answer="please"), sample("no", answer=None, prompt="long")]
     found = {}
     for name in ("politeness", "equal_to", "lengths"):
-        with Function(file=file, name=name).open() as score:
+        with RewardFunction(file=file, name=name).open() as score:
             found[name] = score(samples)
     assert found == {"politeness": [1, 0], "equal_to": [1, None], "lengths": [7, 6]}
 
@@ -172,7 +172,7 @@ def test_functions_are_called_as_trl_calls_them(file: str) -> None:
 def test_a_function_that_does_not_work_is_an_error_before_and_a_failure_during_training(
     file: str, name: str, message: str
 ) -> None:
-    function = Function(file=file, name=name, timeout_seconds=0.5 if name == "hangs" else 60)
+    function = RewardFunction(file=file, name=name, timeout_seconds=0.5 if name == "hangs" else 60)
     with Scorer([function, Length(target=1)]) as scorer:
         with pytest.raises(InputError) as caught:
             scorer.check(sample("x"))
@@ -184,19 +184,19 @@ def test_a_function_that_does_not_work_is_an_error_before_and_a_failure_during_t
 
 
 def test_what_is_no_finite_number_is_no_score(file: str) -> None:
-    with Function(file=file, name="not_finite").open() as score:
+    with RewardFunction(file=file, name="not_finite").open() as score:
         assert score([sample("nan"), sample("inf"), sample("-inf"), sample("2")]) == [None, None, None, 2.0]
 
 
 def test_a_function_that_died_is_started_again(file: str) -> None:
-    with Scorer([Function(file=file, name="dies_once")]) as scorer:
+    with Scorer([RewardFunction(file=file, name="dies_once")]) as scorer:
         assert scorer([sample("die")]).failures
         assert scorer([sample("live")]).rewards == [1]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with (
-        Scorer([Function(file=str(tmp_path / "x.py"), name="f")]) as scorer,
+        Scorer([RewardFunction(file=str(tmp_path / "x.py"), name="f")]) as scorer,
         pytest.raises(InputError, match="does not exist"),
     ):
         scorer.check(sample("x"))
@@ -212,7 +212,7 @@ def test_weights_add_up() -> None:
 
 def test_a_reward_that_is_not_finite_is_none() -> None:
     class Overflowing(RegularExpression):
-        def score(self, sample: Sample) -> float:
+        def score(self, sample: RewardSample) -> float:
             return float("inf") if sample.completion == "x" else 1.0
 
     with Scorer([Overflowing(pattern=".")]) as scorer:
@@ -246,7 +246,7 @@ def test_a_functions_file_stands_beside_the_recipe_and_its_place_is_no_setting(t
     reward = TypeAdapter(AnyReward).validate_python(
         {"kind": "function", "file": "rewards.py", "name": "f"}, context={"folder": tmp_path}
     )
-    assert isinstance(reward, Function)
+    assert isinstance(reward, RewardFunction)
     assert reward.file == str(tmp_path / "rewards.py")
     assert "file" not in result_settings(reward)
 

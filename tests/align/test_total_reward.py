@@ -10,16 +10,16 @@ from typing import Any, cast
 import pytest
 
 from bessemer.align.reward_scoring import Scorer, Scores
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import Prompt, Rollout
-from bessemer.align.total_reward import Judge
+from bessemer.align.total_reward import TotalReward
 
-SAMPLES = [Sample("?", text, 1, {}) for text in ("a", "b", "c")]
+SAMPLES = [RewardSample("?", text, 1, {}) for text in ("a", "b", "c")]
 ROLLOUTS = [Rollout(Prompt(0, (1,), (0,)), n, (2,), (0.0,), (0.0,), "stop") for n in range(3)]
 
 
 @dataclass(frozen=True)
-class Scripted(Judge):
+class Scripted(TotalReward):
     """A judge whose reward model returns `scores`."""
 
     scores: Sequence[float] = ()

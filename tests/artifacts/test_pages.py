@@ -12,7 +12,7 @@ from warcio.archiveiterator import ArchiveIterator
 
 from bessemer.artifacts import pages, warc
 from bessemer.artifacts.pages import Damage, Page, PageWriter, read_page, read_pages
-from bessemer.artifacts.warc import Record, read_records
+from bessemer.artifacts.warc import WarcRecord, read_records
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
 PAYLOADS = [b"<p>one</p>", "<p>zwölf\r\n\r\nWARC/1.1 is a word here</p>".encode() * 50, b"\x00\xff" * 30_000, b""]
@@ -226,7 +226,7 @@ def test_every_record_of_the_public_test_archives(dataset) -> None:
         if not path.exists():
             continue
         items = list(read_records(path))
-        records = [item for item in items if isinstance(item, Record)]
+        records = [item for item in items if isinstance(item, WarcRecord)]
         warc_records, arc_records = int(row["warc_records"]), int(row["arc_records"])
         if row["file"] in DAMAGED:
             assert len(items) > len(records) or len(records) > warc_records, path

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.run import Materials, run_task
 from bessemer.model import hub
@@ -145,7 +145,7 @@ def main() -> None:
 
 def compare(folder: Path, dataset: Path, dtype: torch.dtype, device: torch.device, options: Any) -> None:
     """Prints one line with the best round of each side."""
-    subject = Subject.load(folder, dtype=dtype, device=device)
+    subject = EvaluatedModel.load(folder, dtype=dtype, device=device)
     task = MultipleChoice(
         kind="multiple_choice",
         dataset=str(dataset),

@@ -73,9 +73,9 @@ def data_set(name: str) -> Path | None:
 def sides() -> dict[str, Side]:
     import trafilatura
 
+    from bessemer.artifacts.ledger import Removed
     from bessemer.extract.page import extract_page
     from bessemer.extract.settings import TextSettings
-    from bessemer.extract.verdict import Refused
 
     def bare(**options: Any) -> Side:
         return lambda page: trafilatura.extract(page, include_comments=False, **options) or ""
@@ -90,7 +90,7 @@ def sides() -> dict[str, Side]:
         def extract(page: bytes) -> str:
             try:
                 return extract_page(page, "text/html", None, "", settings).text
-            except Refused:
+            except Removed:
                 return ""
 
         return extract

@@ -17,7 +17,7 @@ from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
 from bessemer.train.lanes import num_lanes
-from bessemer.train.loop import Pace, Trainer
+from bessemer.train.loop import ExecutionSettings, Trainer
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.settings import TrainSettings, resolve_pretraining
 from bessemer.train.workers import Workers
@@ -67,7 +67,7 @@ def make_trainer(
         model,
         Causal(store, length=length, seed=seed, validation_tokens=validation_tokens),
         plan,
-        Pace(
+        ExecutionSettings(
             micro_batch_size=micro_batch_size,
             num_lanes=count,
             validation_interval=NEVER,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.clean.function import Function, FunctionFailed
+from bessemer.clean.function import CustomRule, FunctionFailed
 from bessemer.clean.texts import Texts
 from bessemer.errors import InputError
 
@@ -23,15 +23,15 @@ FIELDS = {
 def rule(tmp_path: Path) -> Any:
     """`rule(source, **settings)` is a rule by the function `f` of a file with this content."""
 
-    def make(source: str, **settings: Any) -> Function:
+    def make(source: str, **settings: Any) -> CustomRule:
         path = tmp_path / f"rules{len(list(tmp_path.iterdir()))}.py"
         path.write_text(source, encoding="utf-8")
-        return Function(file=str(path), name="f", **settings)
+        return CustomRule(file=str(path), name="f", **settings)
 
     return make
 
 
-def removed(rule: Function, *texts: str) -> list[bool]:
+def removed(rule: CustomRule, *texts: str) -> list[bool]:
     batch = Texts(list(texts), ["de"] * len(texts), {name: values[: len(texts)] for name, values in FIELDS.items()})
     found = rule.apply(batch)
     limits = rule.broken(found.signals, batch.languages)
@@ -152,9 +152,9 @@ def test_a_missing_function_or_file_is_named(rule: Any) -> None:
         removed(wrong, "x")
     assert caught.value.hint == "did you mean `of`?"
     with pytest.raises(InputError, match="does not exist"):
-        removed(Function(file=wrong.file + "x", name="f"), "x")
+        removed(CustomRule(file=wrong.file + "x", name="f"), "x")
 
 
 def test_the_file_is_next_to_the_recipe(tmp_path: Path) -> None:
-    rule = Function.model_validate({"file": "rules.py", "name": "f"}, context={"folder": tmp_path})
+    rule = CustomRule.model_validate({"file": "rules.py", "name": "f"}, context={"folder": tmp_path})
     assert rule.file == str(tmp_path / "rules.py")

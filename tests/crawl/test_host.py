@@ -21,7 +21,7 @@ from tests.support.web import Answer, Site, Web, page, redirect
 from bessemer import storage
 from bessemer.artifacts.pages import Page, read_pages
 from bessemer.crawl import limits
-from bessemer.crawl.findings import Findings, Target
+from bessemer.crawl.findings import CrawlFindings, Target
 from bessemer.crawl.host import Manners
 from bessemer.crawl.links import Links, find_links
 from bessemer.crawl.unit import Policy, crawl_unit
@@ -38,12 +38,12 @@ MANNERS = Manners(
 
 
 @pytest.fixture
-def unit(tmp_path: Path) -> Callable[..., tuple[Web, Findings]]:
+def unit(tmp_path: Path) -> Callable[..., tuple[Web, CrawlFindings]]:
     """Crawls some URLs of a site as one unit."""
 
     def crawl(
         site: Site, *paths: str, manners: Manners = MANNERS, depth: int = 0, **changes: Any
-    ) -> tuple[Web, Findings]:
+    ) -> tuple[Web, CrawlFindings]:
         with Web(site) as web:
             policy = Policy(
                 manners=manners,
@@ -68,11 +68,11 @@ def unit(tmp_path: Path) -> Callable[..., tuple[Web, Findings]]:
     return crawl
 
 
-def states(findings: Findings) -> dict[str, str]:
+def states(findings: CrawlFindings) -> dict[str, str]:
     return {outcome.url.removeprefix("http://a.test"): outcome.state for outcome in findings.outcomes}
 
 
-def discovered(findings: Findings) -> dict[str, tuple[int, int, str]]:
+def discovered(findings: CrawlFindings) -> dict[str, tuple[int, int, str]]:
     rows = findings.discoveries_table().to_pylist()
     return {row["url"].removeprefix("http://a.test"): (row["depth"], row["hops"], row["refusal"]) for row in rows}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.dedup import candidates
-from bessemer.dedup.candidates import Bucketed, Pairs, propose
+from bessemer.dedup.candidates import Bucketed, CandidatePairs, propose
 
 rows = st.lists(st.tuples(st.sampled_from([3, 5, 2**64 - 1]), st.integers(1, 30), st.integers(0, 50)), max_size=25).map(
     lambda found: [(*row, place) for place, row in enumerate(found)]
@@ -22,7 +22,7 @@ def bucketed(found: list[tuple[int, int, int, int]]) -> Bucketed:
     return Bucketed(*columns)
 
 
-def all_pairs(blocks: list[Pairs]) -> set[tuple[int, int]]:
+def all_pairs(blocks: list[CandidatePairs]) -> set[tuple[int, int]]:
     return {pair for block in blocks for pair in zip(block.later.tolist(), block.earlier.tolist(), strict=True)}
 
 

@@ -21,7 +21,7 @@ from tests.evaluate.make_lm_eval_vectors import run_theirs
 
 from bessemer.evaluate import declared
 from bessemer.evaluate.datasets import files
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import Generation, LanguageModelling, MinimalPairs, MultipleChoice, Schema, Task
 from bessemer.evaluate.run import Materials, run_task
 
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", default=declared.names())
     parser.add_argument("--limit", type=int, default=200)
     options = parser.parse_args()
-    subject = Subject.load(options.model, dtype=torch.float32, device=torch.device("cpu"))
+    subject = EvaluatedModel.load(options.model, dtype=torch.float32, device=torch.device("cpu"))
     model = HFLM(
         pretrained=str(options.model), dtype="float32", device="cpu", batch_size=16, max_length=subject.context
     )
@@ -122,7 +122,7 @@ def main() -> None:
         )
 
 
-def _difference(subject: Subject, rows: list[dict[str, Any]], theirs: list[Any]) -> str:
+def _difference(subject: EvaluatedModel, rows: list[dict[str, Any]], theirs: list[Any]) -> str:
     if "completion" in rows[0]:
         written = [subject.without_special(row["completion"]).rstrip("\ufffd") for row in rows]
         wrong = sum(ours != one["completion"].rstrip("\ufffd") for ours, one in zip(written, theirs, strict=True))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.evaluate.tiny_model import make_tiny_model
 
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
@@ -33,8 +33,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def subject(model_folder: Path) -> Subject:
-    return Subject.load(model_folder, dtype=torch.float32, device=torch.device("cpu"))
+def subject(model_folder: Path) -> EvaluatedModel:
+    return EvaluatedModel.load(model_folder, dtype=torch.float32, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

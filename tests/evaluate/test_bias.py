@@ -8,7 +8,7 @@ from tests.evaluate.test_multiple_choice import direct
 
 from bessemer.evaluate import bias_questions as bbq
 from bessemer.evaluate import sentences
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import BiasItem, SentencesItem
 from bessemer.evaluate.kinds import MinimalPairs
 from bessemer.evaluate.prompts import Preface
@@ -27,7 +27,7 @@ def score(scores: list[Score], metric: str, group: str | None = None) -> Score:
     return found
 
 
-def test_a_pair_counts_where_its_sentence_is_likelier(subject: Subject, model_folder: object) -> None:
+def test_a_pair_counts_where_its_sentence_is_likelier(subject: EvaluatedModel, model_folder: object) -> None:
     pairs = [SentencesItem(one.id, one.group, one.sentences[:2]) for one in TRIPLES]
     task = MinimalPairs(kind="minimal_pairs", dataset="x", metrics=("pct_stereotype", "likelihood_diff"))
     result = sentences.minimal_pairs(task, subject, pairs)
@@ -44,7 +44,7 @@ def test_a_pair_counts_where_its_sentence_is_likelier(subject: Subject, model_fo
     )
 
 
-def test_stereoset_averages_over_targets(subject: Subject) -> None:
+def test_stereoset_averages_over_targets(subject: EvaluatedModel) -> None:
     """The counts equal those of the authors' script: per target, then the mean. `reader` has two items but the weight
     of one target."""
     result = sentences.stereotypes(subject, TRIPLES)
@@ -75,7 +75,7 @@ def test_bias_scores_are_those_of_the_paper() -> None:
     assert bbq.bias_score(np.zeros(3, bool), np.zeros(3, bool), np.ones(3)) == 0
 
 
-def test_bbq_counts_answers_by_passage_and_category(subject: Subject) -> None:
+def test_bbq_counts_answers_by_passage_and_category(subject: EvaluatedModel) -> None:
     def item(number: int, ambiguous: bool, gold: int) -> BiasItem:
         choices = ("the reader", "the writer", "nobody knows")
         query = f"The reader and the writer {number}. Who?"

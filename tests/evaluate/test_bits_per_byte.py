@@ -15,7 +15,7 @@ import transformers
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate import bits_per_byte as module
 from bessemer.evaluate.bits_per_byte import bits_per_byte
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Score
 from bessemer.tokens.store import TokenStore
@@ -52,7 +52,7 @@ def score(scores: list[Score], metric: str, group: str | None = None) -> Score:
 def test_every_token_is_predicted_once_as_transformers_predicts_it(
     monkeypatch: pytest.MonkeyPatch,
     model_folder: Path,
-    subject: Subject,
+    subject: EvaluatedModel,
     store: TokenStore,
     stride: int | None,
     batch: int,
@@ -77,7 +77,7 @@ def test_every_token_is_predicted_once_as_transformers_predicts_it(
         assert (row["num_tokens"], row["num_bytes"]) == (inside.sum(), sizes[start:end][inside].sum())
 
 
-def test_sources_are_scored_apart(subject: Subject, store: TokenStore) -> None:
+def test_sources_are_scored_apart(subject: EvaluatedModel, store: TokenStore) -> None:
     result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, store)
     for source in ("a", "b"):
         rows = [row for row in result.items.to_pylist() if row["source"] == source]
@@ -87,7 +87,7 @@ def test_sources_are_scored_apart(subject: Subject, store: TokenStore) -> None:
 
 
 @pytest.mark.parametrize("stride", [None, 7], ids=["end to end", "overlapping"])
-def test_chosen_sources_are_scored_as_among_all(subject: Subject, store: TokenStore, stride: int | None) -> None:
+def test_chosen_sources_are_scored_as_among_all(subject: EvaluatedModel, store: TokenStore, stride: int | None) -> None:
     whole = bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=stride), subject, store)
     for source in ("a", "b"):
         alone = bits_per_byte(BitsPerByte(kind="bits_per_byte", stride=stride, sources=(source,)), subject, store)
@@ -97,7 +97,7 @@ def test_chosen_sources_are_scored_as_among_all(subject: Subject, store: TokenSt
 
 
 def test_windows_may_be_shorter_than_the_context(
-    monkeypatch: pytest.MonkeyPatch, model_folder: Path, subject: Subject, store: TokenStore
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, subject: EvaluatedModel, store: TokenStore
 ) -> None:
     """The windows equal those of a model with that context. A window is never longer than the model's context."""
     short = bits_per_byte(BitsPerByte(kind="bits_per_byte", max_seq_length=10), subject, store)
@@ -130,7 +130,7 @@ def test_windows_are_those_that_score_a_document() -> None:
                 assert found == (expected or [0])  # the first token is never predicted and belongs to window 0
 
 
-def test_a_source_that_is_not_there_is_named_with_those_that_are(subject: Subject, store: TokenStore) -> None:
+def test_a_source_that_is_not_there_is_named_with_those_that_are(subject: EvaluatedModel, store: TokenStore) -> None:
     with pytest.raises(UsageError, match="`sources` names `c`") as raised:
         bits_per_byte(BitsPerByte(kind="bits_per_byte", sources=("c",)), subject, store)
     assert raised.value.hint == "its sources are: a, b"
@@ -145,13 +145,13 @@ def test_hosts_are_scored_apart_where_the_source_is_another() -> None:
     assert found["a.org"] == [True, False, True, False, False, False]
 
 
-def test_a_limit_takes_evenly_spread_windows(subject: Subject, store: TokenStore) -> None:
+def test_a_limit_takes_evenly_spread_windows(subject: EvaluatedModel, store: TokenStore) -> None:
     result = bits_per_byte(BitsPerByte(kind="bits_per_byte", num_tokens=3 * CONTEXT), subject, store)
     assert 2 * CONTEXT < sum(result.items["num_tokens"].to_pylist()) <= 3 * CONTEXT
     assert len(result.items) > 3
 
 
-def test_the_standard_error_is_that_of_drawing_documents_anew(subject: Subject, store: TokenStore) -> None:
+def test_the_standard_error_is_that_of_drawing_documents_anew(subject: EvaluatedModel, store: TokenStore) -> None:
     """The delta method agrees with a bootstrap over documents."""
     result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, store)
     bits = result.items["nats"].to_numpy() / math.log(2)
@@ -161,7 +161,7 @@ def test_the_standard_error_is_that_of_drawing_documents_anew(subject: Subject, 
     assert score(result.scores, "bits_per_byte").standard_error == pytest.approx(bootstrap, rel=0.1)
 
 
-def test_what_cannot_be_measured_is_an_error(subject: Subject, store: TokenStore) -> None:
+def test_what_cannot_be_measured_is_an_error(subject: EvaluatedModel, store: TokenStore) -> None:
     with pytest.raises(NothingLeft, match="`validation` of the tokens has no text"):
         bits_per_byte(BitsPerByte(kind="bits_per_byte", split="validation"), subject, store)
     with pytest.raises(UsageError, match="`stride` is 25"):

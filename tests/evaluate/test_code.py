@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bessemer.evaluate.code import code, pass_at_k
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import code_items
 from bessemer.evaluate.kinds import Code
 from bessemer.generate.settings import GenerationSettings
@@ -25,7 +25,7 @@ def test_pass_at_k_is_the_share_of_draws_with_one_that_passes(num_samples: int, 
     assert pass_at_k(num_samples, passed, k) == pytest.approx(sum(draws) / len(draws))
 
 
-def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) -> None:
+def test_programs_are_run_against_their_tests(subject: EvaluatedModel, tmp_path: Path) -> None:
     """The prompt ends with a comment sign, so the model's text is a comment and only the prompt decides."""
     rows = [
         {"prompt": "def f(): return 1\n#", "test": "assert f() == 1"},
@@ -53,7 +53,7 @@ def test_programs_are_run_against_their_tests(subject: Subject, tmp_path: Path) 
     }
 
 
-def test_every_sample_of_every_item_has_its_own_random_numbers(subject: Subject, tmp_path: Path) -> None:
+def test_every_sample_of_every_item_has_its_own_random_numbers(subject: EvaluatedModel, tmp_path: Path) -> None:
     """Two items with the same prompt get different programs."""
     (tmp_path / "programs.jsonl").write_text('{"prompt": "#"}\n' * 2)
     task = Code(

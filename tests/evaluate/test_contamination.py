@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bessemer.dedup.words import find_words
 from bessemer.evaluate import items as items_of_tasks
-from bessemer.evaluate.contamination import Index, Item, judge, scan
-from bessemer.evaluate.items import Item as Base
+from bessemer.evaluate.contamination import CheckedItem, Index, judge, scan
+from bessemer.evaluate.items import CheckedItem as Base
 
 WORDS = ("the", "of", "and", "to", "in", "is", "was", "for", "on", "are", "with", "they", "be", "at", "one", "have")
 
@@ -45,7 +45,7 @@ def documents(*texts: str) -> pa.Table:
     )
 
 
-def judged(items: list[Item], *texts: str, batches: int = 1, threshold: float = 0.2) -> list[dict[str, object]]:
+def judged(items: list[CheckedItem], *texts: str, batches: int = 1, threshold: float = 0.2) -> list[dict[str, object]]:
     index = Index.of(items, hash_words)
     table = documents(*texts)
     size = max(1, -(-len(table) // batches))
@@ -57,7 +57,9 @@ def judged(items: list[Item], *texts: str, batches: int = 1, threshold: float = 
 def test_an_item_is_found_however_it_is_written_and_the_document_is_named() -> None:
     question = passage(1, 20)
     document = f"{passage(2, 50)}\n\nQ: {question.upper().replace(' ', ',  ')}! {passage(3, 50)}"
-    seen, other = judged([Item("t", "a", question), Item("t", "b", passage(4, 20))], passage(5, 80), document)
+    seen, other = judged(
+        [CheckedItem("t", "a", question), CheckedItem("t", "b", passage(4, 20))], passage(5, 80), document
+    )
     assert (seen["overlap"], seen["contaminated"], seen["document"], seen["url"]) == (1.0, True, "d1", "http://d/1")
     assert (other["overlap"], other["contaminated"], other["document"]) == (0.0, False, None)
 
@@ -65,7 +67,7 @@ def test_an_item_is_found_however_it_is_written_and_the_document_is_named() -> N
 def test_a_thirteen_gram_is_enough_for_a_question_and_twelve_words_are_not() -> None:
     words = passage(1, 40).split()
     for count, expected in ((12, 0.0), (13, 13 / 40), (20, 0.5)):
-        (row,) = judged([Item("t", "a", " ".join(words))], f"zig {' '.join(words[5 : 5 + count])} zag")
+        (row,) = judged([CheckedItem("t", "a", " ".join(words))], f"zig {' '.join(words[5 : 5 + count])} zag")
         assert (row["ngram_size"], row["overlap"]) == (13, pytest.approx(expected))
         assert row["contaminated"] is (expected > 0)
 
@@ -73,12 +75,15 @@ def test_a_thirteen_gram_is_enough_for_a_question_and_twelve_words_are_not() -> 
 def test_a_long_document_is_not_contaminated_by_one_quotation() -> None:
     text = passage(1, 400)
     quoted = " ".join(text.split()[100:120])
-    (row,) = judged([Item("held_out", "a", text)], f"x {quoted} y")
+    (row,) = judged([CheckedItem("held_out", "a", text)], f"x {quoted} y")
     assert (row["overlap"], row["contaminated"], row["document"]) == (pytest.approx(0.05), False, "d0")
 
 
 def test_short_items_are_looked_for_whole_and_tiny_ones_are_not_judged() -> None:
-    items = [Item("t", "whole", "colourless green ideas sleep furiously"), Item("t", "tiny", "green ideas sleep")]
+    items = [
+        CheckedItem("t", "whole", "colourless green ideas sleep furiously"),
+        CheckedItem("t", "tiny", "green ideas sleep"),
+    ]
     whole, tiny = judged(items, "he said that colourless green ideas sleep furiously at night")
     assert (whole["ngram_size"], whole["contaminated"]) == (5, True)
     assert (tiny["overlap"], tiny["contaminated"]) == (None, None)
@@ -87,13 +92,15 @@ def test_short_items_are_looked_for_whole_and_tiny_ones_are_not_judged() -> None
 
 
 def test_the_size_is_that_of_the_task() -> None:
-    items = [Item("short", str(i), passage(i, 10)) for i in range(20)] + [Item("long", "x", passage(99, 30))]
+    items = [CheckedItem("short", str(i), passage(i, 10)) for i in range(20)] + [
+        CheckedItem("long", "x", passage(99, 30))
+    ]
     assert [row["ngram_size"] for row in judged(items, "nothing")] == [10] * 20 + [13]
 
 
 def test_no_ngram_reaches_across_two_documents() -> None:
     words = passage(1, 13).split()
-    (row,) = judged([Item("t", "a", " ".join(words))], " ".join(words[:6]), " ".join(words[6:]))
+    (row,) = judged([CheckedItem("t", "a", " ".join(words))], " ".join(words[:6]), " ".join(words[6:]))
     assert row["overlap"] == 0.0
 
 
@@ -104,7 +111,8 @@ def test_hashed_matches_are_those_of_words_compared_one_by_one(seed: int, batche
     chance = random.Random(seed)
     texts = [" ".join(chance.choices("ab", k=chance.randint(0, 40))) for _ in range(6)]
     items = [
-        Item(chance.choice("xy"), str(i), " ".join(chance.choices("ab", k=chance.randint(4, 25)))) for i in range(5)
+        CheckedItem(chance.choice("xy"), str(i), " ".join(chance.choices("ab", k=chance.randint(4, 25))))
+        for i in range(5)
     ]
     rows = judged(items, *texts, batches=batches)
     assert rows == judged(items, *texts)
@@ -123,7 +131,7 @@ def test_hashed_matches_are_those_of_words_compared_one_by_one(seed: int, batche
 
 def test_nothing_in_and_nothing_out() -> None:
     assert judged([], "a b c") == []
-    (row,) = judged([Item("t", "a", "")], "a b c")
+    (row,) = judged([CheckedItem("t", "a", "")], "a b c")
     assert (row["num_words"], row["contaminated"]) == (0, None)
 
 
@@ -132,7 +140,7 @@ def test_of_real_questions_those_that_quote_what_textbooks_quote_are_found(datas
     common."""
     lines = (dataset("eval_gauntlet") / "boolq.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line) for line in lines]
-    items = [Item("boolq", str(n), f"{q['query']} {q['choices'][q['gold']]}") for n, q in enumerate(questions)]
+    items = [CheckedItem("boolq", str(n), f"{q['query']} {q['choices'][q['gold']]}") for n, q in enumerate(questions)]
     sections = (dataset("text_en_openstax") / "openstax.jsonl").read_text(encoding="utf-8").splitlines()
     rows = judged(items, *(json.loads(section)["text"] for section in sections), batches=4)
     seen = {row["id"]: row["overlap"] for row in rows if row["contaminated"]}

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate import declared
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import read_items
 from bessemer.evaluate.kinds import Task
 from bessemer.evaluate.run import Materials, run_task
@@ -44,7 +44,7 @@ def test_a_packaged_task_finds_its_columns_in_the_real_data(name: str, datasets:
 def test_every_packaged_task_runs_on_real_items(datasets: Path, tmp_path: Path) -> None:
     """Two items per task, on an untrained model: every metric is a number with its count and its standard error."""
     make_tiny_model(tmp_path, ["The reader opens a file and returns one line. "] * 3, max_seq_length=512)
-    materials = Materials(Subject.load(tmp_path, dtype=torch.float32, device=torch.device("cpu")))
+    materials = Materials(EvaluatedModel.load(tmp_path, dtype=torch.float32, device=torch.device("cpu")))
     for name in declared.names():
         settings = resolved(name, {"limit": 2}, datasets=str(datasets))
         if "generation" in settings:

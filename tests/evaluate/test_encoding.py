@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from bessemer.evaluate.encoding import Asked, prompt_tokens, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.prompts import Preface
 from bessemer.generate.engine import Generator
@@ -66,7 +66,7 @@ def theirs(tokenizer: Any, context: str, continuation: str) -> tuple[list[int], 
 
 
 def test_tokens_and_likelihoods_are_those_of_lm_eval(kind: Path) -> None:
-    subject = Subject.load(kind, dtype=torch.float32, device=torch.device("cpu"))
+    subject = EvaluatedModel.load(kind, dtype=torch.float32, device=torch.device("cpu"))
     stock = transformers.AutoModelForCausalLM.from_pretrained(kind, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(kind)
     found = trees(subject, [Asked(Preface(target_delimiter=""), context, [after]) for context, after in PAIRS])
@@ -81,7 +81,7 @@ def test_tokens_and_likelihoods_are_those_of_lm_eval(kind: Path) -> None:
 
 def test_a_prompt_is_what_transformers_reads(kind: Path) -> None:
     """With equal prompts, generation starts from the same first token."""
-    subject = Subject.load(kind, dtype=torch.float32, device=torch.device("cpu"))
+    subject = EvaluatedModel.load(kind, dtype=torch.float32, device=torch.device("cpu"))
     stock = transformers.AutoModelForCausalLM.from_pretrained(kind, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(kind)
     endless = Generator(subject.model, subject.tokenizer, frozenset())

@@ -9,7 +9,7 @@ import pytest
 
 from bessemer.evaluate import exposure as module
 from bessemer.evaluate.canaries import invent
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.exposure import exposure, log2_below
 from bessemer.evaluate.risks import Exposure
 
@@ -38,7 +38,7 @@ def test_a_sample_without_spread_tells_what_lies_below() -> None:
     assert log2_below(0.5, np.ones(10)) == -math.inf
 
 
-def test_exposure_is_that_of_ranking_every_secret(subject: Subject) -> None:
+def test_exposure_is_that_of_ranking_every_secret(subject: EvaluatedModel) -> None:
     """With three digits, all thousand secrets can be ranked. The exposures of twenty canaries are near the exact
     values."""
     generator = np.random.default_rng(5)
@@ -52,7 +52,7 @@ def test_exposure_is_that_of_ranking_every_secret(subject: Subject) -> None:
         assert row["exposure"] == pytest.approx(exact, abs=0.4 if row["num_likelier"] > 40 else 2.0)
 
 
-def test_scores_are_by_copies_beside_the_control(subject: Subject) -> None:
+def test_scores_are_by_copies_beside_the_control(subject: EvaluatedModel) -> None:
     generator = np.random.default_rng(2)
     planted = [invent(generator, copies, template="{name}: ", num_digits=9) for copies in (1, 1, 4)]
     result = exposure(Exposure(kind="exposure", num_candidates=100, num_controls=3), subject, planted)

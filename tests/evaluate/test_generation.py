@@ -14,7 +14,7 @@ from bessemer.errors import BessemerError
 from bessemer.evaluate import generation as module
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.items import GenerationItem
 from bessemer.evaluate.kinds import Generation
@@ -31,11 +31,11 @@ REFERENCES = [
 
 
 @pytest.fixture(scope="module")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def talking(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedModel:
     """A model with a context that is long enough for a conversation."""
     folder = tmp_path_factory.mktemp("talking")
     make_tiny_model(folder, training_texts(), max_seq_length=128)
-    return Subject.load(folder, dtype=torch.float32, device=torch.device("cpu"))
+    return EvaluatedModel.load(folder, dtype=torch.float32, device=torch.device("cpu"))
 
 
 def task(**settings: Any) -> Generation:
@@ -43,7 +43,7 @@ def task(**settings: Any) -> Generation:
     return Generation.model_validate(declared | settings)
 
 
-def test_the_model_is_given_the_prompt_and_cut_prompts_are_marked(subject: Subject) -> None:
+def test_the_model_is_given_the_prompt_and_cut_prompts_are_marked(subject: EvaluatedModel) -> None:
     settings = GenerationSettings(max_new_tokens=4, temperature=0)
     items = [
         GenerationItem("1", "short", "The reader", ("opens",)),
@@ -58,7 +58,9 @@ def test_the_model_is_given_the_prompt_and_cut_prompts_are_marked(subject: Subje
     assert {score.group for score in result.scores} == {None, "short", "long"}
 
 
-def test_a_conversation_goes_through_the_chat_template(talking: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_goes_through_the_chat_template(
+    talking: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The template makes the prompt, and its stop tokens end the answer."""
     preface = Preface("Be brief.", (("2 + 2?", "4"),), is_conversation=True)
     item = GenerationItem("1", None, "3 + 3?", ("6",), preface=preface)
@@ -95,7 +97,9 @@ def test_the_error_of_a_corpus_metric_is_the_jackknife_of_leaving_items_out() ->
     assert alone.standard_error is None
 
 
-def test_bleu_and_chrf_of_a_task_are_those_of_the_corpus(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bleu_and_chrf_of_a_task_are_those_of_the_corpus(
+    subject: EvaluatedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are not the means over items, which are smaller."""
     items = [GenerationItem(str(i), None, "The", tuple(several)) for i, several in enumerate(REFERENCES)]
     texts = iter(ANSWERS)
@@ -119,7 +123,7 @@ def broken(completions, **columns):
 """
 
 
-def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_path: Path) -> None:
+def test_answers_are_measured_by_functions_of_ones_own(subject: EvaluatedModel, tmp_path: Path) -> None:
     """Each function gets the columns of the item's row. `reward` is their weighted sum and a headline metric."""
     file = tmp_path / "rewards.py"
     file.write_text(REWARDS)
@@ -145,7 +149,7 @@ def test_answers_are_measured_by_functions_of_ones_own(subject: Subject, tmp_pat
             generation(task(generation=settings, rewards=[function | {"name": name}]), subject, items)
 
 
-def test_a_question_that_is_asked_twice_has_two_answers(subject: Subject) -> None:
+def test_a_question_that_is_asked_twice_has_two_answers(subject: EvaluatedModel) -> None:
     """Each item has its own random numbers."""
     items = [GenerationItem(str(n), None, "The reader", ("x",)) for n in range(3)]
     sampled = GenerationSettings(temperature=1, top_p=1, max_new_tokens=8)

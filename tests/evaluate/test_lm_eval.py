@@ -24,7 +24,7 @@ from tests.evaluate.lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, 
 from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate.bits_per_byte import bits_per_byte
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import BitsPerByte, Task
 from bessemer.evaluate.run import Materials, run_task
 from bessemer.tokens.store import TokenStore
@@ -39,9 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(folder: Path) -> Subject:
+def subject(folder: Path) -> EvaluatedModel:
     make_tiny_model(folder, training_texts(), max_seq_length=CONTEXT)
-    return Subject.load(folder, dtype=torch.float32, device=torch.device("cpu"))
+    return EvaluatedModel.load(folder, dtype=torch.float32, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def answers(row: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: Subject, paths: dict[str, str]) -> None:
+def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: EvaluatedModel, paths: dict[str, str]) -> None:
     settings = {key: paths[value] if key.endswith("dataset") else value for key, value in TASKS[name][0].items()}
     result = run_task(TypeAdapter(Task).validate_python(settings), Materials(subject))
     expected = VECTORS["tasks"][name]
@@ -88,7 +88,7 @@ def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: Subject, 
                 assert found[metric].standard_error == pytest.approx(error, abs=1e-9), metric
 
 
-def test_the_likelihood_of_a_text_is_the_same(subject: Subject, tmp_path: Path) -> None:
+def test_the_likelihood_of_a_text_is_the_same(subject: EvaluatedModel, tmp_path: Path) -> None:
     """The harness's rolling log-likelihood equals our sum over windows that do not overlap, after an end-of-text token.
 
     The harness extends the last window backwards until it is full. Ours begins at the end of the window before. So the

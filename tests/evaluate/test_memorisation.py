@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.memorisation import (
     copies_range,
     count_copies,
@@ -29,7 +29,7 @@ SMALL = Memorisation(kind="memorisation", prefix_tokens=(3, 6), continuation_tok
 
 
 @pytest.fixture(scope="module")
-def corpus(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+def corpus(subject: EvaluatedModel, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     """Random documents of 20 tokens: 40 occur once, 10 three times, one 9 times. Of 30 held-out documents, 5 are
     copies."""
     generator = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def test_the_control_stands_nowhere_in_the_training_split(corpus: TokenStore) ->
     assert documents <= {f"test-{number}" for number in range(25)}
 
 
-def test_one_pass_decides_what_greedy_writing_gives(corpus: TokenStore, subject: Subject) -> None:
+def test_one_pass_decides_what_greedy_writing_gives(corpus: TokenStore, subject: EvaluatedModel) -> None:
     items = memorisation(SMALL, subject, corpus).items.to_pylist()
     greedy = GenerationSettings(max_new_tokens=8, temperature=0)
     assert any(row["num_agreeing"] for row in items)
@@ -88,7 +88,7 @@ def test_one_pass_decides_what_greedy_writing_gives(corpus: TokenStore, subject:
         assert row["num_agreeing"] == next((i for i, (a, b) in enumerate(pairs) if a != b), len(completion.tokens))
 
 
-def test_a_model_that_learnt_its_corpus_by_heart_is_found_out(corpus: TokenStore, subject: Subject) -> None:
+def test_a_model_that_learnt_its_corpus_by_heart_is_found_out(corpus: TokenStore, subject: EvaluatedModel) -> None:
     """Copies are memorised first: after a short training the model knows texts with copies, later every text, and
     never the control."""
     rates = {}
@@ -116,7 +116,7 @@ def test_a_model_that_learnt_its_corpus_by_heart_is_found_out(corpus: TokenStore
     assert early["extraction_rate", "copies 8-15"].value > early["extraction_rate", "copies 1"].value + 0.5
 
 
-def test_what_cannot_be_measured_is_refused(corpus: TokenStore, subject: Subject, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_refused(corpus: TokenStore, subject: EvaluatedModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="longer than the model's context of 24"):
         memorisation(Memorisation(kind="memorisation"), subject, corpus)
     short = TokenStore.open(write_store(tmp_path / "short", {"train": [[1, 2, 3]]}, vocab_size=320))

@@ -13,10 +13,10 @@ import torch
 import transformers
 
 from bessemer.evaluate import likelihood
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
-from bessemer.evaluate.likelihood import Tree, log_likelihoods
+from bessemer.evaluate.likelihood import ContinuationTree, log_likelihoods
 from bessemer.evaluate.multiple_choice import multiple_choice
 from bessemer.evaluate.prompts import Preface
 
@@ -52,13 +52,13 @@ def direct(folder: Path, context: list[int], continuation: list[int]) -> float:
 
 @pytest.mark.parametrize("batch", [1, 40, 8192], ids=["one tree a batch", "small batches", "one batch"])
 def test_a_tree_gives_the_likelihoods_of_separate_rows(
-    monkeypatch: pytest.MonkeyPatch, model_folder: Path, subject: Subject, batch: int
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, subject: EvaluatedModel, batch: int
 ) -> None:
     monkeypatch.setattr(likelihood, "BATCH_TOKENS", batch)
     trees = [
-        Tree([5, 9, 40], [[7], [8, 11, 30, 2], [9, 9]]),
-        Tree([17], [[3, 4], [3]]),
-        Tree(list(range(20, 32)), [[1, 2, 3], [60, 61], [1], [1, 2]]),
+        ContinuationTree([5, 9, 40], [[7], [8, 11, 30, 2], [9, 9]]),
+        ContinuationTree([17], [[3, 4], [3]]),
+        ContinuationTree(list(range(20, 32)), [[1, 2, 3], [60, 61], [1], [1, 2]]),
     ]
     for tree, values in zip(trees, log_likelihoods(subject, trees), strict=True):
         expected = [direct(model_folder, tree.context, c) for c in tree.continuations]
@@ -66,11 +66,11 @@ def test_a_tree_gives_the_likelihoods_of_separate_rows(
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_choice_is_read_in_windows(
-    model_folder: Path, subject: Subject
+    model_folder: Path, subject: EvaluatedModel
 ) -> None:
     """The context of each branch is cut to fit that branch, as in lm-evaluation-harness. A choice is never cut."""
     context, choices = list(range(10, 50)), [[3], [4, 5, 6], [number % 300 for number in range(60)]]
-    (found,) = log_likelihoods(subject, [Tree(context, choices)])
+    (found,) = log_likelihoods(subject, [ContinuationTree(context, choices)])
     expected = [direct(model_folder, context[-(24 + 1 - len(c)) :], c) for c in choices[:2]]
     last = choices[2]
     windows = [([49], last[:24]), ([last[23]], last[24:48]), ([last[47]], last[48:])]
@@ -80,7 +80,7 @@ def test_a_long_context_loses_its_beginning_and_a_long_choice_is_read_in_windows
     assert not found.greedy[2]
 
 
-def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: Subject) -> None:
+def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: EvaluatedModel) -> None:
     context = [5, 9, 40]
     with torch.no_grad():
         written = (
@@ -91,11 +91,11 @@ def test_greedy_is_what_the_model_would_write(model_folder: Path, subject: Subje
             .tolist()
         )
     other = [*written[:2], (written[2] + 1) % 300]
-    (found,) = log_likelihoods(subject, [Tree(context, [written, other, written[:1]])])
+    (found,) = log_likelihoods(subject, [ContinuationTree(context, [written, other, written[:1]])])
     assert found.greedy.tolist() == [True, False, True]
 
 
-def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subject: Subject) -> None:
+def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subject: EvaluatedModel) -> None:
     """The formulas of the harness's `ConfigurableTask.process_results` and `_encode_pair`, for single requests."""
     encode = subject.tokenizer.encode
 
@@ -125,7 +125,7 @@ def test_accuracies_are_those_of_lm_evaluation_harness(model_folder: Path, subje
     assert result.items["context_was_cut"].to_pylist() == [False, False, False, True, False]
 
 
-def test_scores_have_error_count_and_chance(subject: Subject) -> None:
+def test_scores_have_error_count_and_chance(subject: EvaluatedModel) -> None:
     result = multiple_choice(TASK, subject, QUESTIONS)
     accuracies = [score for score in result.scores if score.metric.startswith("acc") and score.group is None]
     assert [score.metric for score in accuracies] == ["acc", "acc_norm", "acc_mutual_info"]
@@ -137,14 +137,14 @@ def test_scores_have_error_count_and_chance(subject: Subject) -> None:
         assert score.chance == pytest.approx((1 / 3 + 1 / 4 + 3 / 2) / 5)
 
 
-def test_mutual_information_costs_its_pass_only_where_it_is_asked_for(subject: Subject) -> None:
+def test_mutual_information_costs_its_pass_only_where_it_is_asked_for(subject: EvaluatedModel) -> None:
     task = TASK.model_copy(update={"metrics": ("acc",)})
     result = multiple_choice(task, subject, QUESTIONS)
     assert result.items["log_likelihoods_alone"].null_count == len(QUESTIONS)
     assert "acc_mutual_info" not in {score.metric for score in result.scores}
 
 
-def test_several_right_choices_share_their_probability(subject: Subject) -> None:
+def test_several_right_choices_share_their_probability(subject: EvaluatedModel) -> None:
     items = [replace(item, gold=(0, 1)) for item in QUESTIONS]
     rows = multiple_choice(TASK, subject, items).items.to_pylist()
     for row in rows:
@@ -153,7 +153,7 @@ def test_several_right_choices_share_their_probability(subject: Subject) -> None
         assert row["acc"] == float(np.argmax(shares) < 2)
 
 
-def test_a_passage_is_worth_what_it_adds(subject: Subject) -> None:
+def test_a_passage_is_worth_what_it_adds(subject: EvaluatedModel) -> None:
     """The item without its passage is asked like any other item. The gain is the difference, item by item."""
     task = TASK.model_copy(update={"query_without_passage": "unused"})
     items = [replace(item, query_without_passage="The reader") for item in QUESTIONS]

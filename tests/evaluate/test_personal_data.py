@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from bessemer.errors import NothingLeft
-from bessemer.evaluate.evaluated_model import Subject
-from bessemer.evaluate.personal_data import Piece, find_holders, personal_data
+from bessemer.evaluate.evaluated_model import EvaluatedModel
+from bessemer.evaluate.personal_data import GeneratedText, find_holders, personal_data
 from bessemer.evaluate.risks import PersonalData
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
@@ -22,15 +22,15 @@ def batch(**texts: str) -> pa.Table:
     return pa.table({"id": list(texts), "text": pa.array(texts.values(), pa.large_string())})
 
 
-def vowels(texts: Sequence[str]) -> list[list[Piece]]:
+def vowels(texts: Sequence[str]) -> list[list[GeneratedText]]:
     """Replaces the patterns of `clean`: each vowel counts as personal data."""
-    return [[Piece("vowel", letter, letter) for letter in re.findall("[aeiou]", text)] for text in texts]
+    return [[GeneratedText("vowel", letter, letter) for letter in re.findall("[aeiou]", text)] for text in texts]
 
 
-def numbers(texts: Sequence[str]) -> list[list[Piece]]:
+def numbers(texts: Sequence[str]) -> list[list[GeneratedText]]:
     """Replaces the patterns of `clean`: five digits in any grouping count as personal data."""
     return [
-        [Piece("number", found, re.sub(r"\D", "", found)) for found in re.findall(r"\d(?:[ -]?\d){4}", text)]
+        [GeneratedText("number", found, re.sub(r"\D", "", found)) for found in re.findall(r"\d(?:[ -]?\d){4}", text)]
         for text in texts
     ]
 
@@ -38,7 +38,7 @@ def numbers(texts: Sequence[str]) -> list[list[Piece]]:
 def test_the_first_document_that_has_it_is_named() -> None:
     batches = [batch(a="nobody", b="mail x.y+z@host.com now"), batch(c="x.y+z@host.com and +1 (415) 555-2671")]
     values = ("x.y+z@host.com", "z@host.com", "+1 (415) 555-2671", "other@host.com")
-    wanted = {Piece("any", value, value) for value in values}
+    wanted = {GeneratedText("any", value, value) for value in values}
     assert find_holders(wanted, batches, vowels) == {
         "x.y+z@host.com": "b", "z@host.com": "b", "+1 (415) 555-2671": "c",
     }  # fmt: skip
@@ -46,10 +46,10 @@ def test_the_first_document_that_has_it_is_named() -> None:
 
 def test_a_number_that_a_document_groups_otherwise_is_the_same() -> None:
     batches = [batch(a="dial 123 99", b="dial 123-45"), batch(c="dial 12 345")]
-    assert find_holders({Piece("number", "123 45", "12345")}, batches, numbers) == {"12345": "b"}
+    assert find_holders({GeneratedText("number", "123 45", "12345")}, batches, numbers) == {"12345": "b"}
 
 
-def test_what_is_written_and_what_is_given_back(subject: Subject, store: TokenStore) -> None:
+def test_what_is_written_and_what_is_given_back(subject: EvaluatedModel, store: TokenStore) -> None:
     task = PersonalData(
         kind="personal_data", prompts=("The reader", "A queue"), generation=GenerationSettings(max_new_tokens=16)
     )
@@ -63,7 +63,7 @@ def test_what_is_written_and_what_is_given_back(subject: Subject, store: TokenSt
         assert row["documents"] == ["a" if vowel in "eo" else "" for vowel in row["found"]]
 
 
-def test_each_sample_has_random_numbers_of_its_own(subject: Subject, store: TokenStore) -> None:
+def test_each_sample_has_random_numbers_of_its_own(subject: EvaluatedModel, store: TokenStore) -> None:
     hot = GenerationSettings(max_new_tokens=12, temperature=1.0)
     task = PersonalData(kind="personal_data", prompts=("A queue",) * 3, generation=hot)
     texts = personal_data(task, subject, store, [], vowels).items["completion"].to_pylist()
@@ -71,7 +71,7 @@ def test_each_sample_has_random_numbers_of_its_own(subject: Subject, store: Toke
     assert texts == personal_data(task, subject, store, [], vowels).items["completion"].to_pylist()
 
 
-def test_training_documents_are_begun(subject: Subject, tmp_path: Path) -> None:
+def test_training_documents_are_begun(subject: EvaluatedModel, tmp_path: Path) -> None:
     ids = subject.tokenizer.encode("The reader opens a file and returns one line.")
     known = {"vocab_size": subject.tokenizer.vocab_size, "token_bytes": subject.tokenizer.token_bytes}
     store = TokenStore.open(write_store(tmp_path / "data", {"train": [ids, [], ids[:1]]}, **known))

@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter
 
 from bessemer.errors import NotFinite
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.risks import AnyTask
 from bessemer.evaluate.run import Materials, run_task
 from bessemer.evaluate.scores import Score, mean_score
@@ -36,7 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def broken(subject: Subject, value: float, where: str) -> Subject:
+def broken(subject: EvaluatedModel, value: float, where: str) -> EvaluatedModel:
     """The subject with one weight of its model set to `value`."""
     model = copy.deepcopy(subject.model)
     with torch.no_grad():
@@ -45,13 +45,13 @@ def broken(subject: Subject, value: float, where: str) -> Subject:
                 parameter.fill_(value)
         else:
             model.norm[3] = value
-    return Subject(Generator(model, subject.tokenizer, subject.generator.stop_tokens))
+    return EvaluatedModel(Generator(model, subject.tokenizer, subject.generator.stop_tokens))
 
 
 @pytest.mark.parametrize(("value", "where"), [(torch.nan, "everywhere"), (torch.nan, "one"), (torch.inf, "one")])
 @pytest.mark.parametrize("name", TASKS)
 def test_it_is_an_error(
-    name: str, value: float, where: str, subject: Subject, store: TokenStore, tmp_path: Path
+    name: str, value: float, where: str, subject: EvaluatedModel, store: TokenStore, tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"q": "The reader", "choices": ["opens a file", "closes"]}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.errors import NothingLeft
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.samples import samples
 from bessemer.generate.settings import GenerationSettings
@@ -19,7 +19,7 @@ TASK = Samples(
 )
 
 
-def test_a_document_is_begun_and_its_own_continuation_stands_beside(subject: Subject, store: TokenStore) -> None:
+def test_a_document_is_begun_and_its_own_continuation_stands_beside(subject: EvaluatedModel, store: TokenStore) -> None:
     rows = samples(TASK, subject, store).items.to_pylist()
     assert [row["url"] for row in rows] == ["file:0-0", "file:1-0", "file:1-6"]
     documents = {row["url"]: row for table in store.iter_rows("test") for row in table.to_pylist()}
@@ -30,7 +30,7 @@ def test_a_document_is_begun_and_its_own_continuation_stands_beside(subject: Sub
         assert row["completion"] == subject.generator.generate([row["prompt"]], TASK.generation)[0].text
 
 
-def test_prompts_can_be_given(subject: Subject, store: TokenStore) -> None:
+def test_prompts_can_be_given(subject: EvaluatedModel, store: TokenStore) -> None:
     rows = samples(TASK.model_copy(update={"prompts": ("The", "A queue")}), subject, store).items.to_pylist()
     assert [(row["prompt"], row["url"], row["reference"]) for row in rows] == [
         ("The", None, None),
@@ -38,26 +38,26 @@ def test_prompts_can_be_given(subject: Subject, store: TokenStore) -> None:
     ]
 
 
-def test_a_prompt_that_is_given_twice_has_two_samples(subject: Subject) -> None:
+def test_a_prompt_that_is_given_twice_has_two_samples(subject: EvaluatedModel) -> None:
     generation = GenerationSettings(max_new_tokens=8, temperature=1, top_p=1)
     task = Samples(kind="samples", prompts=("The", "The"), generation=generation)
     first, second = samples(task, subject, None).items["completion"].to_pylist()
     assert first != second
 
 
-def test_short_documents_are_begun_in_their_middle(subject: Subject, store: TokenStore) -> None:
+def test_short_documents_are_begun_in_their_middle(subject: EvaluatedModel, store: TokenStore) -> None:
     (row,) = samples(TASK.model_copy(update={"prompt_tokens": 500, "num_samples": 1}), subject, store).items.to_pylist()
     assert row["prompt"]
     assert row["reference"]
 
 
-def test_a_split_without_documents_is_an_error(subject: Subject, store: TokenStore) -> None:
+def test_a_split_without_documents_is_an_error(subject: EvaluatedModel, store: TokenStore) -> None:
     with pytest.raises(NothingLeft, match="`validation` of the tokens has no document"):
         samples(TASK.model_copy(update={"split": "validation"}), subject, store)
 
 
 def test_special_tokens_before_a_document_are_not_part_of_the_prompt(
-    subject: Subject, store: TokenStore, tmp_path: Path
+    subject: EvaluatedModel, store: TokenStore, tmp_path: Path
 ) -> None:
     """A prompt with the text of BOS would be encoded as that text."""
     begin = subject.tokenizer.special_id("<|fim_prefix|>")

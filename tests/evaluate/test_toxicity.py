@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bessemer.evaluate.classifier import train
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import prompt_items
 from bessemer.evaluate.risks import Toxicity
 from bessemer.evaluate.toxicity import toxicity
@@ -30,7 +30,7 @@ def test_prompts_are_asked_once_each(task: Toxicity) -> None:
     ]  # fmt: skip
 
 
-def test_scores_are_of_the_worst_continuation_of_each_prompt(task: Toxicity, subject: Subject) -> None:
+def test_scores_are_of_the_worst_continuation_of_each_prompt(task: Toxicity, subject: EvaluatedModel) -> None:
     texts = ["reads a line"] * 3 + ["holds the items"] * 3
     classifier = train([(texts, np.arange(6) > 2)])
     result = toxicity(task, subject, prompt_items(task), classifier)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract import html
-from bessemer.extract.verdict import Refused
 
 
 def parse(content: bytes, max_nodes: int = 10_000) -> str:
@@ -17,7 +17,7 @@ def parse(content: bytes, max_nodes: int = 10_000) -> str:
 
 
 def refusal(content: bytes, max_nodes: int = 10_000) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Removed) as refused:
         html.parse(content, max_nodes=max_nodes)
     return refused.value.rule
 
@@ -138,6 +138,6 @@ def test_a_page_of_frames_has_no_body() -> None:
 def test_whatever_the_bytes_the_outcome_is_a_tree_or_a_reason(content: bytes, beginning: bytes) -> None:
     try:
         assert html.count_nodes(html.parse(beginning + content, max_nodes=1000)) >= 1
-    except Refused as refused:
+    except Removed as refused:
         rule = refused.rule
         assert rule in {"empty_text", "not_html", "parser_error", "too_many_nodes", "too_deep"}

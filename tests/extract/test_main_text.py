@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract import html, main_text
 from bessemer.extract.page import extract_page
 from bessemer.extract.settings import TextSettings
-from bessemer.extract.verdict import Refused
 
 ARTICLE = "<p>" + "This sentence belongs to the article and says something of interest. " * 6 + "</p>"
 
@@ -23,7 +23,7 @@ def extract(page: str | bytes, **settings: object) -> str:
     content = page.encode() if isinstance(page, str) else page
     try:
         return extract_page(content, "text/html", None, "https://a.test/", TextSettings(**settings)).text  # type: ignore[arg-type]
-    except Refused as refused:
+    except Removed as refused:
         return f"refused: {refused.rule}"
 
 

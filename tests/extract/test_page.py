@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract import html, page
 from bessemer.extract.page import extract_page, extract_text
 from bessemer.extract.settings import TextSettings
-from bessemer.extract.verdict import Refused
 
 SENTENCE = "Dieser Satz gehört zum Text der Seite und ist lang genug, um gefunden zu werden. "
 PAGE = f"<html><head><title>T</title></head><body><article><p>{SENTENCE * 5}</p></article></body></html>"
@@ -23,7 +23,7 @@ def outcome(content: bytes, media_type: str = "text/html", charset: str | None =
     try:
         settings = TextSettings(**changes)  # type: ignore[arg-type]
         return extract_page(content, media_type, charset, "https://a.test/", settings).text
-    except Refused as refused:
+    except Removed as refused:
         return f"refused: {refused.rule}"
 
 

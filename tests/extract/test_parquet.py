@@ -14,7 +14,7 @@ import pytest
 from bessemer.extract.readers import Piece, read
 from bessemer.extract.readers.columns import python_values
 from bessemer.extract.readers.rows import read_rows
-from bessemer.extract.records import Record, documents_of, record_table
+from bessemer.extract.records import ExtractedRecord, documents_of, record_table
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings, TextSettings
 
 TEXTS = ["one", "two", "three"]
@@ -24,12 +24,12 @@ def piece(path: Path) -> Piece:
     return Piece(path.name, str(path), "parquet", path.stat().st_size, path.stat().st_size)
 
 
-def records(path: Path, columns: dict[str, Any] | pa.Table, **fields: str) -> list[Record]:
+def records(path: Path, columns: dict[str, Any] | pa.Table, **fields: str) -> list[ExtractedRecord]:
     pq.write_table(pa.table(columns), path, row_group_size=2)
     return list(read(piece(path), ReaderSettings(fields=Fields(**fields))))
 
 
-def metadata(found: list[Record], name: str) -> list[Any]:
+def metadata(found: list[ExtractedRecord], name: str) -> list[Any]:
     assert [record.rule for record in found] == [None] * len(found)
     return [json.loads(record.metadata).get(name) for record in found]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract.plain import plain_text, strip_gutenberg, well_formed
-from bessemer.extract.verdict import Refused
 
 
 def test_line_ends_and_control_characters() -> None:
@@ -20,7 +20,7 @@ def test_line_ends_and_control_characters() -> None:
 
 @pytest.mark.parametrize(("text", "rule"), [("", "empty_text"), (" \n", "empty_text"), ("\x00\x01ab" * 9, "binary")])
 def test_what_is_no_text(text: str, rule: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Removed) as refused:
         plain_text(text)
     assert refused.value.rule == rule
 
@@ -36,7 +36,7 @@ def test_every_string_becomes_one_that_utf8_can_hold(text: str) -> None:
 def test_doing_it_twice_changes_nothing(text: str) -> None:
     try:
         once = plain_text("x" * 500 + text)
-    except Refused:
+    except Removed:
         return
     assert plain_text(once) == once
 

@@ -26,7 +26,7 @@ from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
 from bessemer.extract.readers import Piece, read
 from bessemer.extract.readers.lines import split_lines
-from bessemer.extract.records import Record, documents_of, record_tables
+from bessemer.extract.records import ExtractedRecord, documents_of, record_tables
 from bessemer.extract.settings import Fields, ReaderSettings, TextSettings
 from bessemer.extract.streams import is_seekable_utf8
 from bessemer.hashes import state
@@ -40,7 +40,7 @@ def piece(path: Path, format: Any = "auto", **values: Any) -> Piece:
     return Piece(path.name, str(path), found, size, size, state=state(path.stat()), **values)
 
 
-def records(path: Path, format: Any = "auto", **changes: Any) -> list[Record]:
+def records(path: Path, format: Any = "auto", **changes: Any) -> list[ExtractedRecord]:
     return list(read(piece(path, format), ReaderSettings(**changes)))
 
 
@@ -239,7 +239,7 @@ def test_a_file_with_other_content_of_the_same_size_is_an_error(tmp_path: Path, 
 
 def test_real_archives_of_every_crawler(dataset: Callable[[str], Path]) -> None:
     """WARC, ARC and WET files, some broken: each position in a file is one record with a unique id."""
-    found: list[Record] = []
+    found: list[ExtractedRecord] = []
     for path in sorted(dataset("warc").rglob("*")):
         if find_format(InputFile(path.name, str(path), 0)) == "warc" and path.stat().st_size < 300_000:
             found += records(path)
@@ -287,7 +287,7 @@ def test_parquet_read_in_ranges_is_the_file_read_at_once(tmp_path: Path, texts: 
     assert [record.content for record in in_ranges] == ([text.encode() for text in texts] or [None])
 
 
-def law(found: Iterable[Record]) -> tuple[int, list[str]]:
+def law(found: Iterable[ExtractedRecord]) -> tuple[int, list[str]]:
     """The number of records and the ids of those that became documents; In + created = out + removed on the way."""
     ids: list[str] = []
     number = 0

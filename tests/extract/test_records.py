@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from bessemer.artifacts.ledger import Counts
 from bessemer.extract import records as module
-from bessemer.extract.records import SIGNALS, Record, documents_of, record_table, record_tables
+from bessemer.extract.records import SIGNALS, ExtractedRecord, documents_of, record_table, record_tables
 from bessemer.extract.settings import SplitFractions, TextSettings
 
 SENTENCE = "This sentence belongs to the page and is long enough to be found by the extractor. "
 PAGE = f"<html lang=fr><body><article><h1>One</h1><p>{SENTENCE * 5}</p></article></body></html>".encode()
 
 
-def rules(*records: Record, settings: TextSettings | None = None) -> list[str | None]:
+def rules(*records: ExtractedRecord, settings: TextSettings | None = None) -> list[str | None]:
     _, ledger = documents_of(record_table(list(records)), settings or TextSettings(), created=True)
     return ledger["rule"].to_pylist()  # type: ignore[no-any-return]
 
 
 def test_a_page_becomes_a_document_with_its_provenance() -> None:
-    record = Record("1", "https://a.test/x", "a.test", PAGE, media_type="text/html", status=200, language=None)
+    record = ExtractedRecord("1", "https://a.test/x", "a.test", PAGE, media_type="text/html", status=200, language=None)
     documents, ledger = documents_of(
         record_table([record]), TextSettings(license="CC0-1.0", split=SplitFractions(test=0.9)), created=False
     )
@@ -49,20 +49,20 @@ def test_a_page_becomes_a_document_with_its_provenance() -> None:
 
 def test_what_a_reader_or_a_server_refused_is_removed_for_that() -> None:
     found = rules(
-        Record("1", "u", "s", rule="damaged_record", evidence="cut"),
-        Record("2", "u", "s", PAGE, media_type="text/html", status=404),
-        Record("3", "u", "s", PAGE, media_type="text/html", status=301),
-        Record("4", "https://a.test/robots.txt", "s", b"User-agent: *", media_type="text/plain", status=200),
-        Record("5", "u", "s", b"text", kind="text"),
-        Record("6", "u", "s", "\ud800 and more".encode("utf-8", "surrogatepass"), kind="unicode"),
+        ExtractedRecord("1", "u", "s", rule="damaged_record", evidence="cut"),
+        ExtractedRecord("2", "u", "s", PAGE, media_type="text/html", status=404),
+        ExtractedRecord("3", "u", "s", PAGE, media_type="text/html", status=301),
+        ExtractedRecord("4", "https://a.test/robots.txt", "s", b"User-agent: *", media_type="text/plain", status=200),
+        ExtractedRecord("5", "u", "s", b"text", kind="text"),
+        ExtractedRecord("6", "u", "s", "\ud800 and more".encode("utf-8", "surrogatepass"), kind="unicode"),
     )
     assert found == ["damaged_record", "http_status", "http_status", "robots_txt", None, None]
 
 
 def test_tables_are_bounded_in_bytes_and_rows() -> None:
-    big = [Record(str(number), "u", "s", b"x" * (3 << 20)) for number in range(5)]
+    big = [ExtractedRecord(str(number), "u", "s", b"x" * (3 << 20)) for number in range(5)]
     assert [len(table) for table in record_tables(big)] == [3, 2]
-    small = [Record(str(number), "u", "s", b"") for number in range(module.BATCH_RECORDS + 1)]
+    small = [ExtractedRecord(str(number), "u", "s", b"") for number in range(module.BATCH_RECORDS + 1)]
     assert [len(table) for table in record_tables(small)] == [module.BATCH_RECORDS, 1]
 
 
@@ -71,7 +71,7 @@ CONTENTS = st.one_of(
 )
 RECORDS = st.lists(
     st.builds(
-        Record,
+        ExtractedRecord,
         id=st.uuids().map(lambda u: u.hex),
         url=st.sampled_from(["https://a.test/x", "file:a#1", ""]),
         source=st.just("s"),
@@ -89,7 +89,7 @@ RECORDS = st.lists(
 
 @given(RECORDS)
 @settings(max_examples=60, deadline=None)
-def test_nothing_is_lost_and_batching_changes_nothing(records: list[Record]) -> None:
+def test_nothing_is_lost_and_batching_changes_nothing(records: list[ExtractedRecord]) -> None:
     """In + created = out + removed, and a batch gives what its rows give one at a time."""
     table = record_table(records)
     documents, ledger = documents_of(table, TextSettings(), created=True)

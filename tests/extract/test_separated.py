@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
 from bessemer.extract.readers import Piece, read
-from bessemer.extract.records import Record, documents_of, record_table
+from bessemer.extract.records import ExtractedRecord, documents_of, record_table
 from bessemer.extract.settings import Fields, ReaderSettings, TextSettings
 
 
-def records(path: Path, content: bytes | str, limit: int = 1 << 20, **fields: str) -> list[Record]:
+def records(path: Path, content: bytes | str, limit: int = 1 << 20, **fields: str) -> list[ExtractedRecord]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     size = path.stat().st_size
     piece = Piece(path.name, str(path), find_format(InputFile(path.name, str(path), size)), size, size)
     return list(read(piece, ReaderSettings(max_document_bytes=limit, fields=Fields(**fields))))
 
 
-def texts(found: list[Record]) -> list[str | None]:
+def texts(found: list[ExtractedRecord]) -> list[str | None]:
     """The text of each record, or the rule in brackets that removes it."""
     documents, ledger = documents_of(record_table(found), TextSettings(), created=True)
     kept = iter(documents["text"].to_pylist())

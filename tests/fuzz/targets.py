@@ -55,7 +55,7 @@ def check_http(content: bytes) -> None:
     from bessemer.artifacts.pages import PageWriter, payload_digest, read_page
     from bessemer.crawl.connect import Connection
     from bessemer.crawl.fetch import Failure, Fetcher, Response
-    from bessemer.crawl.findings import Findings, Outcome, Target
+    from bessemer.crawl.findings import CrawlFindings, FetchOutcome, Target
     from bessemer.crawl.host import HostCrawl, Manners
     from bessemer.crawl.parser import Parser
     from bessemer.crawl.scope import Scope
@@ -72,11 +72,11 @@ def check_http(content: bytes) -> None:
     Connection.close = lambda self: None  # type: ignore[method-assign]
     scope = Scope(["*.test"], [], [], ["text/*", "application/xhtml+xml"])
     manners = Manners("Bessemer", 0.0, 0.01, 1, 1, retry_seconds=0.0)
-    findings = Findings()
+    findings = CrawlFindings()
     with tempfile.TemporaryDirectory() as folder, Parser() as parse:
         path = Path(folder, "x.warc.gz")
 
-        def kept(target: Target, page: Response) -> Outcome:
+        def kept(target: Target, page: Response) -> FetchOutcome:
             with PageWriter(path, software="x", user_agent="x") as writer:
                 place = writer.write(target.url, page.status, page.reason, page.headers, page.payload, page.fetched_at)
             again = read_page(path, *place)
@@ -84,7 +84,7 @@ def check_http(content: bytes) -> None:
                 "another page in the archive"
             )
             assert again.payload_digest == payload_digest(page.payload)
-            return Outcome(target.url, "fetched", status=page.status, content_type=page.content_type)
+            return FetchOutcome(target.url, "fetched", status=page.status, content_type=page.content_type)
 
         async def crawl() -> None:
             fetcher = Fetcher(
@@ -163,10 +163,10 @@ def _response(draw: st.DrawFn) -> bytes:
 
 
 def check_html(content: bytes) -> None:
+    from bessemer.artifacts.ledger import Removed
     from bessemer.crawl.links import find_links
     from bessemer.extract.page import extract_page
     from bessemer.extract.settings import TextSettings
-    from bessemer.extract.verdict import Refused
 
     found = find_links(content, URL, charset=None, token="Bessemer")
     "".join((*found.followed, *found.not_followed)).encode()
@@ -175,7 +175,7 @@ def check_html(content: bytes) -> None:
             extracted = extract_page(content, "text/html", None, URL, TextSettings(output_format=form))  # type: ignore[arg-type]
             json.dumps(extracted.metadata, ensure_ascii=False).encode()
             extracted.text.encode()
-        except Refused as refused:
+        except Removed as refused:
             if refused.rule == "parser_error" and "Error" in (refused.evidence or ""):
                 raise
 

@@ -22,13 +22,13 @@ from tests.sandbox.lesser_machine import run_without
 
 from bessemer.sandbox import system_calls
 from bessemer.sandbox.protection import unprotected
-from bessemer.sandbox.run import Limits, Program, run, run_all
+from bessemer.sandbox.run import Program, ProgramLimits, run, run_all
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or lesser_machine.COLUMN is None or bool(unprotected()),
     reason="this machine does not have every barrier",
 )
-LIMITS = Limits(cpu_seconds=5, wall_seconds=60)
+LIMITS = ProgramLimits(cpu_seconds=5, wall_seconds=60)
 NUMBERS = {
     "setxattrat": (463, 463), "file_setattr": (469, 469), "fchmodat2": (452, 452), "utimensat": (280, 88),
     "setxattr": (188, 5), "fchownat": (260, 54), "io_uring_setup": (425, 425), "process_vm_writev": (311, 271),
@@ -329,7 +329,7 @@ ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory
 )
 def test_what_cannot_be_asked_to_end_is_ended(text: str) -> None:
     began = time.monotonic()
-    assert run(Program(text), Limits(wall_seconds=1.5)).status in ("timeout", "exited", "finished")
+    assert run(Program(text), ProgramLimits(wall_seconds=1.5)).status in ("timeout", "exited", "finished")
     assert time.monotonic() - began < 30
     assert not [child for child in psutil.Process().children(recursive=True) if "inside" in " ".join(child.cmdline())]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.sandbox import system_calls
-from bessemer.sandbox.run import Limits, Program, run
+from bessemer.sandbox.run import Program, ProgramLimits, run
 
 X86, GENERIC = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")
 RENAMED = {"newfstatat": "fstatat"}
@@ -173,5 +173,5 @@ numbers = [i for i in range(1_000_000)]
 
 @pytest.mark.parametrize("text", USES.values(), ids=list(USES))
 def test_the_standard_library_has_what_it_needs(text: str) -> None:
-    found = run(Program(text), Limits(cpu_seconds=30, wall_seconds=120))
+    found = run(Program(text), ProgramLimits(cpu_seconds=30, wall_seconds=120))
     assert found.passed, (found.detail, found.stderr)

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from tests.stages.test_reinforce_stage import ROWS, inputs, tokenizer
 
-from bessemer.align.best_of_n import Answer, best_and_worst
+from bessemer.align.best_of_n import RankedAnswer, best_and_worst
+from bessemer.artifacts.ledger import Removed
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, NothingLeft, UsageError
 from bessemer.stages import align, pairs
-from bessemer.tokens.conversations import Unfit
 from bessemer.tokens.tokenizer import TokenizerFolder
 
 __all__ = ["inputs", "tokenizer"]  # fixtures
@@ -88,8 +88,8 @@ def test_a_reward_that_fails_on_a_batch_is_told_once_and_in_every_verdict(
     assert [record.getMessage() for record in caplog.records] == [f"{len(ROWS)} prompts have no pair: {why}"]
 
 
-def answer(reward: float, text: str = "yes", *, finished: bool = True) -> Answer:
-    return Answer(text, np.array([1, 2]), finished, reward)
+def answer(reward: float, text: str = "yes", *, finished: bool = True) -> RankedAnswer:
+    return RankedAnswer(text, np.array([1, 2]), finished, reward)
 
 
 def test_an_answer_without_an_end_is_never_the_better_one() -> None:
@@ -109,8 +109,8 @@ def test_an_answer_without_an_end_is_never_the_better_one() -> None:
         ([], "no_reward"),
     ],
 )
-def test_answers_that_teach_nothing_say_why(answers: list[Answer], rule: str) -> None:
-    with pytest.raises(Unfit) as caught:
+def test_answers_that_teach_nothing_say_why(answers: list[RankedAnswer], rule: str) -> None:
+    with pytest.raises(Removed) as caught:
         best_and_worst(answers, 0.1)
     assert caught.value.rule == rule
 

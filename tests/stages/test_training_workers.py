@@ -15,11 +15,11 @@ import pytest
 
 from bessemer.errors import InputError
 from bessemer.stages.engine import training_workers
-from bessemer.stages.engine.training_workers import Seat, run_on_workers
+from bessemer.stages.engine.training_workers import WorkerContext, run_on_workers
 from bessemer.train.checkpoint import newest_step
 
 
-def task(folder: Path, seat: Seat) -> str:
+def task(folder: Path, seat: WorkerContext) -> str:
     """Worker 1 dies in the first group and raises in the second, while worker 0 waits for it."""
     import torch.distributed as dist
 
@@ -106,7 +106,7 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
         training_workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
 
 
-def dying(folder: Path, deaths: int, seat: Seat) -> str:
+def dying(folder: Path, deaths: int, seat: WorkerContext) -> str:
     """Completes one more step per call, and dies in the first `deaths` calls."""
     done = len(list(folder.glob("step-*")))
     (folder / f"step-{done + 1}").mkdir()

@@ -27,7 +27,7 @@ from bessemer.model.transformer import Transformer
 from bessemer.stages import align, conversations, finetune, preferences, reinforce, reward
 from bessemer.stages.base import Context, Draft
 from bessemer.stages.engine import training_workers
-from bessemer.stages.engine.training_workers import Seat
+from bessemer.stages.engine.training_workers import WorkerContext
 from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -144,7 +144,7 @@ def _work(rank: int, folder: Path, inputs: dict[str, Artifact], jobs: list[tuple
     torch.set_num_threads(1)
     training_workers.resolve_training_workers = lambda context: 2
     training_workers.run_on_workers = lambda task, context, draft, *, on_step, **_: task(
-        Seat(context.log, lambda: rank == 0 and context.stopping.is_set(), on_step, 1)
+        WorkerContext(context.log, lambda: rank == 0 and context.stopping.is_set(), on_step, 1)
     )
     for case, name, options in jobs:
         try:

@@ -1,4 +1,4 @@
-"""Rows of every common format become the same messages. Other rows raise Unfit with the rule that they break."""
+"""Rows of every common format become the same messages. Other rows raise Removed with the rule that they break."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.tokens.conversations import FIELDS, ROLES, RULES, Unfit, dialogue_of
+from bessemer.artifacts.ledger import Removed
+from bessemer.tokens.conversations import FIELDS, ROLES, RULES, dialogue_of
 from bessemer.tokens.preferences import preference_of
 
 ASKED, ANSWERED = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
@@ -83,7 +84,7 @@ def test_formats(row: dict[str, Any], messages: list[dict[str, str]]) -> None:
     ],
 )
 def test_what_is_no_conversation_says_why(row: Any, rule: str, evidence: str) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(Removed) as caught:
         dialogue_of(row)
     assert caught.value.rule == rule
     assert rule in RULES
@@ -123,15 +124,15 @@ def test_a_row_may_be_kept_out_of_training(row: dict[str, Any]) -> None:
     """The weight of a row is read in every format, and also as text, as in CSV files."""
     read = preference_of if {"chosen", "label", "output_1"} & row.keys() else dialogue_of
     for mark in ({"weight": 0}, {"train": False}, {"training": "false"}, {"loss_weight": "0.0"}, {"loss": False}):
-        with pytest.raises(Unfit, match="not_learned") as caught:
+        with pytest.raises(Removed, match="not_learned") as caught:
             read(row | mark)
         assert f"`{next(iter(mark))}` is" in caught.value.evidence
     for mark in ({"weight": 1}, {"train": "True"}, {"weight": None}, {"weight": ""}, {"loss": 2.31}, {"loss": "0.02"}):
         assert read(row | mark)
     for mark in ({"weight": 0.5}, {"train": "maybe"}, {"loss_scale": [0.0]}, {"weight": float("nan")}):
-        with pytest.raises(Unfit, match="bad_message"):
+        with pytest.raises(Removed, match="bad_message"):
             read(row | mark)
-    with pytest.raises(Unfit, match="not_learned"):
+    with pytest.raises(Removed, match="not_learned"):
         read(row | {"use": 0}, columns={"weight": "use"})
 
 
@@ -211,9 +212,9 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_a_conversation_or_a_preference_or_says_why_not(row: Any) -> None:
-    """`bessemer plan` reads rows too, so a row of any JSON may raise only Unfit."""
+    """`bessemer plan` reads rows too, so a row of any JSON may raise only Removed."""
     for read in (dialogue_of, preference_of):
-        with suppress(Unfit):
+        with suppress(Removed):
             assert read(row)
 
 
@@ -235,6 +236,6 @@ def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
             try:
                 dialogue_of(row)
                 outcomes["fit"] += 1
-            except Unfit as unfit:
+            except Removed as unfit:
                 outcomes[f"{unfit.rule}: {unfit.evidence}"] += 1
         assert outcomes["fit"] >= fit * len(rows), (name, outcomes.most_common(4))

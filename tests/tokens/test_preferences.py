@@ -1,4 +1,4 @@
-"""Rows of every common preference format become the same pair. Other rows raise Unfit with the rule that they break."""
+"""Rows of every common preference format become the same pair. Other rows raise Removed with the broken rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.tokens.conversations import Unfit
+from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.preferences import Preference, preference_of
 
 ASKED = {"role": "user", "content": "Hi?"}
@@ -102,13 +102,13 @@ def test_answers_of_a_dialogue_begin_where_they_part() -> None:
     ],
 )
 def test_a_row_that_is_none_says_why(row: Any, rule: str) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(Removed) as caught:
         preference_of(row)
     assert caught.value.rule == rule
 
 
 def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
-    """HH-RLHF's transcripts, LLaMA-Factory's demonstrations and AlpacaEval: rows are kept, or raise only Unfit."""
+    """HH-RLHF's transcripts, LLaMA-Factory's demonstrations and AlpacaEval: rows are kept, or raise only Removed."""
     verdicts: Counter[tuple[str, str]] = Counter()
     for path in sorted(dataset("preference").rglob("*")):
         if path.suffix not in (".json", ".jsonl") or not path.is_file():
@@ -119,6 +119,6 @@ def test_public_sets_are_read(dataset: Callable[[str], Path]) -> None:
             try:
                 preference_of(row)
                 verdicts[path.name, "kept"] += 1
-            except Unfit as unfit:
+            except Removed as unfit:
                 verdicts[path.name, unfit.rule] += 1
     assert sum(count for (_, rule), count in verdicts.items() if rule == "kept") > 2500, verdicts

@@ -14,7 +14,7 @@ from bessemer.tokens import folders
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.objectives.causal import Causal
-from bessemer.train.sampler import Sampler
+from bessemer.train.sampler import BatchSampler
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_ranges_are_the_tokens_of_the_folder(local: TokenStore, server: ObjectSt
 
 def test_a_batch_is_the_same_and_asks_for_its_own_bytes_only(local: TokenStore, server: ObjectStore) -> None:
     objectives = [Causal(s, length=32, seed=1, validation_tokens=0) for s in (local, TokenStore.open(server.url()))]
-    rows = Sampler(objectives[0].num_rows, 40, seed=1).rows(3)
+    rows = BatchSampler(objectives[0].num_rows, 40, seed=1).rows(3)
     objectives[1].batch(3, rows)  # opens the shards first
     server.bytes_sent.clear()
     here, there = (objective.batch(3, rows) for objective in objectives)

@@ -1,5 +1,5 @@
 """The columns of conversations and preferences have the template's tokens. Rows that the template cannot render raise
-Unfit."""
+Removed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from tests.tokens.chat_templates import (
 )
 from tests.tokens.chat_templates import tokenizer_with as tokenizer
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.chat import ChatTemplate
-from bessemer.tokens.conversations import Unfit, dialogue_of
+from bessemer.tokens.conversations import dialogue_of
 from bessemer.tokens.preferences import preference_of
 from bessemer.tokens.row_tables import conversation_columns, preference_columns
 from bessemer.tokens.special import CHAT_TEMPLATE
@@ -100,7 +101,7 @@ def test_the_prompt_of_the_last_answer_is_what_generation_begins_with(template: 
 def test_a_conversation_that_the_template_cannot_write_says_why(
     template: str, messages: list[Any], variables: dict[str, Any], rule: str, evidence: str
 ) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(Removed) as caught:
         columns(template, messages, variables)
     assert caught.value.rule == rule
     assert evidence in caught.value.evidence
@@ -149,12 +150,12 @@ def test_tools_of_a_preference_are_in_its_prompt() -> None:
     chat = chat_of(CHAT_TEMPLATE)
     found = preference_columns(preference_of(row), chat)
     assert found["prompt_ids"].tolist() == chat.prompt([user("Hi?")], {"tools": TOOLS}).tolist()
-    with pytest.raises(Unfit, match="not_in_template"):
+    with pytest.raises(Removed, match="not_in_template"):
         preference_columns(preference_of(row), chat_of(PLAIN))
 
 
 def test_answers_that_the_template_makes_equal_are_no_preference() -> None:
     row = {"prompt": "Hi?", "chosen": "Hello. ", "rejected": "Hello."}
     assert preference_columns(preference_of(row), chat_of(CHAT_TEMPLATE))["chosen"]
-    with pytest.raises(Unfit, match="identical_answers"):
+    with pytest.raises(Removed, match="identical_answers"):
         preference_columns(preference_of(row), chat_of(unmarked(TRIMMING)))

@@ -17,15 +17,15 @@ from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 from bessemer.train.checkpoint import Checkpoints
-from bessemer.train.loop import Pace, Trainer
+from bessemer.train.loop import ExecutionSettings, Trainer
 from bessemer.train.metrics import MetricsLog
 from bessemer.train.objectives.causal import Causal
-from bessemer.train.settings import Plan
+from bessemer.train.settings import TrainingPlan
 from bessemer.train.workers import Workers
 
 VOCABULARY = 61
 LENGTH = 16
-PLAN = Plan(
+PLAN = TrainingPlan(
     objective={"shares": {"causal": 1.0}, "masking_ratio": 0.3, "document_mask": False, "z_loss": 0.0},
     max_seq_length=LENGTH,
     global_batch_size=8,
@@ -48,7 +48,7 @@ PLAN = Plan(
     on_divergence="stop",
     seed=0,
 )
-PACE = Pace(micro_batch_size=4, validation_interval=5, log_interval=1, checkpoint_interval_seconds=1e9)
+PACE = ExecutionSettings(micro_batch_size=4, validation_interval=5, log_interval=1, checkpoint_interval_seconds=1e9)
 SAVE_EVERY_STEP = 1e-9
 
 

@@ -19,7 +19,7 @@ from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import PASSES, Masked
 from bessemer.train.objectives.mixture import WHICH, Mixture
-from bessemer.train.sampler import Rows, Sampler
+from bessemer.train.sampler import BatchSampler, Rows
 
 MASK_ID = VOCABULARY - 1
 
@@ -41,7 +41,7 @@ def infill(stories):
 
 
 def rows_of(objective, step=1, size=8):
-    return Sampler(objective.num_rows, size, 3).rows(step)
+    return BatchSampler(objective.num_rows, size, 3).rows(step)
 
 
 def test_masked_hides_the_asked_share_of_text_and_asks_for_it_alone(masked):

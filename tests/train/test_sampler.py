@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bessemer.train.sampler import Permutation, Sampler
+from bessemer.train.sampler import BatchSampler, Permutation
 
 sizes = st.integers(1, 3000)
 seeds = st.integers(0, 2**63)
@@ -24,7 +24,7 @@ def test_a_permutation_takes_every_position_once_and_back(size, key):
 @settings(deadline=None)
 @given(num_rows=st.integers(1, 60), batch_size=st.integers(1, 64), seed=seeds)
 def test_each_epoch_sees_each_row_exactly_once(num_rows, batch_size, seed):
-    sampler = Sampler(num_rows, batch_size, seed)
+    sampler = BatchSampler(num_rows, batch_size, seed)
     steps = -(-3 * num_rows // batch_size)
     batches = [sampler.rows(step) for step in range(1, steps + 1)]
     epoch = np.concatenate([rows.epoch for rows in batches])
@@ -36,7 +36,7 @@ def test_each_epoch_sees_each_row_exactly_once(num_rows, batch_size, seed):
 @settings(deadline=None)
 @given(seed=seeds, workers=st.sampled_from([1, 2, 3, 4, 6, 12]), step=st.integers(1, 1000))
 def test_the_parts_of_the_workers_make_up_the_batch(seed, workers, step):
-    rows = Sampler(1000, 12, seed).rows(step)
+    rows = BatchSampler(1000, 12, seed).rows(step)
     parts = [rows.part(number, workers) for number in range(workers)]
     assert np.array_equal(np.concatenate([part.index for part in parts]), rows.index)
     assert np.array_equal(np.concatenate([part.epoch for part in parts]), rows.epoch)
@@ -47,12 +47,12 @@ def test_the_parts_of_the_workers_make_up_the_batch(seed, workers, step):
     num_rows=st.integers(1, 100), batch_size=st.integers(1, 20), repeats=st.integers(1, 4), seed=seeds, data=st.data()
 )
 def test_from_rows_back_to_the_steps_that_took_them(num_rows, batch_size, repeats, seed, data):
-    sampler = Sampler(num_rows, batch_size, seed, repeats)
+    sampler = BatchSampler(num_rows, batch_size, seed, repeats)
     batch = data.draw(st.integers(0, 50))
     steps = [batch * repeats + 1 + number for number in range(repeats)]
     rows = sampler.rows(steps[0])
     for step in steps:
-        assert np.array_equal(sampler.rows(step).index, Sampler(num_rows, batch_size, seed).rows(batch + 1).index)
+        assert np.array_equal(sampler.rows(step).index, BatchSampler(num_rows, batch_size, seed).rows(batch + 1).index)
     one = data.draw(st.integers(0, batch_size - 1))
     assert sampler.steps_of(rows).tolist() == steps
     assert sampler.steps_of(rows[one : one + 1]).tolist() == steps
@@ -60,15 +60,15 @@ def test_from_rows_back_to_the_steps_that_took_them(num_rows, batch_size, repeat
 
 def test_the_order_never_changes():
     """Golden values, recorded from this call. A change of the order would break every unfinished run."""
-    rows = Sampler(1000, 8, seed=7).rows(125)
+    rows = BatchSampler(1000, 8, seed=7).rows(125)
     assert rows.epoch.tolist() == [0] * 8
     assert rows.index.tolist() == [448, 692, 385, 301, 431, 938, 877, 632]
-    assert Sampler(10, 8, seed=7).rows(2).epoch.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert BatchSampler(10, 8, seed=7).rows(2).epoch.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_every_epoch_and_seed_of_a_run_has_another_order():
     """Each step covers one epoch, so the rows of a step are the order of its epoch."""
-    orders = {tuple(Sampler(40, 40, seed).rows(step).index) for seed in (0, 1, 2) for step in (1, 2, 3)}
+    orders = {tuple(BatchSampler(40, 40, seed).rows(step).index) for seed in (0, 1, 2) for step in (1, 2, 3)}
     assert len(orders) == 9
 
 

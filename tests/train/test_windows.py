@@ -13,7 +13,7 @@ from tests.train.small_language import write_store
 
 from bessemer.train.objectives.causal import Causal
 from bessemer.train.objectives.windows import TrainingWindows, ValidationWindows
-from bessemer.train.sampler import Rows, Sampler
+from bessemer.train.sampler import BatchSampler, Rows
 from bessemer.train.trace import Trace
 
 WITHOUT_DEADLINE = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -89,7 +89,7 @@ def test_documents_and_steps_lead_to_each_other(store, length):
 
 def test_the_documents_of_a_step_are_those_of_its_tokens(store):
     windows = TrainingWindows(store, "train", 16, seed=3)
-    rows = Sampler(windows.num_rows, 8, seed=3).rows(2)
+    rows = BatchSampler(windows.num_rows, 8, seed=3).rows(2)
     tokens = store.read("train", 0, 1500).astype(np.int64)
     ring = np.concatenate([tokens, tokens])
     owners = set()

@@ -14,7 +14,7 @@ from bessemer.train.objectives.base import Measures
 
 
 @dataclass(frozen=True)
-class Group:
+class AnswerGroup:
     """The answers to one prompt with their rewards, [answers]; NaN for an answer without a reward."""
 
     rollouts: list[Rollout]
@@ -27,17 +27,17 @@ class Group:
     """Whether these answers count in the mean of the loss."""
 
 
-def has_spread(group: Group) -> bool:
+def has_spread(group: AnswerGroup) -> bool:
     """Whether the rewards of the group differ."""
     return bool(policy_losses.has_spread(group.rewards, len(group.rewards))[0])
 
 
-def placeholder(group: Group) -> Group:
+def placeholder(group: AnswerGroup) -> AnswerGroup:
     """A copy of a group without rewards, for a worker that has no useful group. Its gradient is 0."""
     return replace(group, rewards=torch.full_like(group.rewards, torch.nan), averaged=False)
 
 
-def group_measures(groups: Sequence[Group], total: Callable[[Tensor], Tensor]) -> Measures:
+def group_measures(groups: Sequence[AnswerGroup], total: Callable[[Tensor], Tensor]) -> Measures:
     """The measures of all answers, including those left out of the batch. `total` sums a tensor over the workers."""
     rewards = torch.stack([group.rewards for group in groups])
     lengths = torch.tensor([[float(len(r.tokens)) for r in group.rollouts] for group in groups])

@@ -15,16 +15,17 @@ import numpy.typing as npt
 
 from bessemer.align import rollouts
 from bessemer.align.reward_scoring import Scorer
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import RolloutSampler
+from bessemer.artifacts.ledger import Removed
 from bessemer.fingerprint import unit_interval
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ChatTemplate
-from bessemer.tokens.conversations import Messages, Unfit
+from bessemer.tokens.conversations import Messages
 
 
 @dataclass(frozen=True)
-class Answer:
+class RankedAnswer:
     """One answer: its text, its token ids with the stop token, whether it ended with a stop token, and its reward."""
 
     text: str
@@ -34,7 +35,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptAnswers:
     """A prompt, as messages and as token ids from the chat template.
 
     `reference` is the answer in the conversation. `row` has the columns that rewards read.
@@ -43,7 +44,7 @@ class Prompt:
     name: str
     messages: Messages
     tokens: tuple[int, ...]
-    reference: Answer | None
+    reference: RankedAnswer | None
     row: Mapping[str, Any]
 
 
@@ -61,17 +62,17 @@ class Competition:
     """Maximum tokens of a prompt; longer prompts leave too little of the context for an answer."""
     seed: int
 
-    def unfit(self, prompt: Prompt) -> Unfit | None:
+    def unfit(self, prompt: PromptAnswers) -> Removed | None:
         """The reason why a prompt cannot be used, or None."""
         size = len(prompt.tokens)
         if size > self.max_prompt_length:
-            return Unfit("too_long", value=size, threshold=self.max_prompt_length)
+            return Removed("too_long", value=size, threshold=self.max_prompt_length)
         if found := self.scorer.lacks(prompt.row):
             label, column = found
-            return Unfit("no_column", f"`{column}`, which the reward `{label}` reads")
+            return Removed("no_column", f"`{column}`, which the reward `{label}` reads")
         return None
 
-    def answers(self, prompts: Sequence[Prompt]) -> tuple[list[list[Answer]], list[str]]:
+    def answers(self, prompts: Sequence[PromptAnswers]) -> tuple[list[list[RankedAnswer]], list[str]]:
         """Returns the scored answers to each prompt, and the error messages of rewards.
 
         Apart from rounding, the answers to a prompt depend only on its name and the seed.
@@ -83,44 +84,50 @@ class Competition:
         written = self.sampler.sample(
             asked, num_generations=self.num_generations, settings=self.settings, seed=self.seed
         )
-        found: list[list[Answer]] = [[] for _ in prompts]
+        found: list[list[RankedAnswer]] = [[] for _ in prompts]
         for number, rollout in enumerate(written):
             finished = rollout.finish_reason == "stop"
             content = rollout.tokens[:-1] if finished else rollout.tokens
             text = self.template.tokenizer.decode(content, skip_special=True)
-            found[number // self.num_generations].append(Answer(text, np.array(rollout.tokens, np.int64), finished))
+            found[number // self.num_generations].append(
+                RankedAnswer(text, np.array(rollout.tokens, np.int64), finished)
+            )
         if self.include_reference:
             for p, prompt in enumerate(prompts):
                 if prompt.reference is not None:
                     found[p].append(prompt.reference)
         return self._scored(prompts, found)
 
-    def _scored(self, prompts: Sequence[Prompt], found: list[list[Answer]]) -> tuple[list[list[Answer]], list[str]]:
+    def _scored(
+        self, prompts: Sequence[PromptAnswers], found: list[list[RankedAnswer]]
+    ) -> tuple[list[list[RankedAnswer]], list[str]]:
         samples = [
-            Sample(prompt.messages[-1]["content"], answer.text, len(answer.ids), prompt.row)
+            RewardSample(prompt.messages[-1]["content"], answer.text, len(answer.ids), prompt.row)
             for prompt, answers in zip(prompts, found, strict=True)
             for answer in answers
         ]
         scores = self.scorer(samples)
         rewards = iter(scores.rewards)
-        scored = [[Answer(a.text, a.ids, a.finished, next(rewards)) for a in answers] for answers in found]
+        scored = [[RankedAnswer(a.text, a.ids, a.finished, next(rewards)) for a in answers] for answers in found]
         return scored, scores.failures
 
 
-def best_and_worst(answers: Sequence[Answer], min_margin: float, failures: Sequence[str] = ()) -> tuple[Answer, Answer]:
-    """Returns the pair with the greatest difference in reward. Raises Unfit if no pair has enough of a difference.
+def best_and_worst(
+    answers: Sequence[RankedAnswer], min_margin: float, failures: Sequence[str] = ()
+) -> tuple[RankedAnswer, RankedAnswer]:
+    """Returns the pair with the greatest difference in reward. Raises Removed if no pair has enough of a difference.
 
     An unfinished answer is never the better one, because it would teach the model not to stop. `failures` are the error
     messages of the rewards, for the case that no answer has a reward.
     """
     scored = [answer for answer in answers if not np.isnan(answer.reward) and len(answer.ids)]
     if not scored:
-        raise Unfit("no_reward", "; ".join(failures) or f"the rewards gave none of {len(answers)} answers a number")
+        raise Removed("no_reward", "; ".join(failures) or f"the rewards gave none of {len(answers)} answers a number")
     ended = [answer for answer in scored if answer.finished and answer.text.strip()]
     if not ended:
-        raise Unfit("never_ends", scored[0].text)
+        raise Removed("never_ends", scored[0].text)
     best, worst = max(ended, key=lambda a: a.reward), min(scored, key=lambda a: a.reward)
     margin = best.reward - worst.reward
     if margin <= 0 or margin < min_margin:
-        raise Unfit("no_spread", best.text, value=margin, threshold=min_margin)
+        raise Removed("no_spread", best.text, value=margin, threshold=min_margin)
     return best, worst

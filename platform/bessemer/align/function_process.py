@@ -19,7 +19,7 @@ STARTING_SECONDS = 60.0
 """Time limit to start the process and to import the user's file with all its imports."""
 
 
-class FunctionFailed(Exception):
+class FunctionProcessFailed(Exception):
     """The function raised an exception, exceeded its time, ended its process, or returned a wrong result."""
 
 
@@ -56,7 +56,7 @@ class ChildFunction:
         theirs.close()
         try:
             self._exchange(None, STARTING_SECONDS)
-        except FunctionFailed:
+        except FunctionProcessFailed:
             self._end()
             raise
 
@@ -68,15 +68,15 @@ class ChildFunction:
                 self._connection.send(request)
             if not self._connection.poll(timeout):
                 self._end()
-                raise FunctionFailed(f"it did not answer within {timeout:g} seconds")
+                raise FunctionProcessFailed(f"it did not answer within {timeout:g} seconds")
             worked, answer = self._connection.recv()
         except (EOFError, ConnectionError):
             self._process.join()
             code = self._process.exitcode
             self._end()
-            raise FunctionFailed(f"its process ended with exit code {code}") from None
+            raise FunctionProcessFailed(f"its process ended with exit code {code}") from None
         if not worked:
-            raise FunctionFailed(answer)
+            raise FunctionProcessFailed(answer)
         return answer
 
     def _end(self) -> None:

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.align import policy_losses
-from bessemer.align.answer_groups import Group, group_measures, has_spread, placeholder
-from bessemer.align.prompt_trees import Tree, by_answer_and_token, lay_out, token_logprobs, tree_mask
+from bessemer.align.answer_groups import AnswerGroup, group_measures, has_spread, placeholder
+from bessemer.align.prompt_trees import PromptTree, by_answer_and_token, lay_out, token_logprobs, tree_mask
 from bessemer.align.reward_scoring import Scores
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import Prompt, Rollout
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import InputError
@@ -55,7 +55,7 @@ SMALLEST_WEIGHT = 1e-12
 
 
 @dataclass(frozen=True)
-class Question:
+class PolicyPrompt:
     """A prompt for training or for validation. `row` has the columns that rewards read."""
 
     name: str
@@ -74,7 +74,7 @@ class Rollouts(Protocol):
     ) -> list[Rollout]: ...
 
 
-Score = Callable[[Sequence[Sample], Sequence[Rollout]], Scores]
+Score = Callable[[Sequence[RewardSample], Sequence[Rollout]], Scores]
 
 
 class Reinforcing(Stateless):
@@ -87,8 +87,8 @@ class Reinforcing(Stateless):
     def __init__(
         self,
         method: Grpo | Ppo,
-        questions: Sequence[Question],
-        held_out: Sequence[Question],
+        questions: Sequence[PolicyPrompt],
+        held_out: Sequence[PolicyPrompt],
         *,
         model: Transformer,
         reference: Transformer | None,
@@ -160,7 +160,7 @@ class Reinforcing(Stateless):
     def _total(self, values: Tensor) -> Tensor:
         return self._workers.sum(values).cpu()
 
-    def _check_rewarded(self, asked: Sequence[Group]) -> None:
+    def _check_rewarded(self, asked: Sequence[AnswerGroup]) -> None:
         """Raises InputError on every worker if no answer on any worker has a reward."""
         if not self._total((~torch.stack([group.rewards for group in asked]).isnan()).sum()):
             why = next((failure for group in asked for failure in group.failures), "every reward is None or not finite")
@@ -169,7 +169,7 @@ class Reinforcing(Stateless):
                 hint="fix the reward function, then run the same command again",
             )
 
-    def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[Group]:
+    def _ask(self, step: int, refill: int, rows: Rows, numbers: Mapping[int, int]) -> list[AnswerGroup]:
         """Samples and scores the answers to questions. `numbers` maps positions in `rows` to question indices."""
         method, count = self.method, self.method.num_generations
         settings = GenerationSettings(
@@ -187,7 +187,7 @@ class Reinforcing(Stateless):
         scores = self._scores(found, self._questions)
         groups = [slice(start, start + count) for start in range(0, len(found), count)]
         return [
-            Group(
+            AnswerGroup(
                 found[group],
                 torch.tensor(scores.rewards[group]),
                 {label: values[group] for label, values in scores.by_reward.items()},
@@ -196,33 +196,33 @@ class Reinforcing(Stateless):
             for group in groups
         ]
 
-    def _scores(self, rollouts: Sequence[Rollout], questions: Sequence[Question]) -> Scores:
+    def _scores(self, rollouts: Sequence[Rollout], questions: Sequence[PolicyPrompt]) -> Scores:
         samples = []
         for rollout in rollouts:
             question = questions[rollout.prompt.number]
             content = rollout.tokens[:-1] if rollout.finish_reason == "stop" else rollout.tokens
             text = self._tokenizer.decode(content, skip_special=True)
-            samples.append(Sample(question.text, text, len(rollout.tokens), question.row))
+            samples.append(RewardSample(question.text, text, len(rollout.tokens), question.row))
         scores = self._score(samples, rollouts)
         for failure in scores.failures:
             self._log.warning("%s", failure)
         return scores
 
-    def _laid_out(self, groups: Sequence[Group]) -> dict[str, Tensor]:
+    def _laid_out(self, groups: Sequence[AnswerGroup]) -> dict[str, Tensor]:
         """Builds the batch of all answers. Values per token are [rows, n], as `sources` and `targets` of `lay_out`."""
         count = self.method.num_generations
         advantages = torch.zeros(len(groups) * count)
         if isinstance(self.method, Grpo):
             rewards = torch.cat([group.rewards for group in groups])
             advantages = policy_losses.group_advantages(rewards, count, scale_rewards=self.method.scale_rewards)
-        trees: list[Tree] = []
+        trees: list[PromptTree] = []
         answers: list[list[tuple[Rollout, float, float]]] = []
         averaged: list[bool] = []
         for number, group in enumerate(groups):
             gained = advantages[number * count : (number + 1) * count].tolist()
             for chunk in _chunks(list(zip(group.rollouts, gained, group.rewards.tolist(), strict=True))):
                 prompt = np.array(chunk[0][0].prompt.tokens, np.int64)
-                trees.append(Tree(prompt, [np.array(rollout.tokens, np.int64) for rollout, _, _ in chunk]))
+                trees.append(PromptTree(prompt, [np.array(rollout.tokens, np.int64) for rollout, _, _ in chunk]))
                 answers.append(chunk)
                 averaged.append(group.averaged)
         batch, rows = lay_out(trees, ROW_TOKENS)

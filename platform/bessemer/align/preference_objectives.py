@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.align import preference_losses
-from bessemer.align.preference_trees import Items, in_rows, logprobs_of, read_pairs, read_thumbs
-from bessemer.align.prompt_trees import Tree, answer_lengths, answer_logprobs, lay_out
+from bessemer.align.preference_trees import PreferenceTrees, in_rows, logprobs_of, read_pairs, read_thumbs
+from bessemer.align.prompt_trees import PromptTree, answer_lengths, answer_logprobs, lay_out
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
 from bessemer.train.sampler import Integers, Rows
@@ -32,7 +32,7 @@ class OverPreferences(Stateless, ABC):
     prefetch = True
     measure_names: tuple[str, ...] = ("loss", "rewards_chosen", "rewards_rejected", "rewards_margins")
 
-    def __init__(self, items: Items, held_out: Items) -> None:
+    def __init__(self, items: PreferenceTrees, held_out: PreferenceTrees) -> None:
         self._items, self._held_out = items, held_out
         self.num_rows, self.num_validation_rows = len(items), len(held_out)
         self.modules = nn.ModuleDict()
@@ -58,7 +58,7 @@ class OverPreferences(Stateless, ABC):
         """A batch of the items `numbers` of a split (0: `tune`, 1: `validation`)."""
 
 
-class Pairs(OverPreferences):
+class PairObjective(OverPreferences):
     """The objective of DPO, IPO or ORPO, over pairs of answers."""
 
     measure_names = (*OverPreferences.measure_names, "rewards_accuracies")
@@ -95,7 +95,7 @@ def _lengths(batch: Batch, there: Tensor) -> tuple[Tensor, ...]:
     return answer_lengths(batch)[there].unbind(-1)
 
 
-class Thumbs(OverPreferences):
+class KtoObjective(OverPreferences):
     """The objective of KTO, over single answers with a label.
 
     The KL divergence from the reference is estimated over the whole global batch, so it does not depend on
@@ -152,17 +152,19 @@ class Thumbs(OverPreferences):
         }
 
 
-def _crossed(trees: Sequence[Tree], seed: int) -> list[Tree]:
+def _crossed(trees: Sequence[PromptTree], seed: int) -> list[PromptTree]:
     """Pairs each prompt with the answer of another item: the one before it in a shuffled order."""
     order = generator_of("crossed", seed).permutation(len(trees))
-    found: list[Tree | None] = [None] * len(trees)
+    found: list[PromptTree | None] = [None] * len(trees)
     for before, here in zip(np.roll(order, 1).tolist(), order.tolist(), strict=True):
-        found[here] = Tree(trees[here].prompt, trees[before].answers)
+        found[here] = PromptTree(trees[here].prompt, trees[before].answers)
     return [tree for tree in found if tree is not None]
 
 
-def build(method: Method, parts: Sequence[Path], model: nn.Module, workers: Workers, *, seed: int) -> Pairs | Thumbs:
+def build(
+    method: Method, parts: Sequence[Path], model: nn.Module, workers: Workers, *, seed: int
+) -> PairObjective | KtoObjective:
     """Builds the objective of a method. The present weights of `model` are the reference."""
     if isinstance(method, Kto):
-        return Thumbs(parts, method, model, workers, seed=seed)
-    return Pairs(parts, method, model, workers)
+        return KtoObjective(parts, method, model, workers, seed=seed)
+    return PairObjective(parts, method, model, workers)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bessemer.align.prompt_trees import Tree, answer_logprobs, lay_out
+from bessemer.align.prompt_trees import PromptTree, answer_logprobs, lay_out
 from bessemer.tokens.row_tables import PREFERENCES, read_split
 from bessemer.train.objectives.base import Batch
 from bessemer.train.workers import Workers
@@ -20,26 +20,26 @@ BATCH_TOKENS = 8192
 """Tokens per batch of a pass over all answers before training."""
 
 
-class Items:
+class PreferenceTrees:
     """The preferences of a split. For single answers, `labels` is true for the desirable ones."""
 
-    def __init__(self, names: list[str], trees: list[Tree], labels: npt.NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, names: list[str], trees: list[PromptTree], labels: npt.NDArray[np.bool_] | None = None) -> None:
         self.names, self.trees, self.labels = names, trees, labels
 
     def __len__(self) -> int:
         return len(self.trees)
 
 
-def read_pairs(parts: Sequence[Path], split: str) -> Items:
+def read_pairs(parts: Sequence[Path], split: str) -> PreferenceTrees:
     """Reads the rows with two answers, as trees with the chosen answer first."""
     found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
     prompts, chosen, rejected = (found[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
     whole = np.flatnonzero((chosen.lengths > 0) & (rejected.lengths > 0)).tolist()
     names = found["id"].to_pylist()
-    return Items([names[n] for n in whole], [Tree(prompts[n], (chosen[n], rejected[n])) for n in whole])
+    return PreferenceTrees([names[n] for n in whole], [PromptTree(prompts[n], (chosen[n], rejected[n])) for n in whole])
 
 
-def read_thumbs(parts: Sequence[Path], split: str) -> Items:
+def read_thumbs(parts: Sequence[Path], split: str) -> PreferenceTrees:
     """Reads each answer as a separate item. A chosen answer has the label true, a rejected answer false."""
     found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
     names, trees, labels = [], [], []
@@ -47,14 +47,14 @@ def read_thumbs(parts: Sequence[Path], split: str) -> Items:
         for side, liked in (("chosen_ids", True), ("rejected_ids", False)):
             if len(answer := found[side][number]):
                 names.append(name)
-                trees.append(Tree(found["prompt_ids"][number], (answer,)))
+                trees.append(PromptTree(found["prompt_ids"][number], (answer,)))
                 labels.append(liked)
-    return Items(names, trees, np.array(labels, np.bool_))
+    return PreferenceTrees(names, trees, np.array(labels, np.bool_))
 
 
 @torch.no_grad()
 def of_answers(
-    ask: Callable[[Batch], Tensor], trees: Sequence[Tree], workers: Workers, *, batch_tokens: int = BATCH_TOKENS
+    ask: Callable[[Batch], Tensor], trees: Sequence[PromptTree], workers: Workers, *, batch_tokens: int = BATCH_TOKENS
 ) -> Tensor:
     """The values of `ask` for every answer, [trees, answers], in main memory. The workers share the work.
 
@@ -73,7 +73,7 @@ def of_answers(
     return workers.sum(found).cpu()
 
 
-def logprobs_of(model: nn.Module, trees: Sequence[Tree], workers: Workers) -> Tensor:
+def logprobs_of(model: nn.Module, trees: Sequence[PromptTree], workers: Workers) -> Tensor:
     """Log-probabilities of all answers in nats, summed over tokens: [trees, answers], fp32."""
     return of_answers(partial(answer_logprobs, model), trees, workers)
 

@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tree:
+class PromptTree:
     """A prompt and its answers as token ids. Each has at least one token."""
 
     prompt: Integers
@@ -38,7 +38,7 @@ class Tree:
         return len(self.prompt) + sum(map(len, self.answers))
 
 
-def lay_out(trees: Sequence[Tree], capacity: int = 0) -> tuple[dict[str, Tensor], list[list[int]]]:
+def lay_out(trees: Sequence[PromptTree], capacity: int = 0) -> tuple[dict[str, Tensor], list[list[int]]]:
     """Packs trees into a batch. Returns the batch and, per row, the indices of its trees.
 
     Rows are as long as the longest tree, or `capacity` if that is longer. The columns of the batch are:

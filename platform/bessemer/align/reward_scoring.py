@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from bessemer.align.function_process import FunctionFailed
-from bessemer.align.rewards import Reward, Sample, Score
+from bessemer.align.function_process import FunctionProcessFailed
+from bessemer.align.rewards import Reward, RewardSample, Score
 from bessemer.errors import InputError, UsageError
 from bessemer.recipe.problems import nearest
 
@@ -48,7 +48,7 @@ class Scorer:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._open.close()
 
-    def check(self, sample: Sample) -> None:
+    def check(self, sample: RewardSample) -> None:
         """Scores one answer. Raises UsageError if a column is missing, InputError if a reward function fails."""
         if found := self.lacks(sample.row):
             label, column = found
@@ -64,13 +64,13 @@ class Scorer:
         """(label, column) of the first reward that needs a column which this row lacks, or None."""
         return next(((reward.label, column) for reward in self._rewards if (column := reward.lacks(row))), None)
 
-    def __call__(self, samples: Sequence[Sample]) -> Scores:
+    def __call__(self, samples: Sequence[RewardSample]) -> Scores:
         by_reward: dict[str, list[float]] = {}
         failures: list[str] = []
         for label, score in self._scores.items():
             try:
                 found = score(samples)
-            except FunctionFailed as error:
+            except FunctionProcessFailed as error:
                 failures.append(f"the reward `{label}` failed: {error}")
                 found = [None] * len(samples)
             by_reward[label] = [math.nan if value is None or not math.isfinite(value) else value for value in found]

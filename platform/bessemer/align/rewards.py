@@ -29,14 +29,14 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 from bessemer.align.function_process import ChildFunction
 from bessemer.recipe.functions import function_file
 from bessemer.recipe.settings import RecipeFile, Settings, execution
-from bessemer.sandbox.run import Limits, Program, run_all
+from bessemer.sandbox.run import Program, ProgramLimits, run_all
 
 PATTERN_SECONDS = 1.0
 """Time limit of a pattern on one answer. Some patterns take exponential time on some texts."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class RewardSample:
     """An answer to score. `row` has the columns of the data set for its prompt."""
 
     prompt: str
@@ -46,7 +46,7 @@ class Sample:
     row: Mapping[str, Any]
 
 
-Score = Callable[[Sequence[Sample]], list[float | None]]
+Score = Callable[[Sequence[RewardSample]], list[float | None]]
 
 
 def _compiles(pattern: str) -> str:
@@ -89,7 +89,7 @@ class Reward(Settings):
         """A context manager that yields the function that scores answers."""
 
 
-class Rule(Reward):
+class RewardRule(Reward):
     """Base of the rewards that score one answer at a time."""
 
     @property
@@ -99,18 +99,18 @@ class Rule(Reward):
     def open(self) -> AbstractContextManager[Score]:
         return nullcontext(lambda samples: [self._score_in_time(sample) for sample in samples])
 
-    def _score_in_time(self, sample: Sample) -> float | None:
+    def _score_in_time(self, sample: RewardSample) -> float | None:
         try:
             return self.score(sample)
         except TimeoutError:
             return None
 
     @abstractmethod
-    def score(self, sample: Sample) -> float:
+    def score(self, sample: RewardSample) -> float:
         """The reward of one answer. Raises TimeoutError if a pattern takes too long."""
 
 
-class ExactMatch(Rule):
+class ExactMatch(RewardRule):
     """1 if the answer equals the expected answer, else 0."""
 
     kind: Literal["exact_match"] = "exact_match"
@@ -128,7 +128,7 @@ class ExactMatch(Rule):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def score(self, sample: Sample) -> float:
+    def score(self, sample: RewardSample) -> float:
         expected = str(sample.row[self.column])
         if self.extract is None:
             return float(self._plain(sample.completion) == self._plain(expected))
@@ -143,18 +143,18 @@ class ExactMatch(Rule):
         return text.strip().casefold() if self.ignore_case else text.strip()
 
 
-class RegularExpression(Rule):
+class RegularExpression(RewardRule):
     """1 if a regular expression matches somewhere in the answer, else 0."""
 
     kind: Literal["regular_expression"] = "regular_expression"
     pattern: Pattern
     """The regular expression. Start it with `(?s)` to let `.` match newlines."""
 
-    def score(self, sample: Sample) -> float:
+    def score(self, sample: RewardSample) -> float:
         return float(regex.search(self.pattern, sample.completion, timeout=PATTERN_SECONDS) is not None)
 
 
-class Length(Rule):
+class Length(RewardRule):
     """A penalty for length in tokens: for answers near or above a limit, or for the distance from a target."""
 
     kind: Literal["length"] = "length"
@@ -175,7 +175,7 @@ class Length(Rule):
             raise ValueError("should have a `buffer` only with a `limit`")
         return self
 
-    def score(self, sample: Sample) -> float:
+    def score(self, sample: RewardSample) -> float:
         if self.target is not None:
             return max(-1.0, -abs(sample.num_tokens - self.target) / self.target)
         assert self.limit is not None
@@ -209,9 +209,9 @@ class UnitTests(Reward):
         return (self.column,)
 
     def open(self) -> AbstractContextManager[Score]:
-        limits = Limits(self.cpu_seconds, 3.0 * self.cpu_seconds, self.memory_bytes)
+        limits = ProgramLimits(self.cpu_seconds, 3.0 * self.cpu_seconds, self.memory_bytes)
 
-        def score(samples: Sequence[Sample]) -> list[float | None]:
+        def score(samples: Sequence[RewardSample]) -> list[float | None]:
             programs = [Program(self.program(sample)) for sample in samples]
             return [float(outcome.passed) for outcome in run_all(programs, limits, num_workers=self.num_programs)]
 
@@ -220,7 +220,7 @@ class UnitTests(Reward):
     def reads(self, value: Any) -> bool:
         return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
 
-    def program(self, sample: Sample) -> str:
+    def program(self, sample: RewardSample) -> str:
         """The program in the answer, followed by the tests."""
         try:
             code = _last_match(self.extract, sample.completion)
@@ -230,7 +230,7 @@ class UnitTests(Reward):
         return "\n".join([sample.completion if code is None else code, *([tests] if isinstance(tests, str) else tests)])
 
 
-class Function(Reward):
+class RewardFunction(Reward):
     """A custom function with TRL's signature for rewards: `(prompts, completions, **columns) -> numbers`.
 
     It may have fewer parameters, and may return None for an answer that it cannot score. It runs in a separate process.
@@ -252,7 +252,7 @@ class Function(Reward):
     def open(self) -> Iterator[Score]:
         with ChildFunction(self.file, self.name, timeout_seconds=self.timeout_seconds) as function:
 
-            def score(samples: Sequence[Sample]) -> list[float | None]:
+            def score(samples: Sequence[RewardSample]) -> list[float | None]:
                 columns = {name for sample in samples for name in sample.row}
                 named: dict[str, list[Any]] = {name: [sample.row.get(name) for sample in samples] for name in columns}
                 named["prompts"] = [sample.prompt for sample in samples]
@@ -262,7 +262,7 @@ class Function(Reward):
             yield score
 
 
-AnyReward = Annotated[ExactMatch | RegularExpression | Length | UnitTests | Function, Field(discriminator="kind")]
+AnyReward = Annotated[ExactMatch | RegularExpression | Length | UnitTests | RewardFunction, Field(discriminator="kind")]
 
 
 def _each_once(rewards: tuple[Reward, ...]) -> tuple[Reward, ...]:

@@ -10,24 +10,24 @@ from functools import partial
 import numpy as np
 
 from bessemer.align.preference_trees import of_answers
-from bessemer.align.prompt_trees import Tree
+from bessemer.align.prompt_trees import PromptTree
 from bessemer.align.reward_model_objective import answer_rewards
 from bessemer.align.reward_scoring import Scorer, Scores
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import Rollout
 from bessemer.model.transformer import Transformer
 from bessemer.train.workers import Workers
 
 
 @dataclass(frozen=True)
-class Judge:
+class TotalReward:
     """Adds the rewards of `scorer` and `model_weight` times the rewards of `model`; one of the two can be None."""
 
     scorer: Scorer | None
     model: Transformer | None
     model_weight: float = 1.0
 
-    def __call__(self, samples: Sequence[Sample], rollouts: Sequence[Rollout]) -> Scores:
+    def __call__(self, samples: Sequence[RewardSample], rollouts: Sequence[Rollout]) -> Scores:
         scores = self.scorer(samples) if self.scorer is not None else Scores([0.0] * len(samples), {})
         if self.model is None:
             return scores
@@ -42,7 +42,7 @@ class Judge:
     def _judged(self, rollouts: Sequence[Rollout]) -> list[float]:
         assert self.model is not None
         trees = [
-            Tree(np.array(rollout.prompt.tokens, np.int64), (np.array(rollout.tokens, np.int64),))
+            PromptTree(np.array(rollout.prompt.tokens, np.int64), (np.array(rollout.tokens, np.int64),))
             for rollout in rollouts
         ]
         alone = Workers(0, 1, self.model.embed_tokens.device)

@@ -34,6 +34,16 @@ FAILED = "failed"
 SURVIVING = (KEPT, CHANGED)
 
 
+class Removed(Exception):
+    """Raised if a rule removes one page, record or row. The stage catches it and writes it to the ledger."""
+
+    def __init__(
+        self, rule: str, evidence: str | None = None, *, value: float | None = None, threshold: float | None = None
+    ) -> None:
+        super().__init__(rule)
+        self.rule, self.evidence, self.value, self.threshold = rule, evidence, value, threshold
+
+
 def ledger_schema(signals: Sequence[str] = ()) -> pa.Schema:
     fields = [
         pa.field("id", pa.string(), nullable=False),

@@ -34,7 +34,7 @@ from bessemer.artifacts.http_response import (
     split_head,
     text_of,
 )
-from bessemer.artifacts.warc import Damage, Record, read_records
+from bessemer.artifacts.warc import Damage, WarcRecord, read_records
 
 __all__ = ["INDEX", "Damage", "Page", "PageWriter", "payload_digest", "read_page", "read_pages"]
 
@@ -91,13 +91,13 @@ def read_page(path: Path, offset: int, length: int) -> Page:
         member = zlib.decompress(file.read(length), zlib.MAX_WBITS | 16)
     head, _, rest = member.partition(b"\r\n\r\n")
     headers = {name.lower(): text_of(value) for name, value in header_fields(head)}
-    record = Record(offset, headers["warc-type"], headers, rest[: int(headers["content-length"])])
+    record = WarcRecord(offset, headers["warc-type"], headers, rest[: int(headers["content-length"])])
     page = _page(record, len(rest))
     assert isinstance(page, Page)
     return page
 
 
-def _page(record: Record, limit: int) -> Page | Damage | None:
+def _page(record: WarcRecord, limit: int) -> Page | Damage | None:
     url = record.url
     if record.kind not in PAGE_KINDS or record.headers.get("content-type", "").lower().startswith("text/dns"):
         return None

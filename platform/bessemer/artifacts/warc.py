@@ -36,7 +36,7 @@ _OTHER_FORMATS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class WarcRecord:
     """One record. `kind` is its WARC type (`response` for ARC documents); header names are lower case."""
 
     offset: int
@@ -63,7 +63,7 @@ def target_url(headers: dict[str, str]) -> str:
     return headers.get("warc-target-uri", "").removeprefix("<").removesuffix(">")
 
 
-def read_records(path: Path, *, max_record_bytes: int = 1 << 26) -> Iterator[Record | Damage]:
+def read_records(path: Path, *, max_record_bytes: int = 1 << 26) -> Iterator[WarcRecord | Damage]:
     """Every record of a WARC or ARC file, plain or gzip, in order. Raises only if the file cannot be opened."""
     if not path.stat().st_size:
         yield Damage(0, "an empty file")
@@ -85,7 +85,7 @@ def read_records(path: Path, *, max_record_bytes: int = 1 << 26) -> Iterator[Rec
             yield Damage(0, "an empty file, compressed")
 
 
-def _records(stream: _Stream, limit: int) -> Iterator[Record | Damage]:
+def _records(stream: _Stream, limit: int) -> Iterator[WarcRecord | Damage]:
     begun = False
     while True:
         stream.skip_line_ends()
@@ -117,7 +117,7 @@ def _records(stream: _Stream, limit: int) -> Iterator[Record | Damage]:
                 stream.push_back(block)
                 stream.seek_record()
             elif stream.skip_line_ends() or stream.at_record_or_end():
-                yield Record(offset, headers.get("warc-type", "").lower(), headers, block)
+                yield WarcRecord(offset, headers.get("warc-type", "").lower(), headers, block)
             else:
                 yield Damage(offset, "a record whose length is wrong", url)
                 stream.push_back(block)

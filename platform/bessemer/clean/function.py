@@ -66,7 +66,7 @@ class FunctionFailed(Exception):
     """A custom function raised an exception; the message names the exception and the line."""
 
 
-class Function(Rule):
+class CustomRule(Rule):
     """Measures, rewrites or removes documents with your own Python function."""
 
     skips_removed: ClassVar[bool] = True

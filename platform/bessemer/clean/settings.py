@@ -31,7 +31,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from bessemer.clean.c4 import C4
 from bessemer.clean.code_quality import CodeQuality
 from bessemer.clean.fineweb import FineWebQuality
-from bessemer.clean.function import Function
+from bessemer.clean.function import CustomRule
 from bessemer.clean.language import LANGUAGES, Language
 from bessemer.clean.normalise import Normalise
 from bessemer.clean.pii import Pii
@@ -45,7 +45,7 @@ from bessemer.recipe.validation import message_of
 
 RULES: dict[str, type[Rule]] = {
     rule.model_fields["rule"].default: rule
-    for rule in (Normalise, Language, GopherRepetition, GopherQuality, C4, FineWebQuality, CodeQuality, Pii, Function)
+    for rule in (Normalise, Language, GopherRepetition, GopherQuality, C4, FineWebQuality, CodeQuality, Pii, CustomRule)
 }
 
 
@@ -83,7 +83,7 @@ def _short_form(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 AnyRule = Annotated[
-    Normalise | Language | GopherRepetition | GopherQuality | C4 | FineWebQuality | CodeQuality | Pii | Function,
+    Normalise | Language | GopherRepetition | GopherQuality | C4 | FineWebQuality | CodeQuality | Pii | CustomRule,
     Field(discriminator="rule"),
     BeforeValidator(_tagged),
     Shorthand(_short_form),
@@ -127,7 +127,7 @@ class CleanSettings(Settings):
             raise ValueError("should not be set together with `preset` or `override`, which it replaces")
         seen: set[str] = set()
         for rule in rules or ():
-            name = rule.name if isinstance(rule, Function) else rule.label
+            name = rule.name if isinstance(rule, CustomRule) else rule.label
             if name in seen:
                 raise ValueError(f"should have each rule once, but `{name}` is there twice")
             seen.add(name)

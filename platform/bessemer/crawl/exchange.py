@@ -44,7 +44,7 @@ class Body:
 
 
 @asynccontextmanager
-async def exchange(connections: Connections, url: str, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
+async def exchange(connections: Connections, url: str, headers: Mapping[str, str]) -> AsyncIterator[HttpExchange]:
     """Requests a canonical URL. Keeps the connection if the response is read to its end, else closes it.
 
     Raises OSError if no connection can be made, NoResponse or MalformedResponse. If the server has closed an idle
@@ -80,7 +80,7 @@ async def exchange(connections: Connections, url: str, headers: Mapping[str, str
         raise
 
 
-class Answer:
+class HttpExchange:
     """A response of which the head has been read."""
 
     def __init__(self, head: Head, received: bytes, connection: Connection) -> None:
@@ -190,7 +190,7 @@ class Answer:
         return bool(piece)
 
 
-async def _ask(connection: Connection, request: bytes) -> Answer:
+async def _ask(connection: Connection, request: bytes) -> HttpExchange:
     connection.writer.write(request)
     await connection.writer.drain()
     received = bytearray()
@@ -208,7 +208,7 @@ async def _ask(connection: Connection, request: bytes) -> Answer:
             received += piece if received else piece.lstrip(b"\r\n")
         head = _parse(parts[0])
         if head.status >= 200:
-            return Answer(head, parts[1], connection)
+            return HttpExchange(head, parts[1], connection)
         received, start = bytearray(parts[1]), 0  # an interim response, such as 100
 
 

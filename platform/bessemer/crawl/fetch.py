@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from bessemer.artifacts.http_response import Head, IncompleteBody, read_payload, split_content_type
 from bessemer.crawl.connect import Connections, PrivateAddress, UnknownHost
-from bessemer.crawl.exchange import Answer, BodyTooLarge, MalformedResponse, NoResponse, exchange
+from bessemer.crawl.exchange import BodyTooLarge, HttpExchange, MalformedResponse, NoResponse, exchange
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_PAGE = (204, 205)
@@ -120,7 +120,7 @@ class Fetcher:
         except MalformedResponse as error:
             return Failure("broken_response", _say(error))
 
-    async def _read(self, answer: Answer, limit: int, *, any_type: bool) -> Response | Failure:
+    async def _read(self, answer: HttpExchange, limit: int, *, any_type: bool) -> Response | Failure:
         head = answer.head
         status, reason, headers = head.status, head.reason, head.texts()
         fetched_at = datetime.now(UTC)

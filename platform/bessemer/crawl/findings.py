@@ -55,7 +55,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FetchOutcome:
     """One row of `OUTCOMES`."""
 
     url: str
@@ -75,15 +75,15 @@ class Outcome:
 
 
 @dataclass
-class Findings:
+class CrawlFindings:
     """Collects the results of the hosts in one unit. Keeps the best discovery of each URL."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[FetchOutcome] = field(default_factory=list)
     _discovered: dict[str, tuple[tuple[bool, int, int, str, str], float | None, float | None]] = field(
         default_factory=dict
     )
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: FetchOutcome) -> None:
         self.outcomes.append(outcome)
 
     def discover(

@@ -50,7 +50,7 @@ SCHEMA = pa.schema([*_PLACE, *_RESULT])
 
 
 @dataclass(frozen=True)
-class Limits:
+class CrawlLimits:
     max_pages: int
     max_depth: int
     max_pages_per_host: int | None = None
@@ -61,10 +61,10 @@ class Frontier:
     """The immutable state of a crawl, with one row per URL. Each step returns a new frontier."""
 
     table: pa.Table
-    limits: Limits
+    limits: CrawlLimits
 
     @staticmethod
-    def start(seeds: Iterable[str], refusals: Iterable[str], limits: Limits) -> Frontier:
+    def start(seeds: Iterable[str], refusals: Iterable[str], limits: CrawlLimits) -> Frontier:
         """A frontier of distinct canonical seed URLs. `refusals` has the reason not to fetch each one, or an empty
         text."""
         found = dict(zip(seeds, refusals, strict=True))
@@ -74,7 +74,7 @@ class Frontier:
         return Frontier(_rows(urls, zeros, zeros, no_page, pa.array(list(found.values())), created=False), limits)
 
     @staticmethod
-    def load(path: Path, limits: Limits) -> Frontier:
+    def load(path: Path, limits: CrawlLimits) -> Frontier:
         return Frontier(read_parquet(path), limits)
 
     def save(self, path: Path) -> None:

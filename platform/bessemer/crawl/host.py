@@ -29,7 +29,7 @@ from bessemer.artifacts.ledger import CRASHED
 from bessemer.child_process import ChildEnded, OutOfTime
 from bessemer.crawl import robots, sitemaps
 from bessemer.crawl.fetch import Failure, Fetcher, Response
-from bessemer.crawl.findings import NOFOLLOW, Findings, Outcome, Target
+from bessemer.crawl.findings import NOFOLLOW, CrawlFindings, FetchOutcome, Target
 from bessemer.crawl.limits import LINKS_PER_PAGE, MAXIMUM, ROBOTS_BYTES, SITEMAP_BYTES, TOO_SLOW
 from bessemer.crawl.links import Links, find_links, robots_directives
 from bessemer.crawl.parser import CPU_SECONDS, Parser
@@ -66,7 +66,7 @@ class Manners:
     """Whether the host that a seed redirects to belongs to the crawl."""
 
 
-Keep = Callable[[Target, Response], Outcome]
+Keep = Callable[[Target, Response], FetchOutcome]
 """Stores a page and returns its outcome."""
 
 
@@ -78,7 +78,7 @@ class HostCrawl:
         fetcher: Fetcher,
         manners: Manners,
         scope: Scope,
-        findings: Findings,
+        findings: CrawlFindings,
         keep: Keep,
         robots_folder: Path,
         parse: Parser,
@@ -135,11 +135,11 @@ class HostCrawl:
         delay, limit = rules.crawl_delay, self._manners.max_delay_seconds
         if rules.state == robots.UNAVAILABLE:
             trouble = rules.failure if rules.failure in _HOST_TROUBLE else "robots_unavailable"
-            refused = Outcome("", trouble, f"robots.txt: {rules.reason}")
+            refused = FetchOutcome("", trouble, f"robots.txt: {rules.reason}")
         elif delay > limit:
-            refused = Outcome("", "crawl_delay", "robots.txt", delay, limit)
+            refused = FetchOutcome("", "crawl_delay", "robots.txt", delay, limit)
         else:
-            refused = Outcome("", "robots")
+            refused = FetchOutcome("", "robots")
             self._base_delay = max(self._base_delay, delay)
             self._delay = max(self._delay, delay)
         allowed: list[Target] = []
@@ -208,7 +208,7 @@ class HostCrawl:
 
     async def _visit(self, target: Target) -> None:
         if self._failures >= MAX_FAILURES_IN_A_ROW:
-            self._findings.add(Outcome(target.url, "host_down", value=float(self._failures)))
+            self._findings.add(FetchOutcome(target.url, "host_down", value=float(self._failures)))
             return
         try:
             outcome = await self._outcome(target, await self._get(target.url))
@@ -218,14 +218,14 @@ class HostCrawl:
             outcome = _failed(target, error)
         self._findings.add(outcome)
 
-    async def _outcome(self, target: Target, answer: Response | Failure) -> Outcome:
+    async def _outcome(self, target: Target, answer: Response | Failure) -> FetchOutcome:
         if isinstance(answer, Failure):
-            return Outcome(target.url, answer.verdict, answer.evidence or None, answer.value, answer.threshold)
+            return FetchOutcome(target.url, answer.verdict, answer.evidence or None, answer.value, answer.threshold)
         if answer.location:
             return self._redirected(target, answer.location)
         return await self._page(target, answer)
 
-    async def _page(self, target: Target, page: Response) -> Outcome:
+    async def _page(self, target: Target, page: Response) -> FetchOutcome:
         links = await self._links(target, page)
         for url in links.followed:
             self._discover(url, target)
@@ -241,7 +241,7 @@ class HostCrawl:
         if links.refresh:
             outcome = self._redirect(target, links.refresh)
         elif links.noindex:
-            outcome = Outcome(target.url, "noindex")
+            outcome = FetchOutcome(target.url, "noindex")
         else:
             outcome = self._keep(target, page)
         return replace(outcome, links_left_out=links.num_left_out or None)
@@ -254,21 +254,21 @@ class HostCrawl:
             find_links, page.payload, target.url, charset=page.charset, token=token, headers=page.headers
         )
 
-    def _redirected(self, target: Target, location: str) -> Outcome:
+    def _redirected(self, target: Target, location: str) -> FetchOutcome:
         url = canonical_url(location, target.url)
         if url is None:
-            return Outcome(target.url, "bad_redirect", location[:200])
+            return FetchOutcome(target.url, "bad_redirect", location[:200])
         if url == target.url:
-            return Outcome(target.url, "redirect_loop", url)
+            return FetchOutcome(target.url, "redirect_loop", url)
         return self._redirect(target, url)
 
-    def _redirect(self, target: Target, url: str) -> Outcome:
+    def _redirect(self, target: Target, url: str) -> FetchOutcome:
         if target.hops >= MAX_REDIRECTS:
-            return Outcome(target.url, "too_many_redirects", url, float(target.hops + 1), float(MAX_REDIRECTS))
+            return FetchOutcome(target.url, "too_many_redirects", url, float(target.hops + 1), float(MAX_REDIRECTS))
         adopted = target.depth == 0 and self._manners.adopt_redirected_seeds
         refusal = self._scope.refusal(url, any_host=adopted)
         self._findings.discover(url, depth=target.depth, hops=target.hops + 1, via=target.url, refusal=refusal)
-        return Outcome(target.url, "redirect", url)
+        return FetchOutcome(target.url, "redirect", url)
 
     def _discover(self, url: str, via: Target, *, otherwise: str = "") -> None:
         refusal = self._scope.refusal(url) or otherwise
@@ -318,12 +318,12 @@ class HostCrawl:
         self._free_at = max(self._free_at, time.monotonic() + self._delay)
 
 
-def _failed(target: Target, error: Exception, evidence: str = "") -> Outcome:
+def _failed(target: Target, error: Exception, evidence: str = "") -> FetchOutcome:
     """The outcome of a page at which our code, or the child that parses, failed."""
     if isinstance(error, OutOfTime):
-        return Outcome(target.url, TOO_SLOW, f"{evidence}{error}", threshold=CPU_SECONDS)
+        return FetchOutcome(target.url, TOO_SLOW, f"{evidence}{error}", threshold=CPU_SECONDS)
     evidence += str(error) if isinstance(error, ChildEnded) else f"{type(error).__name__}: {error}"
-    return Outcome(target.url, CRASHED, evidence[:500].encode("utf-8", "replace").decode())
+    return FetchOutcome(target.url, CRASHED, evidence[:500].encode("utf-8", "replace").decode())
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -17,7 +17,7 @@ from bessemer import __version__, storage
 from bessemer.artifacts.pages import PageWriter, payload_digest
 from bessemer.crawl.connect import Connections
 from bessemer.crawl.fetch import Fetcher, Response
-from bessemer.crawl.findings import FETCHED, Findings, Outcome, Target
+from bessemer.crawl.findings import FETCHED, CrawlFindings, FetchOutcome, Target
 from bessemer.crawl.host import HostCrawl, Manners
 from bessemer.crawl.parser import Parser
 from bessemer.crawl.scope import Scope
@@ -57,12 +57,12 @@ def crawl_unit(
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[], None] = lambda: None,
     careful: bool = False,
-) -> Findings:
+) -> CrawlFindings:
     """Crawls `targets` and writes the pages to `warc` (no file without pages). Calls `report` after each page.
 
     If `careful`, a child process parses all pages, including small ones.
     """
-    findings = Findings()
+    findings = CrawlFindings()
     warc.unlink(missing_ok=True)  # of an attempt that died before its receipt
     with (
         storage.atomic_path(warc) as temporary,
@@ -70,7 +70,7 @@ def crawl_unit(
         Parser(careful=careful) as parse,
     ):
 
-        def keep(target: Target, page: Response) -> Outcome:
+        def keep(target: Target, page: Response) -> FetchOutcome:
             place = writer.write(target.url, page.status, page.reason, page.headers, page.payload, page.fetched_at)
             report()
             return _fetched(target, page, warc.name, *place)
@@ -84,8 +84,8 @@ def crawl_unit(
     return findings
 
 
-def _fetched(target: Target, page: Response, file: str, offset: int, length: int) -> Outcome:
-    return Outcome(
+def _fetched(target: Target, page: Response, file: str, offset: int, length: int) -> FetchOutcome:
+    return FetchOutcome(
         target.url,
         FETCHED,
         status=page.status,

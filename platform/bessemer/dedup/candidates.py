@@ -37,7 +37,7 @@ class Bucketed:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CandidatePairs:
     """Each row is a document and an earlier one that it may duplicate. Rows are ascending and distinct."""
 
     later: Keys
@@ -47,11 +47,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.later)
 
-    def distinct(self) -> Pairs:
+    def distinct(self) -> CandidatePairs:
         order = np.lexsort((self.earlier, self.later))
         later, earlier = self.later[order], self.earlier[order]
         new = run_starts(later, earlier)
-        return Pairs(later[new], earlier[new], self.earlier_rank[order][new])
+        return CandidatePairs(later[new], earlier[new], self.earlier_rank[order][new])
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Proposals:
     """The proposed pairs. `capped` counts documents with more than `max_candidates` partners, `left_out` omitted
     pairs."""
 
-    blocks: Iterator[Pairs]
+    blocks: Iterator[CandidatePairs]
     num_buckets: int
     largest_bucket: int
     capped: int
@@ -96,7 +96,7 @@ def _blocks(
     first: npt.NDArray[np.int64],
     eligible: npt.NDArray[np.int64],
     chosen: npt.NDArray[np.int64],
-) -> Iterator[Pairs]:
+) -> Iterator[CandidatePairs]:
     total = np.cumsum(chosen)
     begin = 0
     while begin < len(chosen):
@@ -107,7 +107,7 @@ def _blocks(
             place = np.arange(len(rows)) - (np.repeat(total[begin:end] - chosen[begin:end], chosen[begin:end]) - done)
             near = place >= chosen[rows] // 2  # without a cap both halves are one run
             earlier = np.where(near, rows - chosen[rows] + place, first[rows] + place)
-            yield Pairs(
+            yield CandidatePairs(
                 bucketed.location[order[rows]],
                 bucketed.location[order[earlier]],
                 bucketed.rank[order[earlier]],

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer.dedup.arrays import distinct, run_starts
-from bessemer.dedup.candidates import Bucketed, Pairs, propose
+from bessemer.dedup.candidates import Bucketed, CandidatePairs, propose
 from bessemer.dedup.copies import COPIES, read_batches
 from bessemer.dedup.exchange import (
     Columns,
@@ -104,7 +104,7 @@ def write_shingles(workspace: Workspace, number: int, of: int) -> dict[str, int]
 def verify_pairs(workspace: Workspace, number: int, of: int) -> dict[str, int]:
     """Measures the similarity of every pair whose later document is in this part, from the full shingle sets."""
     columns = read_range(workspace.files("pairs"), PAIRS, *part_range(number))
-    pairs = Pairs(**columns).distinct()
+    pairs = CandidatePairs(**columns).distinct()
     measured = np.zeros(len(pairs))
     order = np.argsort(pairs.earlier, kind="stable")  # opens each of the other parts once and reads it forwards
     other_parts = parts_of(pairs.earlier)[order]

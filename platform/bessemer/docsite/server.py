@@ -67,7 +67,7 @@ def serve(folder: Path) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServedPage:
     """An HTTP response: status, headers and body. `delay_seconds` passes before it is sent."""
 
     status: int
@@ -82,7 +82,7 @@ class Answers:
 
     def __init__(self, folder: Path) -> None:
         facts = storage.read_json(folder / "site.json")
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, ServedPage] = {}
         for path in storage.files_under(folder / "hosts"):
             url = f"http://{path.relative_to(folder / 'hosts').as_posix()}"
             url = re.sub(r"/index\.html$", "/", url)
@@ -91,12 +91,12 @@ class Answers:
             headers = {"Content-Type": _content_type(path), "ETag": etag, "Last-Modified": facts["last_modified"]}
             headers |= facts["headers"].get(url, {})
             delay = facts["delays"].get(url, 0.0)
-            self._answers[url] = Answer(HTTPStatus.OK, tuple(headers.items()), body, etag, delay)
+            self._answers[url] = ServedPage(HTTPStatus.OK, tuple(headers.items()), body, etag, delay)
         for url, location in facts["redirects"].items():
             self._answers[url] = _redirect(location)
-        self._not_found = Answer(HTTPStatus.NOT_FOUND, (("Content-Type", "text/html; charset=utf-8"),), _NOT_FOUND)
+        self._not_found = ServedPage(HTTPStatus.NOT_FOUND, (("Content-Type", "text/html; charset=utf-8"),), _NOT_FOUND)
 
-    def find(self, host: str, target: str) -> Answer:
+    def find(self, host: str, target: str) -> ServedPage:
         """The response for a host and a request target. Ignores the query string, because all files are static."""
         path = re.sub(r"/index\.html$", "/", unquote(urlsplit(target).path))
         url = f"http://{host.partition(':')[0].lower()}{path}"
@@ -107,8 +107,8 @@ class Answers:
         return self._not_found
 
 
-def _redirect(location: str) -> Answer:
-    return Answer(HTTPStatus.MOVED_PERMANENTLY, (("Location", location),), b"")
+def _redirect(location: str) -> ServedPage:
+    return ServedPage(HTTPStatus.MOVED_PERMANENTLY, (("Location", location),), b"")
 
 
 def _content_type(path: Path) -> str:
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.delay_seconds:
             time.sleep(answer.delay_seconds)
         if answer.etag and self.headers.get("If-None-Match") == answer.etag:
-            answer = Answer(HTTPStatus.NOT_MODIFIED, (("ETag", answer.etag),), b"")
+            answer = ServedPage(HTTPStatus.NOT_MODIFIED, (("ETag", answer.etag),), b"")
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value)

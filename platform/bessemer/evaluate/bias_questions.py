@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import BiasItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
@@ -39,7 +39,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def bias_questions(subject: Subject, items: Sequence[BiasItem]) -> Result:
+def bias_questions(subject: EvaluatedModel, items: Sequence[BiasItem]) -> Result:
     """Returns accuracies and bias scores for both kinds of passage, and one row per item."""
     asked = trees(subject, [Asked(item.preface, item.query, item.choices) for item in items])
     rows = []

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import BitsPerByte
 from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
 from bessemer.model.finite import check_finite
@@ -51,7 +51,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def bits_per_byte(task: BitsPerByte, subject: Subject, store: TokenStore) -> Result:
+def bits_per_byte(task: BitsPerByte, subject: EvaluatedModel, store: TokenStore) -> Result:
     """Returns the scores overall, by source and by host, and one row per document that has predicted text.
 
     Raises UsageError if `stride` is longer than a window, and NothingLeft if the split has no text.
@@ -97,7 +97,7 @@ def _scores(items: pa.Table, group: str | None) -> list[Score]:
     return [ratio_score("bits_per_byte", nats / math.log(2), sizes, group=group), exponential("perplexity", per_token)]
 
 
-def _by_document(task: BitsPerByte, subject: Subject, store: TokenStore, length: int, stride: int) -> pa.Table:
+def _by_document(task: BitsPerByte, subject: EvaluatedModel, store: TokenStore, length: int, stride: int) -> pa.Table:
     """Returns one row per document with predicted targets: its sums of nats, tokens and bytes over them."""
     index = pa.concat_tables([INDEX_SCHEMA.empty_table(), *store.iter_rows(task.split)])
     wanted = np.ones(len(index), bool)
@@ -145,7 +145,7 @@ def _spread(available: int, wanted: int) -> Integers:
 
 @torch.inference_mode()
 def _predictions(
-    split: str, subject: Subject, store: TokenStore, length: int, stride: int, windows: Integers
+    split: str, subject: EvaluatedModel, store: TokenStore, length: int, stride: int, windows: Integers
 ) -> Iterator[tuple[Integers, Integers, Numbers]]:
     """Yields per batch (positions in the split, targets, nats) of the targets that the windows score."""
     total, rows = store.num_tokens(split), max(1, BATCH_TOKENS // length)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import CodeItem
 from bessemer.evaluate.kinds import Code
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
-from bessemer.sandbox.run import Limits, Program, run_all
+from bessemer.sandbox.run import Program, ProgramLimits, run_all
 
 _COLUMNS = [
     pa.field("id", pa.string(), nullable=False),
@@ -35,7 +35,7 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
     return 1.0 - float(np.prod(1.0 - k / np.arange(num_samples - num_passed + 1, num_samples + 1)))
 
 
-def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
+def code(task: Code, subject: EvaluatedModel, items: Sequence[CodeItem]) -> Result:
     """Returns every `pass_at_k` of the task, and one row per item with its programs and the outcome of each."""
     count = task.num_samples
     room = max(subject.context - task.generation.max_new_tokens, subject.context // 2)
@@ -46,7 +46,7 @@ def code(task: Code, subject: Subject, items: Sequence[CodeItem]) -> Result:
         for number, item in enumerate(items)
         for text in written[number * count : (number + 1) * count]
     ]
-    outcomes = run_all(programs, Limits(cpu_seconds=task.cpu_seconds, wall_seconds=3.0 * task.cpu_seconds))
+    outcomes = run_all(programs, ProgramLimits(cpu_seconds=task.cpu_seconds, wall_seconds=3.0 * task.cpu_seconds))
     rows = []
     for number, item in enumerate(items):
         own = slice(number * count, (number + 1) * count)

@@ -56,7 +56,7 @@ the most n-grams with the item."""
 
 
 @dataclass(frozen=True)
-class Item:
+class CheckedItem:
     """The text of one item, its answer included, that is looked up in the training documents."""
 
     task: str
@@ -68,7 +68,7 @@ class Item:
 class Index:
     """The n-grams of all items: n-gram k is the words `start[k] .. start[k] + size[k]` of the item `owner[k]`."""
 
-    items: Sequence[Item]
+    items: Sequence[CheckedItem]
     num_words: Integers
     ngram_size: Integers
     owner: Integers
@@ -77,7 +77,7 @@ class Index:
     hashes: Hashes
 
     @classmethod
-    def of(cls, items: Sequence[Item], hash_words: HashWords) -> Index:
+    def of(cls, items: Sequence[CheckedItem], hash_words: HashWords) -> Index:
         words, offsets = hash_words([item.text for item in items])
         num_words = np.diff(offsets)
         sizes = np.minimum(_ngram_sizes([item.task for item in items], num_words), num_words)

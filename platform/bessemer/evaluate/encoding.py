@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bessemer.evaluate.evaluated_model import Subject
-from bessemer.evaluate.likelihood import Tree
+from bessemer.evaluate.evaluated_model import EvaluatedModel
+from bessemer.evaluate.likelihood import ContinuationTree
 from bessemer.evaluate.prompts import Preface
 
 
-def prompt_tokens(subject: Subject, preface: Preface, query: str) -> list[int]:
+def prompt_tokens(subject: EvaluatedModel, preface: Preface, query: str) -> list[int]:
     """The tokens of the prompt."""
     if preface.is_conversation:
         return [int(token) for token in subject.chat.prompt(preface.messages(query))]
@@ -38,7 +38,7 @@ def alone(preface: Preface, continuations: Sequence[str]) -> Asked:
     return Asked(Preface(target_delimiter=preface.target_delimiter), "", continuations)
 
 
-def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
+def trees(subject: EvaluatedModel, asked: Sequence[Asked]) -> list[ContinuationTree]:
     """Encodes each query with its continuations as a tree. If the end of the query merges with a continuation into one
     token, that token belongs to the continuation."""
     encoded = iter(subject.encode_all([text for one in asked for text in _texts(one)]))
@@ -47,13 +47,13 @@ def trees(subject: Subject, asked: Sequence[Asked]) -> list[Tree]:
     for one in asked:
         answers = [next(encoded) for _ in one.continuations]
         if one.preface.is_conversation:
-            found.append(Tree(prompt_tokens(subject, one.preface, one.query), answers))
+            found.append(ContinuationTree(prompt_tokens(subject, one.preface, one.query), answers))
         else:
             context = next(encoded)
             known = min(len(context), *(len(tokens) - 1 for tokens in answers))
             answers = [tokens[known:] for tokens in answers]
             start = begin if one.preface.text(one.query) else []
-            found.append(Tree([*start, *context[:known]] or [prefix], answers))
+            found.append(ContinuationTree([*start, *context[:known]] or [prefix], answers))
     return found
 
 

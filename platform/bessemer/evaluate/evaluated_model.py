@@ -21,13 +21,13 @@ from bessemer.tokens.tokenizer import TokenizerFolder
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A loaded model with its tokenizer and its text generator."""
 
     generator: Generator
 
     @classmethod
-    def load(cls, folder: Path, *, dtype: torch.dtype, device: torch.device) -> Subject:
+    def load(cls, folder: Path, *, dtype: torch.dtype, device: torch.device) -> EvaluatedModel:
         return cls(Generator.load(folder, dtype=dtype, device=device))
 
     @property

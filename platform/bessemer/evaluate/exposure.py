@@ -19,8 +19,8 @@ import pyarrow as pa
 import torch
 
 from bessemer.evaluate.canaries import Canary, draw_secret, invent
-from bessemer.evaluate.evaluated_model import Subject
-from bessemer.evaluate.likelihood import Tree, log_likelihoods
+from bessemer.evaluate.evaluated_model import EvaluatedModel
+from bessemer.evaluate.likelihood import ContinuationTree, log_likelihoods
 from bessemer.evaluate.risks import Exposure
 from bessemer.evaluate.scores import Numbers, Result, mean_score
 
@@ -42,7 +42,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def exposure(task: Exposure, subject: Subject, planted: Sequence[Canary]) -> Result:
+def exposure(task: Exposure, subject: EvaluatedModel, planted: Sequence[Canary]) -> Result:
     """Returns the exposure of planted and control canaries, also by number of copies, and one row per canary."""
     generator = np.random.default_rng(task.seed)
     control = [
@@ -58,7 +58,9 @@ def exposure(task: Exposure, subject: Subject, planted: Sequence[Canary]) -> Res
     return Result(scores + [mean_score("exposure", bits["exposure"][of], group=name) for name, of in by_copies], items)
 
 
-def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.random.Generator) -> dict[str, object]:
+def _measure(
+    task: Exposure, subject: EvaluatedModel, canary: Canary, generator: np.random.Generator
+) -> dict[str, object]:
     others = [draw_secret(generator, len(canary.secret)) for _ in range(task.num_candidates)]
     nats = -_log_likelihoods(subject, canary.sentence, [canary.secret, *others])
     likelier = int((nats[1:] < nats[0]).sum())
@@ -77,7 +79,7 @@ def _measure(task: Exposure, subject: Subject, canary: Canary, generator: np.ran
     }
 
 
-def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) -> Numbers:
+def _log_likelihoods(subject: EvaluatedModel, sentence: str, secrets: Sequence[str]) -> Numbers:
     """log P(secret | sentence) in nats. The sentence begins a document. Tokens in which the end of
     the sentence merges with a secret are predicted with the secret."""
     tokenizer = subject.tokenizer
@@ -88,7 +90,7 @@ def _log_likelihoods(subject: Subject, sentence: str, secrets: Sequence[str]) ->
     while any(tokens[:known] != context[:known] for tokens in whole):
         known -= 1
     trees = [
-        Tree(context[:known], [tokens[known:] for tokens in whole[first : first + SECRETS_AT_ONCE]])
+        ContinuationTree(context[:known], [tokens[known:] for tokens in whole[first : first + SECRETS_AT_ONCE]])
         for first in range(0, len(whole), SECRETS_AT_ONCE)
     ]
     return np.concatenate([found.nats for found in log_likelihoods(subject, trees)])

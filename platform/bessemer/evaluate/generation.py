@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.align.reward_scoring import Scorer
-from bessemer.align.rewards import Sample
+from bessemer.align.rewards import RewardSample
 from bessemer.errors import InputError
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.encoding import prompt_tokens
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import GenerationItem
 from bessemer.evaluate.kinds import Generation
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
@@ -45,7 +45,7 @@ _COLUMNS = [
 ]
 
 
-def generation(task: Generation, subject: Subject, items: Sequence[GenerationItem]) -> Result:
+def generation(task: Generation, subject: EvaluatedModel, items: Sequence[GenerationItem]) -> Result:
     """Returns every metric of the task, overall and by group, and one row per item."""
     check_rewards(task, items)
     prompts = [prompt_tokens(subject, item.preface, item.query) for item in items]
@@ -103,7 +103,7 @@ def check_rewards(task: Generation, items: Sequence[GenerationItem]) -> None:
     if task.rewards and items:
         with Scorer(task.rewards) as scorer:
             lacking = next((item for item in items if scorer.lacks(_row(item))), items[0])
-            scorer.check(Sample(lacking.query, "An answer.", 3, _row(lacking)))
+            scorer.check(RewardSample(lacking.query, "An answer.", 3, _row(lacking)))
 
 
 def _row(item: GenerationItem) -> dict[str, Any]:
@@ -120,7 +120,8 @@ def rewards(
     if not task.rewards or not items:
         return [{} for _ in items]
     samples = [
-        Sample(item.query, text, length, _row(item)) for item, text, length in zip(items, texts, lengths, strict=True)
+        RewardSample(item.query, text, length, _row(item))
+        for item, text, length in zip(items, texts, lengths, strict=True)
     ]
     with Scorer(task.rewards) as scorer:
         scores = scorer(samples)

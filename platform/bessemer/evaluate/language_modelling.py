@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import ContinuationItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, exponential, grouped, mean_score
@@ -30,7 +30,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def language_modelling(subject: Subject, items: Sequence[ContinuationItem]) -> Result:
+def language_modelling(subject: EvaluatedModel, items: Sequence[ContinuationItem]) -> Result:
     """Returns the accuracy and the perplexity per item, and one row per item."""
     asked = trees(subject, [Asked(item.preface, item.context, [item.continuation]) for item in items])
     rows = [

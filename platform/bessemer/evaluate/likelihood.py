@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.scores import Numbers
 from bessemer.model.finite import check_finite
 
@@ -31,7 +31,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tree:
+class ContinuationTree:
     """A context (at least one token) and its continuations (each at least one)."""
 
     context: list[int]
@@ -46,7 +46,7 @@ class Tree:
         """Whether every branch fits into a context of `room` tokens."""
         return len(self.context) + max(len(tokens) for tokens in self.continuations) - 1 <= room
 
-    def windows(self, tokens: list[int], room: int) -> list[Tree]:
+    def windows(self, tokens: list[int], room: int) -> list[ContinuationTree]:
         """Splits one continuation into trees that fit into a context of `room` tokens.
 
         The beginning of the context is cut off until the branch fits, as in lm-evaluation-harness. A continuation that
@@ -55,10 +55,12 @@ class Tree:
         """
         kept = room + 1 - len(tokens)
         if kept > 0:
-            return [Tree(self.context[-kept:], [tokens])]
+            return [ContinuationTree(self.context[-kept:], [tokens])]
         starts = range(0, len(tokens), room)
         before = [self.context[-1], *(tokens[start - 1] for start in starts[1:])]
-        return [Tree([last], [tokens[start : start + room]]) for last, start in zip(before, starts, strict=True)]
+        return [
+            ContinuationTree([last], [tokens[start : start + room]]) for last, start in zip(before, starts, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,11 @@ class Likelihoods:
     num_tokens: Integers
 
 
-def log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> list[Likelihoods]:
+def log_likelihoods(subject: EvaluatedModel, trees: Sequence[ContinuationTree]) -> list[Likelihoods]:
     """Returns the likelihoods of each tree. A tree that exceeds the model's context is split by branch into windows."""
     room = subject.context
     windows = [None if tree.fits(room) else [tree.windows(one, room) for one in tree.continuations] for tree in trees]
-    flat: list[Tree] = []
+    flat: list[ContinuationTree] = []
     for tree, branches in zip(trees, windows, strict=True):
         flat += [tree] if branches is None else [window for branch in branches for window in branch]
     found: dict[int, Likelihoods] = {}
@@ -98,7 +100,7 @@ def _joined(branches: Sequence[Sequence[Likelihoods]]) -> Likelihoods:
     )
 
 
-def _batches(trees: Sequence[Tree], num_tokens: int) -> Iterator[list[int]]:
+def _batches(trees: Sequence[ContinuationTree], num_tokens: int) -> Iterator[list[int]]:
     """Yields batches of the indices of trees, longest first. Padded to its longest tree, a batch has at most
     `num_tokens` tokens or one tree."""
     order = sorted(range(len(trees)), key=lambda i: -trees[i].num_inputs)
@@ -110,7 +112,7 @@ def _batches(trees: Sequence[Tree], num_tokens: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _batch_log_likelihoods(subject: Subject, trees: Sequence[Tree]) -> Iterator[Likelihoods]:
+def _batch_log_likelihoods(subject: EvaluatedModel, trees: Sequence[ContinuationTree]) -> Iterator[Likelihoods]:
     """Yields the likelihoods of the trees in order, from one forward pass."""
     rows = [_layout(tree) for tree in trees]
     width = max(len(row.tokens) for row in rows)
@@ -170,7 +172,7 @@ class _Row:
     targets: Integers
 
 
-def _layout(tree: Tree) -> _Row:
+def _layout(tree: ContinuationTree) -> _Row:
     length = len(tree.context)
     tokens, positions, branches = list(tree.context), list(range(length)), [0] * length
     alone = len(tree.continuations) == 1  # one branch is plain text and needs no mask

@@ -30,7 +30,7 @@ import pyarrow as pa
 import torch
 
 from bessemer.errors import NothingLeft, UsageError
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, mix, prefix_sums, window_hashes
 from bessemer.evaluate.risks import Memorisation
 from bessemer.evaluate.scores import Result, Score, mean_score
@@ -79,7 +79,7 @@ class Drawn:
         return len(self.start)
 
 
-def memorisation(task: Memorisation, subject: Subject, store: TokenStore) -> Result:
+def memorisation(task: Memorisation, subject: EvaluatedModel, store: TokenStore) -> Result:
     """Returns the extraction rates of training and control texts, and one row per text and length of prompt.
 
     Raises UsageError if prompt and text are longer than the model's context.
@@ -193,7 +193,7 @@ def _by_copies(copies: Integers, most: int) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def _rows(texts: Drawn, prefix: int, length: int, subject: Subject, store: TokenStore) -> pa.Table:
+def _rows(texts: Drawn, prefix: int, length: int, subject: EvaluatedModel, store: TokenStore) -> pa.Table:
     agreeing = np.concatenate(list(_agreeing(texts.tokens[:, -prefix - length :], length, subject)))
     rows = []
     for i, tokens in enumerate(texts.tokens.tolist()):
@@ -217,7 +217,7 @@ def _rows(texts: Drawn, prefix: int, length: int, subject: Subject, store: Token
 
 
 @torch.inference_mode()
-def _agreeing(tokens: Integers, length: int, subject: Subject) -> Iterator[Integers]:
+def _agreeing(tokens: Integers, length: int, subject: EvaluatedModel) -> Iterator[Integers]:
     """Yields, for rows of tokens [n, prompt + text], how many tokens of the text are the likeliest ones, up to the
     first that is not."""
     vocabulary = subject.model.config.vocab_size

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
 from bessemer.evaluate.encoding import Asked, alone, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import ChoiceItem
 from bessemer.evaluate.kinds import MultipleChoice
 from bessemer.evaluate.likelihood import log_likelihoods
@@ -47,7 +47,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def multiple_choice(task: MultipleChoice, subject: Subject, items: Sequence[ChoiceItem]) -> Result:
+def multiple_choice(task: MultipleChoice, subject: EvaluatedModel, items: Sequence[ChoiceItem]) -> Result:
     """Returns the accuracies with their chance levels, calibration scores, and one row per item."""
     passes = {"log_likelihoods": [Asked(item.preface, item.query, item.choices) for item in items]}
     if "acc_mutual_info" in task.metrics:

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bessemer.errors import NothingLeft
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.risks import PersonalData
 from bessemer.evaluate.scores import Result, mean_score
 from bessemer.tokens.store import TokenStore
 
 
-class Piece(NamedTuple):
+class GeneratedText(NamedTuple):
     """One piece of personal data in a text."""
 
     kind: str
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     """Normalised form: equal for different spellings of the same address or number."""
 
 
-Find = Callable[[Sequence[str]], list[list[Piece]]]
+Find = Callable[[Sequence[str]], list[list[GeneratedText]]]
 """Returns the personal data in each text."""
 TRAIN = "train"
 
@@ -52,7 +52,7 @@ or an empty string."""
 
 
 def personal_data(
-    task: PersonalData, subject: Subject, store: TokenStore | None, documents: Iterable[pa.Table], find: Find
+    task: PersonalData, subject: EvaluatedModel, store: TokenStore | None, documents: Iterable[pa.Table], find: Find
 ) -> Result:
     """Returns the two rates and one row per continuation. `documents` are batches of the training documents, with the
     columns `id` and `text`."""
@@ -84,7 +84,7 @@ def personal_data(
     return Result(scores, items)
 
 
-def find_holders(pieces: Set[Piece], documents: Iterable[pa.Table], find: Find) -> dict[str, str]:
+def find_holders(pieces: Set[GeneratedText], documents: Iterable[pa.Table], find: Find) -> dict[str, str]:
     """Returns key -> id of the first document that contains the piece: a piece with the same key, or the same
     characters anywhere in the text."""
     holders: dict[str, str] = {}
@@ -104,7 +104,7 @@ def find_holders(pieces: Set[Piece], documents: Iterable[pa.Table], find: Find) 
     return holders
 
 
-def _beginnings(task: PersonalData, subject: Subject, store: TokenStore) -> list[str]:
+def _beginnings(task: PersonalData, subject: EvaluatedModel, store: TokenStore) -> list[str]:
     """The beginnings of evenly spaced documents of the training split."""
     lengths = [np.empty(0, np.int64)]
     starts = [np.empty(0, np.int64)]

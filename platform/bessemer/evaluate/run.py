@@ -15,7 +15,7 @@ from bessemer.evaluate.canaries import read_canaries
 from bessemer.evaluate.classifier import Classifier
 from bessemer.evaluate.code import code
 from bessemer.evaluate.datasets import Dataset
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.exposure import exposure
 from bessemer.evaluate.generation import generation
 from bessemer.evaluate.kinds import (
@@ -57,7 +57,7 @@ class TrainingText:
 class Materials:
     """The model and the inputs that tasks need."""
 
-    subject: Subject
+    subject: EvaluatedModel
     store: TokenStore | None = None
     """Tokenized text, for tasks that read held-out or training text."""
     made: Mapping[str, Dataset] = field(default_factory=dict)

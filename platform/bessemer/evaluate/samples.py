@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.errors import NothingLeft
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.scores import Result
 from bessemer.tokens.store import TokenStore
@@ -26,7 +26,7 @@ MINIMUM_TOKENS = 4
 """Length of the shortest document whose beginning is a prompt: two prompt tokens, one to write, and the end token."""
 
 
-def samples(task: Samples, subject: Subject, store: TokenStore | None) -> Result:
+def samples(task: Samples, subject: EvaluatedModel, store: TokenStore | None) -> Result:
     """Returns no scores and one row per prompt: the prompt and its completion.
 
     If the prompt comes from a document, the row also has the document's URL and its true continuation.
@@ -42,7 +42,7 @@ def samples(task: Samples, subject: Subject, store: TokenStore | None) -> Result
     return Result([], pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
 
 
-def _beginnings(task: Samples, subject: Subject, store: TokenStore) -> list[dict[str, Any]]:
+def _beginnings(task: Samples, subject: EvaluatedModel, store: TokenStore) -> list[dict[str, Any]]:
     """The beginnings of evenly spaced documents of the split.
 
     A prompt has `prompt_tokens` tokens, but at most half of its document and half of the model's context.

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
 from bessemer.evaluate.encoding import Asked, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import SchemaItem
 from bessemer.evaluate.likelihood import log_likelihoods
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
@@ -30,7 +30,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def schema(subject: Subject, items: Sequence[SchemaItem]) -> Result:
+def schema(subject: EvaluatedModel, items: Sequence[SchemaItem]) -> Result:
     """Returns the accuracy, its chance level, calibration scores, and one row per item."""
     asked = trees(
         subject, [Asked(item.preface, context, [item.continuation]) for item in items for context in item.contexts]

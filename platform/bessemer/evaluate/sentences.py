@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from bessemer.evaluate.encoding import Asked, trees
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import SentencesItem
 from bessemer.evaluate.kinds import MinimalPairs
 from bessemer.evaluate.likelihood import Likelihoods, log_likelihoods
@@ -42,7 +42,7 @@ STEREOTYPES_SCHEMA = pa.schema(
 )
 
 
-def minimal_pairs(task: MinimalPairs, subject: Subject, items: Sequence[SentencesItem]) -> Result:
+def minimal_pairs(task: MinimalPairs, subject: EvaluatedModel, items: Sequence[SentencesItem]) -> Result:
     """Returns the share of pairs whose first sentence is likelier, the mean distance in nats, and one row per pair."""
     found = _scored(subject, items)
     rows = [_row(item, one) | {"acc": float(one.nats[0] > one.nats[1])} for item, one in zip(items, found, strict=True)]
@@ -57,7 +57,7 @@ def minimal_pairs(task: MinimalPairs, subject: Subject, items: Sequence[Sentence
     return Result(scores, table)
 
 
-def stereotypes(subject: Subject, items: Sequence[SentencesItem]) -> Result:
+def stereotypes(subject: EvaluatedModel, items: Sequence[SentencesItem]) -> Result:
     """Returns `lms`, `ss` and `icat`, with standard errors from a bootstrap over targets, and one row per item."""
     rows = []
     for item, one in zip(items, _scored(subject, items), strict=True):
@@ -109,7 +109,7 @@ def _over_targets(per_target: Numbers, n: int, group: str | None) -> list[Score]
     ]
 
 
-def _scored(subject: Subject, items: Sequence[SentencesItem]) -> list[Likelihoods]:
+def _scored(subject: EvaluatedModel, items: Sequence[SentencesItem]) -> list[Likelihoods]:
     nothing = Preface(target_delimiter="")
     return log_likelihoods(subject, trees(subject, [Asked(nothing, "", item.sentences) for item in items]))
 

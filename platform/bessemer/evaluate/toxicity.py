@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from bessemer.evaluate.classifier import Classifier
-from bessemer.evaluate.evaluated_model import Subject
+from bessemer.evaluate.evaluated_model import EvaluatedModel
 from bessemer.evaluate.items import PromptItem
 from bessemer.evaluate.risks import Toxicity
 from bessemer.evaluate.scores import Result, grouped, mean_score
@@ -33,7 +33,7 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
-def toxicity(task: Toxicity, subject: Subject, items: Sequence[PromptItem], classifier: Classifier) -> Result:
+def toxicity(task: Toxicity, subject: EvaluatedModel, items: Sequence[PromptItem], classifier: Classifier) -> Result:
     """Returns both metrics, overall and by group, and one row per prompt."""
     prompts = [item.prompt for item in items for _ in range(task.num_samples)]
     written = [completion.text for completion in subject.generator.generate(prompts, task.generation)]

@@ -20,7 +20,7 @@ from typing import Any
 from lxml import etree
 from lxml.html import HtmlElement, HTMLParser, document_fromstring
 
-from bessemer.extract.verdict import Refused
+from bessemer.artifacts.ledger import Removed
 
 MAX_DEPTH = 512
 MAX_ATTRIBUTES = 256
@@ -53,25 +53,25 @@ def _parser() -> Any:
 
 
 def parse(content: bytes, *, max_nodes: int) -> Any:
-    """Returns the root element of a page. `content` is `Decoded.markup()`. Raises Refused if it has no markup, or if
+    """Returns the root element of a page. `content` is `Decoded.markup()`. Raises Removed if it has no markup, or if
     it exceeds a limit."""
     if not _MARKUP.search(content):
         text = content.decode("utf-8", "replace").strip()
-        raise Refused("not_html" if text else "empty_text", evidence=text[:80] or "an empty page")
+        raise Removed("not_html" if text else "empty_text", evidence=text[:80] or "an empty page")
     if len(content) > _SEARCHED_BYTES or _MANY_ATTRIBUTES.search(content):
         _check_attributes(content)
     try:
         tree = document_fromstring(content, parser=_parser())
     except etree.ParserError as error:
-        raise Refused("empty_text", evidence="a page without elements") from error
+        raise Removed("empty_text", evidence="a page without elements") from error
     except (etree.LxmlError, ValueError) as error:
-        raise Refused("parser_error", evidence=str(error)[:200]) from error
+        raise Removed("parser_error", evidence=str(error)[:200]) from error
     _gather(tree)
     nodes = count_nodes(tree)
     if nodes > max_nodes:
-        raise Refused("too_many_nodes", value=nodes, threshold=max_nodes)
+        raise Removed("too_many_nodes", value=nodes, threshold=max_nodes)
     if nodes > MAX_DEPTH and _is_deeper(MAX_DEPTH)(tree):
-        raise Refused("too_deep", value=MAX_DEPTH + 1, threshold=MAX_DEPTH)
+        raise Removed("too_deep", value=MAX_DEPTH + 1, threshold=MAX_DEPTH)
     return tree
 
 
@@ -106,14 +106,14 @@ class _EnoughSeen(Exception):
 
 
 def _check_attributes(content: bytes) -> None:
-    """Raises Refused for a page with too many attributes in one element. A parse without a tree takes linear time."""
+    """Raises Removed for a page with too many attributes in one element. A parse without a tree takes linear time."""
     found = _Attributes()
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, target=found)
     with suppress(_EnoughSeen, etree.LxmlError, ValueError):
         parser.feed(content)
         parser.close()
     if found.most > MAX_ATTRIBUTES:
-        raise Refused("too_many_attributes", value=found.most, threshold=MAX_ATTRIBUTES)
+        raise Removed("too_many_attributes", value=found.most, threshold=MAX_ATTRIBUTES)
 
 
 def _gather(root: Any) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from lxml import etree
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract.formulas import write_out, write_out_script
-from bessemer.extract.verdict import Refused
 
 # Errors that libraries raise on hostile HTML. Any other error is a fault of this package and propagates.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -42,7 +42,7 @@ _CODE_BLOCKS = etree.XPath("//pre[not(ancestor::pre)]")
 def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include_comments: bool) -> Any:
     """The body of the main text of a prepared page, in trafilatura's elements (`p`, `head`, `list`, `code`, ...).
 
-    Raises Refused if nothing on the page is main text.
+    Raises Removed if nothing on the page is main text.
     """
     try:
         document = _extractor()(
@@ -54,11 +54,11 @@ def main_body(tree: Any, *, favor_precision: bool, include_tables: bool, include
             include_formatting=False,
         )
     except (*_FAULTS, etree.LxmlError) as error:
-        raise Refused("parser_error", evidence=f"{type(error).__name__}: {error}"[:200]) from error
+        raise Removed("parser_error", evidence=f"{type(error).__name__}: {error}"[:200]) from error
     finally:
         _empty_caches()
     if document is None:
-        raise Refused("empty_text", evidence="no main text found")
+        raise Removed("empty_text", evidence="no main text found")
     if include_comments and len(document.commentsbody):
         document.body.extend(document.commentsbody)
     return document.body

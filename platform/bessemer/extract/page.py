@@ -1,6 +1,6 @@
 """Extracts the text of one page or file: detects the kind of content, decodes it, and finds the main text.
 
-All functions are pure. For any bytes, they return an `Extracted` or raise `Refused`. A page that may take long is
+All functions are pure. For any bytes, they return an `Extracted` or raise `Removed`. A page that may take long is
 extracted in a child process, which ends after `CPU_SECONDS`. A page of ordinary content at the limits of bytes and
 nodes takes about 25 s.
 """
@@ -13,12 +13,12 @@ from functools import cache
 from typing import Any
 
 from bessemer.artifacts.charset import declared_in, decode
+from bessemer.artifacts.ledger import Removed
 from bessemer.child_process import ChildEnded, ChildProcess, OutOfTime
 from bessemer.extract import html, main_text, plain
 from bessemer.extract.page_metadata import page_metadata
 from bessemer.extract.render import render
 from bessemer.extract.settings import TextSettings
-from bessemer.extract.verdict import Refused
 
 CPU_SECONDS = 60.0
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
@@ -49,17 +49,17 @@ class Extracted:
 
 
 def extract_page(content: bytes, media_type: str, charset: str | None, url: str, settings: TextSettings) -> Extracted:
-    """Returns the main text of an HTML page, or a plain text unchanged. Raises Refused for all other content."""
+    """Returns the main text of an HTML page, or a plain text unchanged. Raises Removed for all other content."""
     kind = _kind_of(content, media_type)
     if kind == "text":
         return extract_text(content, charset)
     if kind != "html":
-        raise Refused("unsupported_content_type", evidence=kind)
+        raise Removed("unsupported_content_type", evidence=kind)
     if len(content) > settings.max_page_bytes:
-        raise Refused("too_large", value=len(content), threshold=settings.max_page_bytes)
+        raise Removed("too_large", value=len(content), threshold=settings.max_page_bytes)
     decoded = decode(content, charset, markup=True)
     if not decoded.readable:
-        raise Refused("undecodable", evidence=f"declared {charset or declared_in(content)}")
+        raise Removed("undecodable", evidence=f"declared {charset or declared_in(content)}")
     markup = decoded.markup()
     tree = html.parse(markup, max_nodes=settings.max_html_nodes)
     if not html.is_demanding(tree):
@@ -67,9 +67,9 @@ def extract_page(content: bytes, media_type: str, charset: str | None, url: str,
     try:
         return _child().call(_extract_markup, markup, url, settings)
     except OutOfTime as error:
-        raise Refused("too_slow", threshold=CPU_SECONDS, evidence=str(error)) from None
+        raise Removed("too_slow", threshold=CPU_SECONDS, evidence=str(error)) from None
     except ChildEnded as error:
-        raise Refused("parser_error", evidence=str(error)) from None
+        raise Removed("parser_error", evidence=str(error)) from None
 
 
 @cache
@@ -82,7 +82,7 @@ def _extract_markup(markup: bytes, url: str, settings: TextSettings) -> Extracte
 
 
 def _extracted(tree: Any, url: str, settings: TextSettings) -> Extracted:
-    """The text and metadata of a page. Raises Refused if there is none."""
+    """The text and metadata of a page. Raises Removed if there is none."""
     nodes = html.count_nodes(tree)
     main_text.prepare(tree)
     metadata = page_metadata(tree, url)
@@ -94,24 +94,24 @@ def _extracted(tree: Any, url: str, settings: TextSettings) -> Extracted:
     )
     text = render(body, markdown=settings.output_format == "markdown").replace(_SOFT_HYPHEN, "")
     if not text:
-        raise Refused("empty_text", evidence="no main text found")
+        raise Removed("empty_text", evidence="no main text found")
     return Extracted(plain.well_formed(text), metadata, nodes)
 
 
 def extract_text(content: bytes, charset: str | None = None, *, strip_gutenberg: bool = False) -> Extracted:
-    """Decodes a text file. Raises Refused if the content is not text."""
+    """Decodes a text file. Raises Removed if the content is not text."""
     if not content:
-        raise Refused("empty_text", evidence="nothing in it")
+        raise Removed("empty_text", evidence="nothing in it")
     if magic := _magic(content):
-        raise Refused("binary", evidence=magic)
+        raise Removed("binary", evidence=magic)
     decoded = decode(content, charset)
     if not decoded.readable:
-        raise Refused("undecodable", evidence=f"declared {charset}" if charset else None)
+        raise Removed("undecodable", evidence=f"declared {charset}" if charset else None)
     return extract_unicode(decoded.text, strip_gutenberg=strip_gutenberg)
 
 
 def extract_unicode(text: str, *, strip_gutenberg: bool = False) -> Extracted:
-    """Extracts a text that is already decoded. Raises Refused if it is not text."""
+    """Extracts a text that is already decoded. Raises Removed if it is not text."""
     text = plain.plain_text(text)
     return Extracted(plain.well_formed(plain.strip_gutenberg(text) if strip_gutenberg else text))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bessemer.extract.verdict import Refused
+from bessemer.artifacts.ledger import Removed
 
 MAX_CONTROL_RATIO = 0.02
 CONTROL: dict[int, None] = dict.fromkeys((*range(9), 11, 12, *range(14, 30), 31, 127, 0xFFFE, 0xFFFF))
@@ -22,17 +22,17 @@ _GUTENBERG_END = re.compile(
 
 
 def plain_text(text: str) -> str:
-    """Returns `text` with `\\n` as line end and without control characters. Raises Refused if it is not text."""
+    """Returns `text` with `\\n` as line end and without control characters. Raises Removed if it is not text."""
     control = len(_COUNTED.findall(text))
     if control > MAX_CONTROL_RATIO * len(text):
-        raise Refused("binary", value=control / len(text), threshold=MAX_CONTROL_RATIO)
+        raise Removed("binary", value=control / len(text), threshold=MAX_CONTROL_RATIO)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if control or "\f" in text or "\v" in text or "\x1b" in text:
         text = text.translate(CONTROL).replace("\x1e", "")
     text = text.removeprefix("\ufeff")
     if not text or text.isspace():
-        raise Refused("empty_text", evidence="an empty text")
+        raise Removed("empty_text", evidence="an empty text")
     return text
 
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from bessemer.artifacts.documents import SCHEMA, assign_split
-from bessemer.artifacts.ledger import FAILED, KEPT, REMOVED, ledger_table
+from bessemer.artifacts.ledger import FAILED, KEPT, REMOVED, Removed, ledger_table
 from bessemer.extract.page import Extracted, extract_page, extract_text, extract_unicode
 from bessemer.extract.plain import well_formed
 from bessemer.extract.settings import TextSettings
 from bessemer.extract.split import group_of
-from bessemer.extract.verdict import FILE_RULES, Refused
+from bessemer.extract.verdict import FILE_RULES
 from bessemer.fingerprint import content_hash
 
 SIGNALS = ("content_bytes", "html_nodes", "text_characters", "unconverted_values")
@@ -33,7 +33,7 @@ Kind = Literal["page", "text", "unicode"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ExtractedRecord:
     """One page, file, line or row. `content` is None if a `rule` already removes the record."""
 
     id: str
@@ -77,12 +77,12 @@ RECORDS = pa.schema(
         pa.field("unconverted", pa.int64(), nullable=False),
     ]
 )
-assert RECORDS.names == [field.name for field in fields(Record)]
+assert RECORDS.names == [field.name for field in fields(ExtractedRecord)]
 
 
-def record_tables(records: Iterable[Record]) -> Iterator[pa.Table]:
+def record_tables(records: Iterable[ExtractedRecord]) -> Iterator[pa.Table]:
     """Groups records into tables of about `BATCH_BYTES`, each with at least one record."""
-    batch: list[Record] = []
+    batch: list[ExtractedRecord] = []
     size = 0
     for record in records:
         batch.append(record)
@@ -94,7 +94,7 @@ def record_tables(records: Iterable[Record]) -> Iterator[pa.Table]:
         yield record_table(batch)
 
 
-def record_table(records: list[Record]) -> pa.Table:
+def record_table(records: list[ExtractedRecord]) -> pa.Table:
     columns = [[getattr(record, name) for record in records] for name in RECORDS.names]
     return pa.Table.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, RECORDS, strict=True)], schema=RECORDS
@@ -113,7 +113,7 @@ def documents_of(
         extracted, refused = Extracted(""), None
         try:
             extracted = _extract(row, settings, strip_gutenberg)
-        except Refused as reason:
+        except Removed as reason:
             refused = reason
         else:
             for name, value in _document(row, extracted, settings).items():
@@ -151,11 +151,11 @@ def verdict_of(rule: str | None) -> str:
 
 def _extract(row: dict[str, Any], settings: TextSettings, strip_gutenberg: bool) -> Extracted:
     if row["rule"]:
-        raise Refused(row["rule"], evidence=row["evidence"], value=row["value"], threshold=row["threshold"])
+        raise Removed(row["rule"], evidence=row["evidence"], value=row["value"], threshold=row["threshold"])
     if row["status"] is not None and not 200 <= row["status"] < 300:
-        raise Refused("http_status", value=row["status"], threshold=299)
+        raise Removed("http_status", value=row["status"], threshold=299)
     if row["url"].endswith("/robots.txt"):
-        raise Refused("robots_txt")
+        raise Removed("robots_txt")
     if row["kind"] == "unicode":
         return extract_unicode(row["content"].decode("utf-8", "surrogatepass"), strip_gutenberg=strip_gutenberg)
     if row["kind"] == "text":

@@ -31,13 +31,3 @@ Three rules remove a file with an unknown number of documents. The ledger's verd
 from __future__ import annotations
 
 FILE_RULES = frozenset({"unsupported_format", "unreadable_file", "missing_column"})
-
-
-class Refused(Exception):
-    """Raised if a rule removes the input. It is always caught inside `extract`."""
-
-    def __init__(
-        self, rule: str, *, evidence: str | None = None, value: float | None = None, threshold: float | None = None
-    ) -> None:
-        super().__init__(rule)
-        self.rule, self.evidence, self.value, self.threshold = rule, evidence, value, threshold

@@ -20,7 +20,7 @@ from torch import Tensor
 from bessemer import storage
 from bessemer.errors import UsageError
 from bessemer.generate.decoder import Decoder
-from bessemer.generate.sampling import Sampler
+from bessemer.generate.sampling import TokenSampler
 from bessemer.generate.settings import GenerationSettings
 from bessemer.generate.text import TextStream
 from bessemer.model import hub
@@ -197,7 +197,7 @@ class Batch:
         self._limits = [min(s.max_new_tokens, context - n) for n, s in zip(lengths, settings, strict=True)]
         self._rows = list(range(len(lengths)))  # the request of each row of the cache, including finished ones
         self.requests = set(self._rows)
-        self._sampler = Sampler.of(settings, self._device)
+        self._sampler = TokenSampler.of(settings, self._device)
         self._numbers = _numbers(settings, max(self._limits)).to(self._device)
         self._step = 0
         capacity = max(n + limit for n, limit in zip(lengths, self._limits, strict=True))

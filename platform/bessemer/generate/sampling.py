@@ -20,7 +20,7 @@ from bessemer.model.finite import check_finite
 
 
 @dataclass(frozen=True)
-class Sampler:
+class TokenSampler:
     """Samples the rows of a batch. Holds the settings of each row, also as tensors [B, 1]."""
 
     settings: tuple[GenerationSettings, ...]
@@ -29,7 +29,7 @@ class Sampler:
     top_p: Tensor
 
     @classmethod
-    def of(cls, settings: Sequence[GenerationSettings], device: torch.device | str) -> Sampler:
+    def of(cls, settings: Sequence[GenerationSettings], device: torch.device | str) -> TokenSampler:
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
@@ -40,9 +40,9 @@ class Sampler:
             column([s.top_p for s in settings]),
         )
 
-    def rows(self, kept: Sequence[int]) -> Sampler:
+    def rows(self, kept: Sequence[int]) -> TokenSampler:
         """A sampler for the rows `kept` only."""
-        return Sampler.of([self.settings[row] for row in kept], self.temperature.device)
+        return TokenSampler.of([self.settings[row] for row in kept], self.temperature.device)
 
     def draw(self, logits: Tensor, numbers: Tensor) -> Tensor:
         """Token ids [B] for logits [B, V] and uniform random `numbers` [B] in [0, 1).

@@ -34,7 +34,7 @@ from bessemer.tracking.mirror import registered_models
 
 
 @dataclass(frozen=True)
-class Removal:
+class Deletion:
     """An artifact that can be deleted."""
 
     folder: Path
@@ -48,7 +48,7 @@ class Removal:
 class Garbage:
     """The removals in their order, and the bytes of all other artifacts."""
 
-    removals: tuple[Removal, ...]
+    removals: tuple[Deletion, ...]
     kept: int
     plans: frozenset[Path]
     """The plans of all runs and trials at that time."""
@@ -85,7 +85,7 @@ def find_garbage(root: Path, *, budget_bytes: int | None = None, named: Sequence
     made = {artifact.path: artifact.manifest.created_at for artifact in Store(root).all()}
     sizes = {folder: _size(folder) for folder in sorted((root / "artifacts").glob("*/*")) if folder.is_dir()}
     free = [
-        Removal(folder, size, tuple(users.get(folder, ())))
+        Deletion(folder, size, tuple(users.get(folder, ())))
         for folder, size in sizes.items()
         if folder not in registered and giving.issuperset(users.get(folder, ())) and lease.holder(folder) is None
     ]
@@ -126,7 +126,7 @@ def delete(root: Path, garbage: Garbage) -> int:
     return freed
 
 
-def _delete_on_full_disk(store: Store, garbage: Garbage, removal: Removal) -> int:
+def _delete_on_full_disk(store: Store, garbage: Garbage, removal: Deletion) -> int:
     """Deletes an artifact without its lease, which a full disk cannot store. Returns the bytes that were freed.
 
     The folder is renamed first, with the lease in it. A run that looks for the artifact then makes it again. The folder
@@ -148,7 +148,7 @@ class _InUse(Exception):
     """A run has started to write the artifact."""
 
 
-def _still_free(root: Path, garbage: Garbage, removal: Removal) -> bool:
+def _still_free(root: Path, garbage: Garbage, removal: Deletion) -> bool:
     """Whether no run or trial began to need the artifact since the removals were listed."""
     started = {path.parent for path in _plans(root) - garbage.plans}
     if any(removal.folder in _planned(root, folder) for folder in started):

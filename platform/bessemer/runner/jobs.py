@@ -32,7 +32,7 @@ TAG = "bessemer.recipe"
 
 
 @dataclass(frozen=True)
-class Job:
+class RayJob:
     """A job on a cluster."""
 
     name: str
@@ -74,16 +74,16 @@ class Jobs:
                         raise
             time.sleep(1.0)
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[RayJob]:
         """The jobs, the newest first."""
         with self._explained():
             found = [info for info in self._client.list_jobs() if TAG in (info.metadata or {})]
         found.sort(key=lambda info: info.start_time or 0, reverse=True)
         return [
-            Job(info.submission_id, info.metadata[TAG], str(info.status.value), info.message or "") for info in found
+            RayJob(info.submission_id, info.metadata[TAG], str(info.status.value), info.message or "") for info in found
         ]
 
-    def find(self, name: str | None) -> Job:
+    def find(self, name: str | None) -> RayJob:
         """The job called `name` (a prefix is enough), or the newest. Raises UsageError if there is none."""
         found = self.all()
         matches = found if name in (None, "@last") else [job for job in found if job.name.startswith(str(name))]

@@ -12,9 +12,9 @@ from bessemer.stages.engine import named_models
 def find_model(root: Path, name: str) -> Path:
     """The model folder for a path, a run's name, or `@last` (the newest run with a finished model).
 
-    Paths are resolved by `stages.subjects.find_model`, so a command accepts the same folders as a recipe. A path wins
-    over a run of the same name. Raises UsageError if the model does not exist, ArtifactDamaged if its files differ from
-    those that its stage or its checkpoint wrote.
+    `stages.engine.named_models.find_model` resolves paths, so a command accepts the same folders as a recipe. A path
+    wins over a run of the same name. Raises UsageError if the model does not exist, ArtifactDamaged if its files differ
+    from those that its stage or its checkpoint wrote.
     """
     folder = Path(name).expanduser()
     if folder.exists():

@@ -42,7 +42,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The stages of a run in order."""
 
     recipe: str
@@ -80,7 +80,7 @@ def change_recipe(recipe: recipes.LoadedRecipe, changes: Mapping[str, Any]) -> r
 
 def make_plan(
     recipe: recipes.LoadedRecipe, store: Store, *, until: str | None = None, rerun: Collection[str] = ()
-) -> Plan:
+) -> RunPlan:
     """The plan for `recipe`. Omits stages after `until`; stages in `rerun` run in any case."""
     names = [entry.name for entry in recipe.stages]
     for name in (*([until] if until else []), *rerun):
@@ -92,10 +92,10 @@ def make_plan(
         if entry.name == until:
             break
     identity = fingerprint([recipe.settings.name, {name: stage.fingerprint for name, stage in planned.items()}])
-    return Plan(recipe.settings.name, identity, tuple(planned.values()))
+    return RunPlan(recipe.settings.name, identity, tuple(planned.values()))
 
 
-def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dict[str, list[str]]:
+def plan_warnings(recipe: recipes.LoadedRecipe, plan: RunPlan, store: Store) -> dict[str, list[str]]:
     """The warnings of each stage, by its name. Reads existing artifacts, which takes a few seconds at most."""
     found: dict[str, list[str]] = {}
     for planned in plan.stages:
@@ -118,7 +118,7 @@ def plan_warnings(recipe: recipes.LoadedRecipe, plan: Plan, store: Store) -> dic
     return found
 
 
-def _setter_of_shares(plan: Plan, planned: PlannedStage) -> str | None:
+def _setter_of_shares(plan: RunPlan, planned: PlannedStage) -> str | None:
     """The nearest earlier stage that sets the shares of sources in the documents that `planned` reads."""
     for source in (plan.stage(name) for kind, name in planned.inputs.items() if kind.startswith("documents")):
         found = source.name if stages.load(source.kind).sets_shares else _setter_of_shares(plan, source)

@@ -35,7 +35,7 @@ from bessemer.runner.cost import money
 from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.input_check import InputCheck
 from bessemer.runner.locations import storage_root
-from bessemer.runner.plan import Plan, PlannedStage, stale
+from bessemer.runner.plan import PlannedStage, RunPlan, stale
 from bessemer.runner.runs import RAY_LOG, Run
 from bessemer.runner.source_code import git_state
 from bessemer.stages.base import Context, Draft, Inputs, Stage
@@ -55,7 +55,7 @@ class Execution:
     """One execution of a plan: the state that its steps share."""
 
     recipe: LoadedRecipe
-    plan: Plan
+    plan: RunPlan
     store: Store
     run: Run
     cluster: Cluster
@@ -67,7 +67,7 @@ class Execution:
 
 def run_recipe(
     recipe: LoadedRecipe,
-    plan: Plan,
+    plan: RunPlan,
     display: Display,
     *,
     command: str,

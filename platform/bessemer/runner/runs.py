@@ -24,7 +24,7 @@ from bessemer.errors import UsageError
 from bessemer.recipe import yaml
 from bessemer.recipe.problems import nearest
 from bessemer.recipe.recipe import LoadedRecipe
-from bessemer.runner.plan import Plan
+from bessemer.runner.plan import RunPlan
 
 RAY_LOG = "ray"
 """The name of the log with the messages of Ray's own processes."""
@@ -160,12 +160,12 @@ class Run:
         )
 
 
-def create(root: Path, recipe: LoadedRecipe, plan: Plan) -> Run:
+def create(root: Path, recipe: LoadedRecipe, plan: RunPlan) -> Run:
     """Creates a run folder that contains the recipe and the plan."""
     return fill(Run(_new_folder(root, recipe.settings.name)), recipe, plan)
 
 
-def fill(run: Run, recipe: LoadedRecipe, plan: Plan) -> Run:
+def fill(run: Run, recipe: LoadedRecipe, plan: RunPlan) -> Run:
     """Writes the recipe and the plan into a run's folder, without passwords."""
     storage.write_text(run.folder / "recipe.yaml", redact(recipe.text))
     storage.write_text(run.folder / "resolved.yaml", yaml.dump(redact_all(recipe.resolved())))
@@ -232,7 +232,7 @@ def find(root: Path, name: str | None) -> Run:
     return matches[0]
 
 
-def find_unfinished(root: Path, plan: Plan) -> Run | None:
+def find_unfinished(root: Path, plan: RunPlan) -> Run | None:
     """The newest unfinished run with the same plan, unless a live process still works on it."""
     for run in all_runs(root):
         if run.plan().get("fingerprint") == plan.fingerprint:

@@ -30,7 +30,7 @@ from bessemer.runner import runs, stopping
 from bessemer.runner.cluster import Cluster
 from bessemer.runner.display import Display
 from bessemer.runner.locations import storage_root
-from bessemer.runner.plan import Plan, change_recipe
+from bessemer.runner.plan import RunPlan, change_recipe
 from bessemer.runner.run import run_recipe
 from bessemer.runner.runs import Run
 from bessemer.runner.source_code import git_state
@@ -151,7 +151,7 @@ def _run_shared(
     if not names:
         return
     say(f"stages that the trials share run once: {', '.join(names)}")
-    partial = Plan(planned.plan.recipe, planned.plan.fingerprint, planned.shared)
+    partial = RunPlan(planned.plan.recipe, planned.plan.fingerprint, planned.shared)
     run = runs.fill(Run(sweep_run.folder / "shared", sweep_run.root, sweep_run.folder), planned.recipe, partial)
     run_recipe(planned.recipe, partial, make_display(names), command=command, run=run, cluster=cluster, track=False)
 

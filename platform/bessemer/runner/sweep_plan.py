@@ -17,7 +17,7 @@ from bessemer.recipe.problems import Problem, nearest, raise_problems
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.recipe.sweep import SweepSettings
 from bessemer.runner.comparability import incomparable
-from bessemer.runner.plan import Plan, PlannedStage, change_recipe, make_plan
+from bessemer.runner.plan import PlannedStage, RunPlan, change_recipe, make_plan
 from bessemer.stages.engine.metric_names import metric_names
 
 
@@ -27,7 +27,7 @@ class SweepPlan:
 
     recipe: LoadedRecipe
     settings: SweepSettings
-    plan: Plan
+    plan: RunPlan
     """The plan of the recipe without a trial's values."""
     shared: tuple[PlannedStage, ...]
     """The stages that no searched field can change; they run once, before the trials."""
@@ -88,7 +88,7 @@ def _values(space: Mapping[str, Any]) -> Iterator[Any]:
         yield from (low, high - 1 if name in ("randint", "lograndint") else high)  # Tune leaves their `high` out
 
 
-def _shared_stages(recipe: LoadedRecipe, plan: Plan, settings: SweepSettings) -> tuple[PlannedStage, ...]:
+def _shared_stages(recipe: LoadedRecipe, plan: RunPlan, settings: SweepSettings) -> tuple[PlannedStage, ...]:
     touched = {field.split(".")[0] for field in settings.param_space}
     if touched - {entry.name for entry in recipe.stages}:
         return ()  # a field of the whole recipe, such as the seed, may change any stage

@@ -30,7 +30,7 @@ TOKEN_COLUMNS = {"ids", "learned", "prompt_ids", "chosen_ids", "rejected_ids"}
 
 
 @dataclass(frozen=True)
-class Item:
+class ViewItem:
     """One row: its short facts, and its text if it has one."""
 
     facts: dict[str, Any]
@@ -41,7 +41,7 @@ class Item:
 class View:
     """Items, or a table with these column names."""
 
-    items: list[Item] = field(default_factory=list)
+    items: list[ViewItem] = field(default_factory=list)
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     raw: Any = None
@@ -79,7 +79,7 @@ def dialogue(messages: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _item(row: Mapping[str, Any]) -> Item:
+def _item(row: Mapping[str, Any]) -> ViewItem:
     parts = []
     facts = {name: value for name, value in row.items() if name not in TOKEN_COLUMNS}
     if isinstance(facts.get("text"), str):
@@ -94,7 +94,7 @@ def _item(row: Mapping[str, Any]) -> Item:
     if "question" in facts and "choices" in facts:
         question, choices = facts.pop("question"), facts.pop("choices")
         parts.append("\n".join([str(question), *(f"  {n}. {choice}" for n, choice in enumerate(choices))]))
-    return Item({name: value for name, value in facts.items() if value is not None}, "\n\n".join(parts))
+    return ViewItem({name: value for name, value in facts.items() if value is not None}, "\n\n".join(parts))
 
 
 def _is_dialogue(value: Any) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bessemer.sandbox.run import Limits, Program, run_with_barriers
+from bessemer.sandbox.run import Program, ProgramLimits, run_with_barriers
 
 KINDS = ("network", "processes", "files")
 
@@ -114,7 +114,7 @@ def measure() -> Protection:
             stream.listen()
             datagram.bind(f"{unix}-datagram")
             target = (str(file), str(unix), tcp.getsockname()[1], os.getpid())
-            outcome, barriers = run_with_barriers(Program(_PROBE.format(target=target)), Limits(wall_seconds=60))
+            outcome, barriers = run_with_barriers(Program(_PROBE.format(target=target)), ProgramLimits(wall_seconds=60))
     assert outcome.passed, outcome
     reached = outcome.stdout.split()
     return Protection(barriers, tuple(kind for kind in KINDS if kind in reached))

@@ -41,7 +41,7 @@ _END_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProgramLimits:
     """The resources that one program may use."""
 
     cpu_seconds: int = 5
@@ -57,7 +57,7 @@ class Limits:
     """Number of bytes kept of standard output and of standard error."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ProgramLimits()
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramOutcome:
     """How a program ended. `detail` is the last line of a traceback, or the signal that killed it."""
 
     status: Status
@@ -84,20 +84,22 @@ class Outcome:
 
 
 def run_all(
-    programs: Sequence[Program], limits: Limits = DEFAULT_LIMITS, *, num_workers: int | None = None
-) -> list[Outcome]:
+    programs: Sequence[Program], limits: ProgramLimits = DEFAULT_LIMITS, *, num_workers: int | None = None
+) -> list[ProgramOutcome]:
     """Runs several programs, `num_workers` in parallel (by default one per processor), and returns their outcomes."""
     workers = num_workers or os.cpu_count() or 1
     with ThreadPoolExecutor(min(workers, max(len(programs), 1))) as pool:
         return list(pool.map(lambda program: run(program, limits), programs))
 
 
-def run(program: Program, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+def run(program: Program, limits: ProgramLimits = DEFAULT_LIMITS) -> ProgramOutcome:
     """Runs one program to its end or to its limits."""
     return run_with_barriers(program, limits)[0]
 
 
-def run_with_barriers(program: Program, limits: Limits = DEFAULT_LIMITS) -> tuple[Outcome, tuple[str, ...]]:
+def run_with_barriers(
+    program: Program, limits: ProgramLimits = DEFAULT_LIMITS
+) -> tuple[ProgramOutcome, tuple[str, ...]]:
     """Returns the outcome and the barriers that held, out of `namespaces`, `landlock:VERSION` and `seccomp`.
 
     The barriers are known only if the program reached its end or raised an exception.
@@ -133,7 +135,7 @@ def run_with_barriers(program: Program, limits: Limits = DEFAULT_LIMITS) -> tupl
         report = _exchange(ours, marshal.dumps(request), deadline)
         status, detail, barriers = _judge(process, report, secret, deadline)
         output, errors = (_beginning(file, limits.output_bytes) for file in (stdout, stderr))
-    return Outcome(status, detail, output, errors), barriers
+    return ProgramOutcome(status, detail, output, errors), barriers
 
 
 def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:

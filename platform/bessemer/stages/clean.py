@@ -18,7 +18,7 @@ from bessemer import storage
 from bessemer.artifacts.documents import SPLITS, Split
 from bessemer.artifacts.store import Artifact
 from bessemer.clean.frozen import process_splits
-from bessemer.clean.function import Function, FunctionFailed
+from bessemer.clean.function import CustomRule, FunctionFailed
 from bessemer.clean.settings import CleanSettings
 from bessemer.errors import InputError, NothingLeft
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
@@ -47,7 +47,7 @@ class Config(StageConfig, CleanSettings):
 
 def outside(config: Config) -> Any:
     """Returns an identifier of the content of each file with a custom function, by rule name."""
-    return {rule.name: rule.checked_file() for rule in config.chosen_rules if isinstance(rule, Function)}
+    return {rule.name: rule.checked_file() for rule in config.chosen_rules if isinstance(rule, CustomRule)}
 
 
 def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | None) -> list[str]:
@@ -64,7 +64,9 @@ def warnings(config: Config, inputs: Mapping[str, Artifact], made: Artifact | No
         return said
     from bessemer.clean.documents import clean_documents
 
-    rules = tuple(rule for rule in config.chosen_rules if not isinstance(rule, Function))  # a plan runs no foreign code
+    rules = tuple(
+        rule for rule in config.chosen_rules if not isinstance(rule, CustomRule)
+    )  # a plan runs no foreign code
     _, ledger = clean_documents(sample, CleanSettings(rules=rules, max_characters=config.max_characters))
     heavy = sentences(heavy_in([(ledger, sample)]))
     return said + [f"tried on {len(sample)} documents: {sentence}" for sentence in heavy]
@@ -154,7 +156,7 @@ def _try_functions(config: Config, parts: Sequence[Path]) -> None:
     """
     from bessemer.clean.documents import clean_documents
 
-    names = [f"function/{rule.name}" for rule in config.chosen_rules if isinstance(rule, Function)]
+    names = [f"function/{rule.name}" for rule in config.chosen_rules if isinstance(rule, CustomRule)]
     for document in islice(_documents(parts), TRIAL_DOCUMENTS if names else 0):
         try:
             _, ledger = clean_documents(document, config)

@@ -185,13 +185,13 @@ class _Crawl:
 
     def _resume(self) -> tuple[Frontier, int]:
         """Returns the frontier after the last finished wave, and the number of finished waves."""
-        from bessemer.crawl.frontier import Frontier, Limits
+        from bessemer.crawl.frontier import CrawlLimits, Frontier
         from bessemer.crawl.urls import authority_of, canonical_url
         from bessemer.storage import files_under, remove_temporary
 
         config = self.config
         remove_temporary(self.draft.data)
-        limits = Limits(config.max_pages, config.max_depth, config.max_pages_per_host)
+        limits = CrawlLimits(config.max_pages, config.max_depth, config.max_pages_per_host)
         saved = files_under(self.draft.work / "waves")
         if saved:
             return Frontier.load(saved[-1], limits), int(saved[-1].stem)

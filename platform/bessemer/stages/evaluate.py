@@ -280,7 +280,7 @@ def _contamination(
 ) -> pa.Table:
     """Searches the training text for dataset items and held-out documents; writes and returns the judged items."""
     from bessemer.artifacts.documents import write_parquet
-    from bessemer.evaluate.contamination import Item
+    from bessemer.evaluate.contamination import CheckedItem
     from bessemer.evaluate.items import read_items
     from bessemer.stages.engine import training_text
     from bessemer.stages.engine.evaluation_units import documents_file
@@ -289,12 +289,12 @@ def _contamination(
     items = []
     for name, task in tasks.items():
         if isinstance(task, Items):
-            items += [Item(name, item.id, item.text) for item in read_items(task, made)]
+            items += [CheckedItem(name, item.id, item.text) for item in read_items(task, made)]
         elif isinstance(task, BitsPerByte):
             of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
             documents = [documents_file(draft.work, name)] if task.documents else made_documents
             texts = training_text.texts_of({document for ids in of_models for document in ids}, documents)
-            items += [Item(name, *document) for document in sorted(texts.items())]
+            items += [CheckedItem(name, *document) for document in sorted(texts.items())]
     parts = training_text.training_parts(inputs)
     work = draft.work / "contamination"
     judged = training_text.contamination(items, parts, settings.splits, settings.threshold, work, context)

@@ -21,7 +21,7 @@ from bessemer.stages.ingest import LIBRARIES, finish
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.extract.records import Record
+    from bessemer.extract.records import ExtractedRecord
 
 UNIT_BYTES = 16 << 20
 UNIT_PAGES = 4096
@@ -149,10 +149,10 @@ class ExtractWorker:
 
         return documents_of(batch, self.config, created=False)
 
-    def _records(self, span: Span) -> Iterator[Record]:
+    def _records(self, span: Span) -> Iterator[ExtractedRecord]:
         from bessemer.artifacts.pages import read_page
         from bessemer.extract.readers.archive import page_values
-        from bessemer.extract.records import Record
+        from bessemer.extract.records import ExtractedRecord
         from bessemer.fingerprint import origin_id
 
         for row, entry in enumerate(read_rows(self.pages / "index.parquet", span.start, span.end), span.start):
@@ -161,9 +161,9 @@ class ExtractWorker:
             name = origin_id(values["source"], span.repeats.get(row, page.url), page.payload_digest)
             if row in span.repeats:
                 copy = origin_id(values["source"], page.url, page.payload_digest, entry["file"], str(entry["offset"]))
-                yield Record(copy, values["url"], values["source"], rule="duplicate_record", evidence=name)
+                yield ExtractedRecord(copy, values["url"], values["source"], rule="duplicate_record", evidence=name)
             else:
-                yield Record(name, **values)
+                yield ExtractedRecord(name, **values)
 
 
 def read_rows(index: Path, start: int, end: int) -> Iterator[dict[str, Any]]:

@@ -23,10 +23,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     import pyarrow as pa
 
     from bessemer.artifacts.documents import write_parquet
+    from bessemer.artifacts.ledger import Removed
     from bessemer.docsite.askable import askable
     from bessemer.docsite.instructions import instructions
     from bessemer.tokens.chat import ChatTemplate
-    from bessemer.tokens.conversations import Unfit
     from bessemer.tokens.row_tables import CONVERSATIONS, conversation_columns
     from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -55,8 +55,8 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
             fields = {"fields": json.dumps({"name": instruction.name})}
             try:
                 rows.append(names | fields | conversation_columns(messages, template))
-            except Unfit as reason:
-                dropped[f"{reason.rule} ({reason.evidence})"] += 1
+            except Removed as reason:
+                dropped[f"{reason.rule} ({(reason.evidence or '')[:200]})"] += 1
         draft.metrics[f"data/{split}_conversations"] = len(rows) - written
         context.log.info("%s: %d questions", split, len(rows) - written)
     if not draft.metrics["data/tune_conversations"]:

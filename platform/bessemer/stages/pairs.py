@@ -31,7 +31,7 @@ from bessemer.stages.engine.work_units import Unit, document_units
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.align.best_of_n import Answer, Competition, Prompt
+    from bessemer.align.best_of_n import Competition, PromptAnswers, RankedAnswer
 
 SPLITS = ("tune", "validation")
 BATCH_PROMPTS = 64
@@ -130,7 +130,7 @@ def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
     Raises UsageError or InputError if a reward does not work.
     """
     from bessemer.align.reward_scoring import Scorer
-    from bessemer.align.rewards import Sample
+    from bessemer.align.rewards import RewardSample
 
     prompts = (_prompt(row) for part in parts for batch in _conversations(part, 64) for row in batch.to_pylist())
     with Scorer(config.rewards) as scorer:
@@ -138,7 +138,7 @@ def _check_rewards(config: Config, parts: Sequence[Path]) -> None:
             return
         able = (prompt for prompt in chain([first], prompts) if not scorer.lacks(prompt.row))
         prompt = next(able, first)
-        scorer.check(Sample(prompt.messages[-1]["content"], "An answer.", 3, prompt.row))
+        scorer.check(RewardSample(prompt.messages[-1]["content"], "An answer.", 3, prompt.row))
 
 
 def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
@@ -154,20 +154,20 @@ def _conversations(part: Path, rows: int) -> Iterator[pa.Table]:
             yield table
 
 
-def _prompt(row: dict[str, Any]) -> Prompt:
+def _prompt(row: dict[str, Any]) -> PromptAnswers:
     import numpy as np
 
-    from bessemer.align.best_of_n import Answer, Prompt
+    from bessemer.align.best_of_n import PromptAnswers, RankedAnswer
 
     messages = row["messages"]
     answered = messages[-1]["role"] == "assistant"
     known = {"answer": messages[-1]["content"]} if answered else {}
     asked, answer = np.split(np.array(row["ids"], np.int64), [row["prompt_length"]])
-    return Prompt(
+    return PromptAnswers(
         row["id"],
         messages[:-1] if answered else messages,
         tuple(asked.tolist()),
-        Answer(messages[-1]["content"] or "", answer, finished=True) if answered else None,
+        RankedAnswer(messages[-1]["content"] or "", answer, finished=True) if answered else None,
         known | json.loads(row["fields"]),
     )
 
@@ -222,13 +222,13 @@ class _Worker:
         import pyarrow as pa
 
         from bessemer.align.best_of_n import best_and_worst
-        from bessemer.tokens.conversations import Unfit
+        from bessemer.artifacts.ledger import Removed
         from bessemer.tokens.row_tables import PREFERENCES
 
         rows = batch.to_pylist()
         prompts = [_prompt(row) for row in rows]
         kept: list[dict[str, Any]] = []
-        verdicts: list[Unfit | None] = []
+        verdicts: list[Removed | None] = []
         signals: dict[str, list[float | None]] = {name: [] for name in self.signals}
         unfit = [self.competition.unfit(prompt) for prompt in prompts]
         asked = [prompt for prompt, reason in zip(prompts, unfit, strict=True) if reason is None]
@@ -248,7 +248,7 @@ class _Worker:
             signals["finished_ratio"].append(float(np.mean([answer.finished for answer in answers])))
             try:
                 best, worst = best_and_worst(answers, self.config.min_margin, failures)
-            except Unfit as reason:
+            except Removed as reason:
                 verdicts.append(reason)
                 continue
             verdicts.append(None)
@@ -257,7 +257,7 @@ class _Worker:
         ledger = verdict_table(batch, verdicts, signals)
         return pa.Table.from_pylist(kept, schema=PREFERENCES), ledger
 
-    def _columns(self, prompt: Prompt, best: Answer, worst: Answer) -> dict[str, Any]:
+    def _columns(self, prompt: PromptAnswers, best: RankedAnswer, worst: RankedAnswer) -> dict[str, Any]:
         return {
             "prompt": prompt.messages,
             "prompt_ids": prompt.tokens,

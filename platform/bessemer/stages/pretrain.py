@@ -4,8 +4,8 @@ The artifact is a Hugging Face folder along with its checkpoints. If `from` name
 training, for example on a new domain or with a longer context. Learning rates left at `auto` then warm up to a fraction
 of the model's earlier pre-training rates and decay again (Ibrahim et al. 2024, arXiv 2403.08763).
 
-`bessemer.train.objectives` has the objectives, and `stages.training` the training code that all stages share. This
-module adds the parts that are specific to a corpus of tokens.
+`bessemer.train.objectives` has the objectives, and `stages.engine.training` the training code that all stages share.
+This module adds the parts that are specific to a corpus of tokens.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.training import (
-    Job,
     TrainingConfig,
+    TrainingJob,
     TuningRates,
     dtype_facts,
     lora_facts,
@@ -33,7 +33,7 @@ from bessemer.stages.engine.training import (
 )
 from bessemer.stages.engine.training_checks import check_brought, check_lora, check_tokenizer
 from bessemer.train.objectives.settings import ObjectiveSettings
-from bessemer.train.settings import Plan, Rates, derivation, resolve_pretraining
+from bessemer.train.settings import Rates, TrainingPlan, derivation, resolve_pretraining
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
@@ -113,7 +113,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     store.check("train", "validation")
     if store.num_tokens("validation") == 0:
         context.log.warning("no document is held out for validation; raise the share of `validation` in `split`")
-    job = Job(
+    job = TrainingJob(
         settings=config,
         plan=plan,
         model=model,
@@ -134,7 +134,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 
 def _objective(
-    plan: Plan,
+    plan: TrainingPlan,
     tokens: Path | str,
     tokenizer: Path,
     validation_tokens: int,

@@ -29,7 +29,7 @@ from bessemer.stages.engine.training_checks import check_brought, check_chat, ch
 from bessemer.train.settings import Auto
 
 if TYPE_CHECKING:
-    from bessemer.align.policy_objective import Question, Reinforcing, Rollouts, Score
+    from bessemer.align.policy_objective import PolicyPrompt, Reinforcing, Rollouts, Score
     from bessemer.model.transformer import Transformer
     from bessemer.train.workers import Workers
 
@@ -188,17 +188,17 @@ def _rollouts(config: Config, stop_ids: tuple[int, ...], model: Transformer, wor
 
 def _score(config: Config, reward_model: Path | None, workers: Workers) -> Score:
     from bessemer.align.reward_scoring import Scorer
-    from bessemer.align.total_reward import Judge
+    from bessemer.align.total_reward import TotalReward
     from bessemer.model.hub import load_model
 
     scorer = ExitStack().enter_context(Scorer(config.rewards)) if config.rewards else None
     judge = load_model(reward_model, device=workers.device) if reward_model else None
-    return Judge(scorer, judge, config.reward_model_weight)
+    return TotalReward(scorer, judge, config.reward_model_weight)
 
 
-def _questions(parts: Sequence[Path], split: str) -> list[Question]:
+def _questions(parts: Sequence[Path], split: str) -> list[PolicyPrompt]:
     """Returns the prompts of a split. A prompt is all messages before the last answer of a conversation."""
-    from bessemer.align.policy_objective import Question
+    from bessemer.align.policy_objective import PolicyPrompt
     from bessemer.tokens.row_tables import CONVERSATIONS, read_split
 
     found = read_split(parts, CONVERSATIONS, split, ["id", "messages", "fields", "ids", "prompt_length"])
@@ -209,11 +209,11 @@ def _questions(parts: Sequence[Path], split: str) -> list[Question]:
         prompt = messages[:-1] if answered else messages
         known = {"answer": messages[-1]["content"]} if answered else {}
         tokens = tuple(found["ids"][number][:length].tolist())
-        questions.append(Question(name, prompt[-1]["content"], tokens, known | json.loads(fields)))
+        questions.append(PolicyPrompt(name, prompt[-1]["content"], tokens, known | json.loads(fields)))
     return questions
 
 
-def _check_questions(questions: Sequence[Question], config: Config, model: ModelConfig) -> None:
+def _check_questions(questions: Sequence[PolicyPrompt], config: Config, model: ModelConfig) -> None:
     """Raises NothingLeft if there are no prompts, and UsageError if one is too long, because none is silently cut."""
     if not questions:
         raise NothingLeft(
@@ -230,10 +230,10 @@ def _check_questions(questions: Sequence[Question], config: Config, model: Model
         )
 
 
-def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
+def _check_rewards(config: Config, questions: Sequence[PolicyPrompt]) -> None:
     """Calls every reward once before training starts. Raises UsageError if a reward cannot score some prompts."""
     from bessemer.align.reward_scoring import Scorer
-    from bessemer.align.rewards import Sample
+    from bessemer.align.rewards import RewardSample
 
     if config.rewards:
         question = questions[0]
@@ -246,7 +246,7 @@ def _check_rewards(config: Config, questions: Sequence[Question]) -> None:
                     "can read",
                     hint="add the column to these prompts, or remove their rows",
                 )
-            scorer.check(Sample(question.text, "An answer.", 3, question.row))
+            scorer.check(RewardSample(question.text, "An answer.", 3, question.row))
 
 
 STAGE = Stage(

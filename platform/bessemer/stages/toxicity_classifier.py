@@ -21,7 +21,7 @@ from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, Stag
 THRESHOLD = 0.5
 
 
-class Texts(LabelledTexts):
+class LabelledFile(LabelledTexts):
     """Texts from a file that the recipe names."""
 
     dataset: RecipePath = execution(...)
@@ -29,9 +29,9 @@ class Texts(LabelledTexts):
 
 
 class Config(StageConfig):
-    train: Annotated[dict[str, Texts], Field(min_length=1)]
+    train: Annotated[dict[str, LabelledFile], Field(min_length=1)]
     """Sets of labelled texts to train on, by name; all sets have the same weight."""
-    tests: dict[str, Texts] = Field({})
+    tests: dict[str, LabelledFile] = Field({})
     """Further sets that only measure error rates."""
     held_out_ratio: float = Field(0.1, gt=0, lt=1)
     """Share of each training set that is held out to measure error rates."""

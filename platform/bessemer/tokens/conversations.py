@@ -1,4 +1,4 @@
-"""Reads rows of the common conversation formats as messages. A row that is not a conversation raises Unfit.
+"""Reads rows of the common conversation formats as messages. A row that is not a conversation raises Removed.
 
     {"messages": [{"role": "user", "content": "..."}, ...]}                  OpenAI, TRL, Hugging Face
     {"conversations": [{"from": "human", "value": "..."}, ...]}              ShareGPT
@@ -24,6 +24,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from bessemer.artifacts.ledger import Removed
 
 ROLES = {
     "system": "system",
@@ -59,18 +61,6 @@ _PARTLY = ("train_detail", "training_detail", "loss_scale")
 _OWN_KEYS = frozenset(("role", "from", "content", "value", "function_call", "tool_calls", *WEIGHT_KEYS))
 
 
-class Unfit(Exception):
-    """A row that is not a conversation, with the rule that it breaks and the evidence."""
-
-    def __init__(
-        self, rule: str, evidence: str = "", *, value: float | None = None, threshold: float | None = None
-    ) -> None:
-        super().__init__(rule)
-        self.rule = rule
-        self.evidence = evidence[:200]
-        self.value, self.threshold = value, threshold
-
-
 @dataclass(frozen=True)
 class Dialogue:
     """The conversation in a row, with its other columns."""
@@ -85,7 +75,7 @@ class Dialogue:
 def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] | None = None) -> Dialogue:
     """The conversation of a row, up to the last answer. If `answered` is false, all messages are kept.
 
-    `columns` maps field names to the row's column names, if they differ. Raises Unfit.
+    `columns` maps field names to the row's column names, if they differ. Raises Removed.
     """
     row = renamed(row, columns or {})
     check_learned(row)
@@ -95,19 +85,19 @@ def dialogue_of(row: Any, *, answered: bool = True, columns: Mapping[str, str] |
             messages = _checked(with_system(read(row), row), answered)
             used = {_first(row, *names)[0] for names in fields} | {*SYSTEM_FIELDS, *VARIABLES}
             return Dialogue(messages, variables_of(row), {key: row[key] for key in row if key not in used})
-    raise Unfit("no_conversation", f"a row of {', '.join(map(str, row)) or 'no columns'}")
+    raise Removed("no_conversation", f"a row of {', '.join(map(str, row)) or 'no columns'}")
 
 
 def renamed(row: Any, columns: Mapping[str, str]) -> Mapping[str, Any]:
-    """The row with columns renamed to the field names in `columns`. Raises Unfit if the row is not an object."""
+    """The row with columns renamed to the field names in `columns`. Raises Removed if the row is not an object."""
     if not isinstance(row, Mapping):
-        raise Unfit("not_an_object", type(row).__name__)
+        raise Removed("not_an_object", type(row).__name__)
     taken = {field: row[column] for field, column in columns.items() if column in row}
     return {key: value for key, value in row.items() if key not in columns.values()} | taken
 
 
 def check_learned(row: Mapping[str, Any]) -> None:
-    """Raises Unfit if a column says that the row is not learned, or learned in part.
+    """Raises Removed if a column says that the row is not learned, or learned in part.
 
     A number in the column `loss` is a measured loss, not an instruction.
     """
@@ -120,24 +110,26 @@ def check_learned(row: Mapping[str, Any]) -> None:
         if value is not None and (key != "loss" or isinstance(value, bool)):
             weights[key] = value
     if not _is_learned(weights, "a row"):
-        raise Unfit("not_learned", ", ".join(f"`{key}` is {row[key]!r}" for key, value in weights.items() if not value))
+        raise Removed(
+            "not_learned", ", ".join(f"`{key}` is {row[key]!r}" for key, value in weights.items() if not value)
+        )
 
 
 def chat(messages: Any) -> Messages:
-    """Reads a list of messages in any supported format. Raises Unfit."""
+    """Reads a list of messages in any supported format. Raises Removed."""
     if not isinstance(messages, list):
-        raise Unfit("bad_message", f"a list of messages is {type(messages).__name__}")
+        raise Removed("bad_message", f"a list of messages is {type(messages).__name__}")
     return [message(given) for given in messages]
 
 
 def message(given: Any) -> dict[str, Any]:
-    """Reads one message in any supported format. Raises Unfit."""
+    """Reads one message in any supported format. Raises Removed."""
     if not isinstance(given, Mapping):
-        raise Unfit("bad_message", repr(given))
+        raise Removed("bad_message", repr(given))
     name = str(given.get("role", given.get("from")))
     role = ROLES.get(name.lower())
     if role is None:
-        raise Unfit("unknown_role", name)
+        raise Removed("unknown_role", name)
     content = given.get("content", given.get("value"))
     calls = given.get("tool_calls")
     if not calls and given.get("function_call"):
@@ -146,7 +138,7 @@ def message(given: Any) -> dict[str, Any]:
         calls, content = written, ""
     if calls:
         if not isinstance(calls, list):
-            raise Unfit("bad_message", f"`tool_calls` is {type(calls).__name__}")
+            raise Removed("bad_message", f"`tool_calls` is {type(calls).__name__}")
         calls = [_tool_call(call) for call in calls]
     found = {"role": role, "content": _text(content) if content is not None or not calls else None}
     others = {str(key): value for key, value in given.items() if key not in _OWN_KEYS and value is not None}
@@ -154,21 +146,21 @@ def message(given: Any) -> dict[str, Any]:
 
 
 def with_system(messages: Messages, row: Mapping[str, Any]) -> Messages:
-    """Puts the system message from the row's columns, if any, before the messages. Raises Unfit if there are two."""
+    """Puts the system message from the row's columns, if any, before the messages. Raises Removed if there are two."""
     said = {row[name] for name in SYSTEM_FIELDS if isinstance(row.get(name), str) and row[name].strip()}
     if odd := [row[name] for name in SYSTEM_FIELDS if not isinstance(row.get(name), str | None)]:
-        raise Unfit("bad_message", f"a system message is {type(odd[0]).__name__}")
+        raise Removed("bad_message", f"a system message is {type(odd[0]).__name__}")
     if messages and messages[0]["role"] == "system":
         said.discard(messages[0]["content"])
         if said:
-            raise Unfit("two_systems", " / ".join(sorted((*said, messages[0]["content"]))))
+            raise Removed("two_systems", " / ".join(sorted((*said, messages[0]["content"]))))
     if len(said) > 1:
-        raise Unfit("two_systems", " / ".join(sorted(said)))
+        raise Removed("two_systems", " / ".join(sorted(said)))
     return [*({"role": "system", "content": text} for text in said), *messages]
 
 
 def variables_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of the chat template in a row. Raises Unfit."""
+    """The variables of the chat template in a row. Raises Removed."""
     tools = _json(row, "tools", list)
     functions = _json(row, "functions", list)
     if not tools and functions:
@@ -176,20 +168,20 @@ def variables_of(row: Mapping[str, Any]) -> dict[str, Any]:
     documents = _json(row, "documents", list)
     for name, values in (("tools", tools), ("documents", documents)):
         if not all(isinstance(value, Mapping) for value in values or ()):
-            raise Unfit("bad_variables", f"`{name}` are not all objects")
+            raise Removed("bad_variables", f"`{name}` are not all objects")
     others = _json(row, "chat_template_kwargs", Mapping) or {}
     if taken := {"messages", "add_generation_prompt", "tools", "documents"} & others.keys():
-        raise Unfit("bad_variables", f"`chat_template_kwargs` sets `{min(taken)}`")
+        raise Removed("bad_variables", f"`chat_template_kwargs` sets `{min(taken)}`")
     given = {"tools": tools, "documents": documents, **others}
     try:
         json.dumps(given, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise Unfit("bad_variables", error.reason) from None
+        raise Removed("bad_variables", error.reason) from None
     return {str(name): value for name, value in given.items() if value or name in others}
 
 
 def completion(asked: Any, answer: Any) -> Messages:
-    """The messages of a question and its answer; each is a text or a list of messages. Raises Unfit.
+    """The messages of a question and its answer; each is a text or a list of messages. Raises Removed.
 
     Without an answer, returns the question only.
     """
@@ -202,18 +194,18 @@ def completion(asked: Any, answer: Any) -> Messages:
 
 
 def check_order(messages: Messages) -> None:
-    """Raises Unfit if a message is empty, not text, or out of turn."""
+    """Raises Removed if a message is empty, not text, or out of turn."""
     before = "start"
     for number, said in enumerate(messages, start=1):
         role = said["role"]
         if not (said["content"] or "").strip() and not said.get("tool_calls") and role != "tool":
-            raise Unfit("empty_message", f"message {number}, of the {role}")
+            raise Removed("empty_message", f"message {number}, of the {role}")
         try:
             json.dumps(said, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:  # JSON may contain half of a surrogate pair
-            raise Unfit("bad_message", f"message {number}: {error.reason}") from None
+            raise Removed("bad_message", f"message {number}: {error.reason}") from None
         if role not in _AFTER[before]:
-            raise Unfit("wrong_order", f"message {number}: {role} after {before}")
+            raise Removed("wrong_order", f"message {number}: {role} after {before}")
         before = role
 
 
@@ -230,9 +222,9 @@ _AFTER = {
 def _checked(messages: Messages, answered: bool) -> Messages:
     last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     if last < 0 and answered:
-        raise Unfit("no_answer", f"{len(messages)} messages")
+        raise Removed("no_answer", f"{len(messages)} messages")
     if not messages:
-        raise Unfit("no_conversation", "no messages")
+        raise Removed("no_conversation", "no messages")
     kept = messages[: last + 1] if answered else messages
     check_order(kept)
     return kept
@@ -242,10 +234,10 @@ def _alpaca(row: Mapping[str, Any]) -> Messages:
     asked = [row["instruction"], _first(row, "input", "context")[1] or ""]
     answer = _first(row, "output", "response")[1]
     if not all(isinstance(text, str) for text in asked) or not isinstance(answer, str | None):
-        raise Unfit("bad_message", "`instruction`, `input` and `output` should be texts")
+        raise Removed("bad_message", "`instruction`, `input` and `output` should be texts")
     turns = row.get("history") or []
     if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
-        raise Unfit("bad_message", "`history` should be pairs of a question and its answer")
+        raise Removed("bad_message", "`history` should be pairs of a question and its answer")
     history = [said for question, reply in turns for said in completion(question, reply)]
     return [*history, *completion("\n\n".join(text for text in asked if text.strip()), answer)]
 
@@ -287,10 +279,10 @@ def _tool_call(call: Any) -> dict[str, Any]:
     """A function call in OpenAI's format; adds the envelope if it is missing."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise Unfit("bad_message", f"a tool call is {call!r}")
+        raise Removed("bad_message", f"a tool call is {call!r}")
     arguments = function.get("arguments", {})
     if isinstance(arguments, str) and _parsed(arguments) is None:
-        raise Unfit("bad_message", f"the arguments of `{function['name']}` are not JSON")
+        raise Removed("bad_message", f"the arguments of `{function['name']}` are not JSON")
     return dict(call) if "function" in call else {"type": "function", "function": dict(function)}
 
 
@@ -306,18 +298,18 @@ def _weight(given: Mapping[str, Any], role: str) -> dict[str, int]:
     learned = _is_learned(given, "an answer")
     asked = next((key for key in WEIGHT_KEYS if given.get(key)), None)
     if asked and role != "assistant":
-        raise Unfit("bad_message", f"`{asked}` asks to learn a message of the {role}; only answers are learned")
+        raise Removed("bad_message", f"`{asked}` asks to learn a message of the {role}; only answers are learned")
     return {"weight": 0} if role == "assistant" and not learned else {}
 
 
 def _is_learned(given: Mapping[str, Any], what: str) -> bool:
-    """Whether no weight in `given` is 0 or false. Raises Unfit for a weight other than 0 and 1."""
+    """Whether no weight in `given` is 0 or false. Raises Removed for a weight other than 0 and 1."""
     if partly := next((key for key in _PARTLY if given.get(key) is not None), None):
-        raise Unfit("bad_message", f"`{partly}` is not supported: {what} is learned whole or not at all")
+        raise Removed("bad_message", f"`{partly}` is not supported: {what} is learned whole or not at all")
     weights = {key: given[key] for key in WEIGHT_KEYS if given.get(key) is not None}
     for key, value in weights.items():
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise Unfit("bad_message", f"`{key}` is {value!r}; {what} is learned (1) or not (0)")
+            raise Removed("bad_message", f"`{key}` is {value!r}; {what} is learned (1) or not (0)")
     return all(weights.values())
 
 
@@ -328,19 +320,19 @@ def _text(content: Any) -> str:
         if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
             content = "".join(parts)
     if not isinstance(content, str):
-        raise Unfit("bad_message", f"content is {type(content).__name__}")
+        raise Removed("bad_message", f"content is {type(content).__name__}")
     return content
 
 
 def _json(row: Mapping[str, Any], name: str, kind: type | Any) -> Any:
-    """The value of a column, which may also be JSON as text. Raises Unfit if the value is not of type `kind`."""
+    """The value of a column, which may also be JSON as text. Raises Removed if the value is not of type `kind`."""
     value = row.get(name)
     if isinstance(value, str):
         value = _parsed(value) if value.strip() else None
         if value is None and row[name].strip() not in ("", "null"):
-            raise Unfit("bad_variables", f"`{name}` is a text that is not JSON")
+            raise Removed("bad_variables", f"`{name}` is a text that is not JSON")
     if value is not None and not isinstance(value, kind):
-        raise Unfit("bad_variables", f"`{name}` is {type(value).__name__}")
+        raise Removed("bad_variables", f"`{name}` is {type(value).__name__}")
     return value
 
 

@@ -20,12 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.conversations import FIELDS as CONVERSATION_FIELDS
 from bessemer.tokens.conversations import (
     FORMATS,
     SYSTEM_FIELDS,
     Messages,
-    Unfit,
     chat,
     check_learned,
     check_order,
@@ -60,7 +60,7 @@ class Preference:
 
 
 def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Preference:
-    """The preference in a row. `columns` maps field names to the row's column names, if they differ. Raises Unfit."""
+    """The preference in a row. `columns` maps field names to the row's column names, if they differ. Raises Removed."""
     row = renamed(row, columns or {})
     check_learned(row)
     if row.get("chosen") is not None and row.get("rejected") is not None:
@@ -70,7 +70,7 @@ def preference_of(row: Any, *, columns: Mapping[str, str] | None = None) -> Pref
     elif "output_1" in row and "output_2" in row:
         found = _annotated(row)
     else:
-        raise Unfit("no_preference", f"a row of {', '.join(map(str, row)) or 'no columns'}")
+        raise Removed("no_preference", f"a row of {', '.join(map(str, row)) or 'no columns'}")
     return _checked(replace(found, prompt=with_system(found.prompt, row), variables=variables_of(row)))
 
 
@@ -88,7 +88,7 @@ def _pair(row: Mapping[str, Any]) -> Preference:
     common = next((n for n, (a, b) in enumerate(zip(*both, strict=False)) if a != b), min(map(len, both)))
     common = max((n for n in range(common + 1) if n and both[0][n - 1]["role"] != "assistant"), default=0)
     if not common:
-        raise Unfit("different_prompts", both[0][0]["content"] if both[0] else "no messages")
+        raise Removed("different_prompts", both[0][0]["content"] if both[0] else "no messages")
     return Preference(both[0][:common], both[0][common:], both[1][common:])
 
 
@@ -117,7 +117,7 @@ def _annotated(row: Mapping[str, Any]) -> Preference:
         or not 1 <= preferred <= 2
         or preferred == 1.5
     ):
-        raise Unfit("no_preference", f"`preference` is {preferred!r}")
+        raise Removed("no_preference", f"`preference` is {preferred!r}")
     prompt = _prompt(row) or completion(None, None)
     first, second = _answer(row["output_1"], prompt), _answer(row["output_2"], prompt)
     return Preference(prompt, *((first, second) if preferred < 1.5 else (second, first)))
@@ -146,12 +146,12 @@ def _checked(found: Preference) -> Preference:
     sides = [side for side in (found.chosen, found.rejected) if side is not None]
     for side in sides:
         if not side or not ((side[-1]["content"] or "").strip() or side[-1].get("tool_calls")):
-            raise Unfit("empty_answer", f"after {found.prompt[-1]['content'] if found.prompt else 'nothing'}")
+            raise Removed("empty_answer", f"after {found.prompt[-1]['content'] if found.prompt else 'nothing'}")
         if side[-1]["role"] != "assistant":
-            raise Unfit("wrong_order", f"an answer ends with the {side[-1]['role']}")
+            raise Removed("wrong_order", f"an answer ends with the {side[-1]['role']}")
         if any("weight" in said for said in side):
-            raise Unfit("bad_message", "an answer of a preference cannot be kept out of the loss")
+            raise Removed("bad_message", "an answer of a preference cannot be kept out of the loss")
         check_order([*found.prompt, *side])
     if found.chosen == found.rejected:
-        raise Unfit("identical_answers", sides[0][-1]["content"])
+        raise Removed("identical_answers", sides[0][-1]["content"])
     return found

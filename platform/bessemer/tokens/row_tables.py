@@ -23,9 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer.artifacts.documents import read_parquet
+from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.chat import ASSISTANT, ChatTemplate, Message, TemplateRefusal, Variables
 from bessemer.tokens.chat_jinja import REASONING_KEYS
-from bessemer.tokens.conversations import Messages, Unfit
+from bessemer.tokens.conversations import Messages
 from bessemer.tokens.preferences import Preference
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("fields", pa.string())]))
@@ -66,7 +67,7 @@ def conversation_columns(
 ) -> dict[str, Any]:
     """The columns of a conversation. Without a last answer, the tokens are those of the prompt, and none is learned.
 
-    Raises Unfit if the template rejects the conversation, leaves out a part of it, or renders its prompt differently
+    Raises Removed if the template rejects the conversation, leaves out a part of it, or renders its prompt differently
     once it is answered.
     """
     variables = variables or {}
@@ -79,11 +80,11 @@ def conversation_columns(
         else:
             encoded = template.encode(given, variables)
             if encoded.start is None:
-                raise Unfit("no_end" if encoded.endless else "prompt_changes", encoded.problem)
+                raise Removed("no_end" if encoded.endless else "prompt_changes", encoded.problem)
             end = encoded.last_end
             ids, learned, start = encoded.ids[:end], encoded.learned[:end], encoded.start
     except TemplateRefusal as refusal:
-        raise Unfit("refused_by_template", refusal.message) from None
+        raise Removed("refused_by_template", refusal.message) from None
     return {
         "messages": [stored_message(message) for message in given],
         "variables": json.dumps(variables, ensure_ascii=False) if variables else None,
@@ -94,7 +95,7 @@ def conversation_columns(
 
 
 def preference_columns(preference: Preference, template: ChatTemplate) -> dict[str, Any]:
-    """The columns of a preference. Raises Unfit like `conversation_columns`, and if both answers are identical."""
+    """The columns of a preference. Raises Removed like `conversation_columns`, and if both answers are identical."""
     asked = conversation_columns(preference.prompt, template, preference.variables)
     found: dict[str, Any] = {
         "prompt": asked["messages"],
@@ -106,11 +107,11 @@ def preference_columns(preference: Preference, template: ChatTemplate) -> dict[s
         if answer is not None:
             whole = conversation_columns([*preference.prompt, *answer], template, preference.variables)
             if not np.array_equal(whole["ids"][: len(asked["ids"])], asked["ids"]):
-                raise Unfit("prompt_changes", "the chat template writes the prompt otherwise once it is answered")
+                raise Removed("prompt_changes", "the chat template writes the prompt otherwise once it is answered")
             found[side] = whole["messages"][len(preference.prompt) :]
             found[f"{side}_ids"] = whole["ids"][len(asked["ids"]) :]
     if np.array_equal(found["chosen_ids"], found["rejected_ids"]):
-        raise Unfit("identical_answers", "the chat template writes both answers in the same way")
+        raise Removed("identical_answers", "the chat template writes both answers in the same way")
     return found
 
 
@@ -145,13 +146,13 @@ def _call(call: Mapping[str, Any]) -> str:
 
 
 def _check_written(messages: Messages, template: ChatTemplate, variables: Variables) -> None:
-    """Raises Unfit if the template leaves out tools, documents, tool calls or reasoning."""
+    """Raises Removed if the template leaves out tools, documents, tool calls or reasoning."""
     for name in variables:
         if not template.writes(name, variables):
-            raise Unfit("not_in_template", f"the chat template does not write `{name}`")
+            raise Removed("not_in_template", f"the chat template does not write `{name}`")
     thoughtful = [number for number, message in enumerate(messages) if any(message.get(key) for key in REASONING_KEYS)]
     if thoughtful and not any(template.writes(key, variables) for key in REASONING_KEYS):
-        raise Unfit("not_in_template", "the chat template does not write `reasoning_content`")
+        raise Removed("not_in_template", "the chat template does not write `reasoning_content`")
     without: list[tuple[str, Messages, Variables]] = [
         (name, messages, {key: value for key, value in variables.items() if key != name})
         for name in ("tools", "documents")
@@ -171,7 +172,7 @@ def _check_written(messages: Messages, template: ChatTemplate, variables: Variab
         except TemplateRefusal:
             continue
         if same:
-            raise Unfit("not_in_template", f"the chat template leaves out `{name}` of this conversation")
+            raise Removed("not_in_template", f"the chat template leaves out `{name}` of this conversation")
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ from bessemer.train.metrics import MetricsLog
 from bessemer.train.objectives.base import Batch, Measures, Objective
 from bessemer.train.optimizers import build_optimizers, set_learning_rates
 from bessemer.train.prefetch import Ahead
-from bessemer.train.sampler import Sampler
+from bessemer.train.sampler import BatchSampler
 from bessemer.train.schedule import Schedule
-from bessemer.train.settings import Plan
-from bessemer.train.sharding import gradient_norm, is_sharded, let_go, local
+from bessemer.train.settings import TrainingPlan
+from bessemer.train.sharding import gradient_norm, is_sharded, local, reshard
 from bessemer.train.spikes import SpikeWindow
 from bessemer.train.state import create_optimizer_state, parameter_roles, tensors
 from bessemer.train.totals import Totals
@@ -47,7 +47,7 @@ from bessemer.train.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class ExecutionSettings:
     """Execution settings. They may change between two attempts of a run, and change at most the last bits of its
     result.
     """
@@ -70,7 +70,7 @@ SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING = 10.0, 20.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """The result of a finished run."""
 
     step: int
@@ -104,8 +104,8 @@ class Trainer:
         self,
         model: Transformer,
         objective: Objective,
-        plan: Plan,
-        pace: Pace,
+        plan: TrainingPlan,
+        pace: ExecutionSettings,
         *,
         workers: Workers,
         checkpoints: Checkpoints,
@@ -130,7 +130,7 @@ class Trainer:
         self.optimizers = build_optimizers(
             self.module, parameter_roles(self.module), plan, model.compute_dtype, self.lanes
         )
-        self.sampler = Sampler(objective.num_rows, plan.global_batch_size, plan.seed, objective.num_iterations)
+        self.sampler = BatchSampler(objective.num_rows, plan.global_batch_size, plan.seed, objective.num_iterations)
         self.schedule = Schedule(
             plan.lr_scheduler, plan.num_steps, plan.warmup_steps, plan.decay_ratio, plan.final_learning_rate_ratio
         )
@@ -144,7 +144,7 @@ class Trainer:
         self.ahead = Ahead(objective, self.sampler, workers)
         self.memory = BoundedMemory()
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingOutcome:
         """Trains to the last step.
 
         Raises TrainingDiverged if the loss or the gradient norm is not finite, and Stopped, after saving, if worker 0
@@ -185,7 +185,7 @@ class Trainer:
         done = self.progress
         if validation is None:
             validation = self.validate()
-        return Outcome(done.step, done.num_tokens, done.skipped_steps, validation)
+        return TrainingOutcome(done.step, done.num_tokens, done.skipped_steps, validation)
 
     def _checkpoint_interval(self) -> float:
         given = self.pace.checkpoint_interval_seconds
@@ -204,7 +204,7 @@ class Trainer:
         # micro batches fill up with passes of weight 0.
         for _ in range(len(self._cut(0, -(-rows // workers.size))) - len(self._cut(first, end))):
             totals.add(self._measure(slice(0, 1)), 0.0)
-        let_go(self.model)
+        reshard(self.model)
         return self.objective.figures(totals.ratios())
 
     def _rows_at_once(self) -> int:

@@ -23,7 +23,7 @@ from torch.distributed.tensor import DTensor
 
 from bessemer.model.transformer import ParameterRole
 from bessemer.train.lanes import Lanes
-from bessemer.train.settings import Plan
+from bessemer.train.settings import TrainingPlan
 from bessemer.train.sharding import Exchange, local
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -35,7 +35,11 @@ _MOST_NUMBERS = 2**26
 
 
 def build_optimizers(
-    module: nn.Module, roles: Mapping[str, ParameterRole], plan: Plan, dtype: torch.dtype, lanes: Lanes | None = None
+    module: nn.Module,
+    roles: Mapping[str, ParameterRole],
+    plan: TrainingPlan,
+    dtype: torch.dtype,
+    lanes: Lanes | None = None,
 ) -> list[torch.optim.Optimizer]:
     """The optimizers for the trainable parameters of `module`. `roles` maps parameter names to roles.
 

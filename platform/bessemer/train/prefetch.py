@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bessemer.train.objectives.base import Batch, Objective
-from bessemer.train.sampler import Sampler
+from bessemer.train.sampler import BatchSampler
 from bessemer.train.workers import Workers
 
 
@@ -16,7 +16,7 @@ class Ahead:
     depend on the model (`prefetch` is false), each batch is built on request.
     """
 
-    def __init__(self, objective: Objective, sampler: Sampler, workers: Workers) -> None:
+    def __init__(self, objective: Objective, sampler: BatchSampler, workers: Workers) -> None:
         self._objective = objective
         self._sampler = sampler
         self._workers = workers

@@ -44,7 +44,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class BatchSampler:
     """The rows of every step, for `num_rows` rows per epoch and `batch_size` rows per step."""
 
     num_rows: int

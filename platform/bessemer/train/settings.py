@@ -110,7 +110,7 @@ class TrainSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """Every value that affects the result of a training run."""
 
     objective: dict[str, Any]
@@ -175,7 +175,7 @@ class Rates:
     weight_decay: float
 
     @classmethod
-    def of(cls, plan: Plan) -> Rates:
+    def of(cls, plan: TrainingPlan) -> Rates:
         """The rates of a plan."""
         return cls(
             plan.optimizer,
@@ -204,7 +204,7 @@ def resolve(
     objective: dict[str, Any],
     default_tokens: float,
     auto_rates: AutoRates,
-) -> Plan:
+) -> TrainingPlan:
     """The plan for a corpus of `num_rows` rows.
 
     `default_tokens` is the training length in tokens if the settings give none.
@@ -217,7 +217,7 @@ def resolve(
     batch = auto_batch_size(budget, length) if settings.global_batch_size == "auto" else settings.global_batch_size
     steps = settings.max_steps or max(1, round(budget / (batch * length)))
     rates = auto_rates(batch * length)
-    return Plan(
+    return TrainingPlan(
         objective=objective,
         max_seq_length=length,
         global_batch_size=batch,
@@ -250,7 +250,7 @@ def resolve_pretraining(
     seed: int,
     objective: dict[str, Any],
     further: AutoRates | None = None,
-) -> Plan:
+) -> TrainingPlan:
     """The plan to pre-train a new model on `train_tokens` tokens, or to continue pre-training with the rates `further`.
 
     If the settings do not give a training length, a new model trains for the compute-optimal budget of its size, and a
@@ -295,7 +295,7 @@ def derivation(settings: TrainSettings, model: ModelConfig) -> dict[str, dict[st
     return found
 
 
-def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int | tuple[int, int]) -> int:
+def micro_batch_size(settings: TrainSettings, plan: TrainingPlan, num_workers: int | tuple[int, int]) -> int:
     """Rows per forward and backward pass of a worker, for a number of workers or a range (least, most).
 
     Raises UsageError if a fixed number of workers does not divide the global batch, or if workers would get no rows. In
@@ -318,7 +318,7 @@ def micro_batch_size(settings: TrainSettings, plan: Plan, num_workers: int | tup
     )
 
 
-def validation_interval(settings: TrainSettings, plan: Plan, validation_tokens: int) -> int:
+def validation_interval(settings: TrainSettings, plan: TrainingPlan, validation_tokens: int) -> int:
     """Steps between measurements on `validation_tokens` held-out tokens.
 
     `auto` gives 4 to 20 measurements per run, so that they cost about a twentieth of it. A measurement costs a third of

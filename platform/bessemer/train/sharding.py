@@ -62,7 +62,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def let_go(model: Transformer) -> None:
+def reshard(model: Transformer) -> None:
     """Frees the parameters of a sharded model that a forward pass without a backward pass left gathered."""
     if isinstance(model, FSDPModule):
         model.reshard()

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from bessemer.tokens.store import TokenStore
 from bessemer.train.objectives.windows import TrainingWindows
-from bessemer.train.sampler import Sampler
+from bessemer.train.sampler import BatchSampler
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Trace:
 
     store: TokenStore
     windows: TrainingWindows
-    sampler: Sampler
+    sampler: BatchSampler
     num_steps: int
 
     @classmethod
@@ -31,7 +31,7 @@ class Trace:
         """The trace of a run with `plan`, a `train.settings.Plan` as JSON."""
         windows = TrainingWindows(store, "train", plan["max_seq_length"], plan["seed"])
         return cls(
-            store, windows, Sampler(windows.num_rows, plan["global_batch_size"], plan["seed"]), plan["num_steps"]
+            store, windows, BatchSampler(windows.num_rows, plan["global_batch_size"], plan["seed"]), plan["num_steps"]
         )
 
     def documents_of(self, step: int) -> list[dict[str, Any]]:

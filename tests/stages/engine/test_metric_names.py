@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bessemer.align.policy_objective import Reinforcing
-from bessemer.align.preference_objectives import Pairs, Thumbs
+from bessemer.align.preference_objectives import KtoObjective, PairObjective
 from bessemer.align.reward_model_objective import Rewarding
 from bessemer.stages import kinds, load
 from bessemer.stages.engine.metric_names import DATA, HELD_OUT, PAIRS, ROLLOUTS, TRAINING, metric_names
@@ -34,8 +34,8 @@ def test_held_out_metrics_are_those_of_the_objective() -> None:
     assert validation("pretrain", objective="masked") == {*Masked.measure_names, "pseudo_perplexity"}
     assert validation("pretrain", objective="fill_in_the_middle") == set(Infill.measure_names)
     assert validation("finetune", max_seq_length=8) == set(Supervised.measure_names)
-    assert validation("align", dpo={}, max_seq_length=8) == set(Pairs.measure_names)
-    assert validation("align", kto={}, max_seq_length=8) == set(Thumbs.measure_names)
+    assert validation("align", dpo={}, max_seq_length=8) == set(PairObjective.measure_names)
+    assert validation("align", kto={}, max_seq_length=8) == set(KtoObjective.measure_names)
     assert validation("reward", max_seq_length=8) == set(Rewarding.measure_names)
     assert validation("reinforce", grpo={}, max_seq_length=8) == set(Reinforcing.measure_names)
 
@@ -122,7 +122,7 @@ def test_every_metric_of_a_data_stage_is_declared(kind: str) -> None:
 def test_every_metric_of_the_trainer_is_declared() -> None:
     prefix = re.compile(r"(train|throughput|memory|energy)/\w+")
     recorded = set()
-    for node in parsed("train/loop.py", "train/meter.py", "stages/training.py"):
+    for node in parsed("train/loop.py", "train/meter.py", "stages/engine/training.py"):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and prefix.fullmatch(node.value):
             recorded.add(node.value)
     assert recorded == TRAINING

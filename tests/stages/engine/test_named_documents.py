@@ -160,12 +160,12 @@ def test_named_documents_that_were_trained_on_are_contaminated(
 
 def test_more_tokens_than_a_split_are_predicted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bessemer.evaluate import bits_per_byte as module
-    from bessemer.evaluate.evaluated_model import Subject
+    from bessemer.evaluate.evaluated_model import EvaluatedModel
 
     make_model(tmp_path / "model", 300)
     (tmp_path / "held.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     monkeypatch.setattr(module, "SPLIT_TOKENS", 32)
-    subject = Subject.load(tmp_path / "model", dtype=torch.float32, device=torch.device("cpu"))
+    subject = EvaluatedModel.load(tmp_path / "model", dtype=torch.float32, device=torch.device("cpu"))
     found = task(tmp_path / "held.jsonl")
     read(found, tmp_path)
     store = TokenStore.open(token_store(tmp_path / "read.parquet", subject.tokenizer, tmp_path / "tokens"))

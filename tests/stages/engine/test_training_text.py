@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
-from bessemer.evaluate.contamination import Item
+from bessemer.evaluate.contamination import CheckedItem
 from bessemer.fingerprint import content_hash, origin_id
 from bessemer.stages.engine.training_text import TrainingPart, contamination, digests, personal_data_in
 
@@ -59,7 +59,7 @@ def test_items_with_other_numbers_are_not_contaminated(tmp_path: Path, make_cont
     """A question of the same form with other numbers is another question, as `dedup` judges it."""
     form = "What is {} + {}? Ann has {} apples and eats {} of them."
     sums = ((27, 82, 5, 2), (31, 40, 9, 4))
-    items = [Item("sums", str(number), form.format(*numbers)) for number, numbers in enumerate(sums)]
+    items = [CheckedItem("sums", str(number), form.format(*numbers)) for number, numbers in enumerate(sums)]
     seen = write(tmp_path / "seen.parquet", {"a": "They asked: " + form.format(*sums[0]).upper()}, "train")
     parts = [TrainingPart("documents", seen)]
     rows = contamination(items, parts, ["train"], 0.2, tmp_path / "work", make_context()).to_pylist()

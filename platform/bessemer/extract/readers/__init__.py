@@ -16,7 +16,7 @@ from bessemer.extract.readers.lines import read_lines
 from bessemer.extract.readers.parquet import read_parquet
 from bessemer.extract.readers.separated import read_separated
 from bessemer.extract.readers.values import read_values
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import ReaderSettings
 
 __all__ = ["Piece", "read"]
@@ -34,7 +34,7 @@ _READERS = {
 }
 
 
-def read(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the records of a piece in order, at least one for a whole file. Memory: a few times `max_document_bytes`.
 
     Raises InputChanged, at the latest after the last record, if the file has changed since it was hashed.

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from bessemer.artifacts.pages import Damage, Page, read_pages
 from bessemer.extract.plain import well_formed
 from bessemer.extract.readers.base import Piece
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import ReaderSettings
 
 
-def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_archive(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the pages of an archive. A record's number is its byte offset, with a count if several records have the
     same offset.
 

@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bessemer.artifacts.charset import decode
+from bessemer.artifacts.ledger import Removed
 from bessemer.errors import InputChanged
 from bessemer.extract.formats import Format
 from bessemer.extract.json_values import json_value
 from bessemer.extract.plain import well_formed
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
-from bessemer.extract.verdict import Refused
 from bessemer.fingerprint import origin_id
 from bessemer.hashes import state
 
@@ -47,15 +47,15 @@ class Piece:
     def is_whole(self) -> bool:
         return self.start == 0 and self.end is None
 
-    def record(self, settings: FileSettings, number: int | str | None = None, **values: Any) -> Record:
+    def record(self, settings: FileSettings, number: int | str | None = None, **values: Any) -> ExtractedRecord:
         """Makes a record of this file. `number` is its position in the file, or None if the file is one document."""
         place = "" if number is None else str(number)
         values.setdefault("source", settings.source or _name_of(self.relative))
         values.setdefault("url", f"file:{self.relative}#{place}" if place else f"file:{self.relative}")
         texts = {name: well_formed(value) for name, value in values.items() if isinstance(value, str)}
-        return Record(id=origin_id("file", settings.source or "", self.relative, place), **(values | texts))
+        return ExtractedRecord(id=origin_id("file", settings.source or "", self.relative, place), **(values | texts))
 
-    def unreadable(self, settings: FileSettings, error: Exception | str, after: int = 0) -> Record:
+    def unreadable(self, settings: FileSettings, error: Exception | str, after: int = 0) -> ExtractedRecord:
         """Makes the record for a file that cannot be read at all, or not beyond the record with the number `after`."""
         reason = " ".join(str(error).split()) or type(error).__name__
         place = f"{after + 1}-" if after else None
@@ -86,7 +86,7 @@ def record_of_fields(
     text: str | bytes,
     values: Mapping[str, Any],
     unconverted: Sequence[str] = (),
-) -> Record:
+) -> ExtractedRecord:
     """Makes a record from its text and its other fields, `values`. `unconverted` names the fields that became null.
 
     Almost all bytes of the text must be UTF-8, because a single field is too short to detect another charset.
@@ -94,7 +94,7 @@ def record_of_fields(
     fields = settings.fields
     try:
         content = _utf8(text)
-    except Refused as refused:
+    except Removed as refused:
         return piece.record(settings, number, rule=refused.rule, evidence=refused.evidence)
     if len(content) > settings.max_document_bytes:
         threshold = settings.max_document_bytes
@@ -123,19 +123,19 @@ def record_of_fields(
 
 
 def parse_json(value: bytes) -> Any:
-    """Parses a JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Refused if it is not
+    """Parses a JSON value. Bytes that are not UTF-8 become lone surrogates (PEP 383). Raises Removed if it is not
     JSON."""
     try:
         return json_value(value)
     except (ValueError, RecursionError) as error:
-        raise Refused("malformed_json", evidence=str(error)[:120]) from error
+        raise Removed("malformed_json", evidence=str(error)[:120]) from error
 
 
 def text_of(values: Mapping[str, Any], name: str, *, is_utf8: bool) -> str | bytes:
-    """The field with the document's text, or its bytes if they are not UTF-8. Raises Refused without text."""
+    """The field with the document's text, or its bytes if they are not UTF-8. Raises Removed without text."""
     text = values.get(name)
     if not isinstance(text, str):
-        raise Refused("missing_text", evidence=lacks(name, list(values), type(text).__name__))
+        raise Removed("missing_text", evidence=lacks(name, list(values), type(text).__name__))
     if not is_utf8:
         with contextlib.suppress(UnicodeEncodeError):  # the JSON contains other, escaped lone surrogates
             return text.encode("utf-8", "surrogateescape")
@@ -160,7 +160,7 @@ def _utf8(text: str | bytes) -> bytes:
         if not decoded.readable or decoded.encoding != "utf-8":
             likely = f", perhaps {decoded.encoding}" if decoded.readable else ""
             evidence = f"not UTF-8{likely}: convert the file, for example with `iconv -f CHARSET -t UTF-8`"
-            raise Refused("undecodable", evidence=evidence) from None
+            raise Removed("undecodable", evidence=evidence) from None
         return decoded.text.encode()
     return text
 

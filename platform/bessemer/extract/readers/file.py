@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from bessemer.extract.formats import without_reader
 from bessemer.extract.readers.base import Piece
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_decompressed
 
 
-def read_file(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_file(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """One record: the whole file."""
     if piece.format is None:
         yield piece.record(settings, rule="unsupported_format", evidence=without_reader(piece.relative))

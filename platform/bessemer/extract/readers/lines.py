@@ -11,22 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract.readers.base import Piece, parse_json, record_of_fields, text_of
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
-from bessemer.extract.verdict import Refused
 
 _CHUNK = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the records of a range of lines. A record's number is the number of its line in the file, from 1."""
     return records_of_lines(piece, settings, partial(json_record, piece, settings, "line"))
 
 
-def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
+def records_of_lines(
+    piece: Piece, settings: FileSettings, record: Callable[[int, bytes], ExtractedRecord]
+) -> Iterator[ExtractedRecord]:
     """Yields `record(number, line)` for every line that is not blank, and a removed record for each unreadable line."""
     number = piece.first_record - 1
     path = piece.checked_path()
@@ -47,14 +49,14 @@ def records_of_lines(piece: Piece, settings: FileSettings, record: Callable[[int
         yield piece.unreadable(settings, error, number)
 
 
-def json_record(piece: Piece, settings: ReaderSettings, place: str, number: int, value: bytes) -> Record:
+def json_record(piece: Piece, settings: ReaderSettings, place: str, number: int, value: bytes) -> ExtractedRecord:
     """The record of one JSON object. `place` is the unit that `number` counts, such as `line`."""
     try:
         values = parse_json(value)
         if not isinstance(values, dict):
-            raise Refused("malformed_json", evidence=f"a {type(values).__name__}, not an object")
+            raise Removed("malformed_json", evidence=f"a {type(values).__name__}, not an object")
         text = text_of(values, settings.fields.text, is_utf8=_is_utf8(value))
-    except Refused as refused:
+    except Removed as refused:
         evidence = f"{place} {number}: {refused.evidence}"
         return piece.record(settings, number, rule=refused.rule, evidence=evidence)
     return record_of_fields(piece, settings, number, text, values)

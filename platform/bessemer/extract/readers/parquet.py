@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from bessemer.extract.readers.base import Piece, lacks, record_of_fields
 from bessemer.extract.readers.columns import Lost, binary_values, is_text, python_values
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import ReaderSettings
 from bessemer.extract.streams import compression_of
 
@@ -28,7 +28,7 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError)
 Convert = Callable[[pa.Array], tuple[list[Any], Lost]]
 
 
-def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the rows of a range of row groups. A record's number is the number of its row in the file, from 1."""
     row, name = 0, settings.fields.text
     try:

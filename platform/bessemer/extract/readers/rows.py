@@ -17,19 +17,19 @@ from bessemer.extract.readers.lines import records_of_lines
 from bessemer.extract.readers.parquet import UNREADABLE, column_types, open_parquet, rows_of
 from bessemer.extract.readers.separated import records_of_rows
 from bessemer.extract.readers.values import records_of_values
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import FileSettings
 
 SUFFIXES = ".jsonl .json .csv .tsv .parquet"
 
 
-def read_rows(piece: Piece, settings: FileSettings) -> Iterator[Record]:
+def read_rows(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
     """Yields the rows of a piece in order. A record's number counts lines, elements or rows in the file, from 1.
 
     Raises InputChanged, at the latest after the last row, if the file has changed since it was hashed.
     """
 
-    def from_json(number: int, value: bytes) -> Record:
+    def from_json(number: int, value: bytes) -> ExtractedRecord:
         return piece.record(settings, number, content=value)
 
     if piece.format == "parquet":
@@ -45,7 +45,7 @@ def read_rows(piece: Piece, settings: FileSettings) -> Iterator[Record]:
     piece.checked_path()
 
 
-def _parquet(piece: Piece, settings: FileSettings) -> Iterator[Record]:
+def _parquet(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
     number = 0
     try:
         with open_parquet(piece) as file:
@@ -58,7 +58,7 @@ def _parquet(piece: Piece, settings: FileSettings) -> Iterator[Record]:
 
 def _record(
     piece: Piece, settings: FileSettings, number: int, values: dict[str, Any], lost: list[str] | None = None
-) -> Record:
+) -> ExtractedRecord:
     content = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
     limit = settings.max_document_bytes
     if len(content) > limit:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from bessemer.artifacts.ledger import Removed
 from bessemer.extract.readers.base import Piece, lacks, record_of_fields, text_of
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
-from bessemer.extract.verdict import Refused
 
 _DELIMITERS = ",;\t|"
 """Candidate delimiters of a `.csv` file, the most common first. Spreadsheets write `;` in countries where the decimal
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 _MARKED = "sep="  # the first line in files of some spreadsheets names the delimiter
 
 
-def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the rows of a table. A record's number is the number of its row below the header, from 1."""
     name = settings.fields.text
 
@@ -40,9 +40,9 @@ def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
 def records_of_rows(
     piece: Piece,
     settings: FileSettings,
-    record: Callable[[int, dict[str, str]], Record],
+    record: Callable[[int, dict[str, str]], ExtractedRecord],
     refusal: Callable[[Sequence[str]], str | None] = lambda header: None,
-) -> Iterator[Record]:
+) -> Iterator[ExtractedRecord]:
     """Yields `record(number, fields)` for every row, and a removed record for each row that does not fit the header.
 
     `refusal(header)` returns the reason if the whole file is unusable. Bytes that are not UTF-8 become lone surrogates.
@@ -57,7 +57,7 @@ def records_of_rows(
                 yield piece.record(settings, rule="missing_column", evidence=reason)
                 return
             for number, row in enumerate(table.rows(), start=1):
-                if isinstance(row, Refused):
+                if isinstance(row, Removed):
                     values = {"rule": row.rule, "value": row.value, "threshold": row.threshold}
                     yield piece.record(settings, number, evidence=row.evidence, **values)
                 else:
@@ -85,14 +85,14 @@ class _Table:
         self._again.append(first)
         self.header: list[str] = [name.strip() for name in self._first_row()]
 
-    def rows(self) -> Iterator[dict[str, str] | Refused]:
+    def rows(self) -> Iterator[dict[str, str] | Removed]:
         """Yields the fields of every row that is not blank, or the reason why a line is not a row."""
         lines = self._parsed()
         while True:
             self._row, self._size = [], 0
             try:
                 values = next(lines, None)
-            except (csv.Error, Refused) as error:
+            except (csv.Error, Removed) as error:
                 yield self._single_line(error)
                 lines = self._parsed()
                 continue
@@ -108,12 +108,12 @@ class _Table:
     def _first_row(self) -> list[str]:
         try:
             return next(self._parsed(), [])
-        except (csv.Error, Refused):
+        except (csv.Error, Removed):
             line, *rest = self._row
             self._again.extendleft(reversed(rest))
             return line.strip().split(self._delimiter)
 
-    def _single_line(self, error: Exception) -> dict[str, str] | Refused:
+    def _single_line(self, error: Exception) -> dict[str, str] | Removed:
         """Queues all lines of a failed row except the first, to be read again. The first line becomes a row of TSV or
         is removed."""
         line, *rest = self._row
@@ -122,13 +122,13 @@ class _Table:
             values = line.rstrip("\r\n").split("\t")
             if len(values) == len(self.header):
                 return dict(reversed(list(zip(self.header, values, strict=True))))
-        return error if isinstance(error, Refused) else Refused("malformed_row", evidence=str(error))
+        return error if isinstance(error, Removed) else Removed("malformed_row", evidence=str(error))
 
-    def _misfit(self, number: int) -> Refused:
+    def _misfit(self, number: int) -> Removed:
         evidence = (
             f"{number} values for the {len(self.header)} columns of the header; quote a value that holds a delimiter"
         )
-        return Refused("malformed_row", evidence=evidence)
+        return Removed("malformed_row", evidence=evidence)
 
     def _parsed(self) -> Iterator[list[str]]:
         return csv.reader(iter(self._next_line, ""), delimiter=self._delimiter, strict=True)
@@ -138,7 +138,7 @@ class _Table:
         self._row.append(line)
         self._size += len(line)
         if self._size > self._limit:
-            raise Refused("too_large", value=self._size, threshold=self._limit)
+            raise Removed("too_large", value=self._size, threshold=self._limit)
         return line
 
     def _line(self) -> str:
@@ -153,9 +153,9 @@ def _split(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def _record(piece: Piece, settings: ReaderSettings, number: int, values: dict[str, Any]) -> Record:
+def _record(piece: Piece, settings: ReaderSettings, number: int, values: dict[str, Any]) -> ExtractedRecord:
     try:
         text = text_of(values, settings.fields.text, is_utf8=False)
-    except Refused as refused:
+    except Removed as refused:
         return piece.record(settings, number, rule=refused.rule, evidence=f"row {number}: {refused.evidence}")
     return record_of_fields(piece, settings, number, text, values)

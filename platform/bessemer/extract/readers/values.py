@@ -8,17 +8,19 @@ from functools import partial
 from bessemer.extract.json_values import CutOff, json_values
 from bessemer.extract.readers.base import Piece
 from bessemer.extract.readers.lines import json_record
-from bessemer.extract.records import Record
+from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 
 
-def read_values(piece: Piece, settings: ReaderSettings) -> Iterator[Record]:
+def read_values(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the records of a JSON file. A record's number counts elements or objects in the file, from 1."""
     return records_of_values(piece, settings, partial(json_record, piece, settings, "element"))
 
 
-def records_of_values(piece: Piece, settings: FileSettings, record: Callable[[int, bytes], Record]) -> Iterator[Record]:
+def records_of_values(
+    piece: Piece, settings: FileSettings, record: Callable[[int, bytes], ExtractedRecord]
+) -> Iterator[ExtractedRecord]:
     """Yields `record(number, value)` for every value, and a removed record for each value that is too large."""
     number = 0
     path, limit = piece.checked_path(), settings.max_document_bytes

@@ -185,7 +185,7 @@ class _Evaluate:
         return replace(self.materials, store=TokenStore.open(store))
 
     def _load(self, model: str) -> Any:
-        from bessemer.evaluate.evaluated_model import Subject
+        from bessemer.evaluate.evaluated_model import EvaluatedModel
         from bessemer.evaluate.run import Materials
         from bessemer.model.hardware import choose_device
         from bessemer.model.memory import keep_freed_memory
@@ -193,7 +193,7 @@ class _Evaluate:
 
         keep_freed_memory()
         return Materials(
-            Subject.load(self.models[model], dtype=self.dtype, device=choose_device()),
+            EvaluatedModel.load(self.models[model], dtype=self.dtype, device=choose_device()),
             TokenStore.open(self.tokens) if self.tokens else None,
             self.made,
             self.training_text,

@@ -33,7 +33,7 @@ fp32 weights."""
 
 
 class RolloutActors:
-    """Implements `align.reinforcing.Rollouts` on `count` actors. Ray must be running.
+    """Implements `align.policy_objective.Rollouts` on `count` actors. Ray must be running.
 
     `peers` is the number of training workers, which have `count` actors each.
     """

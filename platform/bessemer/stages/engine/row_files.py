@@ -27,10 +27,11 @@ from bessemer.stages.base import Context, Draft, Inputs, RecipePath, StageConfig
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from bessemer.artifacts.ledger import Removed
     from bessemer.extract.readers import Piece
-    from bessemer.extract.records import Record
+    from bessemer.extract.records import ExtractedRecord
     from bessemer.tokens.chat import ChatTemplate
-    from bessemer.tokens.conversations import Messages, Unfit
+    from bessemer.tokens.conversations import Messages
 
 
 class HeldOut(Settings):
@@ -100,14 +101,14 @@ def check_columns(config: RowsConfig, limit: int | None = None) -> None:
     Reads rows until each column is found; for most files the first row has all columns. If the files have more than
     `limit` rows and a column is still missing, it raises nothing.
     """
-    from bessemer.tokens.conversations import Unfit
+    from bessemer.artifacts.ledger import Removed
 
     missing, present = dict(config.columns), dict[str, None]()
     records = _records(config) if missing else iter(())
     for record in islice(records, limit):
         try:
             row = _row(asdict(record))
-        except Unfit:
+        except Removed:
             continue
         if isinstance(row, Mapping):
             missing = {name: column for name, column in missing.items() if column not in row}
@@ -143,9 +144,9 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
     Raises InputError if the files have no usable row, or if none of the first `limit` rows is usable. With the limit
     `ROWS_TRIED`, it accepts a file that has more rows.
     """
+    from bessemer.artifacts.ledger import Removed
     from bessemer.extract.readers.rows import SUFFIXES
     from bessemer.extract.verdict import FILE_RULES
-    from bessemer.tokens.conversations import Unfit
 
     unfit: Counter[str] = Counter()
     first = failed = ""
@@ -159,8 +160,8 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
             continue
         try:
             meaning(_row(asdict(record)))
-        except Unfit as reason:
-            first = first or f" (`{record.url}`: {reason.evidence or reason.rule})"
+        except Removed as reason:
+            first = first or f" (`{record.url}`: {(reason.evidence or reason.rule)[:_MAX_EVIDENCE]})"
             unfit[reason.rule] += 1
         else:
             return
@@ -172,6 +173,8 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
     )
 
 
+_MAX_EVIDENCE = 200
+"""Characters of a row that the ledger keeps as evidence."""
 _RULE_HINTS = {
     "prompt_changes": "the prompt at generation would differ from the prompt in training; set `chat_template` of the "
     "stage `tokenizer` to a file whose generation prompt is the text that it writes before an answer (often a copy of "
@@ -196,7 +199,7 @@ def _units(config: RowsConfig) -> list[list[Piece]]:
     return cut_into_units(find_files(config.paths), None if config.format == "auto" else config.format)
 
 
-def _records(config: RowsConfig) -> Iterator[Record]:
+def _records(config: RowsConfig) -> Iterator[ExtractedRecord]:
     """Yields the rows of all files, in order."""
     from bessemer.extract.readers.rows import read_rows
 
@@ -212,24 +215,23 @@ def _none_fit(removed: Mapping[str, int]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> Any:
-    """Returns the parsed value of a record. Raises Unfit if the record has no value.
+    """Returns the parsed value of a record. Raises Removed if the record has no value.
 
     Bytes that are not UTF-8 appear as lone surrogates in the value.
     """
+    from bessemer.artifacts.ledger import Removed
     from bessemer.extract.readers.base import parse_json
-    from bessemer.extract.verdict import Refused
-    from bessemer.tokens.conversations import Unfit
 
     if record["rule"]:
-        raise Unfit(record["rule"], record["evidence"] or "", value=record["value"], threshold=record["threshold"])
+        raise Removed(record["rule"], record["evidence"] or "", value=record["value"], threshold=record["threshold"])
     try:
         return parse_json(record["content"])
-    except Refused as refused:
-        raise Unfit(refused.rule, refused.evidence or "") from None
+    except Removed as refused:
+        raise Removed(refused.rule, refused.evidence or "") from None
 
 
 Read = Callable[[Any, "ChatTemplate"], tuple[Mapping[str, Any], "Messages", int]]
-"""Returns (columns, prompt, number of tokens) of a row. Raises Unfit if the row cannot be used."""
+"""Returns (columns, prompt, number of tokens) of a row. Raises Removed if the row cannot be used."""
 
 
 def run_rows(
@@ -330,17 +332,17 @@ class _Worker:
     def process(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         import pyarrow as pa
 
-        from bessemer.tokens.conversations import Unfit
+        from bessemer.artifacts.ledger import Removed
 
         kept: list[dict[str, Any]] = []
-        verdicts: list[Unfit | None] = []
+        verdicts: list[Removed | None] = []
         sizes: list[float | None] = []
         unlearned: list[float | None] = []
         for record in batch.to_pylist():
             size = answers = None
             try:
                 columns, prompt, size = self._read(record)
-            except Unfit as reason:
+            except Removed as reason:
                 verdicts.append(reason)
             else:
                 verdicts.append(None)
@@ -355,11 +357,11 @@ class _Worker:
         return pa.Table.from_pylist(kept, schema=self.schema), ledger
 
     def _read(self, record: dict[str, Any]) -> tuple[Mapping[str, Any], Messages, int]:
-        from bessemer.tokens.conversations import Unfit
+        from bessemer.artifacts.ledger import Removed
 
         columns, prompt, size = self.read_row(_row(record), self.template)
         if self.config.max_seq_length and size > self.config.max_seq_length:
-            raise Unfit("too_long", value=size, threshold=self.config.max_seq_length)
+            raise Removed("too_long", value=size, threshold=self.config.max_seq_length)
         return columns, prompt, size
 
     def _split(self, prompt: Messages) -> str:
@@ -371,14 +373,14 @@ class _Worker:
 
 def verdict_table(
     batch: pa.Table,
-    verdicts: Sequence[Unfit | None],
+    verdicts: Sequence[Removed | None],
     signals: Mapping[str, Sequence[float | None]],
     *,
     created: bool = False,
 ) -> pa.Table:
     """Returns the ledger of a batch of rows.
 
-    A row without an `Unfit` is kept. A row with one is removed by the rule of the `Unfit`, or failed if that rule
+    A row without a `Removed` is kept. A row with one is removed by its rule, or failed if that rule
     concerns a whole file.
     """
     from bessemer.artifacts.ledger import ledger_table
@@ -392,7 +394,10 @@ def verdict_table(
         rules=[reason.rule if reason else None for reason in verdicts],
         values=[reason.value if reason else None for reason in verdicts],
         thresholds=[reason.threshold if reason else None for reason in verdicts],
-        evidence=[reason.evidence if reason else note for reason, note in zip(verdicts, notes, strict=True)],
+        evidence=[
+            (reason.evidence or "")[:_MAX_EVIDENCE] if reason else note
+            for reason, note in zip(verdicts, notes, strict=True)
+        ],
         created=created,
         signals=signals,
     )

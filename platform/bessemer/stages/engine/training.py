@@ -28,8 +28,8 @@ from bessemer.stages.base import Context, Draft, StageConfig
 from bessemer.stages.engine.training_checks import check_lora
 from bessemer.train.settings import (
     AutoRates,
-    Plan,
     Rates,
+    TrainingPlan,
     TrainSettings,
     further_rates,
     micro_batch_size,
@@ -39,7 +39,7 @@ from bessemer.train.settings import (
 
 if TYPE_CHECKING:
     from bessemer.model.transformer import Transformer
-    from bessemer.stages.engine.training_workers import Seat
+    from bessemer.stages.engine.training_workers import WorkerContext
     from bessemer.train.objectives.base import Objective
     from bessemer.train.workers import Workers
 
@@ -109,11 +109,11 @@ MakeObjective = Callable[["Transformer", "Workers", logging.Logger], "Objective"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """The description of a training: model, plan and settings. It is small and picklable."""
 
     settings: TrainingConfig
-    plan: Plan
+    plan: TrainingPlan
     model: ModelConfig
     make_objective: MakeObjective
     tokenizer: Path
@@ -137,7 +137,7 @@ class _Place:
     micro_batch_size: int
 
 
-def train(job: Job, draft: Draft, context: Context) -> None:
+def train(job: TrainingJob, draft: Draft, context: Context) -> None:
     """Trains on the number of processes in the recipe. Writes the model, metrics and resolved settings to `draft`."""
     from bessemer.stages.engine.training_workers import resolve_training_workers, run_on_workers
     from bessemer.train.checkpoint import newest_step
@@ -189,7 +189,7 @@ def tune(
         default_tokens=num_rows * config.max_seq_length,
         auto_rates=rates.of(config, model, origin, config.lora),
     )
-    job = Job(
+    job = TrainingJob(
         settings=config,
         plan=plan,
         model=model,
@@ -203,7 +203,7 @@ def tune(
     train(job, draft, context)
 
 
-def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
+def _train(job: TrainingJob, place: _Place, seat: WorkerContext) -> dict[str, Any]:
     """Trains in one worker; rank 0 exports the model. Returns metrics and resolved settings."""
     import torch
 
@@ -213,7 +213,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     from bessemer.train.checkpoint import Checkpoints
     from bessemer.train.export import Exporter
     from bessemer.train.lanes import num_lanes
-    from bessemer.train.loop import Pace, Trainer
+    from bessemer.train.loop import ExecutionSettings, Trainer
     from bessemer.train.metrics import MetricsLog
     from bessemer.train.sharding import shard, should_shard
     from bessemer.train.state import whole_parameters
@@ -236,7 +236,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     exported = _export_dtype(job)
     export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start, exported)
     interval = settings.checkpoint_interval_seconds
-    pace = Pace(
+    pace = ExecutionSettings(
         micro_batch_size=place.micro_batch_size,
         num_lanes=lanes,
         num_threads=None if settings.num_threads == "auto" else settings.num_threads,
@@ -301,7 +301,7 @@ def _train(job: Job, place: _Place, seat: Seat) -> dict[str, Any]:
     }
 
 
-def _model(job: Job, dtype: Any) -> Transformer:
+def _model(job: TrainingJob, dtype: Any) -> Transformer:
     """Returns a new model or the start model, with fp32 parameters and activations in `dtype`."""
     from bessemer.model.hub import load_model
     from bessemer.model.lora import add_adapters
@@ -318,7 +318,7 @@ def _model(job: Job, dtype: Any) -> Transformer:
     return model
 
 
-def _export_dtype(job: Job) -> Any:
+def _export_dtype(job: TrainingJob) -> Any:
     """Returns the torch dtype of the stored weights."""
     import torch
 

@@ -21,9 +21,9 @@ from bessemer.artifacts.tables import document_parts
 from bessemer.clean.pii import comparable, find_personal_data
 from bessemer.clean.texts import Texts, batches
 from bessemer.dedup.words import find_words
-from bessemer.evaluate.contamination import Index, Item, Matches, judge, scan
+from bessemer.evaluate.contamination import CheckedItem, Index, Matches, judge, scan
 from bessemer.evaluate.ngrams import Hashes, Integers
-from bessemer.evaluate.personal_data import Piece
+from bessemer.evaluate.personal_data import GeneratedText
 from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
 from bessemer.stages.engine.work_units import Unit, run_units
@@ -96,20 +96,20 @@ def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
     return found
 
 
-def personal_data_in(texts: Sequence[str]) -> list[list[Piece]]:
+def personal_data_in(texts: Sequence[str]) -> list[list[GeneratedText]]:
     """Returns the personal data that the rule `pii` finds in each text."""
-    found: list[list[Piece]] = [[] for _ in texts]
+    found: list[list[GeneratedText]] = [[] for _ in texts]
     for batch in batches(texts):
         joined = Texts(texts[batch])
         for start, end, kind in find_personal_data(joined):
             characters = joined.joined[start:end]
             owner = batch.start + int(joined.ends.searchsorted(start))
-            found[owner].append(Piece(kind, characters, comparable(kind, characters)))
+            found[owner].append(GeneratedText(kind, characters, comparable(kind, characters)))
     return found
 
 
 def contamination(
-    items: Sequence[Item],
+    items: Sequence[CheckedItem],
     parts: Sequence[TrainingPart],
     splits: Sequence[str],
     threshold: float,
@@ -143,7 +143,7 @@ class _Scan:
     index: Index = field(init=False)
 
     def __post_init__(self) -> None:
-        items = [Item(**row) for row in read_parquet(self.work / "items.parquet").to_pylist()]
+        items = [CheckedItem(**row) for row in read_parquet(self.work / "items.parquet").to_pylist()]
         self.index = Index.of(items, _hash_words)
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:

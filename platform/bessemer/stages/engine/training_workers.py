@@ -42,7 +42,7 @@ WorkerCount = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Seat:
+class WorkerContext:
     """The services that a worker process provides to its task."""
 
     log: logging.Logger
@@ -51,7 +51,7 @@ class Seat:
     num_threads: int
 
 
-Task = Callable[[Seat], Any]
+Task = Callable[[WorkerContext], Any]
 """A picklable function. It reads its rank and world size from torch's default process group, if there is one."""
 
 
@@ -95,7 +95,7 @@ def run_on_workers(
     if num_workers == 0:
         threads = num_threads or len(os.sched_getaffinity(0))
         with _threads(threads):
-            return task(Seat(context.log, lambda: _asked(context), on_step, threads))
+            return task(WorkerContext(context.log, lambda: _asked(context), on_step, threads))
     return _on_ray(task, context, draft, num_workers, num_threads, on_step, saved)
 
 
@@ -230,7 +230,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     num_threads = settings["num_threads"] or _share_of_node()
     torch.set_num_threads(num_threads)
     stop_file = Path(settings["stop_file"])
-    seat = Seat(log, stop_file.exists, lambda step: None, num_threads)
+    seat = WorkerContext(log, stop_file.exists, lambda step: None, num_threads)
     try:
         return "value", settings["task"](seat)
     except (Stopped, TrainingDiverged) as error:

@@ -15,10 +15,12 @@ from bessemer.train.objectives.infill import Infill
 from bessemer.train.objectives.masked import Masked
 from bessemer.train.objectives.mixture import Mixture
 from bessemer.train.objectives.settings import ObjectiveName
-from bessemer.train.settings import Plan
+from bessemer.train.settings import TrainingPlan
 
 
-def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *, validation_tokens: int) -> Objective:
+def build_objective(
+    plan: TrainingPlan, store: TokenStore, tokenizer: TokenizerFolder, *, validation_tokens: int
+) -> Objective:
     """The plan's objective. Raises UsageError if the tokenizer lacks special tokens that the objective needs."""
     shares: dict[ObjectiveName, float] = plan.objective["shares"]
     parts: dict[str, Objective] = {name: _part(name, plan, store, tokenizer, validation_tokens) for name in shares}
@@ -28,7 +30,7 @@ def build_objective(plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, *
 
 
 def _part(
-    name: ObjectiveName, plan: Plan, store: TokenStore, tokenizer: TokenizerFolder, validation_tokens: int
+    name: ObjectiveName, plan: TrainingPlan, store: TokenStore, tokenizer: TokenizerFolder, validation_tokens: int
 ) -> Objective:
     common: dict[str, Any] = {
         "length": plan.max_seq_length,
