@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = {
-    "child_process": 0, "commands": 0, "credentials": 0, "errors": 0, "units": 0, "storage": 0, "fingerprint": 0,
+    "child_process": 0, "commands": 0, "credentials": 0, "errors": 0, "formatting": 0, "storage": 0, "fingerprint": 0,
     "hashes": 0, "environment": 0, "terminal": 0, "sandbox": 0, "__init__": 0,
     "fences": 0,
     "recipe": 1, "tracking": 1, "artifacts": 1,

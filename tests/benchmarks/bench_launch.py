@@ -58,7 +58,7 @@ def main() -> None:
     print(f"median ratio on {arguments.workers} worker(s) of {threads} thread(s): {ratio:.3f} (at least 0.95)")
 
 
-def measure(folder: Path, threads: int, seat: Any = None) -> float:
+def measure(folder: Path, threads: int, worker: Any = None) -> float:
     """Tokens per second of this process group, after some warm-up steps."""
     import torch
     from tests.benchmarks.training import CPU, NEVER, make_trainer

@@ -23,7 +23,7 @@ if {one_thread}:
     parallelism._VARIABLE = "NOT_READ"
 letters = random.Random(0)
 texts = [" ".join("".join(letters.choices("abcdeé日", k=letters.randint(1, 6))) for _ in range(40)) for _ in range(400)]
-print(hashlib.sha256(training.train_tokenizer(texts, 800).to_str().encode()).hexdigest())
+print(hashlib.sha256(bpe_training.train_tokenizer(texts, 800).to_str().encode()).hexdigest())
 """
 
 

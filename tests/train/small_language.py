@@ -109,7 +109,7 @@ def make_trainer(store: TokenStore, folder: Path, **changes: Any) -> Trainer:
     """A trainer that writes to `folder`. `changes` override fields of `PLAN` or `PACE`, or arguments of `Trainer`."""
     objective = changes.pop("objective", None)
     plan = replace(PLAN, **{name: changes.pop(name) for name in list(changes) if name in vars(PLAN)})
-    pace = replace(PACE, **{name: changes.pop(name) for name in list(changes) if name in vars(PACE)})
+    execution = replace(PACE, **{name: changes.pop(name) for name in list(changes) if name in vars(PACE)})
     workers = changes.pop("workers", Workers(0, 1, torch.device("cpu")))
     attempt = changes.pop("attempt", 1)
     model = changes.pop("model", None) or make_model()
@@ -119,7 +119,7 @@ def make_trainer(store: TokenStore, folder: Path, **changes: Any) -> Trainer:
         model,
         objective,
         plan,
-        pace,
+        execution,
         workers=workers,
         checkpoints=Checkpoints(folder / "checkpoints", workers, log, keep_last=2),
         metrics=MetricsLog(folder / "metrics" / f"{attempt:04d}.jsonl") if workers.rank == 0 else None,

@@ -26,7 +26,7 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of a run as in `Plan.to_json`. A damaged plan is rebuilt from the events, without settings."""
+    """The plan of a run as in `RunPlan.to_json`. A damaged plan is rebuilt from the events, without settings."""
     plan = _stored_plan(folder)
     return plan if plan is not None else _plan_of_events(folder)
 

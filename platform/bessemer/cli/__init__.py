@@ -36,8 +36,8 @@ COMMANDS = {
     "generate": ("models", "Continue a prompt with a model."),
     "describe": ("settings", "Print the settings of a stage: type, default, meaning."),
     "schema": ("settings", "Print the JSON schema of recipes, for editors."),
-    "ui": ("serving", "Open MLflow on the right store."),
-    "doctor": ("serving", "Check versions, disk, Ray, MLflow and accelerators."),
+    "ui": ("tools", "Open MLflow on the right store."),
+    "doctor": ("tools", "Check versions, disk, Ray, MLflow and accelerators."),
 }
 
 

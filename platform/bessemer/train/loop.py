@@ -97,7 +97,7 @@ class _Progress:
 class Trainer:
     """Trains `model` on `objective` according to `plan`, starting from the newest checkpoint if there is one.
 
-    Trainer(model, objective, plan, pace, workers=..., checkpoints=..., metrics=...).run()
+    Trainer(model, objective, plan, execution, workers=..., checkpoints=..., metrics=...).run()
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
         model: Transformer,
         objective: Objective,
         plan: TrainingPlan,
-        pace: ExecutionSettings,
+        execution: ExecutionSettings,
         *,
         workers: Workers,
         checkpoints: Checkpoints,
@@ -117,7 +117,7 @@ class Trainer:
         self.model = model
         self.objective = objective
         self.plan = plan
-        self.pace = pace
+        self.execution = execution
         self.workers = workers
         self.checkpoints = checkpoints
         self.log = log
@@ -126,7 +126,7 @@ class Trainer:
         self.on_step = on_step
         self.module = nn.ModuleDict({"model": model, "objective": objective.modules})
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.lanes = Lanes(pace.num_lanes, threads=torch.get_num_threads())
+        self.lanes = Lanes(execution.num_lanes, threads=torch.get_num_threads())
         self.optimizers = build_optimizers(
             self.module, parameter_roles(self.module), plan, model.compute_dtype, self.lanes
         )
@@ -163,12 +163,12 @@ class Trainer:
             self.memory.step_done()
             step = self.progress.step
             last = step == self.plan.num_steps
-            if last or step % self.pace.validation_interval == 0:
+            if last or step % self.execution.validation_interval == 0:
                 validation = self.validate()
                 figures |= {f"validation/{name}": value for name, value in validation.items()}
             else:
                 validation = None
-            if self.metrics and (last or validation is not None or step % self.pace.log_interval == 0):
+            if self.metrics and (last or validation is not None or step % self.execution.log_interval == 0):
                 self.metrics.write(step, figures | self.meter.read())
             settled = step % self.objective.num_iterations == 0
             if last or (settled and (saving or stopping)):
@@ -188,7 +188,7 @@ class Trainer:
         return TrainingOutcome(done.step, done.num_tokens, done.skipped_steps, validation)
 
     def _checkpoint_interval(self) -> float:
-        given = self.pace.checkpoint_interval_seconds
+        given = self.execution.checkpoint_interval_seconds
         return given or max(SHORTEST_INTERVAL_SECONDS, INTERVAL_OF_WRITING * self.checkpoints.writing_seconds)
 
     def validate(self) -> dict[str, float]:
@@ -209,7 +209,7 @@ class Trainer:
 
     def _rows_at_once(self) -> int:
         """Rows per micro batch of one lane."""
-        return max(1, self.pace.micro_batch_size // self.lanes.count)
+        return max(1, self.execution.micro_batch_size // self.lanes.count)
 
     def _cut(self, first: int, end: int) -> list[slice]:
         """Splits the rows from `first` up to `end` into micro batches for the lanes."""
@@ -362,7 +362,7 @@ class Trainer:
             "spikes": self.spikes.state_dict() if self.spikes else None,
             "objective": self.objective.state_dict(),
             "num_workers": self.workers.size,
-            "micro_batch_size": self.pace.micro_batch_size,
+            "micro_batch_size": self.execution.micro_batch_size,
             "num_threads": self.workers.each(torch.get_num_threads()),
             "num_lanes": self.workers.each(self.lanes.count),
         }
@@ -392,8 +392,8 @@ class Trainer:
 
         Raises UsageError if the recipe sets another number of threads.
         """
-        facts, wanted, here = checkpoint.facts, self.pace.num_threads, torch.get_num_threads()
-        was, now = facts["micro_batch_size"], self.pace.micro_batch_size
+        facts, wanted, here = checkpoint.facts, self.execution.num_threads, torch.get_num_threads()
+        was, now = facts["micro_batch_size"], self.execution.micro_batch_size
         if was != now:
             self.log.warning("`micro_batch_size` changed from %d to %d; the result differs in its last bits", was, now)
         if self.workers.device.type != "cpu":

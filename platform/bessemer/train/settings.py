@@ -1,7 +1,8 @@
 """The training settings that all objectives share, and the values of the settings that a recipe leaves to `auto`.
 
-A recipe sets `TrainSettings`. Once the model's size and the corpus are known, `resolve` turns them into a `Plan`, which
-contains every number that affects the result. This module does not import torch, so `bessemer plan` can use it.
+A recipe sets `TrainSettings`. Once the model's size and the corpus are known, `resolve` turns them into a
+`TrainingPlan`, which contains every number that affects the result. This module does not import torch, so
+`bessemer plan` can use it.
 """
 
 from __future__ import annotations

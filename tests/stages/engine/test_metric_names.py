@@ -55,7 +55,7 @@ def test_an_unknown_kind_is_not_guessed_at(kind: str) -> None:
     assert metric_names(kind, SimpleNamespace(), ()) is None
 
 
-PACKAGE = Path(__file__).parents[2] / "platform" / "bessemer"
+PACKAGE = Path(__file__).parents[3] / "platform" / "bessemer"
 CRITIC = ("value_loss", "value_clip_ratio")
 
 
@@ -93,18 +93,21 @@ def assigned(nodes: Iterable[ast.AST], name: str) -> Iterator[str]:
 
 def helpers(kind: str) -> set[str]:
     """The files of a stage: its own, and those of `stages/` that it imports."""
-    found, waiting = set(), [kind]
+    found: set[str] = set()
+    waiting = [f"stages/{kind}"]
     while waiting:
         name = waiting.pop()
-        if name not in found and (PACKAGE / "stages" / f"{name}.py").exists():
-            found.add(name)
-            for node in parsed(f"stages/{name}.py"):
-                if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("bessemer.stages"):
-                    continue
-                imported = [alias.name for alias in node.names]
-                if imported != ["verdict_table"]:  # a function of `rows.py` that records no metric
-                    waiting += [str(node.module).rpartition(".")[2], *imported]
-    return {f"stages/{name}.py" for name in found - {"base"}}
+        if name in found or not (PACKAGE / f"{name}.py").exists():
+            continue
+        found.add(name)
+        for node in parsed(f"{name}.py"):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("bessemer.stages"):
+                continue
+            imported = [alias.name for alias in node.names]
+            if imported != ["verdict_table"]:  # a function of `row_files.py` that records no metric
+                module = str(node.module).removeprefix("bessemer.").replace(".", "/")
+                waiting += [module, *(f"{module}/{name}" for name in imported)]
+    return {f"{name}.py" for name in found - {"stages/base"}}
 
 
 @pytest.mark.parametrize("kind", DATA)
@@ -133,7 +136,14 @@ def test_every_measure_of_an_objective_is_declared() -> None:
     names = [
         *(
             f"align/{name}.py"
-            for name in ("policy", "preference", "answer_groups", "reinforcing", "preferring", "rewarding")
+            for name in (
+                "policy_losses",
+                "preference_losses",
+                "answer_groups",
+                "policy_objective",
+                "preference_objectives",
+                "reward_model_objective",
+            )
         )
     ]
     names += [f"train/objectives/{path.name}" for path in (PACKAGE / "train" / "objectives").glob("*.py")]

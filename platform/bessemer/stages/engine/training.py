@@ -203,7 +203,7 @@ def tune(
     train(job, draft, context)
 
 
-def _train(job: TrainingJob, place: _Place, seat: WorkerContext) -> dict[str, Any]:
+def _train(job: TrainingJob, place: _Place, worker: WorkerContext) -> dict[str, Any]:
     """Trains in one worker; rank 0 exports the model. Returns metrics and resolved settings."""
     import torch
 
@@ -226,17 +226,17 @@ def _train(job: TrainingJob, place: _Place, seat: WorkerContext) -> dict[str, An
     bf16 = workers.from_first(choose_dtype(settings.dtype, device) == torch.bfloat16)  # all workers use rank 0's choice
     dtype = torch.bfloat16 if bf16 else torch.float32
     model = _model(job, dtype).to(device)
-    objective = job.make_objective(model, workers, seat.log)
+    objective = job.make_objective(model, workers, worker.log)
     rows = -(-plan.global_batch_size // workers.size)
     num_parameters = job.model.num_parameters()
     sharded = should_shard(settings.sharding, num_parameters, workers)
-    lanes = num_lanes(device, threads=seat.num_threads, rows=rows, num_parameters=num_parameters)
+    lanes = num_lanes(device, threads=worker.num_threads, rows=rows, num_parameters=num_parameters)
     compiled = should_compile(settings.compile, device)
     lanes = 1 if sharded or compiled else lanes  # several lanes would each gather or compile separately
     exported = _export_dtype(job)
     export = Exporter(job.model, job.tokenizer, job.stop_ids, job.lora, job.start, exported)
     interval = settings.checkpoint_interval_seconds
-    pace = ExecutionSettings(
+    execution_settings = ExecutionSettings(
         micro_batch_size=place.micro_batch_size,
         num_lanes=lanes,
         num_threads=None if settings.num_threads == "auto" else settings.num_threads,
@@ -253,15 +253,15 @@ def _train(job: TrainingJob, place: _Place, seat: WorkerContext) -> dict[str, An
         model,
         objective,
         plan,
-        pace,
+        execution_settings,
         workers=workers,
-        checkpoints=Checkpoints(place.checkpoints, workers, seat.log, settings.keep_last, export=export),
-        log=seat.log,
+        checkpoints=Checkpoints(place.checkpoints, workers, worker.log, settings.keep_last, export=export),
+        log=worker.log,
         metrics=MetricsLog(place.metrics_file) if workers.rank == 0 else None,
-        should_stop=seat.should_stop,
-        on_step=seat.on_step,
+        should_stop=worker.should_stop,
+        on_step=worker.on_step,
     )
-    batch = {"rows": pace.micro_batch_size, "length": plan.max_seq_length}
+    batch = {"rows": execution_settings.micro_batch_size, "length": plan.max_seq_length}
     try:
         with fastest_first(job.model, **batch, dtype=dtype, device=device) as attention:
             outcome = trainer.run()

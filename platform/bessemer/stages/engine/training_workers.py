@@ -1,6 +1,6 @@
 """Runs one training task in this process, or on several processes with Ray Train.
 
-    run_on_workers(task, context, num_workers=2, ...)     runs task(seat) on every worker; returns rank 0's result
+    run_on_workers(task, context, num_workers=2, ...)     runs task(worker) on every worker; returns rank 0's result
 
 Ray Train starts the processes and their process group. If a process dies, Ray Train starts a new group, and the task
 resumes from its newest checkpoint. `DEATHS_FORGIVEN` deaths in a row are tolerated; a new checkpoint resets the count.
@@ -230,9 +230,9 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     num_threads = settings["num_threads"] or _share_of_node()
     torch.set_num_threads(num_threads)
     stop_file = Path(settings["stop_file"])
-    seat = WorkerContext(log, stop_file.exists, lambda step: None, num_threads)
+    worker = WorkerContext(log, stop_file.exists, lambda step: None, num_threads)
     try:
-        return "value", settings["task"](seat)
+        return "value", settings["task"](worker)
     except (Stopped, TrainingDiverged) as error:
         return "error", error
     except LeaseLost:  # another process now writes the artifact, so no error file may be written to it

@@ -40,7 +40,7 @@ class ObjectiveSettings(Settings):
         return {name: shares[name] / sum(shares.values()) for name in sorted(shares)}
 
     def resolved(self) -> dict[str, Any]:
-        """The value of `Plan.objective`."""
+        """The value of `TrainingPlan.objective`."""
         return {
             "shares": self.objectives,
             "masking_ratio": self.masking_ratio,

@@ -189,7 +189,7 @@ def test_settings_reach_the_model_the_objective_and_the_loop(
     assert [trainer.objective.z_loss for trainer in trainers] == [0.0, 0.25]
     assert (usual.plan.gradient_clip, changed.plan.gradient_clip) == (1.0, 0.5)
     assert changed.spikes is not None
-    assert (changed.pace.micro_batch_size, changed.pace.num_threads, changed.spikes.sigmas) == (3, 1, 4.0)
+    assert (changed.execution.micro_batch_size, changed.execution.num_threads, changed.spikes.sigmas) == (3, 1, 4.0)
     decays = {group["weight_decay"] for optimizer in changed.optimizers for group in optimizer.param_groups}
     assert decays == {0.0, 0.125}
 

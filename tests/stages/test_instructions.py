@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.stages.test_questions_stage import NAMES, entries, text
+from tests.stages.test_questions import NAMES, entries, text
 
 from bessemer import storage
 from bessemer.artifacts.documents import SCHEMA, write_parquet

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.stages.test_reinforce_stage import ROWS, inputs, tokenizer
+from tests.stages.test_reinforce import ROWS, inputs, tokenizer
 
 from bessemer.align.best_of_n import RankedAnswer, best_and_worst
 from bessemer.artifacts.ledger import Removed
@@ -68,7 +68,7 @@ def test_a_known_answer_may_compete(compete: Any) -> None:
 
 
 def test_a_model_is_aligned_with_its_own_answers(compete: Any, inputs: dict[str, Artifact], run_stage: Any) -> None:
-    from tests.stages.test_reinforce_stage import share_of_red
+    from tests.stages.test_reinforce import share_of_red
 
     _, rows = compete()
     settings = {"dpo": {}, "max_seq_length": 64, "max_steps": 40, "global_batch_size": 8, "optimizer": "adamw"}

@@ -19,7 +19,7 @@ from bessemer.stages.engine.training_workers import WorkerContext, run_on_worker
 from bessemer.train.checkpoint import newest_step
 
 
-def task(folder: Path, seat: WorkerContext) -> str:
+def task(folder: Path, worker: WorkerContext) -> str:
     """Worker 1 dies in the first group and raises in the second, while worker 0 waits for it."""
     import torch.distributed as dist
 
@@ -66,7 +66,7 @@ def test_a_death_while_the_workers_start_is_forgiven_a_few_times(caplog: pytest.
         training_workers._forgiving(failing(training_workers.DEATHS_FORGIVEN, ActorDiedError()), log, lambda: 0)
         == "trained"
     )
-    assert len(calls) == caplog.text.count("started again") == training_workers.DEATHS_FORGIVEN
+    assert len(calls) == caplog.text.count("starting the workers again") == training_workers.DEATHS_FORGIVEN
     calls.clear()
     with pytest.raises(ControllerError):
         training_workers._forgiving(failing(100, ActorDiedError()), log, lambda: 0)
@@ -106,7 +106,7 @@ def test_deaths_count_in_a_row_only(caplog: pytest.LogCaptureFixture) -> None:
         training_workers._forgiving(dying([80], ValueError("a defect")), log, lambda: saved[0])
 
 
-def dying(folder: Path, deaths: int, seat: WorkerContext) -> str:
+def dying(folder: Path, deaths: int, worker: WorkerContext) -> str:
     """Completes one more step per call, and dies in the first `deaths` calls."""
     done = len(list(folder.glob("step-*")))
     (folder / f"step-{done + 1}").mkdir()
