@@ -135,12 +135,12 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     (folder / "events.jsonl").unlink()
     for line in lines[:-2]:
         storage.append_line(folder / "events.jsonl", line)
-    ending = {"time": lines[-1]["time"], "error": "training diverged at step 7"}
+    ending = {"time": lines[-1]["time"], "error": "training diverged at step 7: \x1b[31m\u202e"}
     storage.append_line(folder / "events.jsonl", {**lines[-2], **ending, "event": "stage_failed"})
     storage.append_line(folder / "events.jsonl", {**ending, "event": "run_failed"})
     text = Outline(build(folder)).text
     assert "✗ failed" in text
-    assert "training diverged at step 7" in text
+    assert r"training diverged at step 7: \x1b[31m\u202e" in text, "control characters are written out"
 
 
 def test_scores_of_an_evaluation_that_failed_its_requirements_are_shown(tmp_path: Path) -> None:

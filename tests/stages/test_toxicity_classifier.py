@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bessemer.errors import InputError
 from bessemer.evaluate.classifier import Classifier
-from bessemer.report.classifier import _errors
+from bessemer.report.classifier import errors
 from bessemer.stages import toxicity_classifier
 
 KIND = ("what a lovely day", "thank you", "good evening", "nice of you")
@@ -45,7 +45,7 @@ def test_a_classifier_comes_with_its_errors_by_category(
     assert (neutral["group"], neutral["recall"], slur["false_positive_rate"]) == ("neutral", None, None)
     assert draft.metrics["toxicity_classifier/other/recall"] == other["recall"]
     assert len(draft.metrics) == 8
-    shown = str(_errors(artifact.data))
+    shown = str(errors(artifact.data))
     assert "By category" in shown
     assert f">{other['recall']:.3f}<" in shown
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from markupsafe import Markup
+
 from bessemer.formatting import format_count, format_seconds
-from bessemer.report.markup import Html, element, markup
 from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks, time_ticks
+from bessemer.report.svg import Content, element, join
 
 MOST_POINTS = 500
 """Approximate maximum of points per line. A longer line is cut into stretches that each keep their extremes."""
@@ -52,7 +54,7 @@ class Interval:
 
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, x_range: tuple[float, float], zero: bool = False
-) -> Html:
+) -> Markup:
     """Draws lines over training steps. Charts that are compared with each other need the same `x_range`."""
     width, height, left, right, top, bottom = 520, 250, 58, 14, 12, 40
     drawn = [s for s in series if any(math.isfinite(y) for _, y in s.points)]
@@ -76,7 +78,7 @@ def line_chart(
         lines,
     )
     legend = [element("span", _sample(n + 1), s.name, class_="key") for n, s in enumerate(named)] if named[1:] else None
-    return element("figure", element("figcaption", title, markup(legend)), figure)
+    return element("figure", element("figcaption", title, legend), figure)
 
 
 def scaling_chart(
@@ -85,7 +87,7 @@ def scaling_chart(
     left_out: Sequence[tuple[str, float, float]],
     *,
     y_label: str,
-) -> Html:
+) -> Markup:
     """Draws a scaling law as a line over log10 of compute.
 
     The `fitted` models are dots, the `left_out` models are rings. A model is (name, log10 of compute, loss).
@@ -111,7 +113,7 @@ def scaling_chart(
     return element("figure", element("figcaption", y_label), figure, class_="wide")
 
 
-def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
+def funnel_chart(rows: Sequence[FunnelRow]) -> Markup:
     """Draws one bar per stage: documents that leave it, then, hatched, documents that it removes."""
     width, left, right, row_height, bar = 900, _label_width([r.name for r in rows]), 190, 38, 20
     largest = max((row.documents_in + row.created for row in rows), default=1) or 1
@@ -133,7 +135,7 @@ def funnel_chart(rows: Sequence[FunnelRow]) -> Html:
     return element("figure", _svg(width, len(rows) * row_height + 6, title, _hatching(), marks), class_="wide")
 
 
-def interval_chart(rows: Sequence[Interval]) -> Html:
+def interval_chart(rows: Sequence[Interval]) -> Markup:
     """Draws each value as a dot, with a bar of 1.96 standard errors to each side and a dashed mark at chance."""
     width, left, right, row_height = 900, _label_width([r.name for r in rows]), 110, 30
     ends = [v + sign * 1.96 * (r.error or 0) for r in rows for v in (r.value,) for sign in (-1, 1)]
@@ -159,7 +161,7 @@ def interval_chart(rows: Sequence[Interval]) -> Html:
     return element("figure", figure, class_="wide")
 
 
-def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float) -> Html:
+def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float) -> Markup:
     """Draws one bar per row (name, start, end, note). Start and end are in seconds since the start of the run."""
     width, left, right, row_height, bar = 900, _label_width([name for name, *_ in rows]), 100, 28, 14
     x = Scale(0, max(seconds, 1e-9), left, width - right)
@@ -182,7 +184,7 @@ def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float
     return element("figure", _svg(width, height, title, marks, labels), class_="wide")
 
 
-def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Html:
+def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[int, int]]) -> Markup:
     """Draws nodes (name, kind, note) from top to bottom, with arcs on their left.
 
     An edge (i, j) is an arc from node i to node j, which was made from node i.
@@ -249,20 +251,20 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return kept
 
 
-def _svg(width: int, height: float, title: str, *content: object) -> Html:
+def _svg(width: int, height: float, title: str, *content: Content) -> Markup:
     return element(
         "svg",
         element("title", title),
-        markup(*content),  # type: ignore[arg-type]
+        *content,
         viewBox=f"0 0 {width} {_px(height)}",
         role="img",
         preserveAspectRatio="xMinYMin meet",
     )
 
 
-def _horizontal_grid(y: Scale, left: float, right: float) -> Html:
+def _horizontal_grid(y: Scale, left: float, right: float) -> Markup:
     values = ticks(y, 4)
-    return markup(
+    return join(
         (
             element("line", x1=left, x2=right, y1=_px(y(value)), y2=_px(y(value)), class_="grid"),
             element("text", label, x=left - 8, y=_px(y(value) + 4), text_anchor="end", class_="tick"),
@@ -271,32 +273,28 @@ def _horizontal_grid(y: Scale, left: float, right: float) -> Html:
     )
 
 
-def _vertical_grid(x: Scale, top: float, bottom: float) -> Html:
-    return markup(
+def _vertical_grid(x: Scale, top: float, bottom: float) -> Markup:
+    return join(
         element("line", x1=_px(x(value)), x2=_px(x(value)), y1=top, y2=bottom, class_="grid") for value in ticks(x, 6)
     )
 
 
-def _x_axis(x: Scale, y: float, label: str) -> Html:
+def _x_axis(x: Scale, y: float, label: str) -> Markup:
     values = ticks(x, 6)
-    return markup(
-        element("line", x1=x.start, x2=x.end, y1=y, y2=y, class_="axis"),
-        (
-            element("text", text, x=_px(x(value)), y=y + 16, text_anchor="middle", class_="tick")
-            for value, text in zip(values, tick_labels(values), strict=True)
-        ),
-        element("text", label, x=(x.start + x.end) / 2, y=y + 34, text_anchor="middle", class_="tick")
-        if label
-        else None,
-    )
+    marks = [element("line", x1=x.start, x2=x.end, y1=y, y2=y, class_="axis")]
+    for value, text in zip(values, tick_labels(values), strict=True):
+        marks.append(element("text", text, x=_px(x(value)), y=y + 16, text_anchor="middle", class_="tick"))
+    if label:
+        marks.append(element("text", label, x=(x.start + x.end) / 2, y=y + 34, text_anchor="middle", class_="tick"))
+    return join(marks)
 
 
-def _sample(number: int) -> Html:
+def _sample(number: int) -> Markup:
     line = element("line", x1=0, x2=26, y1=5, y2=5, class_=f"line s{number}")
     return element("svg", line, viewBox="0 0 26 10", width=26, height=10, aria_hidden="true")
 
 
-def _hatching() -> Html:
+def _hatching() -> Markup:
     line = element("path", d="M-1 1 L1 -1 M0 6 L6 0 M5 7 L7 5", class_="hatch")
     return element("defs", element("pattern", line, id="hatching", width=6, height=6, patternUnits="userSpaceOnUse"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from bessemer.artifacts.run_files import read_events
 from bessemer.report.charts import FunnelRow
 from bessemer.report.curves import Curve, read_curves
-from bessemer.report.scores import Evaluation
+from bessemer.report.evaluation import Evaluation
 from bessemer.tracking.records import FAILED, RUNNING, RunRecord, StageRecord, read_run
 
 
@@ -122,3 +123,7 @@ class Facts:
     @cached_property
     def versions(self) -> dict[str, str]:
         return {name: version for stage in self.finished for name, version in stage.manifest["versions"].items()}
+
+
+def format_time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

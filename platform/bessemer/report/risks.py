@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from markupsafe import Markup
+
 from bessemer.report import charts
 from bessemer.report.charts import Series
-from bessemer.report.markup import Html, element
-from bessemer.report.scores import Evaluation
+from bessemer.report.evaluation import Evaluation
 
 MOST_MODELS = 2
 """Each model needs two lines, and a chart has four distinct line styles."""
 
 
-def risk_charts(evaluation: Evaluation) -> Html | None:
+def risk_charts(evaluation: Evaluation) -> Iterator[Markup]:
     """Charts of the last two models, each with its control."""
-    drawn = [*_charts(evaluation)]
-    return element("div", drawn, class_="charts") if drawn else None
-
-
-def _charts(evaluation: Evaluation) -> Iterator[Html]:
     tasks = list(dict.fromkeys(score.task for score in evaluation.scores))
     for task in tasks:
         series = []

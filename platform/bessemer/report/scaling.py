@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from bessemer import storage
 from bessemer.formatting import format_count
 from bessemer.report import charts
 from bessemer.report.facts import Facts
-from bessemer.report.markup import Html, element, markup, table
-from bessemer.report.page import section
+from bessemer.report.html import render
 from bessemer.train.scaling_law import ScalingLaw
 
 
@@ -34,18 +35,41 @@ def read_laws(data: Path) -> list[Fitted]:
     return [Fitted(ScalingLaw(**found["law"]), found["metric"], found["left_out"], points)]
 
 
-def scaling(facts: Facts) -> Html | None:
+_TEMPLATE = """
+<p><code>L(C) = {{ "%.4g" | format(law.irreducible) }} + {{ "%.4g" | format(law.coefficient) }} · \
+C^-{{ "%.4g" | format(law.exponent) }}</code>: predicted loss after C floating-point operations of training.</p>
+{% for p in left_out %}
+<p>{{ p.stage }} was left out of the fit. The law predicts {{ "%.4f" | format(p.predicted) }} \
+({{ "%.4f to %.4f" | format(p.low, p.high) }} if one of the fitted models is left out too), \
+{{ "%+.2f%%" | format(100 * p.error) }} from the measured loss.</p>
+{% endfor %}
+{{ chart }}
+{{ table(
+    [("model", ""), ("parameters", "n"), ("tokens", "n"), ("compute", "n"), ("loss", "n"), ("law", "n"), ("", "n"),
+     ("", "")],
+    models,
+) }}
+"""
+
+
+def scaling(facts: Facts) -> Markup | None:
     """The section, or None if no stage fitted a law."""
     found = [fitted for stage in facts.finished for fitted in read_laws(stage.folder / "data")]
-    return section("scaling", "Scaling law", [draw(fitted) for fitted in found])
+    return Markup("").join(draw(fitted) for fitted in found) or None
 
 
-def draw(fitted: Fitted) -> Html:
+def draw(fitted: Fitted) -> Markup:
+    """The formula, the predictions, the chart and the table of one law."""
     law = fitted.law
     points = [(p["stage"], math.log10(p["compute"]), p["loss"], p["left_out"]) for p in fitted.points]
     first, last = min(p[1] for p in points), max(p[1] for p in points)
     steps = [first + (last - first) * number / 100 for number in range(101)]
-    formula = f"L(C) = {law.irreducible:.4g} + {law.coefficient:.4g} · C^-{law.exponent:.4g}"
+    chart = charts.scaling_chart(
+        [(x, law.loss(10**x)) for x in steps],
+        [(name, x, y) for name, x, y, out in points if not out],
+        [(name, x, y) for name, x, y, out in points if out],
+        y_label=fitted.metric,
+    )
     models = [
         [
             p["stage"],
@@ -59,23 +83,4 @@ def draw(fitted: Fitted) -> Html:
         ]
         for p in fitted.points
     ]
-    predictions = [
-        element(
-            "p",
-            f"{p['stage']} was left out of the fit. The law predicts {p['predicted']:.4f} "
-            f"({p['low']:.4f} to {p['high']:.4f} if one of the fitted models is left out too), "
-            f"{p['error']:+.2%} from the measured loss.",
-        )
-        for p in fitted.left_out
-    ]
-    return markup(
-        element("p", element("code", formula), ": predicted loss after C floating-point operations of training."),
-        predictions,
-        charts.scaling_chart(
-            [(x, law.loss(10**x)) for x in steps],
-            [(name, x, y) for name, x, y, out in points if not out],
-            [(name, x, y) for name, x, y, out in points if out],
-            y_label=fitted.metric,
-        ),
-        table(["model", "parameters", "tokens", "compute", "loss", "law", "", ""], models, numeric=[1, 2, 3, 4, 5, 6]),
-    )
+    return render(_TEMPLATE, law=law, left_out=fitted.left_out, chart=chart, models=models)

@@ -1,101 +1,146 @@
-"""Reads the artifact of an evaluation: scores, comparisons of models, contaminated items, samples and answers.
-
-- `data/scores.parquet` has one row per model, task, metric and group (`evaluate/scores.py` has its columns).
-- `data/samples.jsonl` has one object per sample: its `prompt`, the model's `completion`, and optionally the
-  `reference`, the text that follows the prompt in the document.
-- `data/items/<model>/<task>.parquet` has one row per item.
-
-An absent file reads as empty.
-"""
+"""Report section on evaluations: scores, and differences between models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from markupsafe import Markup
 
-from bessemer import storage
-from bessemer.report.privacy import masked
+from bessemer.formatting import format_number
+from bessemer.report import charts
+from bessemer.report.charts import Interval
+from bessemer.report.evaluation import CLEAN, CONTAMINATED, Evaluation, Score
+from bessemer.report.facts import Facts
+from bessemer.report.html import render
+from bessemer.report.risks import risk_charts
 
-LONGEST = 1200
-CLEAN, CONTAMINATED = "clean items", "contaminated"
+MOST_CONTAMINATED = 20
 
-
-@dataclass(frozen=True)
-class Score:
-    task: str
-    metric: str
-    group: str | None
-    value: float
-    standard_error: float | None
-    n: int
-    chance: float | None
-    model: str = ""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A prompt, its completions by model, and `reference`, the true continuation (empty if unknown)."""
-
-    prompt: str
-    completions: dict[str, str]
-    reference: str
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The artifact of one evaluation, finished or not."""
-
-    name: str
-    data: Path
-
-    @cached_property
-    def scores(self) -> list[Score]:
-        rows = _rows(self.data / "scores.parquet")
-        known = Score.__dataclass_fields__
-        return [Score(**{name: value for name, value in row.items() if name in known}) for row in rows]
-
-    @property
-    def models(self) -> list[str]:
-        """Names of the models in the order of evaluation. The last one is the subject; the others are baselines."""
-        return list(dict.fromkeys(score.model for score in self.scores))
-
-    @cached_property
-    def comparisons(self) -> list[dict[str, Any]]:
-        return _rows(self.data / "comparisons.parquet")
-
-    @cached_property
-    def contaminated(self) -> list[dict[str, Any]]:
-        """The items that occur in training documents, largest overlap first."""
-        rows = _rows(self.data / "contamination.parquet", pc.field("contaminated"))
-        return sorted(rows, key=lambda row: -row["overlap"])
-
-    def samples(self, most: int) -> list[Sample]:
-        """The first `most` prompts with the completions of all models. Masks personal data."""
-        found: dict[tuple[str, str], dict[str, str]] = {}
-        references: dict[tuple[str, str], str] = {}
-        for row in storage.read_lines(self.data / "samples.jsonl"):
-            key = (row.get("task", ""), row["prompt"])
-            if key in found or len(found) < most:
-                found.setdefault(key, {})[row.get("model", "")] = row["completion"]
-                references[key] = row.get("reference") or ""
-        return [
-            _masked_sample(prompt, completions, references[task, prompt])
-            for (task, prompt), completions in found.items()
-        ]
-
-    def items(self, model: str, task: str) -> list[dict[str, Any]]:
-        return _rows(self.data / "items" / model / f"{task}.parquet")
+_TEMPLATE = """
+{% for evaluation in evaluations %}
+{% if evaluations[1:] %}<h3>{{ evaluation.name }}</h3>{% endif %}
+{% if evaluation.chart %}
+<p>Bars span 1.96 standard errors to each side. The dashed mark is the score of random guessing.</p>
+{{ evaluation.chart }}
+{% endif %}
+{{ table(*evaluation.whole) }}
+{% if evaluation.num_contaminated %}
+{% call fold("Contaminated items ({:,})".format(evaluation.num_contaminated)) %}
+{{ table(
+    [("task", ""), ("item", ""), ("words seen", "n"), ("n-gram", "n"), ("split", ""),
+     ("document with the largest overlap", "")],
+    evaluation.contaminated,
+) }}
+{% set more = evaluation.num_contaminated - evaluation.contaminated | length %}
+{% if more %}<p class="quiet">and {{ "{:,}".format(more) }} more in contamination.parquet</p>{% endif %}
+{% endcall %}
+{% endif %}
+{% if evaluation.risks %}
+<div class="charts">{% for chart in evaluation.risks %}{{ chart }}{% endfor %}</div>
+{% endif %}
+{% if evaluation.parts %}{% call fold("By group") %}{{ table(*evaluation.parts) }}{% endcall %}{% endif %}
+{% if evaluation.comparisons %}
+<h3>Differences between models</h3>
+<p>All models answered the same items. The intervals come from a paired bootstrap of \
+{{ "{:,}".format(evaluation.bootstrap.num_resamples) }} draws with seed {{ evaluation.bootstrap.seed }}, p from random \
+swaps of the two models' answers. Of the differences called larger than noise, at most 5 % are expected to be noise.</p>
+{{ table(
+    [("task", ""), ("metric", ""), ("models", "whole"), ("difference", "n"), ("95 % interval", "n"), ("items won", "n"),
+     ("p", "n"), ("", "whole")],
+    evaluation.comparisons,
+) }}
+{% endif %}
+{% endfor %}
+"""
 
 
-def _masked_sample(prompt: str, completions: dict[str, str], reference: str) -> Sample:
-    texts = masked([text[:LONGEST] for text in (prompt, reference, *completions.values())])
-    return Sample(texts[0], dict(zip(completions, texts[2:], strict=True)), texts[1])
+def scores(facts: Facts) -> Markup | None:
+    """The section, with one part per evaluation; None if no evaluation wrote scores."""
+    found = [_scores(evaluation) for evaluation in facts.evaluations]
+    return render(_TEMPLATE, evaluations=found) if found else None
 
 
-def _rows(path: Path, filters: pc.Expression | None = None) -> list[dict[str, Any]]:
-    return pq.read_table(path, filters=filters, use_threads=False).to_pylist() if path.exists() else []
+def _scores(evaluation: Evaluation) -> dict[str, Any]:
+    whole = [s for s in evaluation.scores if s.group is None and s.metric != CONTAMINATED]
+    parts = [s for s in evaluation.scores if s.group not in (None, CLEAN)]
+    several = len(evaluation.models) > 1
+    judged = [
+        Interval(f"{s.task} {s.metric}" + (f", {s.model}" if several else ""), s.value, s.standard_error, s.chance)
+        for of_models in _side_by_side(whole).values()
+        for s in of_models.values()
+        if s.chance is not None
+    ]
+    return {
+        "name": evaluation.name,
+        "chart": charts.interval_chart(judged) if judged else None,
+        "whole": _score_table(whole, evaluation),
+        "parts": _score_table(parts, evaluation) if parts else None,
+        "num_contaminated": len(evaluation.contaminated),
+        "contaminated": [
+            [row["task"], row["id"], f"{row['overlap']:.0%}", row["ngram_size"], row["split"], row["url"]]
+            for row in evaluation.contaminated[:MOST_CONTAMINATED]
+        ],
+        "risks": [*risk_charts(evaluation)],
+        "comparisons": [_comparison(row) for row in evaluation.comparisons],
+        "bootstrap": next(iter(evaluation.comparisons), None),
+    }
+
+
+def _side_by_side(found: Sequence[Score]) -> dict[tuple[str, str, str | None], dict[str, Score]]:
+    """Groups scores by (task, metric, group), then by model."""
+    rows: dict[tuple[str, str, str | None], dict[str, Score]] = {}
+    for score in found:
+        rows.setdefault((score.task, score.metric, score.group), {})[score.model] = score
+    return rows
+
+
+def _score_table(found: Sequence[Score], evaluation: Evaluation) -> tuple[list[tuple[str, str]], list[tuple[str, ...]]]:
+    """Columns and rows: one row per task, metric and group; one column per model. Leaves out empty columns."""
+    rows, last = _side_by_side(found), evaluation.models[-1]
+    others = {(s.task, s.metric, s.group): s for s in evaluation.scores if s.model == last}
+    several = len(evaluation.models) > 1
+    columns: list[tuple[str, str, list[str]]] = [
+        ("task", "", [task for task, _, _ in rows]),
+        ("metric", "", [metric for _, metric, _ in rows]),
+        ("group", "", [group or "" for _, _, group in rows]),
+        *(
+            (model if several else "value", "n", [_value(r.get(model)) for r in rows.values()])
+            for model in evaluation.models
+        ),
+        ("chance", "n", [f"{s.chance:.4g}" if s.chance is not None else "" for s in map(_newest, rows.values())]),
+        ("n", "n", [f"{_newest(of_models).n:,}" for of_models in rows.values()]),
+    ]
+    if not any(group for _, _, group in rows):
+        shares = [others.get((task, CONTAMINATED, None)) for task, _, _ in rows]
+        cleans = [others.get((task, metric, CLEAN)) for task, metric, _ in rows]
+        of_last = f" ({last})" if several else ""
+        columns.append(("contaminated", "n", [f"{share.value:.1%}" if share else "" for share in shares]))
+        clean_values = [f"{_value(o)} (n = {o.n:,})" if o else "" for o in cleans]
+        columns.append((f"clean items only{of_last}", "n", clean_values))
+    shown = [column for column in columns if any(column[2])]
+    return [(name, kind) for name, kind, _ in shown], list(zip(*(cells for _, _, cells in shown), strict=True))
+
+
+def _newest(of_models: dict[str, Score]) -> Score:
+    return list(of_models.values())[-1]
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return format_number(score.value) + (f" ± {score.standard_error:.2g}" if score.standard_error is not None else "")
+
+
+def _comparison(row: dict[str, Any]) -> list[str | Markup]:
+    larger = row["larger_than_noise"]
+    return [
+        row["task"],
+        row["metric"],
+        f"{row['model_b']} − {row['model_a']}",
+        f"{row['difference']:+.3g}",
+        f"{row['low']:+.3g} … {row['high']:+.3g}",
+        f"{row['win_rate']:.1%}",
+        f"{row['p']:.2g}",
+        Markup("<b>larger than noise</b>") if larger else "within noise",
+    ]
