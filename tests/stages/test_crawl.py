@@ -276,6 +276,31 @@ def test_a_crawl_that_ended_and_was_not_sealed_asks_for_nothing_again(make_draft
     assert pages(draft) == found
 
 
+@pytest.mark.parametrize("folder", ["waves", "outcomes", "discoveries"])
+def test_a_damaged_file_of_an_unfinished_crawl_repeats_at_most_its_unit(
+    make_draft: Any, make_context: Any, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The state is empty, and is computed again from the units. A unit with a file that was cut off is fetched
+    again."""
+    with Web(many(8)) as web:
+        draft = make_draft()
+        run(web, draft, make_context(), max_depth=99)
+        found = pages(draft)
+        asked = Counter(f"http://library.test{path}" for path in web.paths())
+        (state,) = storage.files_under(draft.work / "waves")
+        unit = storage.files_under(draft.work / "outcomes")[-1]
+        expected = [] if folder == "waves" else pq.read_table(unit)["url"].to_pylist()
+        damaged = state if folder == "waves" else draft.work / folder / unit.name
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        state.write_bytes(b"")
+        run(web, draft, make_context(), max_depth=99)
+    again = Counter(f"http://library.test{path}" for path in web.paths()) - asked
+    assert pages(draft) == found
+    assert max(stored(draft).values()) == 1
+    assert again == Counter(expected)
+    assert f"`{damaged}` is damaged" in caplog.text
+
+
 def test_killed_at_any_moment_it_continues(make_draft: Any, make_context: Any) -> None:
     """SIGKILL, again and again, each time a little later: the same pages, none stored twice."""
     site = {path: Answer(html, delay_seconds=0.004) for path, html in many(60).items()}  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 UNIT_URLS = 4000
 UNIT_SECONDS = 120.0
 
+T = TypeVar("T")
 FETCHED = "fetched"
 _PRODUCT_TOKEN = r"^[A-Za-z_-]+$"
 _OWN_NAMES = (".test", ".localhost", ".example", ".invalid", ".internal", ".local", ".home.arpa")
@@ -192,12 +193,18 @@ class _Crawl:
         config = self.config
         remove_temporary(self.draft.data)
         limits = CrawlLimits(config.max_pages, config.max_depth, config.max_pages_per_host)
-        saved = files_under(self.draft.work / "waves")
-        if saved:
-            return Frontier.load(saved[-1], limits), int(saved[-1].stem)
+        for saved in reversed(files_under(self.draft.work / "waves")):
+            if (frontier := self._undamaged(saved, partial(Frontier.load, limits=limits))) is not None:
+                return frontier, int(saved.stem)
+            self.context.check_lease()
+            saved.unlink()
         seeds = [url for url in map(canonical_url, config.seeds) if url]
         scope = self._policy(map(authority_of, seeds)).scope()
         return Frontier.start(seeds, map(scope.refusal, seeds), limits), 0
+
+    @property
+    def _receipts(self) -> Path:
+        return self.draft.work / "receipts"
 
     def _saved(self, number: int) -> Path:
         return self.draft.work / "waves" / f"{number:05d}.parquet"
@@ -206,7 +213,6 @@ class _Crawl:
         """Fetches a wave in one or more rounds and returns (outcomes, discoveries)."""
         import pyarrow as pa
 
-        from bessemer.artifacts.documents import read_parquet
         from bessemer.crawl.findings import DISCOVERIES, OUTCOMES
         from bessemer.crawl.frontier import shares
         from bessemer.crawl.urls import origin_of
@@ -222,18 +228,48 @@ class _Crawl:
             for share in shares(left, size=UNIT_URLS):
                 new_origins = sorted({origin_of(target.url) for target in share} - visited)
                 units.append(Unit(f"{number:05d}-{round_number:04d}-{len(units):04d}", (share, new_origins)))
-            self._do(units, policy, pages, expected)
             done: set[str] = set()
-            for unit in units:
-                outcomes.append(read_parquet(self.draft.work / "outcomes" / f"{unit.name}.parquet"))
-                discoveries.append(read_parquet(self.draft.work / "discoveries" / f"{unit.name}.parquet"))
-                done.update(outcomes[-1]["url"].to_pylist())
-                pages += outcomes[-1]["state"].to_pylist().count(FETCHED)
+            for fetched, linked in self._findings(units, policy, pages, expected):
+                outcomes.append(fetched)
+                discoveries.append(linked)
+                done.update(fetched["url"].to_pylist())
+                pages += fetched["state"].to_pylist().count(FETCHED)
             self.context.progress(pages, expected, "pages")
             visited |= {origin_of(url) for url in done}
             left = [target for target in left if target.url not in done]
             round_number += 1
         return pa.concat_tables(outcomes), pa.concat_tables(discoveries)
+
+    def _findings(
+        self, units: list[Unit], policy: Policy, pages: int, expected: int
+    ) -> list[tuple[pa.Table, pa.Table]]:
+        """Runs units and returns (outcomes, discoveries) of each. A unit with a damaged file runs again."""
+        from bessemer.artifacts.documents import read_parquet
+
+        def tables(unit: Unit) -> list[pa.Table | None]:
+            paths = (self.draft.work / name / f"{unit.name}.parquet" for name in ("outcomes", "discoveries"))
+            return [self._undamaged(path, read_parquet) for path in paths]
+
+        self._do(units, policy, pages, expected)
+        found = {unit.name: tables(unit) for unit in units}
+        damaged = [unit for unit in units if any(table is None for table in found[unit.name])]
+        if damaged:
+            self.context.check_lease()
+            for unit in damaged:
+                (self._receipts / f"{unit.name}.json").unlink()
+            self._do(damaged, policy, pages, expected)
+            found |= {unit.name: tables(unit) for unit in damaged}
+        return [(outcomes, discoveries) for outcomes, discoveries in found.values()]
+
+    def _undamaged(self, path: Path, read: Callable[[Path], T]) -> T | None:
+        """Reads a file of the unfinished crawl. Returns None if it is damaged or missing."""
+        import pyarrow as pa
+
+        try:
+            return read(path)
+        except (pa.ArrowException, OSError):
+            self.context.log.warning("`%s` is damaged; its part of the crawl runs again", path)
+            return None
 
     def _do(self, units: list[Unit], policy: Policy, pages: int, expected: int) -> None:
         """Runs one round in this process or in workers; `pages` is the number of pages fetched before it."""
@@ -248,7 +284,7 @@ class _Crawl:
                 lambda: context.progress(next(fetched), expected, "pages"),
             )
             context = replace(context, num_workers=0)
-        run_units(units, make, self.draft.work / "receipts", replace(context, progress=_say_nothing))
+        run_units(units, make, self._receipts, replace(context, progress=_say_nothing))
 
     def _policy(self, start_hosts: Iterable[str]) -> Policy:
         from bessemer import __version__
