@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.odd_answers import ODD_ANSWERS
 from tests.support.web import Answer, Site, Web, page, redirect
 
 from bessemer import storage
@@ -369,23 +370,6 @@ def test_out_of_time_it_leaves_the_rest_but_always_gets_on(unit: Any) -> None:
     site = {f"/{n}": page() for n in range(5)}
     _, findings = unit(site, *site, seconds=0.0)
     assert states(findings) == {"/0": "fetched"}
-
-
-ODD_ANSWERS = {
-    "/reason": b"HTTP/1.1 200 \xff\xfe\x00\xed\xa0\x80\r\nContent-Type: text/html\r\n\r\n<p>x</p>",
-    "/type": b"HTTP/1.1 200 OK\r\nContent-Type: text/h\xe4ml; charset=\xed\xb2\x80\r\n\r\n<p>x</p>",
-    "/charset": b'HTTP/1.1 200 OK\r\nContent-Type: text/html; charset="\xff\xfe"\r\n\r\n<p>x</p>',
-    "/coding": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: \xf0gzip\xff\r\n\r\n<p>x</p>",
-    "/name": b"HTTP/1.1 200 OK\r\n\xff\x00\xed\xa0\x80: \xff\r\nContent-Type: text/html\r\n\r\n<p>x</p>",
-    "/version": b"HTTP/" + b"9" * 5000 + b".1 200 OK\r\n\r\n<p>x</p>",
-    "/range": b"HTTP/1.1 206 OK\r\nContent-Type: text/html\r\nContent-Range: bytes 0-%s/9\r\n\r\n<p>x</p>"
-    % (b"9" * 5000),
-    "/length": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %s\r\n\r\n<p>x</p>" % (b"9" * 5000),
-    "/location": b"HTTP/1.1 301 \xff\r\nLocation: http://\xff\xed\xa0\x80[/\x00\r\n\r\n",
-    "/zone": b"HTTP/1.1 503 X\r\nRetry-After: Mon, 01 Jan 2024 00:00:00 +9999999999\r\nContent-Length: 0\r\n\r\n",
-    "/date": b"HTTP/1.1 429 X\r\nRetry-After: 31 Dec 9999 23:59:59 -2359\r\nContent-Length: 0\r\n\r\n",
-    "/pause": b"HTTP/1.1 503 X\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % (b"9" * 5000),
-}
 
 
 def test_no_odd_answer_ends_the_crawl_or_counts_as_our_fault(unit: Any) -> None:
