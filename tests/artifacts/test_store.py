@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def test_the_manifest_lists_data_and_ledger_and_reads_back(artifact: Any) -> Non
     assert [file.path for file in artifact.manifest.files] == ["data/a.bin", "ledger/b.bin"]
     assert Manifest.read(artifact.path) == artifact.manifest
     artifact.verify(hashes=True)
+
+
+def test_a_manifest_of_an_earlier_version_reads_back(artifact: Any) -> None:
+    content = json.loads((artifact.path / "manifest.json").read_text())
+    (artifact.path / "manifest.json").write_text(json.dumps(content | {"num_workers": "4"}))
+    assert Manifest.read(artifact.path) == artifact.manifest
 
 
 def test_equal_bytes_have_equal_digests_whatever_the_folder(artifact: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.token_store import write_store
 
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate.evaluated_model import EvaluatedModel
@@ -23,7 +24,6 @@ from bessemer.evaluate.memorisation import (
 from bessemer.evaluate.risks import Memorisation
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
-from bessemer.tokens.writer import write_store
 
 SMALL = Memorisation(kind="memorisation", prefix_tokens=(3, 6), continuation_tokens=8, num_samples=40)
 
@@ -64,7 +64,7 @@ def test_texts_are_drawn_once_from_inside_documents_with_their_copies(corpus: To
     assert len({tuple(row[-8:]) for row in drawn.tokens.tolist()}) == len(drawn)
     assert not (drawn.tokens == corpus.end_of_text_id).any()
     for start, tokens in zip(drawn.start.tolist(), drawn.tokens, strict=True):
-        assert len(corpus.documents_at("train", start, 14)) == 1
+        assert len(corpus.rows_at("train", start, 14)) == 1
         assert np.array_equal(corpus.read("train", start, 14), tokens)
 
 
@@ -72,7 +72,7 @@ def test_the_control_stands_nowhere_in_the_training_split(corpus: TokenStore) ->
     drawn = draw(SMALL, corpus, "test")
     assert len(drawn) == SMALL.num_samples
     assert not drawn.num_copies.any()
-    documents = {corpus.documents_at("test", start, 1)[0] for start in drawn.start.tolist()}
+    documents = {corpus.rows_at("test", start, 1)["id"][0].as_py() for start in drawn.start.tolist()}
     assert documents <= {f"test-{number}" for number in range(25)}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.support.token_store import write_store
 
 from bessemer.errors import NothingLeft
 from bessemer.evaluate.evaluated_model import EvaluatedModel
@@ -15,7 +16,6 @@ from bessemer.evaluate.personal_data import GeneratedText, find_holders, persona
 from bessemer.evaluate.risks import PersonalData
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
-from bessemer.tokens.writer import write_store
 
 
 def batch(**texts: str) -> pa.Table:

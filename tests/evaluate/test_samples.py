@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.token_store import write_store
 
 from bessemer.errors import NothingLeft
 from bessemer.evaluate.evaluated_model import EvaluatedModel
@@ -12,7 +13,6 @@ from bessemer.evaluate.kinds import Samples
 from bessemer.evaluate.samples import samples
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.store import TokenStore
-from bessemer.tokens.writer import write_store
 
 TASK = Samples(
     kind="samples", num_samples=3, prompt_tokens=4, generation=GenerationSettings(max_new_tokens=5, temperature=0)

@@ -45,7 +45,7 @@ def test_ranges_are_the_tokens_of_the_folder(local: TokenStore, server: ObjectSt
     assert np.array_equal(remote.token_bytes, local.token_bytes)
     for start, count in ((0, 10), (2990, 20), (4990, 10), (0, 5000), (77, 0)):
         assert np.array_equal(remote.read("train", start, count), local.read("train", start, count))
-    assert remote.documents_at("train", 2950, 100) == local.documents_at("train", 2950, 100)
+    assert remote.rows_at("train", 2950, 100) == local.rows_at("train", 2950, 100)
     with pytest.raises(IndexError):
         remote.read("train", 4991, 10)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.token_store import write_store
 
 from bessemer.errors import ArtifactDamaged, UsageError
 from bessemer.tokens.store import TokenStore, shard_name
-from bessemer.tokens.writer import write_store
 
 
 @settings(deadline=None, max_examples=50)
@@ -40,7 +40,7 @@ def test_reads_equal_the_concatenation_and_name_their_documents(
     assert store.num_bytes("train") == sum(map(len, sequences))
     assert store.read("train", start, count).tolist() == flat[start : start + count].tolist()
     expected = [f"train-{i}" for i in dict.fromkeys(owner[start : start + count].tolist())]
-    assert store.documents_at("train", start, count) == expected
+    assert store.rows_at("train", start, count)["id"].to_pylist() == expected
     for row in store.rows_at("train", start, count).to_pylist():
         tokens = store.read("train", row["start"], row["length"])
         assert tokens[-1] == store.end_of_text_id

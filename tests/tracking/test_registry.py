@@ -1,12 +1,9 @@
-"""Tests of registered models: found by fingerprint, the newest is the candidate, promotion keeps the old champion."""
+"""Tests of registered models: found by fingerprint, the newest has the alias `candidate`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from bessemer.errors import UsageError
 from bessemer.tracking import registry
 from bessemer.tracking.records import read_run
 
@@ -27,11 +24,7 @@ def test_versions_and_aliases(recorded: Any, fake_run: Any) -> None:
     registry.register(recorded.client, recorded.uri, "toy", stage, first.run_id)
     assert aliases(recorded) == {"candidate": "2"}
 
-    registry.promote(recorded.client, "toy-base", "b" * 32)
-    registry.promote(recorded.client, "toy-base", "d" * 32)
-    registry.promote(recorded.client, "toy-base", "d" * 32)
-    assert aliases(recorded) == {"candidate": "2", "champion": "2", "previous": "1"}
+    assert registry.fingerprints(recorded.client, only_aliased=True) == {"d" * 32}
+    recorded.client.set_registered_model_alias("toy-base", "champion", "1")
     assert registry.fingerprints(recorded.client, only_aliased=True) == {"b" * 32, "d" * 32}
     assert registry.fingerprints(recorded.client, only_aliased=False) >= {"b" * 32, "d" * 32}
-    with pytest.raises(UsageError, match="no version"):
-        registry.promote(recorded.client, "toy-base", "e" * 32)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bessemer import storage
-from bessemer.fingerprint import content_hash, unit_interval
+from bessemer.fingerprint import unit_interval
 
 Split = Literal["train", "tune", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "validation", "test")
@@ -44,13 +44,6 @@ SCHEMA = pa.schema(
         pa.field("metadata", pa.string(), nullable=False),
     ]
 )
-
-
-def replace_text(table: pa.Table, text: pa.Array) -> pa.Table:
-    """The same documents with other texts (and so other content hashes)."""
-    hashes = pa.array([content_hash(t) for t in text.to_pylist()], pa.string())
-    table = table.set_column(SCHEMA.get_field_index("text"), SCHEMA.field("text"), text.cast(pa.large_string()))
-    return table.set_column(SCHEMA.get_field_index("content_hash"), SCHEMA.field("content_hash"), hashes)
 
 
 SPLIT_ORDER = ("test", "validation", "tune")

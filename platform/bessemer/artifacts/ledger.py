@@ -5,7 +5,7 @@ One row per document that entered the stage or was created there:
 | column | meaning |
 |---|---|
 | `id`, `url` | the document |
-| `verdict` | `kept`, `changed` (the text differs), `removed`, `crashed` or `timed_out` (removed too), `failed` |
+| `verdict` | `kept`, `changed` (the text differs), `removed`, `crashed` (removed too), `failed` |
 | `rule` | the rule that decided: `gopher_quality/mean_word_length`, `exact_duplicate`, ...; null if kept |
 | `value`, `threshold` | the measurement and the limit that it broke, or null |
 | `evidence` | a short text: the duplicate's id, the masked kinds, the offending line; null if none |
@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 
 from bessemer.errors import CountMismatch
 
-KEPT, CHANGED, REMOVED, CRASHED, TIMED_OUT = "kept", "changed", "removed", "crashed", "timed_out"
+KEPT, CHANGED, REMOVED, CRASHED = "kept", "changed", "removed", "crashed"
 FAILED = "failed"
 SURVIVING = (KEPT, CHANGED)
 

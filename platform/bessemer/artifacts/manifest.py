@@ -52,7 +52,6 @@ class Manifest:
     """Wall-clock time over all attempts."""
     attempts: int
     created_at: str
-    num_workers: str = ""
     schema_version: int = SCHEMA_VERSION
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -72,6 +71,7 @@ class Manifest:
                 return None
             raw["files"] = [File(**file) for file in raw["files"]]
             raw["counts"] = Counts(**raw["counts"]) if raw["counts"] else None
+            raw.pop("num_workers", None)  # an unused field of earlier versions
             return Manifest(**raw)
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactDamaged(

@@ -91,10 +91,6 @@ class Store:
         manifest = Manifest.read(folder)
         return Artifact(folder, manifest) if manifest else None
 
-    def resolve(self, stage: str, prefix: str) -> list[Artifact]:
-        """Finished artifacts of a stage whose fingerprint begins with `prefix`."""
-        return [a for a in self.all() if a.manifest.stage == stage and a.manifest.fingerprint.startswith(prefix)]
-
     def all(self) -> Iterator[Artifact]:
         """All artifacts with a readable manifest. A run that needs a damaged artifact reports it."""
         for manifest_file in sorted((self.root / "artifacts").glob(f"*/*/{NAME}")):

@@ -29,8 +29,6 @@ _SHOWN = 8
 
 UNSPACED = frozenset(["ja", "km", "lo", "my", "th", "wuu", "yue", "zh"])
 """Languages that are written without blanks between words."""
-WITHOUT_FULL_STOP = frozenset(["lo", "th"])
-"""Languages in which no mark ends a sentence."""
 ELIDING = frozenset(["ca", "fr", "it", "oc"])
 """Languages in which an apostrophe ends a word: `l'` `homme`."""
 

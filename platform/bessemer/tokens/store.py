@@ -59,7 +59,7 @@ class TokenStore:
     store = TokenStore.open(path)
     store.num_tokens("train")
     store.read("train", start=1_000_000, count=2048)            # np.ndarray, uint16 or uint32
-    store.documents_at("train", start=1_000_000, count=2048)    # ids, in order
+    store.rows_at("train", start=1_000_000, count=2048)         # rows of the documents, in order
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -144,10 +144,6 @@ class TokenStore:
             end = int(np.searchsorted(starts, last, side="left"))
             tables.append(self._from_split(index.slice(begin, end - begin), split, shard))
         return pa.concat_tables(tables) if tables else INDEX_SCHEMA.empty_table()
-
-    def documents_at(self, split: str, start: int, count: int) -> list[str]:
-        """The ids of the documents that contain tokens from `start` up to `start + count`, in order."""
-        return [str(name) for name in self.rows_at(split, start, count)["id"].to_pylist()]
 
     def iter_rows(self, split: str) -> Iterator[pa.Table]:
         """Yields the whole index of a split, one table per shard."""

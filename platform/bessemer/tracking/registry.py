@@ -1,8 +1,7 @@
 """Registers models in MLflow: `<recipe>-base` after pre-training, `<recipe>-chat` after fine-tuning and alignment.
 
 A tag of each version holds the fingerprint of its artifact, by which Bessemer finds the version again. The newest
-version has the alias `candidate`. `promote` gives a version the alias `champion` and the former champion the alias
-`previous`.
+version has the alias `candidate`.
 
 In a local store, a version refers to the folder of the artifact: the same machines see both, and a copy would double
 the disk space. If MLflow has a server, `register` uploads the files.
@@ -13,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bessemer.errors import UsageError
 from bessemer.tracking.records import StageRecord
 from bessemer.tracking.store import is_local
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 FINGERPRINT_TAG = "bessemer.fingerprint"
-CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+CANDIDATE = "candidate"
 _ROLES = {"pretrain": "base", "finetune": "chat", "align": "chat"}
 
 
@@ -45,25 +43,6 @@ def register(client: MlflowClient, uri: str, recipe: str, stage: StageRecord, ru
             tags={FINGERPRINT_TAG: stage.fingerprint, "bessemer.stage": stage.name},
         )
         client.set_registered_model_alias(name, CANDIDATE, version.version)
-
-
-def promote(client: MlflowClient, name: str, fingerprint: str) -> str:
-    """Makes the version of an artifact the champion of the registered model `name`; returns the version.
-
-    Raises UsageError if no version has this fingerprint.
-    """
-    version = _find(client, name, fingerprint)
-    if version is None:
-        raise UsageError(
-            f"the registered model `{name}` has no version of the artifact `{fingerprint}`",
-            hint="finish its run with tracking switched on; `bessemer ui` shows all versions",
-        )
-    aliases = client.get_registered_model(name).aliases
-    champion = str(aliases.get(CHAMPION, version.version))  # MLflow returns numbers here and strings elsewhere
-    if champion != str(version.version):
-        client.set_registered_model_alias(name, PREVIOUS, champion)
-    client.set_registered_model_alias(name, CHAMPION, version.version)
-    return str(version.version)
 
 
 def fingerprints(client: MlflowClient, *, only_aliased: bool) -> set[str]:
