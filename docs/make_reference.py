@@ -8,7 +8,7 @@ A test fails if the pages in the repository differ from the pages that this prog
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from bessemer import cli, stages
 from bessemer.evaluate import declared
 from bessemer.recipe import yaml
 from bessemer.recipe.describe import SettingDescription, describe_settings
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.recipe import Recipe
 from bessemer.stages.base import Stage
 
@@ -58,12 +59,16 @@ def _index(loaded: Sequence[Stage]) -> str:
     return _page("Reference", [others, "## Stages", _table(("stage", "produces", "description"), rows)])
 
 
+def _kinds(stage: Stage, chosen: Callable[[Input], bool]) -> str:
+    return ", ".join(each.kind for each in stage.inputs if chosen(each))
+
+
 def _stage(stage: Stage) -> str:
     facts = [
-        ("consumes", ", ".join(kind for kind in stage.consumes if kind not in stage.many)),
-        ("consumes if a stage above produces it", ", ".join(stage.optional)),
-        ("consumes if `from` names the stage", ", ".join(stage.named)),
-        ("consumes any number of", ", ".join(stage.many)),
+        ("consumes", _kinds(stage, lambda each: each.required and not each.many)),
+        ("consumes if a stage above produces it", _kinds(stage, lambda each: each.optional)),
+        ("consumes if `from` names the stage", _kinds(stage, lambda each: each.explicit and not each.many)),
+        ("consumes any number of", _kinds(stage, lambda each: each.many)),
         ("produces", stage.produces),
     ]
     described = _sentence(stages.title(stage.kind))

@@ -9,6 +9,7 @@ import pytest
 
 from bessemer.errors import RecipeError
 from bessemer.recipe import recipe as recipes
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import Settings, execution, result_settings
 from bessemer.stages.base import RecipePath, Stage, StageConfig
 
@@ -32,10 +33,6 @@ class Trainer(StageConfig):
     resume: bool = execution(False)
     """Needs no documents."""
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        return ("documents",) if self.resume else ()
-
 
 def never(*arguments: Any) -> None:
     raise AssertionError
@@ -43,12 +40,21 @@ def never(*arguments: Any) -> None:
 
 STAGES = {
     "read": Stage("read", 1, Reader, "documents", never),
-    "clean": Stage("clean", 1, StageConfig, "documents", never, consumes=("documents",)),
+    "clean": Stage("clean", 1, StageConfig, "documents", never, inputs=(Input("documents"),)),
     "train": Stage(
-        "train", 1, Trainer, "model", never, consumes=("documents",), optional=("questions",), named=("model",)
+        "train",
+        1,
+        Trainer,
+        "model",
+        never,
+        inputs=(
+            Input("documents", needed=lambda config: not config.resume),
+            Input("questions", optional=True),
+            Input("model", explicit=True),
+        ),
     ),
-    "compare": Stage("compare", 1, StageConfig, "scores", never, many=("model",)),
-    "judge": Stage("judge", 1, StageConfig, "scores", never, consumes=("model", "documents"), many=("model",)),
+    "compare": Stage("compare", 1, StageConfig, "scores", never, inputs=(Input("model", explicit=True, many=True),)),
+    "judge": Stage("judge", 1, StageConfig, "scores", never, inputs=(Input("model", many=True), Input("documents"))),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bessemer.artifacts.ledger import Counts
 from bessemer.errors import InputError
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import execution
 from bessemer.runner.display import Display
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
@@ -42,9 +43,9 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 TABLE = {
     "write": Stage("write", 1, Config, "documents", run),
-    "double": Stage("double", 1, Config, "tokens", run, consumes=("documents",)),
-    "join": Stage("join", 1, Config, "model", run, consumes=("documents", "tokens"), seeded=True),
-    "compare": Stage("compare", 1, Config, "scores", run, consumes=("tokens",), many=("tokens",)),
+    "double": Stage("double", 1, Config, "tokens", run, inputs=(Input("documents"),)),
+    "join": Stage("join", 1, Config, "model", run, inputs=(Input("documents"), Input("tokens")), seeded=True),
+    "compare": Stage("compare", 1, Config, "scores", run, inputs=(Input("tokens", many=True),)),
 }
 
 

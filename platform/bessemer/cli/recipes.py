@@ -23,6 +23,7 @@ from bessemer.cli.common import (
     use_root,
 )
 from bessemer.formatting import format_bytes, format_count, format_seconds
+from bessemer.recipe.inputs import kind_of
 
 UNTIL = click.option("--until", metavar="STAGE", help="The last stage to run.")
 CHATS = ("finetune", "align", "reinforce")
@@ -88,7 +89,7 @@ def plan(recipe: Path, assignments: tuple[str, ...], until: str | None, rerun: t
         [
             stage.name,
             "run" if stage.runs else "reuse",
-            ", ".join(f"{kind.partition('/')[0]} of {source}" for kind, source in stage.inputs.items()) or "-",
+            ", ".join(f"{kind_of(key)} of {source}" for key, source in stage.inputs.items()) or "-",
             stage.fingerprint[:12],
             stage.why,
         ]

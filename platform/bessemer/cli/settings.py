@@ -94,8 +94,8 @@ def _print_stages(*, as_json: bool) -> None:
             [
                 {
                     "stage": one.kind,
-                    "consumes": one.consumes,
-                    "optional": (*one.optional, *one.named, *one.many),
+                    "consumes": [each.kind for each in one.inputs if each.required],
+                    "optional": [each.kind for each in one.inputs if not each.required],
                     "produces": one.produces,
                     "description": stages.title(one.kind),
                 }

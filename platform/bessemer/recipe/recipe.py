@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from pydantic import BaseModel, Field, NonNegativeFloat, ValidationError, Valida
 from bessemer import storage
 from bessemer.commands import default_storage_path
 from bessemer.recipe import overrides, yaml
+from bessemer.recipe.inputs import Input, kind_of
 from bessemer.recipe.problems import MAX_SHOWN, Problem, nearest, raise_problems
 from bessemer.recipe.settings import Settings, execution, working_folder
 from bessemer.recipe.sweep import SweepSettings
@@ -257,18 +258,18 @@ class _Check:
             self.problem(place, f"no stage is called `{kind}`", hint)
             return None
         config = self.settings(raw, stage.config, place)
-        if config is not None and config.unused:
-            stage = replace(stage, consumes=tuple(kind for kind in stage.consumes if kind not in config.unused))
-        wired = self.wire(name, stage, sources, above, names)
+        inputs = [each for each in stage.inputs if config is None or each.needed(config)]
+        wired = self.wire(name, inputs, sources, above, names)
         return StageEntry(name, str(kind), config, wired) if config is not None else None
 
     def wire(
-        self, name: str, stage: Any, wanted: Any, above: Sequence[StageEntry], names: Sequence[str]
+        self, name: str, inputs: Sequence[Input], wanted: Any, above: Sequence[StageEntry], names: Sequence[str]
     ) -> dict[str, str]:
-        """Chooses the stage that supplies each kind of artifact that `stage` consumes."""
+        """Chooses the stage that supplies each input of the stage `name`."""
         place: yaml.Path = ("stages", name, "from")
         wired: dict[str, str] = {}
         by_name = {entry.name: entry for entry in above}
+        by_kind = {each.kind: each for each in inputs}
         wanted = [wanted] if isinstance(wanted, str) else wanted or []
         if not isinstance(wanted, list):
             self.problem(place, "`from` should be the name of a stage or a list of names")
@@ -289,16 +290,16 @@ class _Check:
                 )
                 continue
             kind = self.load_stage(by_name[source].kind).produces
-            if kind in stage.many:
-                wired[f"{kind}/{source}"] = source
-                continue
-            if kind not in (*stage.consumes, *stage.optional, *stage.named):
+            if kind not in by_kind:
                 self.problem(place, f"`{name}` does not consume {kind}, which `{source}` makes")
-            elif kind in wired:
-                self.problem(place, f"`{name}` takes {kind} from both `{wired[kind]}` and `{source}`")
-            wired[kind] = source
-        for kind in stage.many:
-            if not wanted and kind not in stage.consumes:
+                continue
+            key = by_kind[kind].key(source)
+            if key in wired and not by_kind[kind].many:
+                self.problem(place, f"`{name}` takes {kind} from both `{wired[key]}` and `{source}`")
+            wired[key] = source
+        for each in inputs:
+            kind = each.kind
+            if each.many and each.explicit and not wanted:
                 able = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
                 names_ = ", ".join(able)
                 self.problem(
@@ -306,13 +307,14 @@ class _Check:
                     f"`{name}` needs `from`, a list of the stages whose {kind} it takes",
                     f"for example `from: [{names_}]`" if able else "",
                 )
-        for kind in (*stage.consumes, *stage.optional):
-            if kind in wired or any(name.startswith(f"{kind}/") for name in wired):
+        for each in inputs:
+            kind = each.kind
+            if each.explicit or any(kind_of(key) == kind for key in wired):
                 continue
             makers = [entry.name for entry in above if self.load_stage(entry.kind).produces == kind]
             if makers:
-                wired[f"{kind}/{makers[-1]}" if kind in stage.many else kind] = makers[-1]
-            elif kind in stage.consumes and not self.problems:
+                wired[each.key(makers[-1])] = makers[-1]
+            elif each.required and not self.problems:
                 able = [k for k in self.kinds if self.load_stage(k).produces == kind]
                 self.problem(
                     ("stages", name),

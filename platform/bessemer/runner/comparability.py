@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from bessemer.evaluate.kinds import BitsPerByte, Generation, MultipleChoice
+from bessemer.recipe.inputs import kind_of
 from bessemer.recipe.recipe import LoadedRecipe, StageEntry
 from bessemer.stages import load
 
@@ -88,8 +89,8 @@ def _evaluated_text(entry: StageEntry, metric: str) -> _Measured | None:
 
 def _sources(entry: StageEntry, without: Collection[str]) -> Iterator[str]:
     """The stages that supply `entry`, except with the kinds of artifact in `without`."""
-    for kind, source in entry.sources.items():
-        if kind.partition("/")[0] not in without:
+    for key, source in entry.sources.items():
+        if kind_of(key) not in without:
             yield source
 
 

@@ -16,6 +16,7 @@ from bessemer.credentials import redact_all
 from bessemer.errors import ArtifactDamaged, BessemerError, UsageError
 from bessemer.fingerprint import fingerprint, versions
 from bessemer.recipe import recipe as recipes
+from bessemer.recipe.inputs import kind_of
 from bessemer.recipe.problems import nearest
 from bessemer.recipe.settings import result_settings
 from bessemer.runner.changes import nearest_change, stored_identity
@@ -120,7 +121,7 @@ def plan_warnings(recipe: recipes.LoadedRecipe, plan: RunPlan, store: Store) -> 
 
 def _setter_of_shares(plan: RunPlan, planned: PlannedStage) -> str | None:
     """The nearest earlier stage that sets the shares of sources in the documents that `planned` reads."""
-    for source in (plan.stage(name) for kind, name in planned.inputs.items() if kind.startswith("documents")):
+    for source in (plan.stage(name) for key, name in planned.inputs.items() if kind_of(key) == "documents"):
         found = source.name if stages.load(source.kind).sets_shares else _setter_of_shares(plan, source)
         if found:
             return found
@@ -153,7 +154,7 @@ def _plan_stage(
         "seed": recipe.settings.seed if stage.seeded else None,
         "outside": outside,
     }
-    if stage.many:
+    if any(each.many for each in stage.inputs):
         identity["order"] = list(entry.sources)
     name = fingerprint(identity)
     runs, why = _why(entry, name, identity, store, above, rerun)

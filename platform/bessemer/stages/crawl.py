@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bessemer.errors import InputError
 from bessemer.formatting import format_count
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import Size, execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.work_units import Unit, run_units
@@ -405,7 +406,7 @@ STAGE = Stage(
     kind="crawl",
     version=7,
     config=Config,
-    optional=("site",),
+    inputs=(Input("site", optional=True),),
     produces="pages",
     run=run,
     libraries=("ada-url", "charset-normalizer", "lxml", "protego", "webencodings"),

@@ -19,6 +19,7 @@ from bessemer.dedup.signatures import proposal_probability
 from bessemer.dedup.steps import Step, run_steps
 from bessemer.dedup.verdicts import SIGNALS, alarms, decided, judge
 from bessemer.errors import BessemerError
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.work_units import Unit, document_units, run_units
 
@@ -115,7 +116,7 @@ STAGE = Stage(
     kind="dedup",
     version=5,
     config=Config,
-    consumes=("documents",),
+    inputs=(Input("documents"),),
     produces="documents",
     run=run,
     libraries=("rensa",),

@@ -32,6 +32,7 @@ from bessemer.evaluate.kinds import BitsPerByte, Code, Generation, Items, Multip
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import Shorthand, execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
@@ -306,9 +307,15 @@ STAGE = Stage(
     kind="evaluate",
     version=7,
     config=Config,
-    consumes=("model",),
-    many=("model",),
-    optional=("tokens", "questions", "documents", "conversations", "preferences", "classifier"),
+    inputs=(
+        Input("model", many=True),
+        Input("tokens", optional=True),
+        Input("questions", optional=True),
+        Input("documents", optional=True),
+        Input("conversations", optional=True),
+        Input("preferences", optional=True),
+        Input("classifier", optional=True),
+    ),
     produces="scores",
     run=run,
     libraries=("tokenizers", "torch"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bessemer.extract.settings import TextSettings
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.ingest import LIBRARIES, finish
 
@@ -184,7 +185,7 @@ STAGE = Stage(
     kind="extract",
     version=7,
     config=Config,
-    consumes=("pages",),
+    inputs=(Input("pages"),),
     produces="documents",
     run=run,
     libraries=LIBRARIES,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeFloat
 
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.stages.engine.context_length import check_max_seq_length
 from bessemer.stages.engine.training import TuningConfig, TuningRates, tune
@@ -98,7 +99,7 @@ STAGE = Stage(
     kind="finetune",
     version=3,
     config=Config,
-    consumes=("model", "conversations", "tokenizer"),
+    inputs=(Input("model"), Input("conversations"), Input("tokenizer")),
     produces="model",
     run=run,
     libraries=("torch",),

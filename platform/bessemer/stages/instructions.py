@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import PositiveInt
 
 from bessemer.errors import NothingLeft
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 SPLITS = ("tune", "validation", "test")
@@ -74,7 +75,7 @@ STAGE = Stage(
     kind="instructions",
     version=2,
     config=Config,
-    consumes=("site", "documents", "tokenizer"),
+    inputs=(Input("site"), Input("documents"), Input("tokenizer")),
     produces="conversations",
     run=run,
     libraries=("jinja2", "tokenizers"),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveFloat
 
 from bessemer.errors import NothingLeft, UsageError
+from bessemer.recipe.inputs import Input, by_stage
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.work_units import Unit, document_units, run_units
 
@@ -46,7 +47,7 @@ class Config(StageConfig):
 
 def check(config: Config, inputs: Collection[str]) -> None:
     """Raises UsageError unless `shares` names exactly the stages of `from`."""
-    stages = [_stage(kind) for kind in inputs]
+    stages = list(by_stage(dict.fromkeys(inputs), "documents"))
     if {*stages} != config.shares.keys():
         raise UsageError(
             f"`shares` names {_named(config.shares)}, and `from` {_named(stages)}",
@@ -55,7 +56,7 @@ def check(config: Config, inputs: Collection[str]) -> None:
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    parts = {_stage(kind): artifact.parts() for kind, artifact in inputs.items()}
+    parts = {name: artifact.parts() for name, artifact in by_stage(inputs, "documents").items()}
     units = [Unit(f"{name}-{part.stem}", (name, part)) for name in parts for part in parts[name]]
     if context.num_workers == "auto" and sum(unit.payload[1].stat().st_size for unit in units) < SMALL_BYTES:
         context = replace(context, num_workers=0)
@@ -97,11 +98,6 @@ def sampling_rates(sizes: dict[str, int], shares: dict[str, float]) -> dict[str,
             )
     largest = min(sizes[name] / shares[name] for name in sizes)
     return {name: shares[name] * largest / sizes[name] for name in sizes}
-
-
-def _stage(kind: str) -> str:
-    """Returns the stage name of an input key `documents/<stage>`."""
-    return kind.partition("/")[2]
 
 
 def _named(names: Any) -> str:
@@ -166,7 +162,7 @@ STAGE = Stage(
     kind="mix",
     version=1,
     config=Config,
-    many=("documents",),
+    inputs=(Input("documents", explicit=True, many=True),),
     produces="documents",
     run=run,
     check=check,

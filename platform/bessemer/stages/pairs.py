@@ -21,6 +21,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from bessemer import storage
 from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.errors import NothingLeft
+from bessemer.recipe.inputs import Input
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.context_length import check_max_completion_length
@@ -272,7 +273,7 @@ STAGE = Stage(
     kind="pairs",
     version=3,
     config=Config,
-    consumes=("model", "conversations", "tokenizer"),
+    inputs=(Input("model"), Input("conversations"), Input("tokenizer")),
     produces="preferences",
     run=run,
     libraries=("jinja2", "tokenizers", "torch"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.row_files import RowsConfig, check_rendered, described, run_rows
 
@@ -57,7 +58,7 @@ STAGE = Stage(
     kind="preferences",
     version=6,
     config=Config,
-    consumes=("tokenizer",),
+    inputs=(Input("tokenizer"),),
     produces="preferences",
     run=run,
     libraries=("jinja2", "tokenizers"),

@@ -20,6 +20,7 @@ from pydantic import ValidationError, field_validator
 
 from bessemer.errors import UsageError
 from bessemer.model.config import LoraSettings, ModelConfig, ModelShape
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.training import (
@@ -216,8 +217,7 @@ STAGE = Stage(
     kind="pretrain",
     version=4,
     config=Config,
-    consumes=("tokens", "tokenizer"),
-    named=("model",),
+    inputs=(Input("tokens"), Input("tokenizer"), Input("model", explicit=True)),
     produces="model",
     run=run,
     libraries=("torch",),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bessemer import storage
 from bessemer.errors import NothingLeft
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 
@@ -51,7 +52,7 @@ STAGE = Stage(
     kind="questions",
     version=1,
     config=Config,
-    consumes=("site", "documents"),
+    inputs=(Input("site"), Input("documents")),
     produces="questions",
     run=run,
 )

@@ -20,6 +20,7 @@ from bessemer.align.rewards import Rewards, code_of, runs_programs
 from bessemer.align.settings import Grpo, Ppo
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.model.config import ModelConfig
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import execution
 from bessemer.sandbox.protection import warn_if_unprotected
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
@@ -253,8 +254,7 @@ STAGE = Stage(
     kind="reinforce",
     version=4,
     config=Config,
-    consumes=("model", "conversations", "tokenizer"),
-    named=("reward_model",),
+    inputs=(Input("model"), Input("conversations"), Input("tokenizer"), Input("reward_model", explicit=True)),
     produces="model",
     run=run,
     libraries=("torch",),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeFloat, PositiveInt
 
+from bessemer.recipe.inputs import Input
 from bessemer.stages.align import check_preferences
 from bessemer.stages.base import Context, Draft, Inputs, Stage
 from bessemer.stages.engine.context_length import check_max_seq_length
@@ -69,7 +70,7 @@ STAGE = Stage(
     kind="reward",
     version=3,
     config=Config,
-    consumes=("model", "preferences", "tokenizer"),
+    inputs=(Input("model"), Input("preferences"), Input("tokenizer")),
     produces="reward_model",
     run=run,
     libraries=("torch",),

@@ -15,6 +15,7 @@ from pydantic import PositiveInt
 
 from bessemer import storage
 from bessemer.errors import UsageError
+from bessemer.recipe.inputs import Input, by_stage
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 
 
@@ -28,7 +29,10 @@ class Config(StageConfig):
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     from bessemer.train.scaling_law import MINIMUM_MODELS, fit, leave_one_out
 
-    points = sorted((_point(config, kind, artifact) for kind, artifact in inputs.items()), key=lambda p: p["compute"])
+    points = sorted(
+        (_point(config, name, artifact) for name, artifact in by_stage(inputs, "model").items()),
+        key=lambda p: p["compute"],
+    )
     fitted, left_out = points[: -config.num_left_out], points[-config.num_left_out :]
     if len(fitted) < MINIMUM_MODELS:
         raise UsageError(
@@ -63,10 +67,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     storage.write_json(draft.data / "law.json", told)
 
 
-def _point(config: Config, kind: str, artifact: Any) -> dict[str, Any]:
+def _point(config: Config, name: str, artifact: Any) -> dict[str, Any]:
     from bessemer.model.config import ModelConfig
 
-    name, manifest = kind.partition("/")[2], artifact.manifest
+    manifest = artifact.manifest
     loss = manifest.metrics.get(config.metric)
     if loss is None or "num_tokens" not in manifest.resolved:
         known = ", ".join(f"`{name}`" for name in sorted(manifest.metrics) if name.startswith("validation/"))
@@ -90,7 +94,7 @@ STAGE = Stage(
     kind="scaling_law",
     version=1,
     config=Config,
-    many=("model",),
+    inputs=(Input("model", explicit=True, many=True),),
     produces="scaling_law",
     run=run,
     libraries=("numpy",),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bessemer.artifacts.ledger import Counts, ledger_schema
 from bessemer.artifacts.tables import TableWriter, document_parts
 from bessemer.errors import NothingLeft
+from bessemer.recipe.inputs import Input
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
 from bessemer.stages.engine.work_units import Unit, run_units
 
@@ -99,7 +100,7 @@ STAGE = Stage(
     kind="tokenize",
     version=2,
     config=Config,
-    consumes=("documents", "tokenizer"),
+    inputs=(Input("documents"), Input("tokenizer")),
     produces="tokens",
     run=run,
     libraries=("tokenizers",),

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from bessemer.errors import InputError, NothingLeft
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import tokenizer_files
+from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
 
@@ -43,10 +44,6 @@ class Config(StageConfig):
     @property
     def decided_splits(self) -> tuple[str, ...]:
         return ()
-
-    @property
-    def unused(self) -> tuple[str, ...]:
-        return ("documents",) if self.path else ()
 
 
 def outside(config: Config) -> Any:
@@ -155,7 +152,7 @@ STAGE = Stage(
     kind="tokenizer",
     version=2,
     config=Config,
-    consumes=("documents",),
+    inputs=(Input("documents", needed=lambda config: config.path is None),),
     produces="tokenizer",
     run=run,
     libraries=("tokenizers",),

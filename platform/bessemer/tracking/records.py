@@ -17,6 +17,7 @@ from bessemer.artifacts import lease
 from bessemer.artifacts.run_files import read_events, read_plan
 from bessemer.errors import RecipeError
 from bessemer.recipe import yaml
+from bessemer.recipe.inputs import kind_of
 
 COST = "cost/"
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
@@ -149,7 +150,7 @@ def read_run(folder: Path, root: Path) -> RunRecord:
             folder=root / "artifacts" / planned["kind"] / planned["fingerprint"],
             config=planned["config"],
             inputs=[
-                Input(source, kind.partition("/")[0], stages[source].fingerprint, stages[source].folder)
+                Input(source, kind_of(kind), stages[source].fingerprint, stages[source].folder)
                 for kind, source in planned["inputs"].items()
             ],
             log=(shared if shared.is_dir() else folder) / "logs" / f"{planned['name']}.txt",

@@ -13,15 +13,14 @@ from bessemer.artifacts.run_files import read_plan
 from bessemer.errors import ArtifactDamaged, InputError, UsageError
 from bessemer.hashes import sha256_of
 from bessemer.model.folder import CONFIG, model_files
+from bessemer.recipe.inputs import by_stage
 from bessemer.stages.base import Inputs
-
-PREFIX = "model/"
 
 
 def subjects(others: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
     """Returns model folders by name: first the models of `others`, then those of stages in the order of `from`."""
     found = {name: find_model(path) for name, path in others.items()}
-    return found | {kind.removeprefix(PREFIX): each.data for kind, each in inputs.items() if kind.startswith(PREFIX)}
+    return found | {name: each.data for name, each in by_stage(inputs, "model").items()}
 
 
 def names(others: Collection[str], inputs: Collection[str]) -> list[str]:
@@ -29,7 +28,7 @@ def names(others: Collection[str], inputs: Collection[str]) -> list[str]:
 
     Raises UsageError if two models have the same name.
     """
-    made = [kind.removeprefix(PREFIX) for kind in inputs if kind.startswith(PREFIX)]
+    made = list(by_stage(dict.fromkeys(inputs), "model"))
     for name in made:
         if name in others:
             raise UsageError(
