@@ -162,7 +162,9 @@ def test_gc_is_a_dry_run_until_it_is_confirmed(tmp_path: Path) -> None:
 
 def test_describe_prints_a_setting_with_type_default_and_meaning() -> None:
     printed = bessemer("describe", "dedup.threshold").stdout
-    assert printed.startswith("threshold: number more than 0 and at most 1; default 0.8\n    Minimum Jaccard similarity")
+    assert printed.startswith(
+        "threshold: number more than 0 and at most 1; default 0.8\n    Minimum Jaccard similarity"
+    )
 
 
 def test_describe_names_an_empty_default() -> None:

@@ -31,6 +31,7 @@ def test_a_failed_start_is_an_error_with_a_hint(
         raise raised
 
     monkeypatch.setattr("ray.init", init)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0")
     before = dict(os.environ)
     with pytest.raises(ClusterUnreachable) as found:
         LocalRay({}, lambda error: None).start()

@@ -70,5 +70,5 @@ def test_secrets_follow_the_seed_and_corpora_may_be_planted_twice(
 
 
 def test_a_sentence_without_a_name_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"has no `\{name\}`"):
+    with pytest.raises(ValidationError, match=r"lacks `\{name\}`"):
         canaries.Config(sentence="The code is ")

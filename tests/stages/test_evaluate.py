@@ -249,7 +249,7 @@ def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> Non
     ("tasks", "complaint"),
     [
         ({"mine": {"kind": "multiple"}}, "'bits_per_byte', 'multiple_choice', 'schema'"),
-        ({"a/b": {"kind": "samples"}}, "`a/b` has other characters"),
+        ({"a/b": {"kind": "samples"}}, "the task name `a/b` may contain only"),
         ({"mine": {"kind": "samples", "prompt": "x"}}, "Extra inputs"),
     ],
 )

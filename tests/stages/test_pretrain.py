@@ -212,7 +212,7 @@ def test_training_goes_on_from_another_model(train: Callable[..., Any]) -> None:
     artifact = seal()
     with pytest.raises(UsageError, match="`model` describes a new model"):
         train("refused", start=artifact)
-    with pytest.raises(UsageError, match="sees 16 tokens, and `max_seq_length` is 17"):
+    with pytest.raises(UsageError, match="a context of 16 tokens, and `max_seq_length` is 17"):
         train("refused", start=artifact, model=None, max_seq_length=17)
     second, _ = train("second", start=artifact, model=None, max_steps=2)
     assert losses(second)[1] < 0.75 * losses(first)[1]

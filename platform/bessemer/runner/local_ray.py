@@ -40,6 +40,7 @@ class LocalRay:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._variables = _loopback_variables()
+        self._replaced: dict[str, str | None] = {}
 
     def start(self) -> None:
         """Starts Ray and returns when it is ready.
@@ -48,6 +49,7 @@ class LocalRay:
         """
         from ray._private import ray_constants
 
+        self._replaced = {name: os.environ.get(name) for name in self._variables}
         os.environ |= self._variables
         ray_constants.ENABLE_RAY_CLUSTER = False  # `ray` may have been imported before the variable was set
         ready: Future[None] = Future()
@@ -59,7 +61,7 @@ class LocalRay:
             stopped.abrupt = True  # the thread is still inside Ray
             raise
         if error := ready.exception():
-            self._unset_variables()
+            self._restore_variables()
             raise _start_error(error) from error
         threading.Thread(target=self._watch, daemon=True, name="ray-watch").start()
 
@@ -89,13 +91,16 @@ class LocalRay:
         else:
             ray.shutdown()
         self._stopped.set()  # last, because the kernel then kills the raylet, for which Ray would end this process
-        self._unset_variables()
+        self._restore_variables()
 
-    def _unset_variables(self) -> None:
+    def _restore_variables(self) -> None:
         from ray._private import ray_constants
 
-        for name in self._variables:
-            os.environ.pop(name, None)
+        for name, value in self._replaced.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         ray_constants.ENABLE_RAY_CLUSTER = True
 
     def _hold(self, ready: Future[None]) -> None:
