@@ -25,8 +25,9 @@ $(READY):
 quickstart: $(READY)  ## the whole way on this machine: crawl, clean, train, evaluate
 	$(BIN)/bessemer run pipelines/quickstart/recipe.yaml
 
-test: $(READY)  ## the test suite
-	$(BIN)/python -m pytest
+PROCESSES ?= 2
+test: $(READY)  ## the test suite (PROCESSES=2)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 lint: $(READY)  ## format, lint, types and prose
 	$(BIN)/ruff format --check .
