@@ -31,12 +31,6 @@ def test_every_command_says_what_it_does(name: str) -> None:
             assert parameter.help or parameter.show_default, f"--{parameter.name} of {name} is not explained"
 
 
-def test_every_command_is_in_the_readme(repository: Path) -> None:
-    readme = (repository / "README.md").read_text()
-    missing = [name for name in cli.COMMANDS if f"bessemer {name}" not in readme]
-    assert not missing
-
-
 def test_a_mistyped_command_is_met_with_the_nearest() -> None:
     done = bessemer("pln", "x")
     assert done.returncode == 2

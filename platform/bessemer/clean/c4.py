@@ -40,6 +40,8 @@ class C4(Rule):
 
     reads_language: ClassVar[bool] = True
 
+    source: ClassVar[str] = "C4 (Raffel et al., 2020), as in datatrove"
+
     rule: Literal["c4"] = "c4"
     languages: tuple[str, ...] | None = (ENGLISH,)
     """Languages of the texts to which the rule applies; `null` means all."""

@@ -9,7 +9,7 @@ Cost: 10 ns per character.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from bessemer.clean.texts import Texts, ratio
 
 class CodeQuality(Rule):
     """Removes program files with long lines or few letters and digits (`code_quality@bigcode`)."""
+
+    source: ClassVar[str] = "Codex (Chen et al., 2021), The Stack (Li et al., 2023)"
 
     rule: Literal["code_quality"] = "code_quality"
     min_lines: int | None = 1

@@ -5,13 +5,14 @@ Cleaning is pure and deterministic. The result for a document does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import CHANGED, KEPT, REMOVED, ledger_table
 from bessemer.clean.language import SAMPLE_CHARACTERS, identify, sample
@@ -22,7 +23,10 @@ from bessemer.clean.texts import Texts, batches
 from bessemer.fingerprint import content_hash
 
 TOO_LONG = "max_characters"
-"""The rule that removes documents longer than `CleanSettings.max_characters`."""
+REASONS: Mapping[str, Reason] = {
+    TOO_LONG: Reason("Too long for the rules, which do not read it.", "`max_characters`"),
+}
+"""The verdicts that do not belong to a rule."""
 
 
 def clean_documents(documents: pa.Table, settings: CleanSettings) -> tuple[pa.Table, pa.Table]:

@@ -28,6 +28,8 @@ class FineWebQuality(Rule):
     }
     reads_language: ClassVar[bool] = True
 
+    source: ClassVar[str] = "FineWeb (Penedo et al., 2024), FineWeb-2 (2025)"
+
     rule: Literal["fineweb_quality"] = "fineweb_quality"
     min_lines: int | None = 1
     """Minimum number of lines that are not blank; 1 removes empty texts."""

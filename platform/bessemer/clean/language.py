@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -43,6 +43,8 @@ LANGUAGES = frozenset(_CODES.split())
 
 class Language(Rule):
     """Identifies the language of each text, and removes texts in languages that are not wanted."""
+
+    source: ClassVar[str] = "FineWeb (Penedo et al., 2024), lid.176 (Joulin et al., 2016)"
 
     rule: Literal["language"] = "language"
     languages: tuple[str, ...] | None = ("en",)

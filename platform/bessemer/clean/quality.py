@@ -36,6 +36,8 @@ class GopherQuality(Rule):
     }
     reads_language: ClassVar[bool] = True
 
+    source: ClassVar[str] = "Gopher (Rae et al., 2021, A.1.1), FineWeb-2 (2025)"
+
     rule: Literal["gopher_quality"] = "gopher_quality"
     min_words: int | None = 50
     """Minimum number of words, without those that are only punctuation."""

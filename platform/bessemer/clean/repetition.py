@@ -42,6 +42,8 @@ class GopherRepetition(Rule):
     }
     reads_language: ClassVar[bool] = True
 
+    source: ClassVar[str] = "Gopher (Rae et al., 2021, table A1), FineWeb-2 (2025)"
+
     rule: Literal["gopher_repetition"] = "gopher_repetition"
     min_characters: int | None = 1
     """Minimum number of characters of a text; 1 removes empty texts."""

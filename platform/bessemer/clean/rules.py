@@ -70,6 +70,9 @@ class Rule(Settings):
     skips_removed: ClassVar[bool] = False
     """Whether the rule skips texts that an earlier rule removed. By default a rule measures them too."""
 
+    source: ClassVar[str] = ""
+    """The origin of the rule and of its limits, for the reference."""
+
     rule: Any
 
     @property

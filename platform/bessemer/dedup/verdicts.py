@@ -8,7 +8,7 @@ one), and the value is the similarity to it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bessemer import storage
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.dedup.arrays import Keys, distinct, lookup, run_starts
@@ -38,6 +39,12 @@ from bessemer.dedup.pairs import VERIFIED
 from bessemer.dedup.survivors import removed_documents
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
+RULES: Mapping[str, Reason] = {
+    EXACT: Reason("The text of a kept document, which the evidence names. White space and Unicode forms do not count."),
+    NEAR: Reason("Almost the text of a kept document; the value is the Jaccard similarity of their shingles.",
+                 "`threshold`", "MinHash (Broder, 1997), verified"),
+}  # fmt: skip
+"""The rules that remove a document, by their name in the ledger."""
 SIGNALS: Sequence[str] = ("jaccard", "num_shingles")
 """`jaccard`: the highest measured similarity to an earlier document. `num_shingles`: number of distinct shingles."""
 

@@ -52,7 +52,7 @@ class Config(StageConfig):
     include: list[str] = Field([])
     """Regular expressions; if the list is not empty, a URL must contain a match of at least one of them."""
     exclude: list[str] = Field([])
-    """Regular expressions; a URL that contains a match of any of them is skipped."""
+    """Regular expressions; URLs that contain a match of any expression are skipped."""
     max_pages: int = Field(1000, ge=1)
     """Maximum number of pages to keep."""
     max_pages_per_host: int | None = Field(None, ge=1)

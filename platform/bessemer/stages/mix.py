@@ -11,7 +11,7 @@ of the mixture. From the other stages, a hash of the seed and the id selects eac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.recipe.inputs import Input, by_stage
 from bessemer.stages.base import Context, Draft, Inputs, Stage, StageConfig
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RULE = "left_out_of_the_mixture"
+RULES: Mapping[str, Reason] = {
+    RULE: Reason("Not drawn, so that the shares of the mixture hold.", "`shares`"),
+}
+"""The rules that remove a document, by their name in the ledger."""
 SAMPLED = ("train", "validation")
 """Splits that are sampled. Validation text is sampled too, so that it has the same mixture as the training text."""
 MOSTLY = 0.9

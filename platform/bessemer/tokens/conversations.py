@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.ledger import Removed
 
 ROLES = {
@@ -46,10 +47,19 @@ ROLES = {
 
 Messages = list[dict[str, Any]]
 
-RULES = (
-    "not_an_object", "no_conversation", "bad_message", "bad_variables", "unknown_role", "empty_message", "wrong_order",
-    "no_answer", "two_systems", "not_learned",
-)  # fmt: skip
+RULES: Mapping[str, Reason] = {
+    "not_an_object": Reason("The row is not a JSON object."),
+    "no_conversation": Reason("The row has none of the known formats, or no messages."),
+    "bad_message": Reason("A message has a field of the wrong type, or asks for unsupported learning."),
+    "bad_variables": Reason("`tools`, `documents` or `chat_template_kwargs` cannot be used by a chat template."),
+    "unknown_role": Reason("A role is not known."),
+    "empty_message": Reason("A message has no content."),
+    "wrong_order": Reason("The roles are in an impossible order."),
+    "no_answer": Reason("The assistant never answers."),
+    "two_systems": Reason("The row has two different system messages."),
+    "not_learned": Reason("The row says that it is not to learn (`weight: 0`, `train: false`)."),
+}
+"""The rules that remove a row, by their name in the ledger."""
 
 SYSTEM_FIELDS = ("system", "system_prompt")
 WEIGHT_KEYS = ("weight", "train", "training", "loss", "loss_weight")

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.conversations import FIELDS as CONVERSATION_FIELDS
 from bessemer.tokens.conversations import (
@@ -37,7 +38,12 @@ from bessemer.tokens.conversations import (
     with_system,
 )
 
-RULES = ("no_preference", "identical_answers", "empty_answer", "different_prompts")
+RULES: Mapping[str, Reason] = {
+    "no_preference": Reason("The row does not say which answer is preferred."),
+    "identical_answers": Reason("Both answers are equal, or the chat template writes them equally."),
+    "empty_answer": Reason("An answer is empty."),
+    "different_prompts": Reason("The two answers belong to different prompts."),
+}
 """Rules in addition to those of conversations."""
 
 FIELDS = (

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.documents import read_parquet
 from bessemer.artifacts.ledger import Removed
 from bessemer.tokens.chat import ASSISTANT, ChatTemplate, Message, TemplateRefusal, Variables
@@ -58,8 +59,14 @@ PREFERENCES = pa.schema(
 )
 
 
-RULES = ("not_in_template", "refused_by_template", "prompt_changes", "no_end")
-"""Rules by which the chat template rejects a row, in addition to those of the formats."""
+RULES: Mapping[str, Reason] = {
+    "refused_by_template": Reason("The chat template raises an error for the row."),
+    "not_in_template": Reason("The chat template leaves out a part of the row."),
+    "prompt_changes": Reason("The chat template writes the prompt differently after it is answered."),
+    "no_end": Reason("The chat template writes no end after an answer, so its end could not be learned."),
+    "too_long": Reason("More tokens than the context; rows are not cut.", "`max_seq_length`"),
+}
+"""Rules by which the chat template and the context reject a row, in addition to those of the formats."""
 
 
 def conversation_columns(

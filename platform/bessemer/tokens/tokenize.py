@@ -9,16 +9,21 @@ The result is a pure function of the table and the tokenizer, so a repeated unit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.documents import SPLITS
 from bessemer.artifacts.ledger import KEPT, REMOVED, ledger_table
 from bessemer.tokens.encoder import Encoder
 from bessemer.tokens.writer import Tokenized, index_rows
 
 EMPTY = "empty"
+RULES: Mapping[str, Reason] = {EMPTY: Reason("The text has only blanks.")}
+"""The rules that remove a document, by their name in the ledger."""
 COLUMNS = ["id", "text", "url", "source", "split"]
 SIGNALS = ("num_tokens", "num_bytes")
 

@@ -98,8 +98,8 @@ class TrainSettings(Settings):
     """Rows per forward and backward pass of a worker. It bounds the memory and changes only the last bits of the
     result."""
     num_threads: PositiveInt | Auto = execution("auto")
-    """CPU threads per worker. `auto`: the worker's share of the machine's cores; for a resumed run, the number that it
-    started with. The number affects the last bits of the result, so a run cannot be resumed with another number."""
+    """CPU threads per worker. `auto`: the worker's share of the machine's cores; for a resumed run, the number of its
+    start. The number affects the last bits of the result, so a run cannot be resumed with another number."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
