@@ -56,6 +56,22 @@ def test_results_and_exceptions_are_those_of_the_function() -> None:
         assert child.call(os.getpid) == first != os.getpid()
 
 
+def test_a_call_that_waits_too_long_is_ended_and_the_next_one_works() -> None:
+    """CPU time does not bound a call that waits, for example for a network."""
+    with ChildProcess(seconds=0.5) as child:
+        with pytest.raises(OutOfTime, match=r"did not answer within 0.5 seconds"):
+            child.call(time.sleep, 60)
+        child.seconds = 60.0
+        assert child.call(sorted, [2, 1]) == [1, 2]
+
+
+def test_standard_output_of_the_child_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard output is reserved for the data of a command."""
+    with ChildProcess() as child:
+        child.call(print, "said", flush=True)
+    assert capfd.readouterr() == ("", "said\n")
+
+
 def test_a_call_beyond_its_cpu_time_is_ended_and_the_next_one_works() -> None:
     with ChildProcess(cpu_seconds=0.5) as child:
         child.call(time.sleep, 1.6)  # a sleep takes no CPU time
@@ -70,7 +86,7 @@ def test_a_crash_names_its_signal_and_the_next_call_works() -> None:
     with ChildProcess() as child:
         with pytest.raises(ChildEnded, match="SIGSEGV"):
             child.call(die, signal.SIGSEGV)
-        with pytest.raises(ChildEnded, match="its process died"):
+        with pytest.raises(ChildEnded, match="its process ended with exit code"):
             child.call(os._exit, 0)
         assert child.call(len, "abc") == 3
 

@@ -1,10 +1,12 @@
-"""Runs compiled code on untrusted input in a child process that can be killed.
+"""Runs untrusted code, or compiled code on untrusted input, in a child process that can be killed.
 
 A parser that crashes or computes for hours cannot be stopped inside its own process. Here each call has a limited CPU
 time (`RLIMIT_CPU`), at which the operating system ends the child. The limit does not depend on the load of the machine.
-Starting a child takes about 0.1 s plus the imports of the first call; a call takes about 0.2 ms.
+Code that may also wait, for example for a network, has a limit on the elapsed time instead. Starting a child takes
+about 0.1 s plus the imports of the first call; a call takes about 0.2 ms.
 
-Functions, arguments and results are pickled, so they must be importable. Ctrl-C and other stop signals reach every
+Functions, arguments and results are pickled, so they must be importable. What the child prints goes to standard error,
+because standard output is reserved for the data of a command. Ctrl-C and other stop signals reach every
 process of a group, but only the parent handles them. The child blocks them from its first instruction on, so if the
 child dies, its input is the cause.
 """
@@ -30,7 +32,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _CODE = """
-import sys
+import os, sys
+os.dup2(2, 1)
 from multiprocessing.connection import Connection
 pipe = Connection(int(sys.argv[1]))
 sys.path[:] = pipe.recv()
@@ -47,7 +50,7 @@ class ChildEnded(Exception):
 
 
 class OutOfTime(ChildEnded):
-    """The call used more CPU time than its limit."""
+    """The call used more time than its limit."""
 
 
 class ChildProcess:
@@ -57,9 +60,11 @@ class ChildProcess:
     ...     links = child.call(find_links, page)
     """
 
-    def __init__(self, *, cpu_seconds: float | None = None) -> None:
+    def __init__(self, *, cpu_seconds: float | None = None, seconds: float | None = None) -> None:
         self.cpu_seconds = cpu_seconds
         """Maximum CPU time of one call, rounded up to whole seconds; None for no limit."""
+        self.seconds = seconds
+        """Maximum elapsed time of one call; None for no limit."""
         self._calling = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
@@ -74,13 +79,17 @@ class ChildProcess:
             request = pickle.dumps((function, args, kwargs, self.cpu_seconds))
             try:
                 self._pipe.send_bytes(request)
-                answer = self._pipe.recv_bytes()
+                answer = self._pipe.recv_bytes() if self._pipe.poll(self.seconds) else None
             except (EOFError, OSError):
                 raise self._ended() from None
             except BaseException:  # a signal handler raised: the next call must not receive the answer of this one
                 self._process.kill()
                 self._end()
                 raise
+            if answer is None:
+                self._process.kill()
+                self._end()
+                raise OutOfTime(f"it did not answer within {self.seconds:g} seconds")
         is_result, value = pickle.loads(answer)
         if is_result:
             return cast("R", value)
@@ -111,13 +120,8 @@ class ChildProcess:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [
-                sys.executable,
-                "-P",
-                "-c",
-                _CODE,
-                str(theirs.fileno()),
-            ]  # -P: import nothing from the working folder
+            # -P: import nothing from the working folder
+            command = [sys.executable, "-P", "-c", _CODE, str(theirs.fileno())]
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # of this thread; the child inherits it
             try:
                 self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
@@ -143,7 +147,8 @@ class ChildProcess:
         code = self._end()
         if code == -signal.SIGXCPU:
             return OutOfTime(f"more than {self.cpu_seconds:g} s of CPU time")
-        return ChildEnded(f"its process died of {signal.Signals(-code).name}" if code < 0 else "its process died")
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return ChildEnded(f"its process {how}")
 
 
 def serve(pipe: Connection[Any, Any]) -> None:

@@ -260,3 +260,14 @@ def test_a_reward_twice_is_found_in_the_recipe() -> None:
 def test_a_column_that_cannot_be_read_is_an_error_before_training(tests: Any) -> None:
     with Scorer([UnitTests()]) as scorer, pytest.raises(UsageError, match="`tests`, which is missing or unreadable"):
         scorer.check(sample("x", tests=tests))
+
+
+def test_a_change_of_the_file_during_the_run_changes_no_reward(tmp_path: Path) -> None:
+    """The fingerprint of the model names the content that the run began with."""
+    file = tmp_path / "reward.py"
+    file.write_text("def one(completions):\n    return [1.0 for text in completions]\n")
+    samples = [RewardSample("q", "a", 1, {})]
+    with RewardFunction(file=str(file), name="one").open() as score:
+        assert score(samples) == [1.0]
+        file.write_text("def one(completions):\n    return [2.0 for text in completions]\n")
+        assert score(samples) == [1.0]

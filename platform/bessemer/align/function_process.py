@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-import multiprocessing
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
+from bessemer.child_process import ChildEnded, ChildProcess
 from bessemer.errors import InputError
 from bessemer.recipe.functions import load_function
 
@@ -28,85 +26,65 @@ class ChildFunction:
 
     def __init__(self, file: str, name: str, *, timeout_seconds: float) -> None:
         self._file, self._name, self._timeout = file, name, timeout_seconds
-        self._process: Any = None
-        self._connection: Connection[Any, Any] | None = None
+        self._child = ChildProcess()
+        self._is_loaded = False
 
     def __call__(self, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
-        """Returns `count` numbers, with None for each result that is None or not finite. Raises FunctionFailed.
+        """Returns `count` numbers, with None for each result that is None or not finite.
 
         The function gets `columns` as keyword arguments: all of them if its signature has `**`, else those that it
-        names.
+        names. Raises FunctionProcessFailed.
         """
-        if self._connection is None:
-            self._start()
-        answer: list[float | None] = self._exchange((count, dict(columns)), self._timeout)
+        if not self._is_loaded:
+            self._answer(STARTING_SECONDS, _load, self._file, self._name)
+            self._is_loaded = True
+        answer: list[float | None] = self._answer(self._timeout, _values, self._file, self._name, count, dict(columns))
         return answer
 
     def __enter__(self) -> ChildFunction:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._end()
+        self._child.kill()
+        self._child.close()
 
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._file, self._name), daemon=True)
-        self._process.start()
-        theirs.close()
+    def _answer(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._child.seconds = seconds
         try:
-            self._exchange(None, STARTING_SECONDS)
-        except FunctionProcessFailed:
-            self._end()
-            raise
-
-    def _exchange(self, request: tuple[int, dict[str, Sequence[Any]]] | None, timeout: float) -> Any:
-        """Sends `request`, unless it is None, and waits for the next answer of the child."""
-        assert self._connection is not None
-        try:
-            if request is not None:
-                self._connection.send(request)
-            if not self._connection.poll(timeout):
-                self._end()
-                raise FunctionProcessFailed(f"it did not answer within {timeout:g} seconds")
-            worked, answer = self._connection.recv()
-        except (EOFError, ConnectionError):
-            self._process.join()
-            code = self._process.exitcode
-            self._end()
-            raise FunctionProcessFailed(f"its process ended with exit code {code}") from None
-        if not worked:
-            raise FunctionProcessFailed(answer)
-        return answer
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            return self._child.call(function, *arguments)
+        except InputError as error:
+            raise FunctionProcessFailed(error.message) from None
+        except _Raised as error:
+            raise FunctionProcessFailed(str(error)) from None
+        except ChildEnded as error:
+            self._is_loaded = False
+            raise FunctionProcessFailed(str(error)) from None
 
 
-def _serve(connection: Connection[Any, Any], file: str, name: str) -> None:
-    """The child process: loads the function, reports whether that worked, then answers requests in a loop."""
-    sys.stdout = sys.stderr  # standard output is reserved for the data of the command
+_LOADED: dict[tuple[str, str], Callable[..., Any]] = {}
+"""The functions of the child. A change of the file during the run changes no reward."""
+
+
+class _Raised(Exception):
+    """An exception of the user's code, as text."""
+
+
+def _load(file: str, name: str) -> None:
+    """Imports the user's file. Runs in the child."""
     try:
-        function = load_function(file, name)
-        connection.send((True, None))
-        while True:
-            count, columns = connection.recv()
-            try:
-                connection.send((True, _checked(_call(function, columns), count)))
-            except BaseException as error:  # noqa: BLE001 the parent reports every error of the user's code
-                connection.send((False, _last_line(error, file)))
-    except EOFError:
-        return
-    except InputError as error:
-        connection.send((False, error.message))
+        _LOADED[file, name] = load_function(file, name)
+    except InputError:
+        raise
+    except BaseException as error:  # noqa: BLE001 the parent reports every error of the user's code
+        raise _Raised(_last_line(error, file)) from None
+
+
+def _values(file: str, name: str, count: int, columns: Mapping[str, Sequence[Any]]) -> list[float | None]:
+    """Calls the user's function. Runs in the child, which has imported the file."""
+    try:
+        return _checked(_call(_LOADED[file, name], columns), count)
     except BaseException as error:  # noqa: BLE001 as above
-        connection.send((False, _last_line(error, file)))
+        raise _Raised(_last_line(error, file)) from None
 
 
 def _call(function: Callable[..., Any], columns: Mapping[str, Sequence[Any]]) -> Any:
