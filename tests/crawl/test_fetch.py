@@ -280,10 +280,11 @@ def test_names_that_tls_cannot_hold_are_unknown_hosts(web: Web) -> None:
 
 
 def test_a_destination_for_one_host_opens_no_door_for_others(web: Web) -> None:
-    """`connect_to` allows the address and port it names, not every address of this machine."""
-    (refused,) = get(web, f"http://127.0.0.1:{web.port + 1}/page")
-    assert isinstance(refused, Failure)
-    assert refused.verdict == "private_address"
+    """Other hosts reach neither its address nor another port of this machine."""
+    for port in (web.port, web.port + 1):
+        (refused,) = get(web, f"http://127.0.0.1:{port}/page")
+        assert isinstance(refused, Failure)
+        assert refused.verdict == "private_address"
 
 
 def test_hosts_that_are_not_there(web: Web) -> None:

@@ -1,10 +1,11 @@
-"""Opens connections to public addresses and to addresses named in the recipe, and keeps them open between requests.
+"""Opens connections to public addresses and to destinations in the recipe, and keeps them open between requests.
 
 The address is checked before the socket connects, and again as the address of the connected peer. So neither a
 redirect, nor a name that resolves differently the second time (DNS rebinding), nor an address that the system replaces
 (`::` is `::1`) gets past the check. `connect_to` sends hosts elsewhere, as curl's option of that name does:
 `{"*.test": "127.0.0.1:8000"}`. URLs, robots rules and records keep the host's own name. A destination
-`http://127.0.0.1:8000` is contacted without TLS, also for `https` URLs: a copy of a site, served locally.
+`http://127.0.0.1:8000` is contacted without TLS, also for `https` URLs: a copy of a site, served locally. A destination
+is for its hosts only: a redirect from another host to `http://127.0.0.1:8000/` is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ class Connections:
 
     def __init__(self, connect_to: Mapping[str, str], *, allow_private: bool, limit: int) -> None:
         self._destinations = {pattern.lower(): parse_destination(place) for pattern, place in connect_to.items()}
-        self._named = {(address, port) for address, port, _ in self._destinations.values()}
         self._allow_private = allow_private
         self._limit = limit
         self._idle: list[Connection] = []
@@ -88,7 +88,7 @@ class Connections:
         failed: OSError | None = None
         for address in await self._resolve(place, port):
             try:
-                made = await self._connect(address)
+                made = await self._connect(address, named=pattern is not None)
                 try:
                     reader, writer = await asyncio.open_connection(
                         sock=made, ssl=self._tls if tls else None, server_hostname=host.strip("[]") if tls else None
@@ -133,9 +133,10 @@ class Connections:
         self._known[host, port] = (time.monotonic(), found)
         return found
 
-    async def _connect(self, place: _Address) -> socket.socket:
+    async def _connect(self, place: _Address, *, named: bool) -> socket.socket:
+        """Connects to an address. A private one needs a permission for all hosts, or a destination for this host."""
         family, kind, protocol, _, address = place
-        is_wanted = self._allow_private or address[:2] in self._named
+        is_wanted = self._allow_private or named
         if not is_wanted:
             _check(address)
         made = socket.socket(family, kind, protocol)
