@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from bessemer.evaluate.evaluated_model import EvaluatedModel
-from bessemer.evaluate.kinds import MultipleChoice
-from bessemer.evaluate.run import Materials, run_task
+from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
+from bessemer.evaluate.materials import Materials
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
@@ -168,7 +168,7 @@ def compare(folder: Path, dataset: Path, dtype: torch.dtype, device: torch.devic
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     for _ in range(options.rounds):
         start = clock()
-        result = run_task(task, Materials(subject))
+        result = task.score(Materials(subject))
         if device.type == "cuda":
             torch.cuda.synchronize()
         ours.append(clock() - start)

@@ -22,8 +22,13 @@ from tests.evaluate.make_lm_eval_vectors import run_theirs
 from bessemer.evaluate import declared
 from bessemer.evaluate.datasets import files
 from bessemer.evaluate.evaluated_model import EvaluatedModel
-from bessemer.evaluate.kinds import Generation, LanguageModelling, MinimalPairs, MultipleChoice, Schema, Task
-from bessemer.evaluate.run import Materials, run_task
+from bessemer.evaluate.kinds import AnyTask
+from bessemer.evaluate.kinds.generation import Generation
+from bessemer.evaluate.kinds.language_modelling import LanguageModelling
+from bessemer.evaluate.kinds.minimal_pairs import MinimalPairs
+from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
+from bessemer.evaluate.kinds.schema import Schema
+from bessemer.evaluate.materials import Materials
 
 
 def as_theirs(task: Any) -> dict[str, Any] | None:
@@ -102,7 +107,7 @@ def main() -> None:
         settings = declared.resolve(name, changes, datasets=str(options.datasets), place=str)
         if settings["kind"] == "generation":
             settings["generation"] = {**settings["generation"], "max_new_tokens": 16}
-        task = TypeAdapter(Task).validate_python(settings)
+        task = TypeAdapter(AnyTask).validate_python(settings)
         config = as_theirs(task)
         if config is None:
             continue
@@ -110,7 +115,7 @@ def main() -> None:
         task = task.model_copy(update={"dataset": str(files(task.dataset)[0])})  # the harness needs equal columns
         paths = {"test": task.dataset, "train": fewshot}
         theirs = run_theirs(model, name, config | {"limit": options.limit}, paths)
-        result = run_task(task, Materials(subject))
+        result = task.score(Materials(subject))
         found = {score.metric: score.value for score in result.scores if score.group is None}
         metric = "exact_match" if isinstance(task, Generation) else "acc"
         ours = "pct_stereotype" if "pct_stereotype" in found else metric

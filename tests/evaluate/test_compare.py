@@ -22,10 +22,13 @@ from bessemer.evaluate.compare import (
 from bessemer.evaluate.measures import Measured
 
 
-def measured(model: str, values: object, weights: object = None, *, metric: str = "acc") -> Measured:
+def measured(
+    model: str, values: object, weights: object = None, *, metric: str = "acc", lower: bool = False
+) -> Measured:
     above = np.asarray(values, np.float64)
     names = [str(i) for i in range(len(above))]
-    return Measured(model, "t", metric, names, above, np.ones(len(above)) if weights is None else np.asarray(weights))
+    below = np.ones(len(above)) if weights is None else np.asarray(weights)
+    return Measured(model, "t", metric, names, above, below, lower_is_better=lower)
 
 
 def one(*found: Measured, num_resamples: int = 4000, seed: int = 0) -> Comparison:
@@ -113,7 +116,7 @@ def test_a_tie_is_half_a_win() -> None:
 
 
 def test_who_scores_less_wins_where_less_is_better() -> None:
-    found = one(measured("a", [1, 1, 1], metric="brier_score"), measured("b", [0, 0, 2], metric="brier_score"))
+    found = one(measured("a", [1, 1, 1], lower=True), measured("b", [0, 0, 2], lower=True))
     assert found.win_rate == pytest.approx(2 / 3)
 
 

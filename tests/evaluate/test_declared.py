@@ -14,9 +14,8 @@ from tests.evaluate.tiny_model import make_tiny_model
 
 from bessemer.evaluate import declared
 from bessemer.evaluate.evaluated_model import EvaluatedModel
-from bessemer.evaluate.items import read_items
-from bessemer.evaluate.kinds import Task
-from bessemer.evaluate.run import Materials, run_task
+from bessemer.evaluate.kinds import AnyTask
+from bessemer.evaluate.materials import Materials
 
 SETS = ("eval_gauntlet", "eval_blimp", "eval_gsm8k", "eval_truthfulqa", "eval_bias", "mt_metrics")
 
@@ -27,7 +26,7 @@ def resolved(name: str, given: dict[str, Any] | None = None, datasets: str | Non
 
 @pytest.mark.parametrize("name", declared.names())
 def test_a_packaged_task_is_valid(name: str) -> None:
-    TypeAdapter(Task).validate_python(resolved(name))
+    TypeAdapter(AnyTask).validate_python(resolved(name))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def datasets(dataset: Callable[[str], Path]) -> Path:
 
 @pytest.mark.parametrize("name", declared.names())
 def test_a_packaged_task_finds_its_columns_in_the_real_data(name: str, datasets: Path) -> None:
-    read_items(TypeAdapter(Task).validate_python(resolved(name, datasets=str(datasets))))
+    TypeAdapter(AnyTask).validate_python(resolved(name, datasets=str(datasets))).items({})
 
 
 def test_every_packaged_task_runs_on_real_items(datasets: Path, tmp_path: Path) -> None:
@@ -49,8 +48,8 @@ def test_every_packaged_task_runs_on_real_items(datasets: Path, tmp_path: Path) 
         settings = resolved(name, {"limit": 2}, datasets=str(datasets))
         if "generation" in settings:
             settings["generation"] = {**settings["generation"], "max_new_tokens": 4}
-        task = TypeAdapter(Task).validate_python(settings)
-        result = run_task(task, materials)
+        task = TypeAdapter(AnyTask).validate_python(settings)
+        result = task.score(materials)
         headlines = {score.metric: score for score in result.scores if score.group is None}
         assert headlines.keys() >= set(task.headlines), name
         assert len(result.items) == 2

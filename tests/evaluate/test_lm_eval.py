@@ -23,10 +23,10 @@ from pydantic import TypeAdapter
 from tests.evaluate.lm_eval_tasks import CONTEXT, TASKS, TEXTS, training_texts, write_datasets
 from tests.evaluate.tiny_model import make_tiny_model
 
-from bessemer.evaluate.bits_per_byte import bits_per_byte
 from bessemer.evaluate.evaluated_model import EvaluatedModel
-from bessemer.evaluate.kinds import BitsPerByte, Task
-from bessemer.evaluate.run import Materials, run_task
+from bessemer.evaluate.kinds import AnyTask
+from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
+from bessemer.evaluate.materials import Materials
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.writer import Tokenized, index_rows, write_meta, write_shard
 
@@ -66,7 +66,7 @@ def answers(row: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_gives_the_same_answers_and_metrics(name: str, subject: EvaluatedModel, paths: dict[str, str]) -> None:
     settings = {key: paths[value] if key.endswith("dataset") else value for key, value in TASKS[name][0].items()}
-    result = run_task(TypeAdapter(Task).validate_python(settings), Materials(subject))
+    result = TypeAdapter(AnyTask).validate_python(settings).score(Materials(subject))
     expected = VECTORS["tasks"][name]
     rows = result.items.to_pylist()
     assert len(rows) == len(expected["items"])
@@ -107,7 +107,7 @@ def test_the_likelihood_of_a_text_is_the_same(subject: EvaluatedModel, tmp_path:
             end_of_text_id=tokenizer.end_of_text_id,
             token_bytes=tokenizer.token_bytes,
         )
-        result = bits_per_byte(BitsPerByte(kind="bits_per_byte"), subject, TokenStore.open(folder))
+        result = BitsPerByte(kind="bits_per_byte").score(Materials(subject, TokenStore.open(folder)))
         (row,) = result.items.to_pylist()
         assert len(tokens) < CONTEXT or (len(tokens) - 2) % CONTEXT == 0
         assert -row["nats"] == pytest.approx(expected, rel=1e-4)

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.evaluate import text_metrics
-from bessemer.evaluate.generation import extracted, measures
-from bessemer.evaluate.kinds import Generation
 
 VECTORS = json.loads(Path(__file__).with_name("rouge_vectors.json").read_text(encoding="utf-8"))
 WORDS = st.lists(st.sampled_from(["the", "a", "cat", "dog", "sat", "ran"]), max_size=8).map(" ".join)
@@ -76,46 +74,3 @@ def test_bleu_and_chrf_take_as_many_references_as_there_are() -> None:
     assert text_metrics.chrf(answers, several) == pytest.approx(text_metrics.chrf(answers, padded))
     assert 20 < text_metrics.bleu(answers, several, "13a") < 80
     assert text_metrics.bleu(answers, [[one] for one in answers], "13a") == pytest.approx(100)
-
-
-def task(**settings: object) -> Generation:
-    declared = {"kind": "generation", "dataset": "x", "query": "q", "references": "r"}
-    return Generation.model_validate(declared | settings)
-
-
-def test_the_answer_is_found_in_what_was_written() -> None:
-    written = "6 - 2 = 4\n#### 1,4 and then #### 5."
-    assert extracted(task(), "  4 \n") == "4"
-    assert extracted(task(extract=r"#### ([0-9,]+)"), written) == "1,4"
-    assert extracted(task(extract=r"#### [0-9,]+", extract_last=True), written) == "#### 5"
-    assert extracted(task(extract="nowhere"), written) == ""
-
-
-@pytest.mark.parametrize(
-    ("settings", "answer", "reference"),
-    [
-        ({"ignore_case": True}, "Paris", "PARIS"),
-        ({"ignore_punctuation": True}, "U.S.", "US"),
-        ({"ignore_articles": True}, "The  onion", "onion"),
-        ({"regexes_to_ignore": (",", "(?s).*#### ")}, "1,200", "1000 + 200\n#### 1200"),
-    ],
-)
-def test_exact_match_ignores_what_it_is_told_to(settings: dict[str, object], answer: str, reference: str) -> None:
-    assert measures(task(**settings), answer, [reference], []) == {"exact_match": 1.0}
-    assert measures(task(), answer, [reference], []) == {"exact_match": 0.0}
-
-
-def test_the_best_reference_counts() -> None:
-    assert measures(task(metrics=("f1",)), "red onion", ["leek", "onion"], []) == {"f1": pytest.approx(2 / 3)}
-
-
-def test_an_answer_stands_between_correct_and_incorrect_ones() -> None:
-    """TruthfulQA: the best value over each side, the difference, and which side is more similar."""
-    found = measures(
-        task(incorrect="i", metrics=("rouge1",)), "they pass through you", ["they pass", "no"], ["you die"]
-    )
-    assert found == {
-        "rouge1_max": pytest.approx(2 / 3),
-        "rouge1_diff": pytest.approx(2 / 3 - 1 / 3),
-        "rouge1_acc": 1.0,
-    }

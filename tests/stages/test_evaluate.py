@@ -23,7 +23,11 @@ from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, RequirementNotMet, UsageError
 from bessemer.evaluate.classifier import train
 from bessemer.evaluate.headlines import headlines
-from bessemer.evaluate.scores import SCORES_SCHEMA, Score
+from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
+from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
+from bessemer.evaluate.kinds.samples import Samples
+from bessemer.evaluate.scores import SCORES_SCHEMA, Result, Score
+from bessemer.evaluate.task import Task
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model
@@ -134,13 +138,16 @@ def test_an_interrupted_evaluation_does_the_other_tasks_only(
 
     with pytest.raises(Killed):
         evaluate.run(evaluate.Config(), inputs, draft, make_context(progress=killed_after_one))
-    from bessemer.evaluate import run
-
     done: list[str] = []
-    run_task = run.run_task
-    monkeypatch.setattr(run, "run_task", lambda task, *rest: done.append(task.kind) or run_task(task, *rest))
+    for kind in (BitsPerByte, MultipleChoice, Samples):
+
+        def recorded(task: Task, *rest: Any, score: Callable[..., Result] = kind.score) -> Result:
+            done.append(type(task).__name__)
+            return score(task, *rest)
+
+        monkeypatch.setattr(kind, "score", recorded)
     evaluate.run(evaluate.Config(), inputs, draft, make_context())
-    assert done == ["multiple_choice", "samples"]
+    assert done == ["MultipleChoice", "Samples"]
     shutil.rmtree(draft.work)
     shutil.rmtree(whole.path / "work", ignore_errors=True)
     for path in whole.data.rglob("*.*"):

@@ -32,7 +32,7 @@ import pyarrow as pa
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet
-from bessemer.evaluate.measures import LOWER_IS_BETTER, Measured
+from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.scores import Numbers
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -76,7 +76,7 @@ class Comparison:
     difference: float
     win_rate: float
     """The share of items on which `model_b` is better; a tie counts half. A lower value is better for the metrics in
-    `LOWER_IS_BETTER`."""
+    `Task.lower_is_better`."""
     standard_error: float
     low: float
     high: float
@@ -145,7 +145,7 @@ def _compare(group: Sequence[Measured], num_resamples: int, seed: int) -> Iterat
     resampled = np.concatenate(drawn)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     errors = resampled.std(axis=0, ddof=1)
-    better = -1 if group[0].metric in LOWER_IS_BETTER else 1
+    better = -1 if group[0].lower_is_better else 1
     for i, (a, b) in enumerate(pairs):
         yield Comparison(
             task=a.task,

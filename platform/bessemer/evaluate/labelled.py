@@ -11,8 +11,8 @@ from jinja2 import TemplateError
 
 from bessemer.errors import InputError
 from bessemer.evaluate.datasets import read_rows
-from bessemer.evaluate.kinds import Expression, Template
 from bessemer.evaluate.scores import Numbers
+from bessemer.evaluate.task import Expression, Template
 from bessemer.evaluate.templates import expression, template
 from bessemer.fingerprint import unit_interval
 from bessemer.recipe.settings import Settings, execution

@@ -8,18 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from bessemer.evaluate.scores import Numbers, Result, Score, ratio_score
+from bessemer.evaluate.task import Task
 
-ALIASES = {"pct_stereotype": "acc"}
-"""Metric -> the column of the items that holds it, if the names differ."""
-LOWER_IS_BETTER = {
-    *("bits_per_byte", "perplexity", "brier_score", "calibration_error"),
-    *("extraction_rate", "exposure", "personal_data_rate", "leak_rate"),
-    *("expected_maximum_toxicity", "toxicity_probability"),
-}
-"""Other metrics are better if higher, except bias metrics, which have no better direction."""
 ROUNDING = 1e-9
 
 
@@ -34,6 +26,7 @@ class Measured:
     """Ids of the items."""
     above: Numbers
     weights: Numbers
+    lower_is_better: bool = False
 
     @property
     def value(self) -> float:
@@ -48,30 +41,16 @@ class Measured:
         return ratio_score(self.metric, self.above, self.weights, group=group)
 
 
-def measured(model: str, task: str, result: Result, metrics: Sequence[str]) -> list[Measured]:
-    """Returns the metrics that are a ratio of sums over items: bits per byte, and means of a column of the items.
+def measured(model: str, name: str, task: Task, result: Result) -> list[Measured]:
+    """Returns the headline metrics of the task `name` that are a ratio of sums over items (`Task.by_item`).
 
     A metric of the whole corpus (BLEU, perplexity, ICAT) is not a sum over items and is omitted. Each returned metric
     adds up to its score.
     """
     values = {score.metric: score.value for score in result.scores if score.group is None}
     found = [
-        Measured(model, task, metric, *columns)
-        for metric in metrics
-        if metric in values and (columns := _columns(metric, result.items)) is not None
+        Measured(model, name, metric, *columns, metric in task.lower_is_better)
+        for metric in task.headlines
+        if metric in values and (columns := task.by_item(metric, result.items)) is not None
     ]
     return [one for one in found if math.isclose(one.value, values[one.metric], rel_tol=ROUNDING, abs_tol=ROUNDING)]
-
-
-def _columns(metric: str, items: pa.Table) -> tuple[list[str], Numbers, Numbers] | None:
-    """Returns (ids, terms of the numerator, terms of the denominator) of the items that have the metric."""
-    if metric == "bits_per_byte":
-        nats, sizes = (items[name].to_numpy().astype(np.float64) for name in ("nats", "num_bytes"))
-        return items["id"].to_pylist(), nats / math.log(2), sizes
-    column = ALIASES.get(metric, metric)
-    if column not in items.column_names or not pa.types.is_floating(items.schema.field(column).type):
-        return None
-    having = items.filter(items[column].is_valid())
-    if not len(having):
-        return None
-    return having["id"].to_pylist(), having[column].to_numpy(), np.ones(len(having))

@@ -9,19 +9,17 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bessemer.evaluate.kinds import Generation
-
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NO_ROUGE_TOKEN = re.compile(r"[^a-z0-9]+")
 
 
 def normalised(text: str) -> str:
     """The text in lower case, without punctuation, articles and repeated blanks (SQuAD: Rajpurkar et al., 2016)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split())
 
 
 def f1(answer: str, reference: str) -> float:
@@ -31,19 +29,6 @@ def f1(answer: str, reference: str) -> float:
         return float(found == wanted)
     common = sum((Counter(found) & Counter(wanted)).values())
     return 2 * common / (len(found) + len(wanted))
-
-
-def comparable(task: Generation, text: str) -> str:
-    """The form of a text that `exact_match` compares. Its steps have the same order as in lm-evaluation-harness."""
-    for pattern in task.regexes_to_ignore:
-        text = re.sub(pattern, "", text)
-    if task.ignore_case:
-        text = text.lower()
-    if task.ignore_punctuation:
-        text = text.translate(_NO_PUNCTUATION)
-    if task.ignore_articles:
-        text = " ".join(re.sub(r"\b(a|an|the)\b", " ", text, flags=re.IGNORECASE).split())
-    return text
 
 
 def rouge_n(answer: str, reference: str, n: int) -> float:
@@ -100,17 +85,3 @@ def _streams(references: Sequence[Sequence[str]]) -> Any:
     """The references in sacrebleu's format: list k has the k-th reference of every answer, or None if it has fewer."""
     most = max(len(several) for several in references)
     return [[several[number] if number < len(several) else None for several in references] for number in range(most)]
-
-
-def pair_metric(task: Generation, name: str) -> Callable[[str, str], float]:
-    """Returns the metric called `name`, a function of an answer and a reference."""
-    metrics: dict[str, Callable[[str, str], float]] = {
-        "exact_match": lambda answer, reference: float(comparable(task, answer) == comparable(task, reference)),
-        "f1": f1,
-        "bleu": lambda answer, reference: bleu([answer], [[reference]], task.bleu_tokenize),
-        "chrf": lambda answer, reference: chrf([answer], [[reference]]),
-        "rouge1": lambda answer, reference: rouge_n(answer, reference, 1),
-        "rouge2": lambda answer, reference: rouge_n(answer, reference, 2),
-        "rougeL": rouge_l,
-    }
-    return metrics[name]

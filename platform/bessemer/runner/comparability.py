@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from bessemer.evaluate.kinds import BitsPerByte, Generation, MultipleChoice
 from bessemer.recipe.inputs import kind_of
 from bessemer.recipe.recipe import LoadedRecipe, StageEntry
 from bessemer.stages import load
@@ -76,12 +75,14 @@ def _evaluated_text(entry: StageEntry, metric: str) -> _Measured | None:
     from bessemer.stages.evaluate import tasks_of
 
     task = tasks_of(entry.config, entry.sources).get(metric.rpartition("/")[0].rpartition("/")[2])
-    if isinstance(task, BitsPerByte) and task.documents:
-        return _Measured(entry.name, [], task.split)  # the same text in all trials; per token, the tokenizer counts
-    if isinstance(task, BitsPerByte):
-        kind, split = "tokens", task.split
-    elif isinstance(task, MultipleChoice | Generation) and task.dataset is None:
-        kind, split = "questions" if isinstance(task, MultipleChoice) else "conversations", "test"
+    if task is None:
+        return None
+    if task.predicted_text is not None and task.predicted_text.documents:  # equal in all trials, except per token
+        return _Measured(entry.name, [], task.predicted_text.split)
+    if task.predicted_text is not None:
+        kind, split = "tokens", task.predicted_text.split
+    elif task.items_from is not None:
+        kind, split = task.items_from, "test"
     else:
         return None
     return _Measured(entry.name, [entry.sources[kind]], split) if kind in entry.sources else None

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from bessemer.align.rewards import code_of, runs_programs
 from bessemer.errors import InputError, UsageError
 from bessemer.evaluate import declared, requirements
-from bessemer.evaluate.kinds import BitsPerByte, Code, Generation, Items, MultipleChoice, Samples
+from bessemer.evaluate.kinds import AnyTask
+from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
+from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
+from bessemer.evaluate.kinds.samples import Samples
 from bessemer.evaluate.requirements import Requirement
-from bessemer.evaluate.risks import AnyTask, Exposure, Memorisation, PersonalData, Toxicity
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import Shorthand, execution
@@ -42,10 +43,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.evaluate.scores import Result
+    from bessemer.evaluate.task import Task
 
-MAKERS = {"tokens": "`tokenize`", "documents": "the stages of the documents", "classifier": "`toxicity_classifier`"}
-ASKED = {"multiple_choice": "questions", "generation": "conversations"}
-"""The artifact that a task without a dataset reads, by kind of task."""
+MAKERS = {
+    "tokens": "`tokenize`",
+    "documents": "the stages of the documents",
+    "classifier": "`toxicity_classifier`",
+    "questions": "a stage `questions`",
+    "conversations": "a stage `conversations` with a split `test`",
+}
+"""The stages that make the artifacts that tasks read."""
 
 
 def _declared_elsewhere(_: dict[str, Any]) -> dict[str, Any]:
@@ -129,23 +136,17 @@ def outside(config: Config) -> Any:
 
     Reads and checks every item, so that a faulty dataset fails before the recipe runs. Raises InputError.
     """
-    from bessemer.evaluate.datasets import content
-    from bessemer.evaluate.items import read_items
     from bessemer.stages.engine import named_documents
 
     found: dict[str, Any] = {"further models": named_models.content(config.models)} if config.models else {}
     for name, task in config.tasks.items():
-        if isinstance(task, BitsPerByte) and task.documents:
-            found[name] = named_documents.content(task)
-        if isinstance(task, Items):
-            try:
-                read_items(task)
-                datasets = (task.dataset, getattr(task, "fewshot_dataset", None))
-                found[name] = [None if dataset is None else content(dataset) for dataset in datasets]
-                if code := code_of(getattr(task, "rewards", ())):
-                    found[f"rewards of {name}"] = code
-            except InputError as error:
-                raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
+        if task.predicted_text is not None and task.predicted_text.documents:
+            found[name] = named_documents.content(task.predicted_text)
+        try:
+            task.items({})
+            found |= task.content(name)
+        except InputError as error:
+            raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
     return found
 
 
@@ -157,26 +158,16 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
     models = named_models.names(config.models, inputs)
     tasks = tasks_of(config, inputs)
     requirements.check_names(config.requirements, tasks, models)
-    if any(getattr(task, "apply_chat_template", False) for task in tasks.values()):
+    if any(task.is_conversation for task in tasks.values()):
         _check_chat_templates(config, inputs)
     for name, task in tasks.items():
-        if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
-            _check_asked(name, task, ASKED[task.kind] in inputs)
-        begins = not getattr(task, "prompts", ())
-        needed = []
-        if (isinstance(task, BitsPerByte) and not task.documents) or (isinstance(task, Samples) and begins):
-            needed.append(("held-out text", "tokens"))
-        if isinstance(task, Memorisation) or (isinstance(task, PersonalData) and begins):
-            needed.append(("training text", "tokens"))
-        if isinstance(task, Exposure | PersonalData):
-            needed.append(("training documents", "documents"))
-        if isinstance(task, Toxicity):
-            needed.append(("a classifier", "classifier"))
-        for what, kind in needed:
-            if kind not in inputs:
+        if task.items_from is not None and task.items_from not in inputs:
+            raise _no_items(name, task.items_from)
+        for needed in task.inputs:
+            if needed.artifact not in inputs:
                 raise UsageError(
-                    f"the task `{name}` reads {what}, and no stage above makes {kind}",
-                    hint=f"put {MAKERS[kind]} before `evaluate`, or remove the task",
+                    f"the task `{name}` reads {needed.content}, and no stage above makes {needed.artifact}",
+                    hint=f"put {MAKERS[needed.artifact]} before `evaluate`, or remove the task",
                 )
 
 
@@ -191,16 +182,14 @@ def _check_chat_templates(config: Config, inputs: Mapping[str, StageConfig]) -> 
         ChatTemplate.of(TokenizerFolder.open(folder))
 
 
-def _check_asked(name: str, task: MultipleChoice | Generation, there: bool) -> None:
-    if not there:
-        stage = "questions" if isinstance(task, MultipleChoice) else "conversations` with a split `test"
-        raise UsageError(
-            f"the task `{name}` has no questions",
-            hint=f"set its `dataset` to a file of questions, or put a stage `{stage}` before `evaluate`",
-        )
+def _no_items(name: str, artifact: str) -> UsageError:
+    return UsageError(
+        f"the task `{name}` has no questions",
+        hint=f"set its `dataset` to a file of questions, or put {MAKERS[artifact]} before `evaluate`",
+    )
 
 
-def tasks_of(config: Config, inputs: Collection[str]) -> Mapping[str, Any]:
+def tasks_of(config: Config, inputs: Collection[str]) -> Mapping[str, Task]:
     """Returns the recipe's tasks, or the default tasks if it has none."""
     if config.tasks:
         return config.tasks
@@ -221,15 +210,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     made = made_datasets(inputs, draft)
     tasks = tasks_of(config, inputs)
     _check_inputs(tasks, inputs, made)
-    if any(isinstance(task, Code) or runs_programs(getattr(task, "rewards", ())) for task in tasks.values()):
+    if any(task.runs_programs for task in tasks.values()):
         warn_if_unprotected(context.log)
     settings = config.contamination or ContaminationSettings()
     results = carry_out(tasks, models, made, inputs, draft, context, dtype=config.dtype, trained_splits=settings.splits)
 
     scores = [(model, task, score) for (model, task), result in results.items() for score in result.scores]
-    by_item = [
-        one for (model, task), result in results.items() for one in measured(model, task, result, tasks[task].headlines)
-    ]
+    by_item = [one for (model, task), result in results.items() for one in measured(model, task, tasks[task], result)]
     if config.contamination is not None and training_text.training_parts(inputs):
         judged = _contamination(config.contamination, tasks, made, results, inputs, draft, context)
         scores += clean_scores(by_item, judged)
@@ -253,14 +240,13 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     requirements.check(config.requirements, known)
 
 
-def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, str]) -> None:
+def _check_inputs(tasks: Mapping[str, Task], inputs: Inputs, made: Mapping[str, str]) -> None:
     """Raises UsageError if a task has no items, or if the tokens were made from other documents than the inputs."""
-    from bessemer.evaluate.items import read_items
-
     for name, task in tasks.items():
-        if isinstance(task, MultipleChoice | Generation) and task.dataset is None:
-            _check_asked(name, task, task.kind in made)
-            read_items(task, made)
+        if task.items_from is not None:
+            if task.items_from not in made:
+                raise _no_items(name, task.items_from)
+            task.items(made)
     if "documents" in inputs and "tokens" in inputs:
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
         if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
@@ -272,7 +258,7 @@ def _check_inputs(tasks: Mapping[str, Any], inputs: Inputs, made: Mapping[str, s
 
 def _contamination(
     settings: ContaminationSettings,
-    tasks: Mapping[str, Any],
+    tasks: Mapping[str, Task],
     made: Mapping[str, str],
     results: Mapping[tuple[str, str], Result],
     inputs: Inputs,
@@ -282,18 +268,16 @@ def _contamination(
     """Searches the training text for dataset items and held-out documents; writes and returns the judged items."""
     from bessemer.artifacts.documents import write_parquet
     from bessemer.evaluate.contamination import CheckedItem
-    from bessemer.evaluate.items import read_items
     from bessemer.stages.engine import training_text
     from bessemer.stages.engine.evaluation_units import documents_file
 
     made_documents = inputs["documents"].parts() if "documents" in inputs else []
     items = []
     for name, task in tasks.items():
-        if isinstance(task, Items):
-            items += [CheckedItem(name, item.id, item.text) for item in read_items(task, made)]
-        elif isinstance(task, BitsPerByte):
+        items += [CheckedItem(name, item.id, item.text) for item in task.items(made)]
+        if task.predicted_text is not None:
             of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
-            documents = [documents_file(draft.work, name)] if task.documents else made_documents
+            documents = [documents_file(draft.work, name)] if task.predicted_text.documents else made_documents
             texts = training_text.texts_of({document for ids in of_models for document in ids}, documents)
             items += [CheckedItem(name, *document) for document in sorted(texts.items())]
     parts = training_text.training_parts(inputs)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.errors import InputError, NothingLeft
-from bessemer.evaluate.kinds import BitsPerByte
+from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
@@ -35,7 +35,7 @@ def task(*documents: Path, **settings: Any) -> BitsPerByte:
 
 
 def read(found: BitsPerByte, folder: Path) -> list[dict[str, Any]]:
-    read_documents("fixed", found, folder / "read.parquet", logging.getLogger("test"))
+    read_documents("fixed", found.predicted_text, folder / "read.parquet", logging.getLogger("test"))
     rows: list[dict[str, Any]] = pq.read_table(folder / "read.parquet").to_pylist()
     return rows
 
@@ -62,12 +62,12 @@ def test_the_content_counts_and_not_the_place(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text("The same text.")
-    here, there = (content(task(tmp_path / name)) for name in ("here", "there"))
+    here, there = (content(task(tmp_path / name).predicted_text) for name in ("here", "there"))
     assert here == there
     (tmp_path / "there" / "a.txt").write_text("Another text.")
-    assert content(task(tmp_path / "there")) != here
+    assert content(task(tmp_path / "there").predicted_text) != here
     with pytest.raises(InputError, match="nowhere") as caught:
-        content(task(tmp_path / "nowhere.jsonl"))
+        content(task(tmp_path / "nowhere.jsonl").predicted_text)
     assert "`documents` of the task" in caught.value.hint
 
 
@@ -159,8 +159,9 @@ def test_named_documents_that_were_trained_on_are_contaminated(
 
 
 def test_more_tokens_than_a_split_are_predicted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bessemer.evaluate import bits_per_byte as module
     from bessemer.evaluate.evaluated_model import EvaluatedModel
+    from bessemer.evaluate.kinds import bits_per_byte as module
+    from bessemer.evaluate.materials import Materials
 
     make_model(tmp_path / "model", 300)
     (tmp_path / "held.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
@@ -170,7 +171,7 @@ def test_more_tokens_than_a_split_are_predicted_whole(tmp_path: Path, monkeypatc
     read(found, tmp_path)
     store = TokenStore.open(token_store(tmp_path / "read.parquet", subject.tokenizer, tmp_path / "tokens"))
     counted = [
-        sum(module.bits_per_byte(one, subject, store).items["num_tokens"].to_pylist())
+        sum(one.score(Materials(subject, store)).items["num_tokens"].to_pylist())
         for one in (found, BitsPerByte(kind="bits_per_byte"), task(tmp_path / "held.jsonl", num_tokens=64))
     ]
     assert counted[0] == store.num_tokens("test") - len(TEXTS) - 1, "all but the ends of texts and the first token"

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bessemer import storage
 from bessemer.errors import NotFinite
-from bessemer.evaluate.kinds import BitsPerByte, Samples
 from bessemer.stages.base import Context, Draft, Inputs
 from bessemer.stages.engine.work_units import Unit, run_units
 
 if TYPE_CHECKING:
-    from bessemer.evaluate.run import TrainingText
+    from bessemer.evaluate.materials import Materials, TrainingText
     from bessemer.evaluate.scores import Result
+    from bessemer.evaluate.task import Task
 
 DOCUMENTS = "documents"
 """Subfolder of the work folder. It holds the documents that tasks name, as `<task>.parquet`."""
 
 
 def carry_out(
-    tasks: Mapping[str, Any],
+    tasks: Mapping[str, Task],
     models: Mapping[str, Path],
     made: Mapping[str, str],
     inputs: Inputs,
@@ -41,11 +41,11 @@ def carry_out(
 ) -> dict[tuple[str, str], Result]:
     """Runs every task on every model, writes the samples to disk, and returns the results by (model, task).
 
-    `made` holds the datasets that earlier stages made, by kind of task. `trained_splits` are the splits that the models
-    were trained on.
+    `made` holds the datasets that earlier stages made, by kind of artifact. `trained_splits` are the splits that the
+    models were trained on.
     """
     from bessemer.artifacts.documents import read_parquet
-    from bessemer.evaluate.run import TrainingText
+    from bessemer.evaluate.materials import TrainingText
     from bessemer.evaluate.scores import Result, Score
     from bessemer.model.hardware import choose_device, choose_dtype
     from bessemer.stages.engine import training_text
@@ -75,7 +75,7 @@ def carry_out(
     lines = [
         json.dumps({"model": model, "task": task} | row, ensure_ascii=False)
         for (model, task), result in results.items()
-        if isinstance(tasks[task], Samples)
+        if tasks[task].shows_samples
         for row in result.items.to_pylist()
     ]
     storage.write_text(draft.data / "samples.jsonl", "".join(f"{line}\n" for line in lines))
@@ -83,13 +83,13 @@ def carry_out(
 
 
 def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
-    """Returns the datasets that earlier stages made, as glob patterns by kind of task."""
+    """Returns the datasets that earlier stages made, as glob patterns by kind of artifact."""
     from bessemer.tokens.row_tables import CONVERSATIONS, read_split
 
     found = {}
     if "questions" in inputs:
         (file,) = inputs["questions"].parts(".jsonl")
-        found["multiple_choice"] = glob.escape(str(file))
+        found["questions"] = glob.escape(str(file))
     if "conversations" in inputs:
         names = ["id", "messages", "variables", "fields"]
         rows = read_split(inputs["conversations"].parts(), CONVERSATIONS, "test", names)
@@ -104,7 +104,7 @@ def made_datasets(inputs: Inputs, draft: Draft) -> dict[str, str]:
         if lines:
             file = draft.work / "conversations.jsonl"
             storage.write_text(file, "".join(f"{line}\n" for line in lines))
-            found["generation"] = glob.escape(str(file))
+            found["conversations"] = glob.escape(str(file))
     return found
 
 
@@ -117,30 +117,30 @@ def _items_file(data: Path, model: str, task: str) -> Path:
     return data / "items" / model / f"{task}.parquet"
 
 
-def _read_named_documents(tasks: Mapping[str, Any], draft: Draft, context: Context) -> None:
+def _read_named_documents(tasks: Mapping[str, Task], draft: Draft, context: Context) -> None:
     from bessemer.stages.engine.named_documents import read_documents
 
     for name, task in tasks.items():
-        if isinstance(task, BitsPerByte) and task.documents:
+        if task.predicted_text is not None and task.predicted_text.documents:
             file = documents_file(draft.work, name)
             if not file.exists():
-                read_documents(name, task, file, context.log)
+                read_documents(name, task.predicted_text, file, context.log)
 
 
-def _record_held_out_text(tasks: Mapping[str, Any], inputs: Inputs, draft: Draft, context: Context) -> None:
+def _record_held_out_text(tasks: Mapping[str, Task], inputs: Inputs, draft: Draft, context: Context) -> None:
     """Records a digest of each held-out text. Bits per byte are comparable only for equal digests."""
     from bessemer.stages.engine.training_text import digests
 
-    predicted = {name: task for name, task in tasks.items() if isinstance(task, BitsPerByte)}
-    splits = sorted({task.split for task in predicted.values() if not task.documents})
+    predicted = {name: text for name, task in tasks.items() if (text := task.predicted_text) is not None}
+    splits = sorted({text.split for text in predicted.values() if not text.documents})
     found = digests(inputs["documents"].parts(), splits) if splits and "documents" in inputs else {}
-    for name, task in predicted.items():
-        if task.documents:
-            found[f"documents of {name}"] = digests([documents_file(draft.work, name)], [task.split])[task.split]
+    for name, text in predicted.items():
+        if text.documents:
+            found[f"documents of {name}"] = digests([documents_file(draft.work, name)], [text.split])[text.split]
     if found:
         draft.resolved["held_out_text"] = found
-    for text, digest in found.items():
-        context.log.info("held-out text `%s`: %s; compare bits per byte only on equal text", text, digest)
+    for described, digest in found.items():
+        context.log.info("held-out text `%s`: %s; compare bits per byte only on equal text", described, digest)
 
 
 @dataclass
@@ -156,37 +156,37 @@ class _Evaluate:
     data: Path
     work: Path
     loaded: str = ""
-    materials: Any = None
+    materials: Materials | None = None
 
     def __call__(self, unit: Unit, *, careful: bool) -> dict[str, Any]:
         from bessemer.artifacts.documents import write_parquet
-        from bessemer.evaluate.run import run_task
 
-        model, task, settings = unit.payload
+        model, name, task = unit.payload
         if model != self.loaded:
             self.materials = None  # frees the memory of the last model before the next is loaded
             self.materials, self.loaded = self._load(model), model
         try:
-            result = run_task(settings, self._materials_of(task, settings))
+            result = task.score(self._materials_of(name, task))
         except NotFinite as error:
-            raise NotFinite(f"the task `{task}` on the model `{model}`: {error.message}", hint=error.hint) from None
-        write_parquet(result.items, _items_file(self.data, model, task))
+            raise NotFinite(f"the task `{name}` on the model `{model}`: {error.message}", hint=error.hint) from None
+        write_parquet(result.items, _items_file(self.data, model, name))
         return {"scores": [asdict(score) for score in result.scores]}
 
-    def _materials_of(self, task: str, settings: Any) -> Any:
+    def _materials_of(self, name: str, task: Task) -> Materials:
         """Returns the loaded model and its materials, including the tokens of the documents that the task names."""
-        if not (isinstance(settings, BitsPerByte) and settings.documents):
+        assert self.materials is not None
+        if task.predicted_text is None or not task.predicted_text.documents:
             return self.materials
         from bessemer.stages.engine.named_documents import token_store
         from bessemer.tokens.store import TokenStore
 
-        folder = self.work / "tokens" / self.loaded / task
-        store = token_store(documents_file(self.work, task), self.materials.subject.tokenizer, folder)
+        folder = self.work / "tokens" / self.loaded / name
+        store = token_store(documents_file(self.work, name), self.materials.subject.tokenizer, folder)
         return replace(self.materials, store=TokenStore.open(store))
 
-    def _load(self, model: str) -> Any:
+    def _load(self, model: str) -> Materials:
         from bessemer.evaluate.evaluated_model import EvaluatedModel
-        from bessemer.evaluate.run import Materials
+        from bessemer.evaluate.materials import Materials
         from bessemer.model.hardware import choose_device
         from bessemer.model.memory import keep_freed_memory
         from bessemer.tokens.store import TokenStore

@@ -20,7 +20,7 @@ from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import FAILED
 from bessemer.artifacts.tables import TableWriter, document_parts
 from bessemer.errors import InputError, NothingLeft
-from bessemer.evaluate.kinds import BitsPerByte
+from bessemer.evaluate.task import PredictedText
 from bessemer.extract.formats import check_formats
 from bessemer.extract.inputs import InputFile, describe, find_files
 from bessemer.stages import ingest
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 _HINT = "correct `documents` of the task; its paths are relative to the folder of the recipe"
 
 
-def content(task: BitsPerByte) -> Any:
+def content(text: PredictedText) -> Any:
     """Returns the names, sizes and hashes of the files. Raises InputError if a file is missing or has no reader."""
-    return describe(_files(task.documents))
+    return describe(_files(text.documents))
 
 
-def read_documents(name: str, task: BitsPerByte, file: Path, log: logging.Logger) -> None:
-    """Writes the documents of the task `name` to the Parquet file `file`, all in the split `task.split`.
+def read_documents(name: str, text: PredictedText, file: Path, log: logging.Logger) -> None:
+    """Writes the documents of the task `name` to the Parquet file `file`, all in the split `text.split`.
 
     Raises InputError if a file cannot be read, and NothingLeft if the files contain no document.
     """
     from bessemer.extract.cut import cut_into_units
 
-    config = ingest.Config(paths=list(task.documents), fields={"text": task.text_field})
+    config = ingest.Config(paths=list(text.documents), fields={"text": text.text_field})
     worker = ingest.IngestWorker(config)
     removed: Counter[str] = Counter()
     kept = 0
     with TableWriter(file, SCHEMA) as writer:
-        for unit in cut_into_units(_files(task.documents), None):
+        for unit in cut_into_units(_files(text.documents), None):
             for batch in worker.read(unit):
                 documents, ledger = worker.process(batch)
                 _check_read(name, ledger)
                 removed.update(rule for rule in ledger["rule"].to_pylist() if rule is not None)
                 place = SCHEMA.get_field_index("split")
-                splits = pa.array([task.split] * len(documents), SCHEMA.field(place).type)
+                splits = pa.array([text.split] * len(documents), SCHEMA.field(place).type)
                 writer.write(documents.set_column(place, SCHEMA.field(place), splits))
                 kept += len(documents)
     listed = ", ".join(f"{count} removed by `{rule}`" for rule, count in removed.most_common())

@@ -22,8 +22,8 @@ from bessemer.clean.pii import comparable, find_personal_data
 from bessemer.clean.texts import Texts, batches
 from bessemer.dedup.words import find_words
 from bessemer.evaluate.contamination import CheckedItem, Index, Matches, judge, scan
+from bessemer.evaluate.materials import GeneratedText
 from bessemer.evaluate.ngrams import Hashes, Integers
-from bessemer.evaluate.personal_data import GeneratedText
 from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
 from bessemer.stages.engine.work_units import Unit, run_units
