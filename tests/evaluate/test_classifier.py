@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from bessemer.errors import ArtifactDamaged, InputError
 from bessemer.evaluate.classifier import BITS, LONGEST_NGRAM, Classifier, features_of, plain, train
@@ -44,6 +45,16 @@ def test_the_gradient_is_zero_at_what_is_found() -> None:
             moved = classifier.weights.copy()
             moved[place] += step
             assert loss(moved) > least
+
+
+def test_the_number_of_threads_does_not_change_the_weights() -> None:
+    random = np.random.default_rng(0)
+    texts = ["".join(random.choice(list("abcdefgh "), 60)) for _ in range(40)]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(train([(texts, np.arange(40) % 2 == 0)]).weights.tobytes())
+    assert found[0] == found[1]
 
 
 def test_equal_texts_give_equal_bytes_and_come_back(tmp_path: Path) -> None:

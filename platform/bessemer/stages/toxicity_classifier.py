@@ -81,10 +81,10 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
 
 STAGE = Stage(
     kind="toxicity_classifier",
-    version=1,
+    version=2,
     config=Config,
     produces="classifier",
     run=run,
-    libraries=("numpy", "torch"),
+    libraries=("numpy", "scikit-learn", "scipy"),
     outside=outside,
 )
