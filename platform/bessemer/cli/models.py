@@ -84,9 +84,10 @@ def generate(
 @sampling_options(256)
 @storage_option
 def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
-    """Talk with MODEL: a Hugging Face folder, a run's name, or `@last`. Ctrl-D ends, Ctrl-C ends an answer.
+    """Talk with MODEL: a Hugging Face folder, a run's name, or `@last`.
 
-    If standard input is not a terminal, each of its lines is one message.
+    On a terminal, `/help` lists the commands, Ctrl-C ends an answer, and Ctrl-D ends the conversation. If standard
+    input is not a terminal, each of its lines is one message.
     """
     from bessemer.errors import UsageError
     from bessemer.generate.chat import Chat
@@ -95,7 +96,16 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
     settings = _settings(sampling)
     conversation = Chat.load(find_model(root, model), settings, system and _utf8(system))
     interactive = sys.stdin.isatty()
+    if interactive:
+        say(f"{model}: {conversation.facts}; {_HELP}")
     for message in _messages(interactive):
+        if interactive and message in _COMMANDS:
+            if message == "/exit":
+                break
+            if message == "/reset":
+                conversation.reset()
+            say(_HELP if message == "/help" else "the model has forgotten the conversation")
+            continue
         try:
             _answer(conversation, _utf8(message))
         except UsageError as error:
@@ -104,6 +114,10 @@ def chat(model: str, system: str | None, root: Path, **sampling: Any) -> None:
             say(f"error: {error}")
     options = ["--system", system] if system else []
     say(f"next: {shlex.join(['bessemer', 'chat', model, *options])} --temperature 0")
+
+
+_COMMANDS = ("/help", "/reset", "/exit")
+_HELP = "/reset starts a new conversation, /exit or Ctrl-D ends it, Ctrl-C ends an answer, /help prints this line"
 
 
 def _settings(sampling: dict[str, Any]) -> GenerationSettings:
@@ -149,6 +163,9 @@ def _messages(interactive: bool) -> Iterator[str]:
         except EOFError:
             sys.stdout.write("\n")
             return
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+            continue
         if message:
             yield message
 

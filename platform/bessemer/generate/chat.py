@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bessemer.errors import UsageError
+from bessemer.formatting import format_count
 from bessemer.generate.engine import Generator
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ASSISTANT, ChatTemplate
@@ -32,6 +33,17 @@ class Chat:
     def load(cls, folder: Path, settings: GenerationSettings, system: str | None = None) -> Chat:
         """Starts a conversation with the model in a Hugging Face folder."""
         return cls(Generator.load(folder), settings, system)
+
+    @property
+    def facts(self) -> str:
+        """The size of the model and of its context, for a person."""
+        config = self._generator.model.config
+        return f"{format_count(config.num_parameters())} parameters, context of {config.max_position_embeddings} tokens"
+
+    def reset(self) -> None:
+        """Drops all turns; the system message stays."""
+        self._turns.clear()
+        self._asked = self.forgotten = 0
 
     def reply(self, text: str) -> Iterator[str]:
         """Yields the answer to `text` in pieces, without special tokens. An interrupted answer is kept up to that
