@@ -22,11 +22,10 @@ from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.artifacts.store import Artifact
 from bessemer.errors import InputError, RequirementNotMet, UsageError
 from bessemer.evaluate.classifier import train
-from bessemer.evaluate.headlines import headlines
 from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
 from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
 from bessemer.evaluate.kinds.samples import Samples
-from bessemer.evaluate.scores import SCORES_SCHEMA, Result, Score
+from bessemer.evaluate.scores import SCORES_SCHEMA, Result
 from bessemer.evaluate.task import Task
 from bessemer.model import hub
 from bessemer.model.config import ModelShape
@@ -229,27 +228,6 @@ def test_every_mistake_in_tasks_is_named_at_once() -> None:
         evaluate.Config(datasets="x", tasks=tasks)
     assert "did you mean `arc_easy`" in str(caught.value)
     assert "absent.yaml` is not a file" in str(caught.value)
-
-
-def test_mlflow_gets_the_first_headline_of_every_task_before_any_second() -> None:
-    tasks = evaluate.Config(
-        tasks={
-            "a": {"kind": "multiple_choice", "metrics": ["acc_norm", "acc"]},
-            "b": {"kind": "multiple_choice", "metrics": ["acc"]},
-        }
-    ).tasks
-    scores = [
-        (model, task, Score(metric, 0.5, None, 1, group))
-        for model in ("base", "tuned")
-        for task in "ab"
-        for metric in ("acc", "acc_norm", "brier_score")
-        for group in (None, "g")
-    ]
-    of_task = ["a/acc_norm", "b/acc", "a/acc"]
-    assert list(headlines(tasks, scores, ["base", "tuned"])) == [
-        *(f"evaluate/{name}" for name in of_task),
-        *(f"evaluate/base/{name}" for name in of_task),
-    ]
 
 
 @pytest.mark.parametrize(

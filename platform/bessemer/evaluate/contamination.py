@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bessemer import storage
+from bessemer.evaluate.datasets import Dataset
+from bessemer.evaluate.held_out_text import document_texts, documents_file
 from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, prefix_sums, window_hashes
-from bessemer.evaluate.scores import Score, mean_score
+from bessemer.evaluate.scores import Result, Score, mean_score
+from bessemer.evaluate.task import Task
 
 SHORTEST_NGRAM, LONGEST_NGRAM = 8, 13
 LENGTH_PERCENTILE = 5
@@ -62,6 +65,29 @@ class CheckedItem:
     task: str
     id: str
     text: str
+
+
+def checked_items(
+    tasks: Mapping[str, Task],
+    made: Mapping[str, Dataset],
+    results: Mapping[tuple[str, str], Result],
+    documents: Sequence[Path],
+    work: Path,
+) -> list[CheckedItem]:
+    """Returns the items of the tasks' datasets and the documents that tasks predict.
+
+    `results` are by (model, task). `documents` are the files of the recipe's documents. `work` has the documents that
+    tasks name.
+    """
+    found = []
+    for name, task in tasks.items():
+        found += [CheckedItem(name, item.id, item.text) for item in task.items(made)]
+        if task.predicted_text is not None:
+            of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
+            parts = [documents_file(work, name)] if task.predicted_text.documents else documents
+            texts = document_texts({document for ids in of_models for document in ids}, parts)
+            found += [CheckedItem(name, *document) for document in sorted(texts.items())]
+    return found
 
 
 @dataclass(frozen=True)

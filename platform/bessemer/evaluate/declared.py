@@ -31,6 +31,31 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def reference_schema(_: dict[str, Any]) -> dict[str, Any]:
+    """Returns the JSON schema of a reference to a declared task or a task file, with changed settings."""
+    named = {"task": {"enum": names()}, "file": {"type": "string"}}
+    changed = {"type": "object", "properties": named, "not": {"required": ["kind"]}}
+    return {"anyOf": [{"type": "null"}, changed]}
+
+
+def resolve_all(tasks: Any, *, datasets: str | None, place: Callable[[str], str]) -> Any:
+    """Returns the full declarations of a recipe's tasks. Returns a value that is not a mapping unchanged.
+
+    Raises ValueError with the problems of all tasks.
+    """
+    if not isinstance(tasks, dict):
+        return tasks
+    resolved, problems = {}, []
+    for name, given in tasks.items():
+        try:
+            resolved[name] = resolve(str(name), given, datasets=datasets, place=place)
+        except ValueError as error:
+            problems.append(f"the task `{name}`: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return resolved
+
+
 def resolve(name: str, given: Any, *, datasets: str | None, place: Callable[[str], str]) -> dict[str, Any]:
     """Returns the full declaration of a recipe's task. `place` makes a path of the recipe absolute.
 

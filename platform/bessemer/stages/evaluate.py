@@ -25,12 +25,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from bessemer.errors import InputError, UsageError
-from bessemer.evaluate import declared, requirements
+from bessemer.errors import UsageError
+from bessemer.evaluate import declared, recipe_tasks, requirements
 from bessemer.evaluate.kinds import AnyTask
-from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
-from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
-from bessemer.evaluate.kinds.samples import Samples
 from bessemer.evaluate.requirements import Requirement
 from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.inputs import Input
@@ -42,24 +39,9 @@ from bessemer.stages.engine import named_models
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from bessemer.evaluate.datasets import Dataset
     from bessemer.evaluate.scores import Result
     from bessemer.evaluate.task import Task
-
-MAKERS = {
-    "tokens": "`tokenize`",
-    "documents": "the stages of the documents",
-    "classifier": "`toxicity_classifier`",
-    "questions": "a stage `questions`",
-    "conversations": "a stage `conversations` with a split `test`",
-}
-"""The stages that make the artifacts that tasks read."""
-
-
-def _declared_elsewhere(_: dict[str, Any]) -> dict[str, Any]:
-    """Returns the JSON schema of a reference to a declared task or a task file, with changed settings."""
-    named = {"task": {"enum": declared.names()}, "file": {"type": "string"}}
-    changed = {"type": "object", "properties": named, "not": {"required": ["kind"]}}
-    return {"anyOf": [{"type": "null"}, changed]}
 
 
 class Config(StageConfig):
@@ -68,7 +50,7 @@ class Config(StageConfig):
     of the cluster, or one per CPU if it has no GPU."""
     datasets: RecipePath | None = execution(None)
     """Folder with the dataset files of declared tasks."""
-    tasks: dict[str, Annotated[AnyTask, Shorthand(_declared_elsewhere)]] = Field({})
+    tasks: dict[str, Annotated[AnyTask, Shorthand(declared.reference_schema)]] = Field({})
     """Tasks by name: a declared task with changes (`arc_easy: {num_fewshot: 5}`), your own file (`mine: {file:
     my_task.yaml}`), or a full declaration. The default is bits per byte, the `questions` artifact if there is one, and
     samples."""
@@ -90,34 +72,17 @@ class Config(StageConfig):
     @classmethod
     def _resolve(cls, tasks: Any, info: ValidationInfo) -> Any:
         """Replaces references to task declarations by the declarations, so that the recipe checks and records them."""
-        if not isinstance(tasks, dict):
-            return tasks
         place = partial(TypeAdapter(RecipePath).validate_python, context=info.context)
-        resolved, problems = {}, []
-        for name, given in tasks.items():
-            try:
-                resolved[name] = declared.resolve(str(name), given, datasets=info.data.get("datasets"), place=place)
-            except ValueError as error:
-                problems.append(f"the task `{name}`: {error}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return resolved
+        return declared.resolve_all(tasks, datasets=info.data.get("datasets"), place=place)
 
-    @field_validator("tasks")
+    @field_validator("tasks", "models")
     @classmethod
-    def _names(cls, tasks: dict[str, Any]) -> dict[str, Any]:
-        for name in tasks:
+    def _names(cls, named: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        what = "task" if info.field_name == "tasks" else "model"
+        for name in named:
             if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"the task name `{name}` may contain only letters, digits, `_` and `-`")
-        return tasks
-
-    @field_validator("models")
-    @classmethod
-    def _model_names(cls, models: dict[str, Any]) -> dict[str, Any]:
-        for name in models:
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"the model name `{name}` may contain only letters, digits, `_` and `-`")
-        return models
+                raise ValueError(f"the {what} name `{name}` may contain only letters, digits, `_` and `-`")
+        return named
 
     @field_validator("require")
     @classmethod
@@ -132,22 +97,16 @@ class Config(StageConfig):
 
 
 def outside(config: Config) -> Any:
-    """Identifies the content of models, datasets and reward code from outside the recipe.
+    """Identifies the content of models, documents, datasets and reward code from outside the recipe.
 
     Reads and checks every item, so that a faulty dataset fails before the recipe runs. Raises InputError.
     """
-    from bessemer.stages.engine import named_documents
+    from bessemer.evaluate.held_out_text import named_documents
+    from bessemer.stages.engine.named_documents import content
 
     found: dict[str, Any] = {"further models": named_models.content(config.models)} if config.models else {}
-    for name, task in config.tasks.items():
-        if task.predicted_text is not None and task.predicted_text.documents:
-            found[name] = named_documents.content(task.predicted_text)
-        try:
-            task.items({})
-            found |= task.content(name)
-        except InputError as error:
-            raise InputError(f"the task `{name}`: {error.message}", hint=error.hint) from None
-    return found
+    found |= {name: content(text) for name, text in named_documents(config.tasks).items()}
+    return found | recipe_tasks.check_files(config.tasks)
 
 
 def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
@@ -160,15 +119,7 @@ def check(config: Config, inputs: Mapping[str, StageConfig]) -> None:
     requirements.check_names(config.requirements, tasks, models)
     if any(task.is_conversation for task in tasks.values()):
         _check_chat_templates(config, inputs)
-    for name, task in tasks.items():
-        if task.items_from is not None and task.items_from not in inputs:
-            raise _no_items(name, task.items_from)
-        for needed in task.inputs:
-            if needed.artifact not in inputs:
-                raise UsageError(
-                    f"the task `{name}` reads {needed.content}, and no stage above makes {needed.artifact}",
-                    hint=f"put {MAKERS[needed.artifact]} before `evaluate`, or remove the task",
-                )
+    recipe_tasks.check_inputs(tasks, inputs)
 
 
 def _check_chat_templates(config: Config, inputs: Mapping[str, StageConfig]) -> None:
@@ -182,71 +133,38 @@ def _check_chat_templates(config: Config, inputs: Mapping[str, StageConfig]) -> 
         ChatTemplate.of(TokenizerFolder.open(folder))
 
 
-def _no_items(name: str, artifact: str) -> UsageError:
-    return UsageError(
-        f"the task `{name}` has no questions",
-        hint=f"set its `dataset` to a file of questions, or put {MAKERS[artifact]} before `evaluate`",
-    )
-
-
 def tasks_of(config: Config, inputs: Collection[str]) -> Mapping[str, Task]:
     """Returns the recipe's tasks, or the default tasks if it has none."""
-    if config.tasks:
-        return config.tasks
-    asked = {"questions": MultipleChoice(kind="multiple_choice")} if "questions" in inputs else {}
-    return {"held_out": BitsPerByte(kind="bits_per_byte"), **asked, "samples": Samples(kind="samples")}
+    return config.tasks or recipe_tasks.default_tasks(inputs)
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
-    from bessemer.evaluate.compare import compare, write_comparisons
-    from bessemer.evaluate.contamination import clean_scores
-    from bessemer.evaluate.headlines import MOST_HEADLINES, headlines, log_scores
-    from bessemer.evaluate.measures import measured
-    from bessemer.evaluate.scores import write_scores
-    from bessemer.stages.engine import training_text
-    from bessemer.stages.engine.evaluation_units import carry_out, made_datasets
+    from bessemer.evaluate.summary import summarise
+    from bessemer.stages.engine.evaluation_units import carry_out
 
     models = named_models.subjects(config.models, inputs)
-    made = made_datasets(inputs, draft)
     tasks = tasks_of(config, inputs)
-    _check_inputs(tasks, inputs, made)
+    made = recipe_tasks.made_datasets(
+        inputs["questions"].parts(".jsonl")[0] if "questions" in inputs else None,
+        inputs["conversations"].parts() if "conversations" in inputs else None,
+        draft.work,
+    )
+    recipe_tasks.check_made_items(tasks, made)
+    _check_tokens(inputs)
     if any(task.runs_programs for task in tasks.values()):
         warn_if_unprotected(context.log)
-    settings = config.contamination or ContaminationSettings()
-    results = carry_out(tasks, models, made, inputs, draft, context, dtype=config.dtype, trained_splits=settings.splits)
-
-    scores = [(model, task, score) for (model, task), result in results.items() for score in result.scores]
-    by_item = [one for (model, task), result in results.items() for one in measured(model, task, tasks[task], result)]
-    if config.contamination is not None and training_text.training_parts(inputs):
-        judged = _contamination(config.contamination, tasks, made, results, inputs, draft, context)
-        scores += clean_scores(by_item, judged)
-    write_scores(draft.data, scores)
-    comparisons = compare(by_item, num_resamples=config.comparison.num_resamples, seed=config.comparison.seed)
-    if len(models) > 1:
-        write_comparisons(draft.data, comparisons)
-        compared = {(one.task, one.metric) for one in by_item}
-        left_out = [f"{t} {m}" for t in tasks for m in tasks[t].headlines if (t, m) not in compared]
-        if left_out:
-            context.log.info("not compared, because these metrics have no values per item: %s", ", ".join(left_out))
-    log_scores(scores, comparisons, context.log)
-    chosen = headlines(tasks, scores, list(models))
-    draft.metrics |= dict(list(chosen.items())[:MOST_HEADLINES])
-    draft.resolved["headline"] = next(iter(chosen), None)
-    if len(chosen) > MOST_HEADLINES:
-        context.log.warning(
-            "only %d of %d headline metrics go to MLflow; scores.parquet has all", MOST_HEADLINES, len(chosen)
-        )
-    known = requirements.measurements(scores, comparisons, last=list(models)[-1])
+    splits = (config.contamination or ContaminationSettings()).splits
+    results = carry_out(tasks, models, made, inputs, draft, context, dtype=config.dtype, trained_splits=splits)
+    judged = _contamination(config.contamination, tasks, made, results, inputs, draft, context)
+    found = summarise(draft.data, tasks, list(models), results, judged, config.comparison, context.log)
+    draft.metrics |= found.headlines
+    draft.resolved["headline"] = next(iter(found.headlines), None)
+    known = requirements.measurements(found.scores, found.comparisons, last=list(models)[-1])
     requirements.check(config.requirements, known)
 
 
-def _check_inputs(tasks: Mapping[str, Task], inputs: Inputs, made: Mapping[str, str]) -> None:
-    """Raises UsageError if a task has no items, or if the tokens were made from other documents than the inputs."""
-    for name, task in tasks.items():
-        if task.items_from is not None:
-            if task.items_from not in made:
-                raise _no_items(name, task.items_from)
-            task.items(made)
+def _check_tokens(inputs: Inputs) -> None:
+    """Raises UsageError if the tokens were made from other documents than the inputs."""
     if "documents" in inputs and "tokens" in inputs:
         trained_on = inputs["tokens"].manifest.inputs.get("documents")
         if trained_on is not None and trained_on["digest"] != inputs["documents"].manifest.digest:
@@ -257,30 +175,24 @@ def _check_inputs(tasks: Mapping[str, Task], inputs: Inputs, made: Mapping[str, 
 
 
 def _contamination(
-    settings: ContaminationSettings,
+    settings: ContaminationSettings | None,
     tasks: Mapping[str, Task],
-    made: Mapping[str, str],
+    made: Mapping[str, Dataset],
     results: Mapping[tuple[str, str], Result],
     inputs: Inputs,
     draft: Draft,
     context: Context,
-) -> pa.Table:
-    """Searches the training text for dataset items and held-out documents; writes and returns the judged items."""
+) -> pa.Table | None:
+    """Searches the training text, if any, for dataset items and held-out documents. Writes and returns the result."""
     from bessemer.artifacts.documents import write_parquet
-    from bessemer.evaluate.contamination import CheckedItem
+    from bessemer.evaluate.contamination import checked_items
     from bessemer.stages.engine import training_text
-    from bessemer.stages.engine.evaluation_units import documents_file
 
-    made_documents = inputs["documents"].parts() if "documents" in inputs else []
-    items = []
-    for name, task in tasks.items():
-        items += [CheckedItem(name, item.id, item.text) for item in task.items(made)]
-        if task.predicted_text is not None:
-            of_models = (result.items["id"].to_pylist() for (_, other), result in results.items() if other == name)
-            documents = [documents_file(draft.work, name)] if task.predicted_text.documents else made_documents
-            texts = training_text.texts_of({document for ids in of_models for document in ids}, documents)
-            items += [CheckedItem(name, *document) for document in sorted(texts.items())]
     parts = training_text.training_parts(inputs)
+    if settings is None or not parts:
+        return None
+    documents = inputs["documents"].parts() if "documents" in inputs else []
+    items = checked_items(tasks, made, results, documents, draft.work)
     work = draft.work / "contamination"
     judged = training_text.contamination(items, parts, settings.splits, settings.threshold, work, context)
     write_parquet(judged, draft.data / "contamination.parquet")

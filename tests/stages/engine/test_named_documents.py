@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from bessemer.artifacts.documents import SCHEMA, write_parquet
 from bessemer.errors import InputError, NothingLeft
+from bessemer.evaluate.held_out_text import token_store
 from bessemer.evaluate.kinds.bits_per_byte import BitsPerByte
 from bessemer.model.config import ModelShape
 from bessemer.model.hub import export_model, load_model
 from bessemer.model.transformer import Transformer
 from bessemer.stages import evaluate
-from bessemer.stages.engine.named_documents import content, read_documents, token_store
+from bessemer.stages.engine.named_documents import content, read_documents
 from bessemer.tokens.bpe_training import train_tokenizer
 from bessemer.tokens.store import TokenStore
 from bessemer.tokens.tokenizer import TokenizerFolder

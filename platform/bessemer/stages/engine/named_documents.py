@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import FAILED
-from bessemer.artifacts.tables import TableWriter, document_parts
+from bessemer.artifacts.tables import TableWriter
 from bessemer.errors import InputError, NothingLeft
 from bessemer.evaluate.task import PredictedText
 from bessemer.extract.formats import check_formats
@@ -26,7 +26,7 @@ from bessemer.extract.inputs import InputFile, describe, find_files
 from bessemer.stages import ingest
 
 if TYPE_CHECKING:
-    from bessemer.tokens.tokenizer import TokenizerFolder
+    pass
 
 _HINT = "correct `documents` of the task; its paths are relative to the folder of the recipe"
 
@@ -64,27 +64,6 @@ def read_documents(name: str, text: PredictedText, file: Path, log: logging.Logg
             hint="correct the files, or set `text_field` of the task to the field or column with the text",
         )
     log.info("the task `%s` reads %d documents%s", name, kept, f" ({listed})" if listed else "")
-
-
-def token_store(documents: Path, tokenizer: TokenizerFolder, folder: Path) -> Path:
-    """Tokenizes the documents of a Parquet file into a token store in `folder`. Returns `folder`."""
-    from bessemer.tokens.encoder import Encoder
-    from bessemer.tokens.tokenize import COLUMNS, tokenize_documents
-    from bessemer.tokens.writer import write_meta, write_shard
-
-    encoder = Encoder(tokenizer)
-    shards = []
-    for number, batch in enumerate(document_parts(documents, COLUMNS)):
-        for split, tokenized in tokenize_documents(batch, encoder)[0].items():
-            shards.append(write_shard(folder, split, number, [tokenized]))
-    write_meta(
-        folder,
-        shards,
-        vocab_size=tokenizer.vocab_size,
-        end_of_text_id=tokenizer.end_of_text_id,
-        token_bytes=tokenizer.token_bytes,
-    )
-    return folder
 
 
 def _files(paths: Sequence[str]) -> list[InputFile]:

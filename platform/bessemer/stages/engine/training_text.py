@@ -7,7 +7,7 @@ for models must not import each other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial, reduce
 from pathlib import Path
@@ -24,7 +24,6 @@ from bessemer.dedup.words import find_words
 from bessemer.evaluate.contamination import CheckedItem, Index, Matches, judge, scan
 from bessemer.evaluate.materials import GeneratedText
 from bessemer.evaluate.ngrams import Hashes, Integers
-from bessemer.fingerprint import content_hash
 from bessemer.stages.base import Context, Inputs
 from bessemer.stages.engine.work_units import Unit, run_units
 
@@ -72,28 +71,6 @@ def training_documents(parts: Iterable[TrainingPart], splits: Sequence[str]) -> 
 def _spoken(*conversations: Sequence[Mapping[str, str | None]] | None) -> str:
     said = (message[part] for messages in conversations for message in messages or () for part in ("content", "fields"))
     return "\n".join(text for text in said if text)
-
-
-def digests(parts: Iterable[Path], splits: Sequence[str]) -> dict[str, str]:
-    """Returns a digest per split. It depends on the ids and texts of the documents but not on their order."""
-    found: dict[str, list[str]] = {split: [] for split in splits}
-    for part in parts:
-        for batch in document_parts(part, ["id", "content_hash", "split"]):
-            columns = (batch[name].to_pylist() for name in ("id", "content_hash", "split"))
-            for name, text, split in zip(*columns, strict=True):
-                if split in found:
-                    found[split].append(f"{name} {text}")
-    return {split: content_hash("\n".join(sorted(names)))[:16] for split, names in found.items()}
-
-
-def texts_of(ids: Collection[str], parts: Iterable[Path]) -> dict[str, str]:
-    """Returns the texts of the documents with these ids, by id."""
-    found: dict[str, str] = {}
-    for part in parts:
-        for batch in document_parts(part, ["id", "text"]):
-            chosen = batch.filter(pc.is_in(batch["id"], pa.array(list(ids), pa.string())))
-            found |= dict(zip(chosen["id"].to_pylist(), chosen["text"].to_pylist(), strict=True))
-    return found
 
 
 def personal_data_in(texts: Sequence[str]) -> list[list[GeneratedText]]:
