@@ -107,7 +107,7 @@ def on_ray(folder: Path, workers: int, threads: int, number: int) -> float:
             draft,
             num_workers=workers,
             num_threads=threads,
-            on_step=lambda step: None,
+            on_step=lambda step, figures: None,
         )
         return speed
     finally:

@@ -338,10 +338,14 @@ def test_a_token_shard_cut_short_is_found_before_training(
 def test_two_workers_on_ray_train_give_the_curve_of_one_process(
     train: Callable[..., Any], ray_session: Any, make_context: Callable[..., Any], tmp_path: Any
 ) -> None:
-    alone, _ = train("alone")
+    losses_shown: list[float] = []
+    one = make_context()
+    one.progress = lambda done, total, unit, **facts: losses_shown.append(facts["loss"])
+    alone, _ = train("alone", context=one)
+    assert losses_shown == list(losses(alone).values()), "the progress shows the loss"
     seen: list[int] = []
     context = make_context(num_workers=2, start_ray=lambda: ray_session)
-    context.progress = lambda done, total, unit, **facts: seen.append(done)
+    context.progress = lambda done, total, unit, **facts: seen.append(done if "loss" in facts else -1)
     with pytest.raises(UsageError, match="3 training workers do not fit on a cluster of 2 CPUs"):
         train("refused", context=make_context(num_workers=3, start_ray=lambda: ray_session))
     with pytest.raises(UsageError, match="`global_batch_size` 7 does not divide among 2 workers"):

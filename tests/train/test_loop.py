@@ -55,7 +55,7 @@ def test_a_killed_run_continues_to_the_bit(trainer, tmp_path, optimizer):
     outcome = whole.run()
 
     def kill_at(doomed):
-        def on_step(step):
+        def on_step(step, figures):
             if step == doomed:
                 raise Killed
 
@@ -82,7 +82,7 @@ def test_a_killed_run_continues_to_the_bit(trainer, tmp_path, optimizer):
 def test_a_finished_run_is_not_trained_again(trainer, tmp_path):
     first = trainer("run")
     outcome = first.run()
-    again = trainer("run", attempt=2, on_step=lambda step: pytest.fail("a step was done again"))
+    again = trainer("run", attempt=2, on_step=lambda step, figures: pytest.fail("a step was done again"))
     assert again.run() == outcome
     assert not (tmp_path / "run" / "metrics" / "0002.jsonl").exists()
 
@@ -255,7 +255,7 @@ def test_a_rewind_leaves_out_the_batches_since_the_last_checkpoint(trainer, stor
     at_checkpoint = {}
     restore = run._restore
     run._restore = lambda: (restore(), at_checkpoint.update(weights(run)))
-    run.on_step = lambda step: seen.setdefault(step, weights(run))
+    run.on_step = lambda step, figures: seen.setdefault(step, weights(run))
     outcome = run.run()
     assert outcome.skipped_steps == [4, 5, 6]
     assert list(seen) == [4, 5, 7, 8, 9, 10, 11, 12]
@@ -281,7 +281,7 @@ def test_a_spike_is_skipped_and_its_documents_are_noted(trainer, store, caplog):
     run = trainer("run", objective=Bad(store, {4: 50.0}), should_stop=lambda: run.progress.step == 3)
     run.spikes.load_state_dict({"losses": [4.0, 4.4] * 40, "norms": [0.5, 1.5] * 40})
     before = {}
-    run.on_step = lambda step: before.update(weights(run))
+    run.on_step = lambda step, figures: before.update(weights(run))
     with pytest.raises(Stopped):
         run.run()
     assert run.progress.skipped_steps == [4]
@@ -302,7 +302,7 @@ def test_a_continued_run_judges_steps_by_those_before_it_was_stopped(trainer, st
         stopped.run()
     again = trainer("run", attempt=2, objective=Bad(store, {5: 50.0}))
     seen = []
-    again.on_step = lambda step: seen.append(again.spikes.state_dict())
+    again.on_step = lambda step, figures: seen.append(again.spikes.state_dict())
     assert again.run().skipped_steps == [5]
     assert [len(state["losses"]) for state in seen[:2]] == [84, 85]
     assert seen[0]["losses"][:-1] == stopped.spikes.state_dict()["losses"]
@@ -350,7 +350,7 @@ def test_a_damaged_checkpoint_is_passed_over(trainer, tmp_path, caplog):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     steps = []
-    last = trainer("run", attempt=2, on_step=steps.append)
+    last = trainer("run", attempt=2, on_step=lambda step, figures: steps.append(step))
     last.run()
     assert "step-6` is damaged" in caplog.text
     assert steps[0] == 6

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,7 +112,7 @@ class Trainer:
         log: logging.Logger,
         metrics: MetricsLog | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-        on_step: Callable[[int], None] = lambda step: None,
+        on_step: Callable[[int, Mapping[str, float]], None] = lambda step, figures: None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -180,7 +180,7 @@ class Trainer:
                     f"training stopped as asked after step {step} of {self.plan.num_steps}",
                     hint="run the same command again to continue",
                 )
-            self.on_step(step)
+            self.on_step(step, figures)
         self.checkpoints.wait()
         done = self.progress
         if validation is None:

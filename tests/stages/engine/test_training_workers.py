@@ -129,7 +129,7 @@ def test_more_deaths_than_ray_forgives_are_forgiven_while_the_task_gets_further(
         draft,
         num_workers=1,
         num_threads=None,
-        on_step=lambda step: None,
+        on_step=lambda step, figures: None,
         saved=partial(newest_step, tmp_path),
     )
     assert found == "trained"
@@ -145,7 +145,7 @@ def test_a_death_is_forgiven_and_an_error_is_not(
     context = make_context(num_workers=2, start_ray=lambda: ray_session)
     with pytest.raises(InputError, match="a problem of worker 1") as caught:
         run_on_workers(
-            partial(task, tmp_path), context, draft, num_workers=2, num_threads=None, on_step=lambda step: None
+            partial(task, tmp_path), context, draft, num_workers=2, num_threads=None, on_step=lambda step, figures: None
         )
     assert caught.value.hint == "mend it"
     assert len(list(tmp_path.glob("begun-1-*"))) == 2

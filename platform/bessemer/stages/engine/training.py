@@ -157,11 +157,20 @@ def train(job: TrainingJob, draft: Draft, context: Context) -> None:
         draft,
         num_workers=num_workers,
         num_threads=None if settings.num_threads == "auto" else settings.num_threads,
-        on_step=lambda step: context.progress(step, plan.num_steps, "steps"),
+        on_step=partial(_show_progress, context, plan.num_steps),
         saved=partial(newest_step, draft.checkpoints),
     )
     draft.metrics |= report["metrics"]
     draft.resolved |= report["resolved"]
+
+
+_SHOWN = {"train/loss": "loss", "train/reward": "reward"}
+"""The metrics of a step that its progress shows, with their labels."""
+
+
+def _show_progress(context: Context, num_steps: int, step: int, figures: Mapping[str, float]) -> None:
+    shown = {label: figures[name] for name, label in _SHOWN.items() if name in figures}
+    context.progress(step, num_steps, "steps", **shown)
 
 
 def tune(

@@ -21,7 +21,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,13 +41,17 @@ WorkerCount = int | tuple[int, int]
 """A number of training processes, or (minimum, maximum) for an elastic group."""
 
 
+OnStep = Callable[[int, Mapping[str, float]], None]
+"""Is called with a step and its metrics by name."""
+
+
 @dataclass(frozen=True)
 class WorkerContext:
     """The services that a worker process provides to its task."""
 
     log: logging.Logger
     should_stop: Callable[[], bool]
-    on_step: Callable[[int], None]
+    on_step: OnStep
     num_threads: int
 
 
@@ -83,14 +87,15 @@ def run_on_workers(
     *,
     num_workers: WorkerCount,
     num_threads: int | None,
-    on_step: Callable[[int], None],
+    on_step: OnStep,
     saved: Callable[[], int] = lambda: 0,
 ) -> Any:
     """Runs `task` on `num_workers` processes (0: in this process) and returns the result of rank 0.
 
     `num_threads` is the number of CPU threads per worker; None divides the CPUs of a node among its workers. `on_step`
-    is called with each recorded step. `saved()` returns the step from which a restart would resume. Raises the error of
-    the task, or BessemerError if workers died more than `DEATHS_FORGIVEN` times without a new checkpoint.
+    is called with each recorded step and its metrics. `saved()` returns the step from which a restart would resume.
+    Raises the error of the task, or BessemerError if workers died more than `DEATHS_FORGIVEN` times without a new
+    checkpoint.
     """
     if num_workers == 0:
         threads = num_threads or len(os.sched_getaffinity(0))
@@ -114,7 +119,7 @@ def _on_ray(
     draft: Draft,
     num_workers: WorkerCount,
     num_threads: int | None,
-    on_step: Callable[[int], None],
+    on_step: OnStep,
     saved: Callable[[], int],
 ) -> Any:
     ray = context.start_ray()
@@ -230,7 +235,7 @@ def _enter(settings: dict[str, Any]) -> tuple[str, Any]:
     num_threads = settings["num_threads"] or _share_of_node()
     torch.set_num_threads(num_threads)
     stop_file = Path(settings["stop_file"])
-    worker = WorkerContext(log, stop_file.exists, lambda step: None, num_threads)
+    worker = WorkerContext(log, stop_file.exists, lambda step, figures: None, num_threads)
     try:
         return "value", settings["task"](worker)
     except (Stopped, TrainingDiverged) as error:
@@ -283,9 +288,7 @@ def _unwrapped(error: Any) -> BessemerError:
 
 
 @contextmanager
-def _followed(
-    log_file: Path, metrics_file: Path, log: logging.Logger, on_step: Callable[[int], None]
-) -> Iterator[None]:
+def _followed(log_file: Path, metrics_file: Path, log: logging.Logger, on_step: OnStep) -> Iterator[None]:
     """Forwards the workers' log lines to `log` and their newest step to `on_step` while the body runs."""
     done = threading.Event()
     follower = threading.Thread(target=_follow, args=(done, log_file, metrics_file, log, on_step), daemon=True)
@@ -302,7 +305,7 @@ def _follow(
     log_file: Path,
     metrics_file: Path,
     log: logging.Logger,
-    on_step: Callable[[int], None],
+    on_step: OnStep,
 ) -> None:
     lines, figures = _Tail(log_file), _Tail(metrics_file)
     while True:
@@ -311,7 +314,8 @@ def _follow(
             level, _, message = line.partition(" ")
             log.log(logging.getLevelNamesMapping().get(level, logging.INFO), "%s", message)
         for line in figures.read()[-1:]:
-            on_step(json.loads(line)["step"])
+            found = json.loads(line)
+            on_step(found["step"], found["metrics"])
         if last:
             return
 
