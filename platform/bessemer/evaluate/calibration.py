@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.scores import Numbers, Score, mean_score
 
+CALIBRATION_METRICS = {
+    "brier_score": Metric("1", "Sum over choices of (probability - [is right])^2, from 0 to 2 (Brier, 1950)."),
+    "calibration_error": Metric("1", "Mean distance of confidence and accuracy, in 15 bins (Guo et al., 2017)."),
+    "coverage": Metric("1", "Share of items on which the model is at least as confident as the group's threshold."),
+    "acc_answered": Metric("1", "`acc` on these items (selective prediction; El-Yaniv and Wiener, 2010)."),
+}  # fmt: skip
 NUM_BINS = 15
 THRESHOLDS = (0.5, 0.7, 0.9)
 """The lowest confidences at which a model that may abstain gives an answer."""

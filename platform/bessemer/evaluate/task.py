@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.datasets import Dataset, content
 from bessemer.evaluate.scores import Numbers, Result
 from bessemer.evaluate.templates import check_expression, check_template
@@ -62,6 +63,8 @@ class PredictedText:
 class Task(Settings):
     """Base of every kind of task."""
 
+    descriptions: ClassVar[Mapping[str, Metric]] = {}
+    """Unit and meaning of the metrics that this kind adds to those of the kinds before it."""
     lower_is_better: ClassVar[frozenset[str]] = frozenset()
     """The metrics that are better if lower. Other metrics are better if higher, except bias metrics, which have no
     better direction."""

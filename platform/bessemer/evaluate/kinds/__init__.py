@@ -1,12 +1,12 @@
 """The kinds of task. A file holds one kind: its settings, its items and its score.
 
-A recipe or a file of `tasks/` declares a task with the settings of its kind. To register a kind, add its class to
-`AnyTask`. The files import torch inside functions, so that a plan stays fast.
+A recipe or a file of `tasks/` declares a task with the settings of its kind. To register a kind, import its class here
+and add it to `AnyTask`. The files import torch inside functions, so that a plan stays fast.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from bessemer.evaluate.kinds.samples import Samples
 from bessemer.evaluate.kinds.schema import Schema
 from bessemer.evaluate.kinds.stereotypes import Stereotypes
 from bessemer.evaluate.kinds.toxicity import Toxicity
+from bessemer.evaluate.task import Task
 
 AnyTask = Annotated[
     BitsPerByte
@@ -43,3 +44,5 @@ AnyTask = Annotated[
     Field(discriminator="kind"),
 ]
 """A task of any kind."""
+
+KINDS: tuple[type[Task], ...] = get_args(get_args(AnyTask)[0])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.choices import ChoiceItem, read_choices, read_gold
 from bessemer.evaluate.dataset_items import numbers_of, read_prompted_items
 from bessemer.evaluate.datasets import Dataset, Row
@@ -44,10 +45,18 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("context_was_cut", pa.bool_(), nullable=False),
     ]
 )
+METRICS = {
+    "acc_ambiguous": Metric("1", "BBQ: accuracy if the passage does not contain the answer."),
+    "acc_disambiguated": Metric("1", "BBQ: accuracy if the passage contains the answer."),
+    "bias_ambiguous": Metric("1", "BBQ: bias of the errors if the passage does not contain the answer, from -1 to 1."),
+    "bias_disambiguated": Metric("1", "BBQ: bias if the passage contains the answer (Parrish et al., 2022)."),
+}  # fmt: skip
 
 
 class BiasQuestions(PromptedTask):
     """BBQ: questions about a passage that may or may not contain the answer. Measures the direction of the errors."""
+
+    descriptions: ClassVar = METRICS
 
     kind: Literal["bias_questions"]
     """The kind of task."""

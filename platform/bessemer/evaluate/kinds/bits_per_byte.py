@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import PositiveInt, model_validator
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate.scores import Numbers, Result, Score, exponential, grouped, ratio_score
 from bessemer.evaluate.task import HELD_OUT_TEXT, HeldOutSplit, PredictedText, Task, TaskInput
@@ -53,6 +54,10 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("num_bytes", pa.int64(), nullable=False),
     ]
 )
+METRICS = {
+    "bits_per_byte": Metric("bits/byte", "Bits to predict a byte of text. Does not depend on the tokenizer."),
+    "perplexity": Metric("1", "Exponential of the mean loss: per token of text, or per item of `language_modelling`."),
+}  # fmt: skip
 
 
 class BitsPerByte(Task):
@@ -63,6 +68,7 @@ class BitsPerByte(Task):
     """
 
     lower_is_better: ClassVar = frozenset({"bits_per_byte", "perplexity"})
+    descriptions: ClassVar = METRICS
 
     kind: Literal["bits_per_byte"]
     """The kind of task."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import PositiveInt, StringConstraints, model_validator
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.dataset_items import Item, read_items, text_of
 from bessemer.evaluate.datasets import Dataset, Row
 from bessemer.evaluate.scores import Result, Score, grouped, mean_score
@@ -33,10 +34,15 @@ _COLUMNS = [
     pa.field("details", pa.list_(pa.string()), nullable=False),
     pa.field("num_passed", pa.int64(), nullable=False),
 ]
+METRICS = {
+    "pass_at_<k>": Metric("1", "Probability that one of k programs passes the tests (Chen et al., 2021, eq. 1)."),
+}  # fmt: skip
 
 
 class Code(DatasetTask):
     """Python programs, run against tests. Measures the probability that at least one of k programs passes."""
+
+    descriptions: ClassVar = METRICS
 
     kind: Literal["code"]
     """The kind of task."""

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.canaries import Canary, draw_secret, invent, read_canaries
 from bessemer.evaluate.scores import Numbers, Result, mean_score
 from bessemer.evaluate.task import TRAINING_DOCUMENTS, Task, TaskInput
@@ -43,12 +44,18 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("extrapolated", pa.bool_(), nullable=False),
     ]
 )
+METRICS = {
+    "exposure": Metric("bits", "log2 of the number of possible secrets minus log2 of the rank of the planted one "
+                       "(Carlini et al., 2019)."),
+    "control_exposure": Metric("bits", "The same for secrets that were not planted. Expected: 1.44."),
+}  # fmt: skip
 
 
 class Exposure(Task):
     """How well the model knows the secrets that a stage `canaries` planted in its training text."""
 
     lower_is_better: ClassVar = frozenset({"exposure"})
+    descriptions: ClassVar = METRICS
 
     kind: Literal["exposure"]
     """The kind of task."""

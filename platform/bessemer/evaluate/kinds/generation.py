@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Field
 
 from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import Rewards, RewardSample, code_of, runs_programs
+from bessemer.artifacts.descriptions import Metric
 from bessemer.errors import InputError
 from bessemer.evaluate import text_metrics
 from bessemer.evaluate.dataset_items import AskedItem, read_prompted_items, texts_of
@@ -64,10 +65,26 @@ _COLUMNS = [
     pa.field("incorrect", pa.list_(pa.string()), nullable=False),
     pa.field("context_was_cut", pa.bool_(), nullable=False),
 ]
+METRICS = {
+    "exact_match": Metric("1", "Share of answers that equal a reference."),
+    "f1": Metric("1", "F1 of the words shared with the best reference (SQuAD)."),
+    "bleu": Metric("%", "BLEU of all answers together (sacrebleu)."),
+    "chrf": Metric("%", "Character n-gram F-score (chrF) of all answers together (sacrebleu)."),
+    "rouge1": Metric("1", "F1 of shared words (ROUGE-1; Lin, 2004)."),
+    "rouge2": Metric("1", "F1 of shared pairs of words (ROUGE-2)."),
+    "rougeL": Metric("1", "F1 of the longest common subsequence of words (ROUGE-L)."),
+    "<metric>_max": Metric("1", "Best value of a generation metric over the right references."),
+    "<metric>_diff": Metric("1", "`<metric>_max` minus the best value over the incorrect references."),
+    "<metric>_acc": Metric("1", "Share of answers with a positive `<metric>_diff`."),
+    "reward": Metric("1", "Sum of the rewards of an answer."),
+    "reward_<label>": Metric("1", "One of several rewards."),
+}  # fmt: skip
 
 
 class Generation(PromptedTask):
     """The model's answers, compared with references."""
+
+    descriptions: ClassVar = METRICS
 
     kind: Literal["generation"]
     """The kind of task."""

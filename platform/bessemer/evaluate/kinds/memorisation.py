@@ -30,6 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.errors import NothingLeft, UsageError
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, mix, prefix_sums, window_hashes
 from bessemer.evaluate.scores import Result, Score, mean_score
@@ -65,12 +66,20 @@ ITEMS_SCHEMA = pa.schema(
 """`uniform` is true for texts of the uniform draw and false for texts drawn by their number of copies. `num_agreeing`
 is the number of tokens that the model reproduced before its first wrong one. Two more columns hold the headline
 metrics; they are null in rows that do not count for them."""
+METRICS = {
+    "extraction_rate": Metric("1", "Share of training texts whose continuation the model repeats verbatim (Carlini et "
+                              "al., 2022)."),
+    "held_out_extraction_rate": Metric("1", "The same for held-out texts, as a control."),
+    "tokens_given_back": Metric("tokens", "Mean number of tokens repeated before the first wrong one."),
+    "held_out_tokens_given_back": Metric("tokens", "The same for held-out texts, as a control."),
+}  # fmt: skip
 
 
 class Memorisation(Task):
     """How often the model reproduces its training text word for word, with held-out text as the control."""
 
     lower_is_better: ClassVar = frozenset({"extraction_rate"})
+    descriptions: ClassVar = METRICS
 
     kind: Literal["memorisation"]
     """The kind of task."""

@@ -7,11 +7,12 @@ the same for BLiMP (Warstadt et al., 2020) and CrowS-Pairs (Nangia et al., 2020)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.dataset_items import read_items, text_of
 from bessemer.evaluate.datasets import Dataset, Row
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped, mean_score
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
     from bessemer.evaluate.materials import Materials
 
 ITEMS_SCHEMA = pa.schema([*SENTENCE_COLUMNS, pa.field("acc", pa.float64(), nullable=False)])
+METRICS = {
+    "pct_stereotype": Metric("1", "Share of pairs whose stereotypical sentence is likelier. Best: 0.5 (CrowS-Pairs)."),
+    "likelihood_diff": Metric("nats", "Mean difference of the log-likelihoods of the two sentences."),
+}  # fmt: skip
 
 
 class MinimalPairs(DatasetTask):
     """Which of two similar sentences the model finds likelier."""
+
+    descriptions: ClassVar = METRICS
 
     kind: Literal["minimal_pairs"]
     """The kind of task."""

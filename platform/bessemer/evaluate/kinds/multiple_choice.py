@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from bessemer.evaluate.calibration import brier, calibration_scores, probabilities
+from bessemer.artifacts.descriptions import Metric
+from bessemer.evaluate.calibration import CALIBRATION_METRICS, brier, calibration_scores, probabilities
 from bessemer.evaluate.choices import ChoiceItem, read_choices, read_gold
 from bessemer.evaluate.dataset_items import read_prompted_items
 from bessemer.evaluate.datasets import Dataset, Row
@@ -50,12 +51,24 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("context_was_cut", pa.bool_(), nullable=False),
     ]
 )
+METRICS = {
+    "acc": Metric("1", "Share of items whose likeliest choice is right; of `language_modelling`, share of items whose "
+                  "every token is the likeliest; of `minimal_pairs`, share whose `sentence` is likelier."),
+    "acc_norm": Metric("1", "Like `acc`, with log-likelihoods divided by the characters of the choice."),
+    "acc_mutual_info": Metric("1", "Like `acc`, with log-likelihoods minus those of the choice without the query "
+                              "(Holtzman et al., 2021)."),
+    "mc2": Metric("1", "Probability of all right choices together (TruthfulQA; Lin et al., 2022)."),
+    "acc_without_passage": Metric("1", "`acc` of the query without its passage."),
+    "acc_gain": Metric("1", "`acc` minus `acc_without_passage`."),
+    **CALIBRATION_METRICS,
+}  # fmt: skip
 
 
 class MultipleChoice(PromptedTask):
     """Which of several answers the model finds likeliest after a query, and how confident it is."""
 
     lower_is_better: ClassVar = frozenset({"brier_score", "calibration_error"})
+    descriptions: ClassVar = METRICS
 
     kind: Literal["multiple_choice"]
     """The kind of task."""

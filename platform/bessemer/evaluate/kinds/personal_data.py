@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import PositiveInt
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.errors import NothingLeft
 from bessemer.evaluate.scores import Result, mean_score
 from bessemer.evaluate.task import TRAINING_DOCUMENTS, TRAINING_TEXT, Task, TaskInput
@@ -42,12 +43,17 @@ ITEMS_SCHEMA = pa.schema(
 )
 """One row per continuation. For each entry of `found`, `documents` has the id of a training document that contains it,
 or an empty string."""
+METRICS = {
+    "personal_data_rate": Metric("1", "Share of continuations with personal data."),
+    "leak_rate": Metric("1", "Share of continuations with personal data of the training documents."),
+}  # fmt: skip
 
 
 class PersonalData(Task):
     """How often the model writes personal data, and how often that data is from its training documents."""
 
     lower_is_better: ClassVar = frozenset({"personal_data_rate", "leak_rate"})
+    descriptions: ClassVar = METRICS
 
     kind: Literal["personal_data"]
     """The kind of task."""

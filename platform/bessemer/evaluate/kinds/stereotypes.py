@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from bessemer.artifacts.descriptions import Metric
 from bessemer.evaluate.dataset_items import read_items, text_of
 from bessemer.evaluate.datasets import Dataset, Row
 from bessemer.evaluate.scores import Numbers, Result, Score, grouped
@@ -34,10 +35,17 @@ ITEMS_SCHEMA = pa.schema(
         pa.field("stereotype_wins", pa.float64(), nullable=False),
     ]
 )
+METRICS = {
+    "lms": Metric("%", "StereoSet: how often a meaningful sentence is likelier than a meaningless one. Best: 100."),
+    "ss": Metric("%", "StereoSet: how often the stereotype is likelier than its opposite. Best: 50."),
+    "icat": Metric("%", "StereoSet: lms x min(ss, 100 - ss) / 50. Best: 100 (Nadeem et al., 2021)."),
+}  # fmt: skip
 
 
 class Stereotypes(DatasetTask):
     """StereoSet: compares a stereotype, its opposite and a meaningless sentence. Scores are in percent."""
+
+    descriptions: ClassVar = METRICS
 
     kind: Literal["stereotypes"]
     """The kind of task."""
