@@ -13,23 +13,34 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from bessemer import cli, stages
 from bessemer.recipe import yaml
 from bessemer.recipe.recipe import Recipe
+from bessemer.runner.plan import load_recipe
 
 GUIDES = Path(__file__).parents[1] / "docs" / "guides"
-CHAINS = [["completion.md"], ["troubleshooting.md"], ["extending.md"], ["documents.md", "report.md"]]
-"""Guides that each run in one folder; the second of a chain continues in the folder of the first."""
-LONG = [["training.md"], ["assistant.md"], ["sweeps.md"], ["cluster.md"]]
-"""The same, with minutes of training or a Ray cluster."""
+SHORT = [["completion.md"], ["troubleshooting.md"]]
+"""Guides that run with the tests. Each runs in a folder; the second of a list continues in the folder of the first."""
+LONG = [
+    ["documents.md", "report.md"],
+    ["extending.md"],
+    ["training.md"],
+    ["assistant.md"],
+    ["sweeps.md"],
+    ["cluster.md"],
+]
+"""Guides that train models or start Ray. They run with the drills; the tests check their recipes and commands."""
+ALL = sorted(GUIDES.glob("*.md"))
 FENCE = re.compile(r"^```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -54,7 +65,7 @@ def blocks(guide: Path) -> Iterator[Block]:
         yield Block(line, match["language"], match["options"], match["content"])
 
 
-@pytest.mark.parametrize("chain", CHAINS, ids=" ".join)
+@pytest.mark.parametrize("chain", SHORT, ids=" ".join)
 def test_the_commands_of_a_guide_work(chain: list[str], tmp_path: Path) -> None:
     for name in chain:
         follow(GUIDES / name, tmp_path)
@@ -69,7 +80,7 @@ def test_the_commands_of_a_long_guide_work(chain: list[str], tmp_path: Path) -> 
 
 def test_every_guide_is_tested_and_linked_in_the_readme(repository: Path) -> None:
     names = sorted(path.name for path in GUIDES.glob("*.md"))
-    assert names == sorted(name for chain in [*CHAINS, *LONG] for name in chain)
+    assert names == sorted(name for chain in [*SHORT, *LONG] for name in chain)
     readme = (repository / "README.md").read_text(encoding="utf-8")
     assert [name for name in names if f"docs/guides/{name}" not in readme] == []
 
@@ -87,7 +98,7 @@ def test_links_between_pages_lead_to_files(repository: Path) -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(repository)} links to {target}"
 
 
-@pytest.mark.parametrize("guide", sorted(GUIDES.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("guide", ALL, ids=lambda path: path.name)
 def test_settings_in_parts_of_recipes_exist(guide: Path) -> None:
     for block in blocks(guide):
         if block.language != "yaml" or block.option("title"):
@@ -104,14 +115,33 @@ def test_settings_in_parts_of_recipes_exist(guide: Path) -> None:
             assert settings.keys() <= known, f"{guide.name}:{block.line}: {settings.keys() - known}"
 
 
+@pytest.mark.parametrize("guide", ALL, ids=lambda path: path.name)
+def test_recipes_in_guides_are_valid(guide: Path, tmp_path: Path) -> None:
+    for block in blocks(guide):
+        if title := block.option("title"):
+            write(block, tmp_path / title)
+    for recipe in tmp_path.glob("*.yaml"):
+        if "\nstages:" in recipe.read_text(encoding="utf-8"):
+            load_recipe(recipe, [])
+
+
+@pytest.mark.parametrize("guide", ALL, ids=lambda path: path.name)
+def test_commands_in_guides_have_known_options(guide: Path) -> None:
+    for line in (line for block in blocks(guide) if block.language == "sh" for line in block.content.splitlines()):
+        for command in re.findall(r"(?:^|\| )bessemer ([^|>]+)", line):
+            name, *arguments = shlex.split(command, comments=True)
+            found = cli.bessemer.get_command(click.Context(cli.bessemer), name)
+            assert found is not None, f"{guide.name}: `{name}` is not a command"
+            found.make_parser(click.Context(found)).parse_args(arguments)
+
+
 def follow(guide: Path, folder: Path) -> None:
     """Writes the files and runs the scripts of a guide in `folder`."""
     output = ""
     for block in blocks(guide):
         where = f"{guide.name}:{block.line}"
         if title := block.option("title"):
-            (folder / title).parent.mkdir(parents=True, exist_ok=True)
-            (folder / title).write_text(block.content, encoding="utf-8")
+            write(block, folder / title)
         elif block.language == "sh" and "not-run" not in block.options:
             done = run(block.content, folder)
             output = done.stdout + done.stderr
@@ -121,6 +151,11 @@ def follow(guide: Path, folder: Path) -> None:
             for line in filter(None, block.content.splitlines()):
                 pattern = ".*".join(re.escape(part) for part in line.rstrip().split("..."))
                 assert re.search(rf"^{pattern}\s*$", output, re.MULTILINE), f"{where}: no line `{line}` in\n{output}"
+
+
+def write(block: Block, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.content, encoding="utf-8")
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

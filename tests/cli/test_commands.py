@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -29,6 +30,14 @@ def test_every_command_says_what_it_does(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name != "help":
             assert parameter.help or parameter.show_default, f"--{parameter.name} of {name} is not explained"
+
+
+@pytest.mark.parametrize(("words", "found"), [("bessemer ex", "explain"), ("bessemer run --un", "--until")])
+def test_the_shell_completes_commands_and_options(words: str, found: str) -> None:
+    asked = {"_BESSEMER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [str(Path(sys.executable).with_name("bessemer"))]
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
+    assert done.stdout == f"plain,{found}\n"
 
 
 def test_a_mistyped_command_is_met_with_the_nearest() -> None:
