@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from bessemer import cli, errors, stages
-from bessemer.align import best_of_n
+from bessemer.align import verdicts as pair_verdicts
 from bessemer.artifacts.descriptions import Metric, Reason
 from bessemer.clean import documents as cleaned_documents
 from bessemer.clean.rules import Rule
@@ -218,7 +218,7 @@ def _verdicts() -> Iterator[str]:
         ("`mix`", mix.RULES),
         ("`tokenize`", tokenize.RULES),
         ("Rows of `conversations` and `preferences`", texts),
-        ("Prompts of `pairs`", best_of_n.RULES),
+        ("Prompts of `pairs`", pair_verdicts.RULES),
     ):
         yield from _reasons(title, reasons)
 

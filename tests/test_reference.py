@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bessemer.align import best_of_n
+from bessemer.align import verdicts as pair_verdicts
 from bessemer.artifacts.descriptions import Metric, Reason
 from bessemer.crawl import verdicts as crawl_verdicts
 from bessemer.crawl.limits import EXPLANATION
@@ -72,7 +72,7 @@ def test_every_rule_of_the_readers_is_described() -> None:
 def test_every_rule_of_rows_and_pairs_is_described() -> None:
     rows = conversations.RULES | preferences.RULES | row_tables.RULES
     assert literals(call.args[0] for call in calls("tokens", "Removed")) == rows.keys() - {"too_long"}
-    assert literals(call.args[0] for call in calls("align", "Removed")) == best_of_n.RULES.keys()
+    assert literals(call.args[0] for call in calls("align", "Removed")) == pair_verdicts.RULES.keys()
 
 
 def test_every_score_of_an_evaluation_is_described() -> None:
@@ -86,6 +86,10 @@ def test_every_score_of_an_evaluation_is_described() -> None:
 
 
 def test_descriptions_are_sentences() -> None:
-    described: list[Metric | Reason] = [*METRICS.values(), *crawl_verdicts.RULES.values(), *best_of_n.RULES.values()]
+    described: list[Metric | Reason] = [
+        *METRICS.values(),
+        *crawl_verdicts.RULES.values(),
+        *pair_verdicts.RULES.values(),
+    ]
     described += [*extract_verdicts.RULES.values(), *conversations.RULES.values(), *row_tables.RULES.values()]
     assert [one for one in described if not re.fullmatch(r"([A-Z`]|log2 ).{5,}\.", one.meaning)] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from tests.report.demo_run import NASTY, build_demo_run
 
 from bessemer import cli, storage
+from bessemer.artifacts import lease
 from bessemer.report.build import build
 
 VOID = {"meta", "br", "hr"}
@@ -69,16 +71,19 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         "Bits per byte on held-out text",
         "0.394 ± 0.022",
         "The statistics module",
-        "pretrain − before",
-        "-0.065 -0.0807 … -0.0493 60.0% 0.0002 larger than noise",
-        "+0.008 -0.0216 … +0.0376 60.0% 0.62 within noise",
+        "1 of 2 differences are larger than noise.",
+        "pretrain − before -0.065 -0.0807 … -0.0493 60.0% 0.0002",
+        "Differences within noise (1)",
+        "pretrain − before +0.008 -0.0216 … +0.0376 60.0% 0.62",
         "signatures acc 0.386 ± 0.022 0.394 ± 0.022 0.25 500 3.4% 0.391 ± 0.022 (n = 483)",
         "signatures test:17 52% 13 train http://library.test/",
         "canaries: exposure of secrets (bits)",
         "memorised: tokens repeated before the first mismatch",
-        "before: is is is the the pretrain: provides functions",
-        "before (acc 0): a file",
-        "wanted: an iterable of numbers",
+        "before is is is the the pretrain provides functions",
+        "before acc 0 a file",
+        "wanted an iterable of numbers",
+        "Glossary",
+        "chance Score of random guessing.",
         "bessemer run pipelines/quickstart/recipe.yaml pretrain.learning_rate=2e-2",
         "0.02 USD",
         "6.3M",
@@ -86,6 +91,31 @@ def test_every_section_is_there_with_its_figures(outline: Outline) -> None:
         assert said in outline.text
     targets = {str(attributes["href"])[1:] for tag, attributes in outline.tags if tag == "a"}
     assert targets == {attributes["id"] for tag, attributes in outline.tags if tag == "section"}
+
+
+def test_the_answer_comes_first_and_in_an_unfinished_run_the_stages(run_folder: Path, tmp_path: Path) -> None:
+    def sections(folder: Path) -> list[str | None]:
+        return [attributes["id"] for tag, attributes in Outline(build(folder)).tags if tag == "section"]
+
+    assert sections(run_folder) == [
+        *("scores", "samples", "data", "training", "stages", "cost", "lineage", "repeat", "glossary"),
+    ]
+    folder = build_demo_run(tmp_path)
+    events = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    (folder / "events.jsonl").write_text("".join(events[:-1]))
+    assert sections(folder)[:2] == ["stages", "scores"]
+
+
+def test_a_running_run_shows_its_elapsed_time(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    began = datetime.now(UTC) - timedelta(hours=2, minutes=3)
+    events[0]["time"] = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    (folder / "events.jsonl").write_text(json.dumps(events[0]) + "\n")
+    with lease.hold(folder, folder.name, waiting=lambda owner: None):
+        text = Outline(build(folder)).text
+    assert "▸ running" in text
+    assert "running for 2h 03m" in text
 
 
 def test_nothing_is_fetched_and_nothing_runs(outline: Outline, run_folder: Path) -> None:

@@ -25,6 +25,9 @@ addEventListener("load", () => {
   };
   parent.postMessage(JSON.stringify({
     text: document.body.innerText,
+    scrolled: [...document.querySelectorAll("main *")]
+      .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
+      .map(e => e.textContent.slice(0, 80)),
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     labels: labels.length,
     invisible: labels.filter(label => label.getBoundingClientRect().width < 1).length,
@@ -58,7 +61,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return build(build_demo_run(tmp_path_factory.mktemp("runs"), rename={"evaluate": "evaluate_on_held_out_documents"}))
 
 
-@pytest.mark.parametrize(("width", "sandbox"), [(1180, 'sandbox="allow-scripts"'), (480, "")])
+@pytest.mark.parametrize(("width", "sandbox"), [(1400, 'sandbox="allow-scripts"'), (500, "")])
 def test_everything_is_visible(chromium: Any, report: str, tmp_path: Path, width: int, sandbox: str) -> None:
     """MLflow shows HTML in a frame with this sandbox. The script belongs to the test; the report has none."""
     probed = escape(report.replace("</body>", PROBE))
@@ -78,6 +81,7 @@ def test_everything_is_visible(chromium: Any, report: str, tmp_path: Path, width
     assert found["invisible"] == 0
     assert found["cut"] == []
     assert found["overflow"] <= 0, "the page does not scroll sideways"
+    assert found["scrolled"] == [], "no table and no chart is cut"
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -12,21 +12,18 @@ from bessemer.report.html import render, render_file
 
 TEMPLATE = """
 <p title="{{ text }}">{{ text }}</p>{{ table([(text, "n")], [[text]]) }}
-{%- call fold(text) %}{{ text }}{% endcall %}{{ quote(text, text) }}
+{%- call fold(text) %}{{ text | term }}{% endcall %}
 """
-TAGS = [  # of the template above, in order
-    *("p", "div", "table", "thead", "tr", "th", "tbody", "tr", "td", "details", "summary", "div"),
-    "blockquote",
-    "b",
-]
+TAGS = ["p", "div", "table", "thead", "tr", "th", "tbody", "tr", "td", "details", "summary", "div"]
 
 
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map("§{}".format))
 def test_any_text_survives_as_text_and_as_attribute_in_templates_and_macros(text: str) -> None:
     read = Read(render(TEMPLATE, text=text))
     assert read.tags == TAGS
     assert read.attributes[0] == ("title", text)
-    assert read.text.count(text) >= 7
+    assert ("data-title", text) in read.attributes
+    assert read.text.count(text) == 5
 
 
 def test_text_of_a_page_file_is_escaped() -> None:

@@ -17,21 +17,11 @@ from bessemer.align import rollouts
 from bessemer.align.reward_scoring import Scorer
 from bessemer.align.rewards import RewardSample
 from bessemer.align.rollouts import RolloutSampler
-from bessemer.artifacts.descriptions import Reason
 from bessemer.artifacts.ledger import Removed
 from bessemer.fingerprint import unit_interval
 from bessemer.generate.settings import GenerationSettings
 from bessemer.tokens.chat import ChatTemplate
 from bessemer.tokens.conversations import Messages
-
-RULES: Mapping[str, Reason] = {
-    "too_long": Reason("The prompt leaves no room for an answer.", "context length - `max_completion_length`"),
-    "no_column": Reason("The row lacks a column that a reward reads."),
-    "no_reward": Reason("No reward gave an answer a number."),
-    "never_ends": Reason("The best answers all end at the length limit, so none can be preferred."),
-    "no_spread": Reason("The best and the worst answer have almost the same reward.", "`min_margin`"),
-}
-"""The rules that remove a prompt, by their name in the ledger."""
 
 
 @dataclass(frozen=True)

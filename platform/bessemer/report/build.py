@@ -7,7 +7,6 @@ after a failure, and at any later time. The page loads no other file and runs no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
@@ -16,6 +15,7 @@ from bessemer.report import (
     classifier,
     cost,
     documents,
+    glossary,
     lineage,
     overview,
     repeat,
@@ -26,52 +26,51 @@ from bessemer.report import (
     training,
 )
 from bessemer.report.facts import Facts
-from bessemer.report.html import render_file
+from bessemer.report.html import render, render_file
 from bessemer.terminal import printable
+from bessemer.tracking.records import FINISHED
 
+Make = Callable[[Facts], Markup | None]
+"""Returns the content of a section, or None if the run has nothing to show."""
 
-@dataclass(frozen=True)
-class Section:
-    """A section of the page. `make` returns its content, or None if the run has nothing to show."""
-
-    name: str
-    title: str
-    heading: str
-    make: Callable[[Facts], Markup | None]
-
-
-SECTIONS = (
-    Section("stages", "Stages", "Stages", stages.stages),
-    Section("data", "Data", "Documents at each stage", documents.documents),
-    Section("training", "Training", "Training", training.training),
-    Section("scaling", "Scaling law", "Scaling law", scaling.scaling),
-    Section("scores", "Scores", "Scores", scores.scores),
-    Section("classifier", "Classifier", "How often the toxicity classifier errs", classifier.classifier),
-    Section("samples", "Samples", "Samples", samples.samples),
-    Section("lineage", "Lineage", "Origin of every artifact", lineage.lineage),
-    Section("cost", "Cost", "Time and cost", cost.cost),
-    Section("repeat", "Repeat", "How to repeat it", repeat.repeat),
+SECTIONS: tuple[tuple[str, str, Make], ...] = (
+    ("scores", "Scores", scores.scores),
+    ("samples", "Samples", samples.samples),
+    ("classifier", "Classifier", classifier.classifier),
+    ("data", "Documents", documents.documents),
+    ("training", "Training", training.training),
+    ("scaling", "Scaling law", scaling.scaling),
+    ("stages", "Stages", stages.stages),
+    ("cost", "Time and cost", cost.cost),
+    ("lineage", "Lineage", lineage.lineage),
+    ("repeat", "Repeat", repeat.repeat),
 )
+"""Name, title and content, in the order of the page: the answer first, then the data, the curves and the cost."""
+
+_GLOSSARY = """
+<dl>{% for name, meaning in terms %}<dt>{{ name }}</dt><dd>{{ meaning }}</dd>{% endfor %}</dl>
+"""
 
 
 def build(run_folder: Path) -> str:
     """Builds the report of the run in `run_folder` as one self-contained HTML document.
 
-    Control characters are written as escape sequences such as `\\x1b`: HTML forbids most of them, and bidirectional
-    overrides would reorder a text.
+    An unfinished run begins with its stages. Control characters are written as escape sequences such as `\\x1b`: HTML
+    forbids most of them, and bidirectional overrides would reorder a text.
     """
     facts = Facts.of(run_folder)
-    shown = [
-        {"name": section.name, "title": section.title, "heading": section.heading, "content": content}
-        for section in SECTIONS
-        if (content := section.make(facts))
-    ]
+    made = [(name, title, content) for name, title, make in SECTIONS if (content := make(facts))]
+    if facts.run.status != FINISHED:
+        made.sort(key=lambda section: section[0] != "stages")
+    key_figures = overview.key_figures(facts)
+    terms = glossary.used([key_figures, *(content for _, _, content in made)])
+    made.append(("glossary", "Glossary", render(_GLOSSARY, terms=terms)))
     page = render_file(
         "page.html",
         title=f"{facts.run.recipe}: {facts.run.name}",
         header=overview.header(facts),
-        key_figures=overview.key_figures(facts),
-        sections=shown,
+        key_figures=key_figures,
+        sections=[{"name": name, "title": title, "content": content} for name, title, content in made],
         footer=f"Bessemer {facts.versions.get('bessemer', '')}; made from {run_folder.name}",
     )
     return printable(page)

@@ -15,6 +15,7 @@ from itertools import accumulate
 from markupsafe import Markup
 
 from bessemer.formatting import format_count, format_seconds
+from bessemer.report.glossary import term
 from bessemer.report.scales import Scale, padded_scale, tick_labels, ticks, time_ticks
 from bessemer.report.svg import Content, element, join
 
@@ -53,9 +54,18 @@ class Interval:
 
 
 def line_chart(
-    series: Sequence[Series], *, title: str, x_label: str, x_range: tuple[float, float], zero: bool = False
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    x_range: tuple[float, float],
+    zero: bool = False,
+    meaning: str = "",
 ) -> Markup:
-    """Draws lines over training steps. Charts that are compared with each other need the same `x_range`."""
+    """Draws lines over training steps. Charts that are compared with each other need the same `x_range`.
+
+    The title shows `meaning` on hover.
+    """
     width, height, left, right, top, bottom = 520, 250, 58, 14, 12, 40
     drawn = [s for s in series if any(math.isfinite(y) for _, y in s.points)]
     x = padded_scale(x_range, left, width - right, zero=True)
@@ -78,7 +88,7 @@ def line_chart(
         lines,
     )
     legend = [element("span", _sample(n + 1), s.name, class_="key") for n, s in enumerate(named)] if named[1:] else None
-    return element("figure", element("figcaption", title, legend), figure)
+    return element("figure", element("figcaption", term(title, meaning), legend), figure)
 
 
 def scaling_chart(
@@ -115,7 +125,8 @@ def scaling_chart(
 
 def funnel_chart(rows: Sequence[FunnelRow]) -> Markup:
     """Draws one bar per stage: documents that leave it, then, hatched, documents that it removes."""
-    width, left, right, row_height, bar = 900, _label_width([r.name for r in rows]), 190, 38, 20
+    left, right, row_height, bar = _label_width([r.name for r in rows]), 190, 38, 20
+    width = _width(left + right)
     largest = max((row.documents_in + row.created for row in rows), default=1) or 1
     x = Scale(0, largest, left, width - right)
     marks = []
@@ -137,7 +148,8 @@ def funnel_chart(rows: Sequence[FunnelRow]) -> Markup:
 
 def interval_chart(rows: Sequence[Interval]) -> Markup:
     """Draws each value as a dot, with a bar of 1.96 standard errors to each side and a dashed mark at chance."""
-    width, left, right, row_height = 900, _label_width([r.name for r in rows]), 110, 30
+    left, right, row_height = _label_width([r.name for r in rows]), 110, 30
+    width = _width(left + right)
     ends = [v + sign * 1.96 * (r.error or 0) for r in rows for v in (r.value,) for sign in (-1, 1)]
     x = padded_scale([*ends, *(r.chance for r in rows if r.chance is not None)], left, width - right, zero=True)
     height = len(rows) * row_height + 34
@@ -163,7 +175,8 @@ def interval_chart(rows: Sequence[Interval]) -> Markup:
 
 def timeline_chart(rows: Sequence[tuple[str, float, float, str]], seconds: float) -> Markup:
     """Draws one bar per row (name, start, end, note). Start and end are in seconds since the start of the run."""
-    width, left, right, row_height, bar = 900, _label_width([name for name, *_ in rows]), 100, 28, 14
+    left, right, row_height, bar = _label_width([name for name, *_ in rows]), 100, 28, 14
+    width = _width(left + right)
     x = Scale(0, max(seconds, 1e-9), left, width - right)
     height = len(rows) * row_height + 26
     marks = []
@@ -190,6 +203,8 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
     An edge (i, j) is an arc from node i to node j, which was made from node i.
     """
     row_height, middle, second = 34, 120, _label_width([name for name, *_ in nodes]) + 30
+    third = second + _label_width([kind for _, kind, _ in nodes]) + 10
+    width = _width(middle + third + _label_width([note for *_, note in nodes]), 0)
     marks = []
     for source, target in edges:
         y1, y2 = source * row_height + 17, target * row_height + 17
@@ -201,7 +216,7 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
         marks.append(element("circle", cx=middle, cy=y, r=6, class_="dot s1"))
         marks.append(element("text", name, x=middle + 16, y=y + 5, class_="label strong"))
         marks.append(element("text", kind, x=middle + second, y=y + 5, class_="label"))
-        marks.append(element("text", note, x=middle + second + 120, y=y + 5, class_="label quiet"))
+        marks.append(element("text", note, x=middle + third, y=y + 5, class_="label quiet"))
     arrow = element(
         "marker",
         element("path", d="M0 0 L8 4 L0 8 z", class_="head"),
@@ -214,7 +229,7 @@ def lineage_chart(nodes: Sequence[tuple[str, str, str]], edges: Sequence[tuple[i
         orient="auto",
     )
     title = "; ".join(f"{nodes[target][0]} reads {nodes[source][0]}" for source, target in edges)
-    return element("figure", _svg(900, len(nodes) * row_height, title, element("defs", arrow), marks), class_="wide")
+    return element("figure", _svg(width, len(nodes) * row_height, title, element("defs", arrow), marks), class_="wide")
 
 
 def smoothed(points: Sequence[tuple[float, float]], span: int) -> list[tuple[float, float]]:
@@ -251,12 +266,12 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return kept
 
 
-def _svg(width: int, height: float, title: str, *content: Content) -> Markup:
+def _svg(width: float, height: float, title: str, *content: Content) -> Markup:
     return element(
         "svg",
         element("title", title),
         *content,
-        viewBox=f"0 0 {width} {_px(height)}",
+        viewBox=f"0 0 {_px(width)} {_px(height)}",
         role="img",
         preserveAspectRatio="xMinYMin meet",
     )
@@ -297,6 +312,11 @@ def _sample(number: int) -> Markup:
 def _hatching() -> Markup:
     line = element("path", d="M-1 1 L1 -1 M0 6 L6 0 M5 7 L7 5", class_="hatch")
     return element("defs", element("pattern", line, id="hatching", width=6, height=6, patternUnits="userSpaceOnUse"))
+
+
+def _width(around: float, inside: float = 260) -> float:
+    """Width of a wide chart whose labels take `around` pixels and whose bars take at least `inside`."""
+    return max(680, around + inside)
 
 
 def _label_width(labels: Sequence[str]) -> float:

@@ -16,8 +16,9 @@ OF_CATEGORIES = ("recall", "false_positive_rate")
 """Rates by category. If all texts of a category have the same label, precision and ROC AUC say nothing."""
 
 _TEMPLATE = """
-<p>Errors on the held-out part of each training set and on each test set. A false positive is a text that the \
-classifier calls toxic and its label does not. If recall is low, the classifier underestimates toxicity.</p>
+<p>Errors of the toxicity classifier on the held-out part of each training set and on each test set. A false positive \
+is a text that the classifier calls toxic and its label does not. If recall is low, the classifier underestimates \
+toxicity.</p>
 {{ table(*whole) }}
 {% if parts %}{% call fold("By category") %}{{ table(*parts) }}{% endcall %}{% endif %}
 """

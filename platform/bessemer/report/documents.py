@@ -12,6 +12,7 @@ from bessemer.formatting import format_bytes, format_count, format_number
 from bessemer.report import charts
 from bessemer.report.dropped import Example, examples
 from bessemer.report.facts import Facts
+from bessemer.report.glossary import meaning_of_rule
 from bessemer.report.html import render
 from bessemer.tracking.records import StageRecord
 
@@ -30,7 +31,7 @@ _TEMPLATE = """
 {% for sentence in stage.warnings %}<p><b>Warning: </b>{{ sentence }}</p>{% endfor %}
 {% for rule in stage.rules %}
 <details{% if rule.examples and loop.first %} open{% endif %}>
-<summary>{{ rule.name }}<span class="n">{{ format_count(rule.count) }}</span>\
+<summary>{{ rule.name | term(rule.meaning) }}<span class="n">{{ format_count(rule.count) }}</span>\
 <span class="bar" style="width: {{ rule.width }}px"></span></summary>
 <div>
 {% for example in rule.examples %}
@@ -92,6 +93,7 @@ def _removed(facts: Facts, stage: StageRecord) -> dict[str, Any]:
         "rules": [
             {
                 "name": rule,
+                "meaning": meaning_of_rule(stage.kind, rule),
                 "count": count,
                 "width": max(1, round(100 * count / most)),
                 "examples": [_example(example) for example in found.get(rule, [])],

@@ -2,7 +2,7 @@
 
 Each section holds its template next to the function that collects its values. Jinja escapes every value that is not
 `Markup`, so text from documents and models cannot become a tag or an attribute. `templates/macros.html` has the pieces
-that sections share: `table`, `fold`, `quote`.
+that sections share: `table` and `fold`. The filter `term` explains a word on hover.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bessemer.formatting import format_bytes, format_count, format_number, format_seconds
+from bessemer.report.glossary import term
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -43,6 +44,7 @@ def _environment() -> Environment:
     )
     for function in (format_bytes, format_count, format_number, format_seconds):
         environment.globals[function.__name__] = function
+    environment.filters["term"] = term
     macros = environment.get_template("macros.html").module
     environment.globals |= {name: macro for name, macro in vars(macros).items() if not name.startswith("_")}
     return environment

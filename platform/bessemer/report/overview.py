@@ -1,4 +1,4 @@
-"""The top of the report: what the run is, how it ended, and its most important numbers."""
+"""The top of the report: the name of the run, its status, and its most important numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _HEADER = """
 
 _KEY_FIGURES = """
 <div class="tiles">
-{% for value, label in figures %}<div class="tile"><b>{{ value }}</b><span>{{ label }}</span></div>{% endfor %}
+{% for value, label, rest in figures %}
+<div class="tile"><b>{{ value }}</b><span>{{ label | term }} {{ rest }}</span></div>
+{% endfor %}
 </div>
 """
 
@@ -36,6 +38,7 @@ def header(facts: Facts) -> Markup:
         ("run", run.name),
         ("started", format_time(run.started)),
         ("running for" if run.status == RUNNING else "took", format_seconds(facts.elapsed(run.started, run.ended))),
+        ("until", format_time(facts.now) if run.status == RUNNING else ""),
         ("on", facts.host),
         ("seed", str(facts.settings.get("seed", ""))),
         ("Bessemer", facts.versions.get("bessemer", "")),
@@ -55,21 +58,9 @@ def key_figures(facts: Facts) -> Markup:
     return render(_KEY_FIGURES, figures=_figures(facts))
 
 
-def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Yields (value, label)."""
+def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yields (value, term, rest of the label), the scores first."""
     metrics, resolved = facts.metrics, facts.resolved
-    documents = [row for stage, row in facts.funnel if stage.manifest["kind"] in ("pages", "documents")]
-    if documents:
-        created = sum(row.created for row in documents)
-        yield format_count(documents[-1].documents_out), f"documents of {format_count(created)}"
-    if "data/tokens" in metrics:
-        yield format_count(metrics["data/tokens"]), "tokens of text"
-    if trained := sum(stage.manifest["metrics"].get("train/tokens", 0) for stage in facts.finished):
-        yield format_count(trained), "tokens trained on"
-    if "num_parameters" in resolved:
-        yield format_count(resolved["num_parameters"]), "parameters"
-    if "validation/bits_per_byte" in metrics:
-        yield f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte, held-out"
     judged = [
         score
         for evaluation in facts.evaluations
@@ -77,5 +68,17 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str]]:
         if score.chance is not None and score.group is None and score.model == evaluation.models[-1]
     ]
     for score in judged[:3]:
-        yield f"{score.value:.1%}", f"{score.task}: {score.metric}, chance {score.chance:.0%}"
-    yield format_seconds(facts.seconds), "of work in this run"
+        yield f"{score.value:.1%}", score.metric, f"of {score.task} (chance {score.chance:.0%})"
+    if "validation/bits_per_byte" in metrics:
+        yield f"{metrics['validation/bits_per_byte']:.3f}", "bits per byte", "of held-out text"
+    if "num_parameters" in resolved:
+        yield format_count(resolved["num_parameters"]), "parameters", ""
+    if trained := sum(stage.manifest["metrics"].get("train/tokens", 0) for stage in facts.finished):
+        yield format_count(trained), "tokens trained on", ""
+    if "data/tokens" in metrics:
+        yield format_count(metrics["data/tokens"]), "tokens", "of text"
+    documents = [row for stage, row in facts.funnel if stage.manifest["kind"] in ("pages", "documents")]
+    if documents:
+        created = sum(row.created for row in documents)
+        yield format_count(documents[-1].documents_out), "documents", f"of {format_count(created)}"
+    yield format_seconds(facts.seconds), "work", "in this run"

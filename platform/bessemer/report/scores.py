@@ -18,13 +18,32 @@ from bessemer.report.risks import risk_charts
 MOST_CONTAMINATED = 20
 
 _TEMPLATE = """
+{% set columns = [("task", ""), ("metric", "term"), ("models", ""), ("difference", "n"), ("95 % interval", "n"),
+                  ("items won", "n"), ("p", "n")] %}
 {% for evaluation in evaluations %}
 {% if evaluations[1:] %}<h3>{{ evaluation.name }}</h3>{% endif %}
+{{ table(*evaluation.whole) }}
+{% if evaluation.comparisons %}
+<h3>Differences between models</h3>
+<p><b>{{ evaluation.larger | length }} of {{ evaluation.comparisons | length }} differences are larger than noise.</b> \
+All models answered the same items. The intervals come from a paired bootstrap of \
+{{ "{:,}".format(evaluation.bootstrap.num_resamples) }} draws with seed {{ evaluation.bootstrap.seed }}, p from random \
+swaps of the two models' answers. Of the differences called larger than noise, at most 5 % are expected to be noise.</p>
+{% if evaluation.larger %}{{ table(columns, evaluation.larger) }}{% endif %}
+{% if evaluation.within %}
+{% call fold("Differences within noise (%d)" | format(evaluation.within | length)) %}
+{{ table(columns, evaluation.within) }}
+{% endcall %}
+{% endif %}
+{% endif %}
 {% if evaluation.chart %}
 <p>Bars span 1.96 standard errors to each side. The dashed mark is the score of random guessing.</p>
 {{ evaluation.chart }}
 {% endif %}
-{{ table(*evaluation.whole) }}
+{% if evaluation.risks %}
+<div class="charts">{% for chart in evaluation.risks %}{{ chart }}{% endfor %}</div>
+{% endif %}
+{% if evaluation.parts %}{% call fold("By group") %}{{ table(*evaluation.parts) }}{% endcall %}{% endif %}
 {% if evaluation.num_contaminated %}
 {% call fold("Contaminated items ({:,})".format(evaluation.num_contaminated)) %}
 {{ table(
@@ -35,21 +54,6 @@ _TEMPLATE = """
 {% set more = evaluation.num_contaminated - evaluation.contaminated | length %}
 {% if more %}<p class="quiet">and {{ "{:,}".format(more) }} more in contamination.parquet</p>{% endif %}
 {% endcall %}
-{% endif %}
-{% if evaluation.risks %}
-<div class="charts">{% for chart in evaluation.risks %}{{ chart }}{% endfor %}</div>
-{% endif %}
-{% if evaluation.parts %}{% call fold("By group") %}{{ table(*evaluation.parts) }}{% endcall %}{% endif %}
-{% if evaluation.comparisons %}
-<h3>Differences between models</h3>
-<p>All models answered the same items. The intervals come from a paired bootstrap of \
-{{ "{:,}".format(evaluation.bootstrap.num_resamples) }} draws with seed {{ evaluation.bootstrap.seed }}, p from random \
-swaps of the two models' answers. Of the differences called larger than noise, at most 5 % are expected to be noise.</p>
-{{ table(
-    [("task", ""), ("metric", ""), ("models", "whole"), ("difference", "n"), ("95 % interval", "n"), ("items won", "n"),
-     ("p", "n"), ("", "whole")],
-    evaluation.comparisons,
-) }}
 {% endif %}
 {% endfor %}
 """
@@ -82,7 +86,9 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
             for row in evaluation.contaminated[:MOST_CONTAMINATED]
         ],
         "risks": [*risk_charts(evaluation)],
-        "comparisons": [_comparison(row) for row in evaluation.comparisons],
+        "comparisons": evaluation.comparisons,
+        "larger": [_comparison(row) for row in evaluation.comparisons if row["larger_than_noise"]],
+        "within": [_comparison(row) for row in evaluation.comparisons if not row["larger_than_noise"]],
         "bootstrap": next(iter(evaluation.comparisons), None),
     }
 
@@ -102,7 +108,7 @@ def _score_table(found: Sequence[Score], evaluation: Evaluation) -> tuple[list[t
     several = len(evaluation.models) > 1
     columns: list[tuple[str, str, list[str]]] = [
         ("task", "", [task for task, _, _ in rows]),
-        ("metric", "", [metric for _, metric, _ in rows]),
+        ("metric", "term", [metric for _, metric, _ in rows]),
         ("group", "", [group or "" for _, _, group in rows]),
         *(
             (model if several else "value", "n", [_value(r.get(model)) for r in rows.values()])
@@ -132,8 +138,7 @@ def _value(score: Score | None) -> str:
     return format_number(score.value) + (f" ± {score.standard_error:.2g}" if score.standard_error is not None else "")
 
 
-def _comparison(row: dict[str, Any]) -> list[str | Markup]:
-    larger = row["larger_than_noise"]
+def _comparison(row: dict[str, Any]) -> list[str]:
     return [
         row["task"],
         row["metric"],
@@ -142,5 +147,4 @@ def _comparison(row: dict[str, Any]) -> list[str | Markup]:
         f"{row['low']:+.3g} … {row['high']:+.3g}",
         f"{row['win_rate']:.1%}",
         f"{row['p']:.2g}",
-        Markup("<b>larger than noise</b>") if larger else "within noise",
     ]

@@ -11,6 +11,7 @@ from bessemer.report import charts
 from bessemer.report.charts import Series
 from bessemer.report.curves import Curve
 from bessemer.report.facts import Facts
+from bessemer.report.glossary import meaning_of
 from bessemer.report.html import render
 from bessemer.tracking.records import StageRecord
 
@@ -111,7 +112,11 @@ def _charts(kind: str, curves: dict[str, Curve]) -> tuple[list[Markup], list[str
         series = [series for name in found for series in _series(name, left.pop(name))]
         if series:
             shown = UNITS.get((kind, title), title)
-            drawn.append(charts.line_chart(series, title=shown, x_label="step", x_range=(0, last), zero=zero))
+            meaning = "; ".join(f"{name}: {text}" for name in found if (text := meaning_of(name)))
+            chart = charts.line_chart(
+                series, title=shown, x_label="step", x_range=(0, last), zero=zero, meaning=meaning
+            )
+            drawn.append(chart)
     rest = [name for name in left if name not in UNDRAWN]
     room = max(0, MOST_CHARTS - len(drawn))
     for name in rest[:room]:
