@@ -56,6 +56,15 @@ def test_results_and_exceptions_are_those_of_the_function() -> None:
         assert child.call(os.getpid) == first != os.getpid()
 
 
+def test_a_call_that_needs_too_much_memory_raises_and_the_next_one_works() -> None:
+    with ChildProcess(memory_bytes=1 << 30) as child:
+        assert child.call(len, b"x" * (1 << 20)) == 1 << 20
+        first = child.call(os.getpid)
+        with pytest.raises(MemoryError):
+            child.call(bytes, 2 << 30)
+        assert child.call(os.getpid) == first
+
+
 def test_a_call_that_waits_too_long_is_ended_and_the_next_one_works() -> None:
     """CPU time does not bound a call that waits, for example for a network."""
     with ChildProcess(seconds=0.5) as child:

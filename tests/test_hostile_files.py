@@ -15,7 +15,7 @@ from bessemer.model.folder import weight_files
 from bessemer.model.hub import check_model, load_config
 from bessemer.recipe.yaml import MAX_DEPTH, parse, parse_value
 from bessemer.runner.plan import load_recipe
-from bessemer.tokens import chat_jinja
+from bessemer.tokens import chat_jinja, template_process
 
 STAGES = "stages:\n  ingest: {paths: [documents]}\n"
 
@@ -161,8 +161,33 @@ LOOPS = [
 ]
 
 
-@pytest.mark.parametrize("template", LOOPS)
+GROWTH = [
+    "{{ ''.ljust(9999999999) }}",
+    "{{ 'x'|center(9999999999) }}",
+    "{{ '{:9999999999}'.format(1) }}",
+    "{{ '\t'.expandtabs(9999999999) }}",
+    "{{ ['x'] | batch(9999999999, 'x') | list }}",
+    "{% set a = namespace(b='x' * 999) %}{% for c in range(99) %}{% set a.b = a.b ~ a.b %}{% endfor %}",
+    "{% set a = namespace(b=[1]) %}{% for c in range(99) %}{% set a.b = a.b + a.b %}{% endfor %}",
+    "{% set a = namespace(b=[1]) %}{% for c in range(99) %}{% set a.b = [a.b, a.b] %}{% endfor %}{{ a.b }}",
+    "{% set a = namespace(b=[1]) %}{% for c in range(99) %}{% set a.b = [a.b, a.b] %}{% endfor %}{{ a.b | tojson }}",
+    "{% set a = 'x' * 9999999 %}{% for b in range(9999) %}{{ a }}{% endfor %}",
+    "{% set a = 'x' * 9999999 %}{{ ([a] * 9999) | join }}",
+    "{% set a = 'x' * 9999999 %}{{ a.replace('x', a) }}",
+    "{% set a = 'x' * 9999999 %}{% for b in range(99999) %}{% set c = a.upper() %}{% endfor %}",
+]
+"""Templates that fill the memory, or compute for hours, in few steps."""
+
+
+@pytest.mark.parametrize("template", LOOPS + GROWTH)
 def test_templates_of_chats(template: str) -> None:
+    with pytest.raises(template_process.REFUSALS):
+        template_process.render(template, [{"role": "user", "content": "x"}], {})
+    assert template_process.render("{{ messages[0].content }}", [{"role": "user", "content": "x"}], {}).text == "x"
+
+
+@pytest.mark.parametrize("template", LOOPS[:9])
+def test_the_steps_of_a_template_are_limited(template: str) -> None:
     with pytest.raises(chat_jinja.REFUSALS):
         chat_jinja.render(template, [{"role": "user", "content": "x"}], {})
 

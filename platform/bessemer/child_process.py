@@ -2,8 +2,9 @@
 
 A parser that crashes or computes for hours cannot be stopped inside its own process. Here each call has a limited CPU
 time (`RLIMIT_CPU`), at which the operating system ends the child. The limit does not depend on the load of the machine.
-Code that may also wait, for example for a network, has a limit on the elapsed time instead. Starting a child takes
-about 0.1 s plus the imports of the first call; a call takes about 0.2 ms.
+Code that may also wait, for example for a network, has a limit on the elapsed time instead. A call may have limited
+memory (`RLIMIT_AS`), beyond which Python raises MemoryError or the child ends. Starting a child takes about 0.1 s plus
+the imports of the first call; a call takes about 0.2 ms.
 
 Functions, arguments and results are pickled, so they must be importable. What the child prints goes to standard error,
 because standard output is reserved for the data of a command. Ctrl-C and other stop signals reach every
@@ -60,23 +61,27 @@ class ChildProcess:
     ...     links = child.call(find_links, page)
     """
 
-    def __init__(self, *, cpu_seconds: float | None = None, seconds: float | None = None) -> None:
+    def __init__(
+        self, *, cpu_seconds: float | None = None, seconds: float | None = None, memory_bytes: int | None = None
+    ) -> None:
         self.cpu_seconds = cpu_seconds
         """Maximum CPU time of one call, rounded up to whole seconds; None for no limit."""
         self.seconds = seconds
         """Maximum elapsed time of one call; None for no limit."""
+        self.memory_bytes = memory_bytes
+        """Maximum size of the child's address space during a call; None for no limit."""
         self._calling = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The result of the function. Raises its exceptions, OutOfTime, or ChildEnded."""
+        """The result of the function. Raises its exceptions, OutOfTime, MemoryError, or ChildEnded."""
         with self._calling:
             if self._process is None:
                 self._start()
             assert self._process is not None
             assert self._pipe is not None
-            request = pickle.dumps((function, args, kwargs, self.cpu_seconds))
+            request = pickle.dumps((function, args, kwargs, self.cpu_seconds, self.memory_bytes))
             try:
                 self._pipe.send_bytes(request)
                 answer = self._pipe.recv_bytes() if self._pipe.poll(self.seconds) else None
@@ -156,23 +161,29 @@ def serve(pipe: Connection[Any, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            function, args, kwargs, cpu_seconds = pipe.recv()
-            _limit(cpu_seconds)
+            function, args, kwargs, cpu_seconds, memory_bytes = pipe.recv()
+            _limit(cpu_seconds, memory_bytes)
             try:
                 answer = pickle.dumps((True, function(*args, **kwargs)))
             except Exception as error:  # noqa: BLE001 - raised again in the parent
                 answer = _pickled(error)
-            _limit(None)
+            _limit(None, None)
             pipe.send_bytes(answer)
 
 
-def _limit(cpu_seconds: float | None) -> None:
-    """Lets the process use `cpu_seconds` more CPU time; None for any."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = hard if cpu_seconds is None else math.ceil(time.process_time() + cpu_seconds)
+def _limit(cpu_seconds: float | None, memory_bytes: int | None) -> None:
+    """Lets the process use `cpu_seconds` more CPU time and `memory_bytes` of address space; None for any."""
+    _set_limit(resource.RLIMIT_CPU, None if cpu_seconds is None else math.ceil(time.process_time() + cpu_seconds))
+    _set_limit(resource.RLIMIT_AS, memory_bytes)
+
+
+def _set_limit(kind: int, wanted: int | None) -> None:
+    """Sets a soft limit, at most the hard one; None for the hard limit."""
+    _, hard = resource.getrlimit(kind)
+    soft = hard if wanted is None else wanted
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    resource.setrlimit(kind, (soft, hard))
 
 
 def _pickled(error: Exception) -> bytes:

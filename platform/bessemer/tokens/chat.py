@@ -19,7 +19,8 @@ encoded in one piece, so the ids equal those of every other tool. The learned to
 Only the template can produce special tokens: `<|im_end|>` in a user's message is encoded as ten plain characters. This
 is the only difference from `apply_chat_template`, which lets a message end a turn.
 
-The cost is one rendering per conversation and one or two per answer. The text is encoded once.
+The cost is one rendering per conversation and one or two per answer. The text is encoded once. Templates of foreign
+tokenizers are rendered in a child process (`template_process`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import numpy.typing as npt
 from jinja2 import TemplateError
 
 from bessemer.errors import InputError
-from bessemer.tokens import chat_jinja
+from bessemer.tokens import chat_jinja, template_process
 from bessemer.tokens.chat_placeholders import placeholders, replaced, swapped, swapped_with_places
 from bessemer.tokens.tokenizer import TokenizerFolder
 
@@ -150,7 +151,7 @@ class ChatTemplate:
     ) -> chat_jinja.Rendering:
         given = [{key: value for key, value in message.items() if key != WEIGHT} for message in messages]
         try:
-            return chat_jinja.render(
+            return template_process.render(
                 self._source(variables),
                 given,
                 self._special_names | dict(variables),
@@ -172,7 +173,7 @@ class ChatTemplate:
                 hint="name one of them `default`, or set `chat_template` of the stage `tokenizer`",
             )
         try:
-            chat_jinja.compiled(templates[name])
+            template_process.check_syntax(templates[name])
         except TemplateError as error:
             raise InputError(
                 f"the chat template of `{self.tokenizer.name}` is not a Jinja template: {error}",

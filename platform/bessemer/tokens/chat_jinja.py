@@ -5,7 +5,8 @@ The environment is that of `transformers.utils.chat_template_utils` 5.23: immuta
 removed from messages, and reasoning is passed under each name that templates read.
 
 A template comes with a model and may be hostile. It runs in Jinja's sandbox; its loops and macros run at most
-`MAX_STEPS` times per rendering (about 0.5 s), and products and powers have a limit of size.
+`MAX_STEPS` times per rendering (about 0.5 s), and products and powers have a limit of size. Memory and time are limited
+by `template_process`, which calls this module.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jinja2 import Template, TemplateError, meta, nodes, pass_context
+from jinja2 import Template, TemplateError, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
@@ -95,12 +96,6 @@ def reads(template: str, name: str) -> bool:
 def marks_answers(template: str) -> bool:
     """Whether the template marks the assistant's answers with `{% generation %}` blocks."""
     return re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", template) is not None
-
-
-@lru_cache(maxsize=32)
-def variables_of(template: str) -> frozenset[str]:
-    """The names of the variables that the template needs from its caller."""
-    return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
