@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bessemer.artifacts.ledger import Counts
 from bessemer.extract import records as module
-from bessemer.extract.records import SIGNALS, ExtractedRecord, documents_of, record_table, record_tables
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.records import SIGNALS, documents_of, record_table, record_tables
 from bessemer.extract.settings import SplitFractions, TextSettings
 
 SENTENCE = "This sentence belongs to the page and is long enough to be found by the extractor. "

@@ -260,8 +260,7 @@ def check_file(suffix: str, content: bytes) -> None:
     """Reads the file as documents and as rows: records with a rule or a text, and no exception."""
     from bessemer.extract.cut import cut_into_units
     from bessemer.extract.inputs import find_files
-    from bessemer.extract.readers import read
-    from bessemer.extract.readers.rows import read_rows
+    from bessemer.extract.reading import read, read_rows
     from bessemer.extract.records import documents_of, record_tables
     from bessemer.extract.settings import ReaderSettings, TextSettings
 

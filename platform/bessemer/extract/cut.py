@@ -10,22 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bessemer.extract.formats import Format, find_format
+from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
+from bessemer.extract.readers import READERS
 from bessemer.extract.readers.base import Piece
-from bessemer.extract.readers.lines import split_lines
-from bessemer.extract.readers.parquet import split_row_groups
-from bessemer.extract.streams import is_seekable_utf8
 
 UNIT_BYTES = 32 << 20
 FEWEST_UNITS = 8  # so that several processes can share a small corpus
 UNIT_PIECES = 2048
-_WORK: dict[Format | None, int] = {"html": 8, "warc": 8}
-"""One byte of a page takes about as much work as this many bytes of text. Does not apply to compressed archives."""
 
 
 def cut_into_units(
-    files: Sequence[InputFile], format: Format | None = None, *, unit_bytes: int | None = None
+    files: Sequence[InputFile], format: str | None = None, *, unit_bytes: int | None = None
 ) -> list[list[Piece]]:
     """Divides files into units of similar size. `format` applies to all files; if None, `find_format` decides per file.
 
@@ -34,7 +30,7 @@ def cut_into_units(
     """
     formats = [format or find_format(file) for file in files]
     if unit_bytes is None:
-        total = sum(file.size * _WORK.get(kind, 1) for file, kind in zip(files, formats, strict=True))
+        total = sum(file.size * _work(kind) for file, kind in zip(files, formats, strict=True))
         unit_bytes = max(1 << 20, min(UNIT_BYTES, -(-total // FEWEST_UNITS)))
     units: list[list[Piece]] = []
     size = 0
@@ -48,15 +44,14 @@ def cut_into_units(
     return units
 
 
-def _pieces(file: InputFile, format: Format | None, unit_bytes: int) -> Iterator[Piece]:
-    piece = Piece(file.relative, file.path, format, file.size, file.size * _WORK.get(format, 1), state=file.state)
-    if file.size <= unit_bytes:
+def _pieces(file: InputFile, format: str | None, unit_bytes: int) -> Iterator[Piece]:
+    piece = Piece(file.relative, file.path, format, file.size, file.size * _work(format), state=file.state)
+    cuts = READERS[format].split(Path(file.path), unit_bytes) if format and file.size > unit_bytes else ()
+    for cut in cuts:
+        yield replace(piece, **cut._asdict())
+    if not cuts:
         yield piece
-    elif format == "jsonl" and is_seekable_utf8(Path(file.path)):
-        for start, end, first in split_lines(Path(file.path), unit_bytes):
-            yield replace(piece, start=start, end=end, first_record=first, weight=end - start)
-    elif format == "parquet" and len(ranges := split_row_groups(file.path, unit_bytes)) > 1:
-        for first_group, end_group in ranges:
-            yield replace(piece, start=first_group, end=end_group, weight=file.size // len(ranges))
-    else:
-        yield piece
+
+
+def _work(format: str | None) -> int:
+    return READERS[format].work if format else 1

@@ -11,37 +11,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bessemer.errors import InputError
 from bessemer.extract.inputs import InputFile
 from bessemer.extract.json_values import CutOff, json_value, json_values
+from bessemer.extract.readers import READERS
 from bessemer.extract.streams import BROKEN_STREAM, COMPRESSIONS, open_decompressed, open_utf8
 
-Format = Literal["html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"]
+if TYPE_CHECKING:
+    FileFormat = str
+    RowFormat = str
+else:
+    FileFormat = Literal[("auto", *READERS)]
+    RowFormat = Literal[("auto", *(name for name, reader in READERS.items() if reader.rows is not None))]
 
-_SUFFIXES: dict[str, Format] = {
-    ".html": "html",
-    ".htm": "html",
-    ".xhtml": "html",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-    ".markdown": "text",
-    ".rst": "text",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".warc": "warc",
-    ".arc": "warc",
-    ".wet": "warc",
+_FORMATS = {
+    suffix: reader.format for reader in READERS.values() for suffix in (*reader.suffixes, *reader.other_suffixes)
 }
-READABLE = ".html .txt .md .rst .jsonl .json .csv .tsv .parquet .warc .arc .wet"
+READABLE = " ".join(suffix for reader in READERS.values() for suffix in reader.suffixes)
 """The suffixes that messages name."""
+ROW_SUFFIXES = " ".join(suffix for reader in READERS.values() if reader.rows is not None for suffix in reader.suffixes)
 _ADVICE = {
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), "unpack it and name the folder in `paths`"),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".epub", ".rtf"), "convert it to HTML, Markdown or plain text"),
@@ -55,12 +45,12 @@ _BEGINNING = 4096
 _LONGEST_LINE = 32 << 20  # a `.json` file with a longer first line is read as one value
 
 
-def find_format(file: InputFile) -> Format | None:
+def find_format(file: InputFile) -> str | None:
     """The reader for a file; None if there is none. Reads the file's beginning if its name is ambiguous."""
     path = PurePosixPath(file.relative.lower())
     if path.suffix in COMPRESSIONS:
         path = path.with_suffix("")
-    named = _SUFFIXES.get(path.suffix)
+    named = _FORMATS.get(path.suffix)
     if named not in ("json", "jsonl") and (named or path.suffix):
         return named
     try:
@@ -78,7 +68,7 @@ def without_reader(name: str) -> str:
     return f"{suffix or 'a name without a suffix'}: {advice}; files are read from {READABLE}"
 
 
-def check_formats(files: Sequence[InputFile], format: Format | None) -> None:
+def check_formats(files: Sequence[InputFile], format: str | None) -> None:
     """Raises InputError if no file has a reader, before anything runs."""
     if format is None and not any(map(find_format, files)):
         raise InputError(
@@ -87,7 +77,7 @@ def check_formats(files: Sequence[InputFile], format: Format | None) -> None:
         )
 
 
-def _json_or_lines(path: Path, named: Format) -> Format:
+def _json_or_lines(path: Path, named: str) -> str:
     """Returns `jsonl` if the first line is a complete value, or if the first is damaged and the second is complete."""
     with open_utf8(path) as file:
         beginning = file.read(_BEGINNING).removeprefix(_BYTE_ORDER_MARK).lstrip()
@@ -109,13 +99,12 @@ def _json_or_lines(path: Path, named: Format) -> Format:
     return "jsonl" if second.startswith(b"{") and _is_value(second) else "json"
 
 
-def _by_content(path: Path) -> Format | None:
+def _by_content(path: Path) -> str | None:
     with open_decompressed(path) as raw:
         beginning = raw.read(8)
-    if beginning.startswith(b"PAR1"):
-        return "parquet"
-    if beginning.startswith(b"WARC/"):
-        return "warc"
+    for reader in READERS.values():
+        if reader.magic and beginning.startswith(reader.magic):
+            return reader.format
     with open_utf8(path) as file:
         text = file.read(64).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if text.startswith(b"[{") or (text.startswith(b"{") and text[1:].lstrip().startswith(b'"')):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any
 
 import pyarrow as pa
 
 from bessemer.artifacts.documents import SCHEMA, assign_split
 from bessemer.artifacts.ledger import FAILED, KEPT, REMOVED, Removed, ledger_table
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.page import Extracted, extract_page, extract_text, extract_unicode
 from bessemer.extract.plain import well_formed
 from bessemer.extract.settings import TextSettings
@@ -27,34 +27,6 @@ from bessemer.fingerprint import content_hash
 SIGNALS = ("content_bytes", "html_nodes", "text_characters", "unconverted_values")
 BATCH_BYTES = 8 << 20
 BATCH_RECORDS = 512
-
-Kind = Literal["page", "text", "unicode"]
-"""`page`: has a media type and may be HTML. `text`: has an unknown charset. `unicode`: is UTF-8."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractedRecord:
-    """One page, file, line or row. `content` is None if a `rule` already removes the record."""
-
-    id: str
-    url: str
-    source: str
-    content: bytes | None = None
-    kind: Kind = "page"
-    license: str | None = None
-    language: str | None = None
-    media_type: str = ""
-    charset: str | None = None
-    status: int | None = None
-    fetched_at: datetime | None = None
-    metadata: str = "{}"
-    rule: str | None = None
-    value: float | None = None
-    threshold: float | None = None
-    evidence: str | None = None
-    unconverted: int = 0
-    """Number of values that could not be converted and are null; `evidence` names their fields."""
-
 
 RECORDS = pa.schema(
     [

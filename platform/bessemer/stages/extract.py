@@ -22,7 +22,7 @@ from bessemer.stages.ingest import LIBRARIES, finish
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.extract.records import ExtractedRecord
+    from bessemer.extract.extracted_record import ExtractedRecord
 
 UNIT_BYTES = 16 << 20
 UNIT_PAGES = 4096
@@ -152,8 +152,8 @@ class ExtractWorker:
 
     def _records(self, span: Span) -> Iterator[ExtractedRecord]:
         from bessemer.artifacts.pages import read_page
+        from bessemer.extract.extracted_record import ExtractedRecord
         from bessemer.extract.readers.archive import page_values
-        from bessemer.extract.records import ExtractedRecord
         from bessemer.fingerprint import origin_id
 
         for row, entry in enumerate(read_rows(self.pages / "index.parquet", span.start, span.end), span.start):

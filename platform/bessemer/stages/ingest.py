@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bessemer.artifacts.store import Artifact
+from bessemer.extract.formats import FileFormat
 from bessemer.extract.settings import ReaderSettings, TextSettings
 from bessemer.recipe.settings import execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, StageConfig
@@ -20,7 +21,7 @@ from bessemer.stages.base import Context, Draft, Inputs, RecipePath, Stage, Stag
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bessemer.extract.readers import Piece
+    from bessemer.extract.readers.base import Piece
 
 
 LIBRARIES = ("charset-normalizer", "justext", "lxml", "pyarrow", "trafilatura", "webencodings")
@@ -33,7 +34,7 @@ FEW_FILES = 1000
 class Config(StageConfig, TextSettings, ReaderSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
     """Files, folders and patterns (`books/**/*.txt`) to read; hidden files below a folder are skipped."""
-    format: Literal["auto", "html", "text", "jsonl", "json", "csv", "tsv", "parquet", "warc"] = "auto"
+    format: FileFormat = "auto"
     """Format of all files. `auto` detects the format of each file from its name, or else from its content."""
     strip_gutenberg: bool = False
     """Whether to remove the licence header and footer of Project Gutenberg's books."""
@@ -120,7 +121,7 @@ class IngestWorker:
         self.signals = SIGNALS
 
     def read(self, payload: list[Piece]) -> Iterator[pa.Table]:
-        from bessemer.extract.readers import read
+        from bessemer.extract.reading import read
         from bessemer.extract.records import record_tables
 
         yield from record_tables(record for piece in payload for record in read(piece, self.config))

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bessemer.extract.readers import Piece, read
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.readers.base import Piece
 from bessemer.extract.readers.columns import python_values
-from bessemer.extract.readers.rows import read_rows
-from bessemer.extract.records import ExtractedRecord, documents_of, record_table
+from bessemer.extract.reading import read, read_rows
+from bessemer.extract.records import documents_of, record_table
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings, TextSettings
 
 TEXTS = ["one", "two", "three"]

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
-from bessemer.extract.readers import Piece, read
-from bessemer.extract.records import ExtractedRecord, documents_of, record_table
+from bessemer.extract.readers.base import Piece
+from bessemer.extract.reading import read
+from bessemer.extract.records import documents_of, record_table
 from bessemer.extract.settings import Fields, ReaderSettings, TextSettings
 
 

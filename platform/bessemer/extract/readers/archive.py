@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bessemer.artifacts.pages import Damage, Page, read_pages
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.plain import well_formed
-from bessemer.extract.readers.base import Piece
-from bessemer.extract.records import ExtractedRecord
+from bessemer.extract.readers.base import Piece, Reader
 from bessemer.extract.settings import ReaderSettings
 
 
@@ -60,3 +60,6 @@ def host_of(url: str) -> str:
         return well_formed(urlsplit(url).hostname or "")
     except ValueError:
         return ""
+
+
+WARC = Reader("warc", (".warc", ".arc", ".wet"), read_archive, magic=b"WARC/", work=8)

@@ -1,22 +1,21 @@
-"""Shared parts of the readers: the piece of a file to read, and the conversion of a row of fields to a record."""
+"""What the readers share: the piece of a file, the interface of a reader, and records of rows."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from bessemer.artifacts.charset import decode
 from bessemer.artifacts.ledger import Removed
 from bessemer.errors import InputChanged
-from bessemer.extract.formats import Format
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.json_values import json_value
 from bessemer.extract.plain import well_formed
-from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import Fields, FileSettings, ReaderSettings
 from bessemer.fingerprint import origin_id
 from bessemer.hashes import state
@@ -35,7 +34,7 @@ class Piece:
 
     relative: str
     path: str
-    format: Format | None
+    format: str | None
     size: int
     weight: int
     start: int = 0
@@ -77,6 +76,52 @@ class Piece:
                 f"`{path}` changed while it was read", hint="wait until nothing writes to it, and run the command again"
             )
         return path
+
+
+class Cut(NamedTuple):
+    """A part of a file, as in `Piece`."""
+
+    start: int
+    end: int
+    first_record: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The reader of one format. Its functions raise only InputChanged, because of no content of a file."""
+
+    format: str
+    suffixes: tuple[str, ...]
+    """Suffixes of its files, as messages name them."""
+    read: Callable[[Piece, ReaderSettings], Iterator[ExtractedRecord]]
+    """Yields the documents of a piece, in order."""
+    rows: Callable[[Piece, FileSettings], Iterator[ExtractedRecord]] | None = None
+    """Yields the rows of a piece, each as JSON; None for a format without rows. Conversations are read this way."""
+    split: Callable[[Path, int], Sequence[Cut]] = lambda path, target_bytes: ()
+    """Divides a large file into cuts of about `target_bytes`; empty if the file is read as a whole."""
+    other_suffixes: tuple[str, ...] = ()
+    magic: bytes = b""
+    """The first bytes of its files, for files without a known suffix."""
+    work: int = 1
+    """One byte takes about as much work as this many bytes of text. Does not apply to compressed archives."""
+
+
+def row_record(
+    piece: Piece, settings: FileSettings, number: int, values: dict[str, Any], lost: list[str] | None = None
+) -> ExtractedRecord:
+    """Makes the record of a row, whose content is the row as JSON. `lost` names the columns that became null."""
+    content = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    limit = settings.max_document_bytes
+    if len(content) > limit:
+        return piece.record(settings, number, rule="too_large", value=len(content), threshold=limit)
+    evidence = f"not convertible, now null: {', '.join(dict.fromkeys(lost))}"[:200] if lost else None
+    return piece.record(settings, number, content=content, unconverted=len(lost or ()), evidence=evidence)
+
+
+def value_record(piece: Piece, settings: FileSettings, number: int, value: bytes) -> ExtractedRecord:
+    """Makes the record of a row that is JSON already."""
+    return piece.record(settings, number, content=value)
 
 
 def record_of_fields(

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bessemer.extract.formats import without_reader
-from bessemer.extract.readers.base import Piece
-from bessemer.extract.records import ExtractedRecord
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.readers.base import Piece, Reader
 from bessemer.extract.settings import ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_decompressed
 
 
 def read_file(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """One record: the whole file."""
-    if piece.format is None:
-        yield piece.record(settings, rule="unsupported_format", evidence=without_reader(piece.relative))
-        return
     limit = settings.max_document_bytes
     path = piece.checked_path()
     try:
@@ -32,3 +28,7 @@ def read_file(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecor
         yield piece.record(settings, content=content, kind="page", media_type="text/html")
     else:
         yield piece.record(settings, content=content, kind="text")
+
+
+HTML = Reader("html", (".html",), read_file, other_suffixes=(".htm", ".xhtml"), work=8)
+TEXT = Reader("text", (".txt", ".md", ".rst"), read_file, other_suffixes=(".text", ".markdown"))

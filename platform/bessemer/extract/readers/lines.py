@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from bessemer.artifacts.ledger import Removed
-from bessemer.extract.readers.base import Piece, parse_json, record_of_fields, text_of
-from bessemer.extract.records import ExtractedRecord
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.readers.base import Cut, Piece, Reader, parse_json, record_of_fields, text_of, value_record
 from bessemer.extract.settings import FileSettings, ReaderSettings
-from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
+from bessemer.extract.streams import BROKEN_STREAM, compression_of, is_seekable_utf8, open_utf8
 
 _CHUNK = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,6 +24,16 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def read_lines(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the records of a range of lines. A record's number is the number of its line in the file, from 1."""
     return records_of_lines(piece, settings, partial(json_record, piece, settings, "line"))
+
+
+def _rows(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
+    return records_of_lines(piece, settings, partial(value_record, piece, settings))
+
+
+def _cuts(path: Path, target_bytes: int) -> list[Cut]:
+    if not is_seekable_utf8(path):
+        return []
+    return [Cut(start, end, first, end - start) for start, end, first in split_lines(path, target_bytes)]
 
 
 def records_of_lines(
@@ -109,3 +119,6 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+JSONL = Reader("jsonl", (".jsonl",), read_lines, _rows, _cuts, other_suffixes=(".ndjson",))

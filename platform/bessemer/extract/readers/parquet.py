@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bessemer.extract.readers.base import Piece, lacks, record_of_fields
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.readers.base import Cut, Piece, Reader, lacks, record_of_fields, row_record
 from bessemer.extract.readers.columns import Lost, binary_values, is_text, python_values
-from bessemer.extract.records import ExtractedRecord
-from bessemer.extract.settings import ReaderSettings
+from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import compression_of
 
 _BATCH_BYTES = 8 << 20
@@ -54,6 +55,23 @@ def read_parquet(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRe
                     yield record_of_fields(piece, settings, row, text, values, lost)
     except UNREADABLE as error:
         yield piece.unreadable(settings, error, row)
+
+
+def _rows(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
+    number = 0
+    try:
+        with open_parquet(piece) as file:
+            columns = dict.fromkeys(column_types(file), python_values)
+            for number, values, lost in rows_of(file, piece, columns):
+                yield row_record(piece, settings, number, values, lost)
+    except UNREADABLE as error:
+        yield piece.unreadable(settings, error, number)
+
+
+def _cuts(path: Path, target_bytes: int) -> list[Cut]:
+    ranges = split_row_groups(str(path), target_bytes)
+    weight = path.stat().st_size // max(1, len(ranges))
+    return [Cut(first, end, 1, weight) for first, end in ranges] if len(ranges) > 1 else []
 
 
 def open_parquet(piece: Piece) -> pq.ParquetFile:
@@ -141,3 +159,6 @@ def split_row_groups(path: str, target_bytes: int) -> list[tuple[int, int]]:
 def _is_binary(kind: pa.DataType) -> bool:
     """Whether the values are bytes, which metadata cannot hold."""
     return "binary" in str(kind)
+
+
+PARQUET = Reader("parquet", (".parquet",), read_parquet, _rows, _cuts, other_suffixes=(".pq",), magic=b"PAR1")

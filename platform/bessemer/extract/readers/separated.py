@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 from bessemer.artifacts.ledger import Removed
-from bessemer.extract.readers.base import Piece, lacks, record_of_fields, text_of
-from bessemer.extract.records import ExtractedRecord
+from bessemer.extract.extracted_record import ExtractedRecord
+from bessemer.extract.readers.base import Piece, Reader, lacks, record_of_fields, row_record, text_of
 from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 
@@ -35,6 +35,10 @@ def read_separated(piece: Piece, settings: ReaderSettings) -> Iterator[Extracted
         return None if name in header else lacks(name, header, "")
 
     return records_of_rows(piece, settings, partial(_record, piece, settings), refusal)
+
+
+def _rows(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
+    return records_of_rows(piece, settings, partial(row_record, piece, settings))
 
 
 def records_of_rows(
@@ -159,3 +163,7 @@ def _record(piece: Piece, settings: ReaderSettings, number: int, values: dict[st
     except Removed as refused:
         return piece.record(settings, number, rule=refused.rule, evidence=f"row {number}: {refused.evidence}")
     return record_of_fields(piece, settings, number, text, values)
+
+
+CSV = Reader("csv", (".csv",), read_separated, _rows)
+TSV = Reader("tsv", (".tsv",), read_separated, _rows)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.json_values import CutOff, json_values
-from bessemer.extract.readers.base import Piece
+from bessemer.extract.readers.base import Piece, Reader, value_record
 from bessemer.extract.readers.lines import json_record
-from bessemer.extract.records import ExtractedRecord
 from bessemer.extract.settings import FileSettings, ReaderSettings
 from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 
@@ -16,6 +16,10 @@ from bessemer.extract.streams import BROKEN_STREAM, compression_of, open_utf8
 def read_values(piece: Piece, settings: ReaderSettings) -> Iterator[ExtractedRecord]:
     """Yields the records of a JSON file. A record's number counts elements or objects in the file, from 1."""
     return records_of_values(piece, settings, partial(json_record, piece, settings, "element"))
+
+
+def _rows(piece: Piece, settings: FileSettings) -> Iterator[ExtractedRecord]:
+    return records_of_values(piece, settings, partial(value_record, piece, settings))
 
 
 def records_of_values(
@@ -37,3 +41,6 @@ def records_of_values(
         if compression_of(path) is None:
             raise
         yield piece.unreadable(settings, error, number)
+
+
+JSON = Reader("json", (".json",), read_values, _rows)

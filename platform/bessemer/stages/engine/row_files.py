@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from bessemer import storage
 from bessemer.errors import InputError, NothingLeft
+from bessemer.extract.formats import RowFormat
 from bessemer.extract.settings import FileSettings
 from bessemer.recipe.settings import Settings, execution
 from bessemer.stages.base import Context, Draft, Inputs, RecipePath, StageConfig
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bessemer.artifacts.ledger import Removed
-    from bessemer.extract.readers import Piece
-    from bessemer.extract.records import ExtractedRecord
+    from bessemer.extract.extracted_record import ExtractedRecord
+    from bessemer.extract.readers.base import Piece
     from bessemer.tokens.chat import ChatTemplate
     from bessemer.tokens.conversations import Messages
 
@@ -52,7 +53,7 @@ class HeldOut(Settings):
 class RowsConfig(StageConfig, FileSettings):
     paths: list[RecipePath] = execution(..., min_length=1)
     """Files, folders and patterns of JSON lines, JSON arrays, CSV, TSV or Parquet."""
-    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet"] = "auto"
+    format: RowFormat = "auto"
     """Format of all files. `auto` detects the format of each file from its name, or else from its content."""
     split: HeldOut = HeldOut()
     """Shares of held-out rows; rows with the same prompt are in the same split."""
@@ -145,7 +146,7 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
     `ROWS_TRIED`, it accepts a file that has more rows.
     """
     from bessemer.artifacts.ledger import Removed
-    from bessemer.extract.readers.rows import SUFFIXES
+    from bessemer.extract.formats import ROW_SUFFIXES
     from bessemer.extract.verdict import FILE_RULES
 
     unfit: Counter[str] = Counter()
@@ -168,7 +169,7 @@ def _find_fit(config: RowsConfig, meaning: Callable[[Any], object], limit: int) 
     raise InputError(
         failed if failed and not unfit else _none_fit(unfit) + first,
         hint=_rule_hint(unfit)
-        or f"rows are read from {SUFFIXES}, by the fields {', '.join(config.fields())}; map other column "
+        or f"rows are read from {ROW_SUFFIXES}, by the fields {', '.join(config.fields())}; map other column "
         "names with `columns`, for example `columns: {prompt: question}`",
     )
 
@@ -201,7 +202,7 @@ def _units(config: RowsConfig) -> list[list[Piece]]:
 
 def _records(config: RowsConfig) -> Iterator[ExtractedRecord]:
     """Yields the rows of all files, in order."""
-    from bessemer.extract.readers.rows import read_rows
+    from bessemer.extract.reading import read_rows
 
     return (record for unit in _units(config) for piece in unit for record in read_rows(piece, config))
 
@@ -324,7 +325,7 @@ class _Worker:
         self.template = ChatTemplate.of(TokenizerFolder.open(self.tokenizer))
 
     def read(self, payload: list[Piece]) -> Iterator[pa.Table]:
-        from bessemer.extract.readers.rows import read_rows
+        from bessemer.extract.reading import read_rows
         from bessemer.extract.records import record_tables
 
         yield from record_tables(record for piece in payload for record in read_rows(piece, self.config))

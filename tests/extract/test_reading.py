@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 from bessemer.artifacts.ledger import Counts
 from bessemer.errors import InputChanged, InputError
 from bessemer.extract.cut import cut_into_units
+from bessemer.extract.extracted_record import ExtractedRecord
 from bessemer.extract.formats import find_format
 from bessemer.extract.inputs import InputFile
-from bessemer.extract.readers import Piece, read
+from bessemer.extract.readers.base import Piece
 from bessemer.extract.readers.lines import split_lines
-from bessemer.extract.records import ExtractedRecord, documents_of, record_tables
+from bessemer.extract.reading import read
+from bessemer.extract.records import documents_of, record_tables
 from bessemer.extract.settings import Fields, ReaderSettings, TextSettings
 from bessemer.extract.streams import is_seekable_utf8
 from bessemer.hashes import state
