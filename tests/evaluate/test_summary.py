@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from bessemer.evaluate.compare import ComparisonSettings
 from bessemer.evaluate.kinds.multiple_choice import MultipleChoice
 from bessemer.evaluate.kinds.samples import Samples
 from bessemer.evaluate.scores import Result, Score
-from bessemer.evaluate.settings import ComparisonSettings
 from bessemer.evaluate.summary import MOST_HEADLINES, headlines, summarise
 
 

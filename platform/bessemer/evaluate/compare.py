@@ -29,11 +29,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field, NonNegativeInt
 
 from bessemer import storage
 from bessemer.artifacts.documents import write_parquet
 from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.scores import Numbers
+from bessemer.recipe.settings import Settings
 
 FALSE_DISCOVERY_RATE = 0.05
 CHUNK = 1 << 21
@@ -61,6 +63,15 @@ COMPARISONS_SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
+
+
+class ComparisonSettings(Settings):
+    """How models are compared with one another."""
+
+    num_resamples: int = Field(10_000, ge=100)
+    """Number of bootstrap resamples, and of random swaps for the p-value."""
+    seed: NonNegativeInt = 0
+    """Seed of the resamples and swaps."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from bessemer import storage
 from bessemer.evaluate.datasets import Dataset
@@ -31,6 +33,7 @@ from bessemer.evaluate.measures import Measured
 from bessemer.evaluate.ngrams import Hashes, Integers, Wanted, prefix_sums, window_hashes
 from bessemer.evaluate.scores import Result, Score, mean_score
 from bessemer.evaluate.task import Task
+from bessemer.recipe.settings import Settings
 
 SHORTEST_NGRAM, LONGEST_NGRAM = 8, 13
 LENGTH_PERCENTILE = 5
@@ -56,6 +59,15 @@ CONTAMINATION_SCHEMA = pa.schema(
 )
 """`overlap` and `contaminated` are null if an item is too short to be judged. `document` is the document that shares
 the most n-grams with the item."""
+
+
+class ContaminationSettings(Settings):
+    """How items are looked up in the training texts. The lookup reads all training texts once."""
+
+    threshold: float = Field(0.2, gt=0, le=1)
+    """Smallest share of an item's words found in a training text at which the item counts as contaminated."""
+    splits: Annotated[tuple[Literal["train", "tune"], ...], Field(min_length=1)] = ("train", "tune")
+    """The training splits to search: `train` is used in pre-training, `tune` in fine-tuning and alignment."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from bessemer import storage
-from bessemer.evaluate.compare import Comparison, compare, write_comparisons
+from bessemer.evaluate.compare import Comparison, ComparisonSettings, compare, write_comparisons
 from bessemer.evaluate.contamination import clean_scores
 from bessemer.evaluate.measures import Measured, measured
 from bessemer.evaluate.scores import Result, Score, write_scores
-from bessemer.evaluate.settings import ComparisonSettings
 from bessemer.evaluate.task import Task
 
 MOST_HEADLINES = 40

@@ -27,9 +27,10 @@ from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from bessemer.errors import UsageError
 from bessemer.evaluate import declared, recipe_tasks, requirements
+from bessemer.evaluate.compare import ComparisonSettings
+from bessemer.evaluate.contamination import ContaminationSettings
 from bessemer.evaluate.kinds import AnyTask
 from bessemer.evaluate.requirements import Requirement
-from bessemer.evaluate.settings import ComparisonSettings, ContaminationSettings
 from bessemer.recipe.inputs import Input
 from bessemer.recipe.settings import Shorthand, execution
 from bessemer.sandbox.protection import warn_if_unprotected

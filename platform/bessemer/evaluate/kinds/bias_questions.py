@@ -98,6 +98,8 @@ class BiasQuestions(PromptedTask):
 
 @dataclass(frozen=True)
 class BiasItem(ChoiceItem):
+    """A question about a passage, and the choices that are prejudiced or unknown."""
+
     biased: int = field(kw_only=True)
     """The number of the prejudiced choice."""
     unknown: int = field(kw_only=True)

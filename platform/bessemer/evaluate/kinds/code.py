@@ -122,6 +122,8 @@ class Code(DatasetTask):
 
 @dataclass(frozen=True)
 class CodeItem(Item):
+    """The beginning of a program, and the code that tests it."""
+
     prompt: str
     test: str
 

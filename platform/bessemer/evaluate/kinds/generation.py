@@ -155,6 +155,8 @@ class Generation(PromptedTask):
 
 @dataclass(frozen=True)
 class GenerationItem(AskedItem):
+    """A question with its right and wrong answers."""
+
     query: str
     references: tuple[str, ...]
     incorrect: tuple[str, ...] = ()

@@ -88,6 +88,8 @@ class LanguageModelling(PromptedTask):
 
 @dataclass(frozen=True)
 class ContinuationItem(AskedItem):
+    """The beginning of a text and its true continuation."""
+
     context: str
     continuation: str
 

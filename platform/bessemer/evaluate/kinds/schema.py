@@ -101,6 +101,8 @@ class Schema(PromptedTask):
 
 @dataclass(frozen=True)
 class SchemaItem(AskedItem):
+    """Several contexts of one continuation, and the number of the right one."""
+
     contexts: tuple[str, ...]
     continuation: str
     gold: int
