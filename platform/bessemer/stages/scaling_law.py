@@ -92,10 +92,10 @@ def _point(config: Config, name: str, artifact: Any) -> dict[str, Any]:
 
 STAGE = Stage(
     kind="scaling_law",
-    version=1,
+    version=2,
     config=Config,
     inputs=(Input("model", explicit=True, many=True),),
     produces="scaling_law",
     run=run,
-    libraries=("numpy",),
+    libraries=("numpy", "scipy"),
 )
