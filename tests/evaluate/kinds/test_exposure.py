@@ -38,10 +38,10 @@ def test_a_sample_without_spread_tells_what_lies_below() -> None:
 
 
 def test_exposure_is_that_of_ranking_every_secret(subject: EvaluatedModel) -> None:
-    """With three digits, all thousand secrets can be ranked. The exposures of twenty canaries are near the exact
+    """With three digits, all thousand secrets can be ranked. The exposures of eight canaries are near the exact
     values."""
     generator = np.random.default_rng(5)
-    planted = [invent(generator, 1, template="The code of {name} is ", num_digits=3) for _ in range(20)]
+    planted = [invent(generator, 1, template="The code of {name} is ", num_digits=3) for _ in range(8)]
     task = Exposure(kind="exposure", num_candidates=2000, num_controls=1)
     rows = score_canaries(task, subject, planted).items.to_pylist()
     every = [f"{number:03d}" for number in range(1000)]
