@@ -1,8 +1,9 @@
-"""Tests KTO's estimate of the KL divergence: it uses mismatched answers and the weights before the step."""
+"""Tests the losses over pairs, and KTO's estimate of the KL divergence, which uses mismatched answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from bessemer.align import preference_objectives
-from bessemer.align.preference_objectives import KtoObjective
+from bessemer.align.preference_losses import AnswerPairs
+from bessemer.align.preference_objectives import KtoObjective, PairObjective
 from bessemer.align.preference_trees import PreferenceTrees
 from bessemer.align.prompt_trees import PromptTree
-from bessemer.align.settings import Kto
+from bessemer.align.settings import Kto, PairMethod
 from bessemer.model.config import ModelShape
 from bessemer.model.transformer import Transformer
+from bessemer.train.objectives.base import Loss
 from bessemer.train.sampler import Rows
 from bessemer.train.workers import Workers
 
@@ -87,3 +90,31 @@ def test_the_distance_is_part_of_the_loss(thumbs: KtoObjective) -> None:
     batch = thumbs.batch(1, Rows(np.zeros(3, int), np.array([0, 1, 2])))
     near, far = (thumbs.loss(thumbs._model, dict(batch) | {"kl": torch.full((3,), kl)}) for kl in (0.0, 2.0))
     assert near.sum != far.sum
+
+
+def test_a_new_loss_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The objective takes from its settings all that differs between losses over pairs."""
+
+    class Hinge(PairMethod):
+        """max(0, margin - (log P(chosen) - log P(rejected))) (SLiC-HF, arXiv 2305.10425)."""
+
+        uses_reference: ClassVar[bool] = False
+        margin: float = 1.0
+
+        def loss(self, pairs: AnswerPairs) -> Loss:
+            losses = torch.relu(self.margin - (pairs.chosen - pairs.rejected))
+            return Loss(losses.sum(), torch.tensor(float(len(losses))), {})
+
+    two = [PromptTree(tree(n).prompt, (*tree(n).answers, *tree(n + 10).answers)) for n in range(2)]
+    read = PreferenceTrees(["first", "second"], two, None)
+    monkeypatch.setattr(preference_objectives, "read_pairs", lambda parts, split: read)
+    model = model_of(1)
+    objective = PairObjective([], Hinge(margin=2.0), model, ALONE)
+    found = objective.loss(model, objective.batch(0, Rows(np.zeros(2, np.int64), np.arange(2))))
+    expected = 0.0
+    for pair in two:
+        prompt, *answers = (torch.from_numpy(ids) for ids in (pair.prompt, *pair.answers))
+        chosen, rejected = (logprob(model, prompt, answer) for answer in answers)
+        expected += max(0.0, 2.0 - (chosen - rejected))
+    assert found.weight == 2
+    assert found.sum.item() == pytest.approx(expected, rel=1e-4)

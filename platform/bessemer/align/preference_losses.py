@@ -8,12 +8,25 @@ names and defaults. The rewards in the measures are beta log(policy / reference)
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bessemer.train.objectives.base import Loss, Measures
+
+
+@dataclass(frozen=True)
+class AnswerPairs:
+    """Pairs of answers to the same prompts, fp32 [N]."""
+
+    chosen: Tensor
+    rejected: Tensor
+    reference: tuple[Tensor, ...]
+    """Log-probabilities of the chosen and the rejected answers under the reference; empty without a reference."""
+    lengths: tuple[Tensor, ...]
+    """Numbers of tokens of the chosen and the rejected answers."""
 
 
 def dpo(

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from bessemer.align import preference_losses
+from bessemer.align.preference_losses import AnswerPairs
 from bessemer.align.preference_trees import PreferenceTrees, in_rows, logprobs_of, read_pairs, read_thumbs
 from bessemer.align.prompt_trees import PromptTree, answer_lengths, answer_logprobs, lay_out
-from bessemer.align.settings import Dpo, Ipo, Kto, Method, Orpo
+from bessemer.align.settings import Kto, Method, PairMethod
 from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
 from bessemer.train.sampler import Integers, Rows
 from bessemer.train.workers import Workers
@@ -59,28 +60,24 @@ class OverPreferences(Stateless, ABC):
 
 
 class PairObjective(OverPreferences):
-    """The objective of DPO, IPO or ORPO, over pairs of answers."""
+    """The objective of a loss over pairs of answers: DPO, IPO, ORPO."""
 
     measure_names = (*OverPreferences.measure_names, "rewards_accuracies")
 
-    def __init__(self, parts: Sequence[Path], method: Dpo | Ipo | Orpo, model: nn.Module, workers: Workers) -> None:
+    def __init__(self, parts: Sequence[Path], method: PairMethod, model: nn.Module, workers: Workers) -> None:
         super().__init__(*(read_pairs(parts, split) for split in SPLITS))
         self.method = method
         self._reference = [
-            None if isinstance(method, Orpo) else logprobs_of(model, items.trees, workers)
+            logprobs_of(model, items.trees, workers) if method.uses_reference else None
             for items in (self._items, self._held_out)
         ]
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         there = batch["ends"][:, :, 0] >= 0
         chosen, rejected = answer_logprobs(model, batch)[there].unbind(-1)
-        if isinstance(self.method, Orpo):
-            return preference_losses.orpo(chosen, rejected, *_lengths(batch, there), beta=self.method.beta)
-        reference = batch["reference"][there].unbind(-1)
-        if isinstance(self.method, Ipo):
-            return preference_losses.ipo(chosen, rejected, *reference, *_lengths(batch, there), beta=self.method.beta)
-        smoothing = self.method.label_smoothing
-        return preference_losses.dpo(chosen, rejected, *reference, beta=self.method.beta, label_smoothing=smoothing)
+        reference = batch["reference"][there].unbind(-1) if self.method.uses_reference else ()
+        lengths = answer_lengths(batch)[there].unbind(-1)
+        return self.method.loss(AnswerPairs(chosen, rejected, reference, lengths))
 
     def _laid_out(self, split: int, numbers: Integers) -> dict[str, Tensor]:
         items = (self._items, self._held_out)[split]
@@ -89,10 +86,6 @@ class PairObjective(OverPreferences):
         if reference is None:
             return batch
         return batch | {"reference": in_rows(reference[numbers], rows, batch["ends"].shape[1])}
-
-
-def _lengths(batch: Batch, there: Tensor) -> tuple[Tensor, ...]:
-    return answer_lengths(batch)[there].unbind(-1)
 
 
 class KtoObjective(OverPreferences):

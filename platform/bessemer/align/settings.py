@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bessemer.recipe.settings import Settings
 
+if TYPE_CHECKING:
+    from bessemer.align.preference_losses import AnswerPairs
+    from bessemer.train.objectives.base import Loss
 
-class Dpo(Settings):
+
+class PairMethod(Settings):
+    """The settings of a loss over pairs of answers, and the loss. A new loss is a subclass, and a field of `align`."""
+
+    uses_reference: ClassVar[bool] = True
+    """Whether `pairs.reference` is needed: log-probabilities under the model before training."""
+
+    def loss(self, pairs: AnswerPairs) -> Loss:
+        """The loss, summed over pairs. Imports torch itself, because a plan reads the settings."""
+        raise NotImplementedError
+
+
+class Dpo(PairMethod):
     """Direct preference optimization: makes chosen answers likelier than rejected ones, relative to a reference."""
 
     beta: PositiveFloat = 0.1
@@ -17,12 +32,22 @@ class Dpo(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """Assumed probability that a pair is in the wrong order."""
 
+    def loss(self, pairs: AnswerPairs) -> Loss:
+        from bessemer.align.preference_losses import dpo
 
-class Ipo(Settings):
+        return dpo(pairs.chosen, pairs.rejected, *pairs.reference, beta=self.beta, label_smoothing=self.label_smoothing)
+
+
+class Ipo(PairMethod):
     """Identity preference optimization: like DPO, but with a target margin, so that it overfits less."""
 
     beta: PositiveFloat = 0.1
     """Sets the target margin, which is 1 / (2 beta) nats per token."""
+
+    def loss(self, pairs: AnswerPairs) -> Loss:
+        from bessemer.align.preference_losses import ipo
+
+        return ipo(pairs.chosen, pairs.rejected, *pairs.reference, *pairs.lengths, beta=self.beta)
 
 
 class Kto(Settings):
@@ -36,14 +61,20 @@ class Kto(Settings):
     """Weight of undesirable answers. Raise it if they are few."""
 
 
-class Orpo(Settings):
+class Orpo(PairMethod):
     """Odds ratio preference optimization: fine-tuning on chosen answers plus a preference term, without a reference."""
 
     beta: PositiveFloat = 0.1
     """Weight of the preference term relative to the fine-tuning term."""
+    uses_reference: ClassVar[bool] = False
+
+    def loss(self, pairs: AnswerPairs) -> Loss:
+        from bessemer.align.preference_losses import orpo
+
+        return orpo(pairs.chosen, pairs.rejected, *pairs.lengths, beta=self.beta)
 
 
-Method = Dpo | Ipo | Kto | Orpo
+Method = PairMethod | Kto
 
 
 class Sampling(Settings):

@@ -47,15 +47,19 @@ class Config(TuningConfig):
 
     @model_validator(mode="after")
     def _one_method(self) -> Self:
-        named = [name for name in METHODS if getattr(self, name) is not None]
-        if len(named) != 1:
-            found = " and ".join(f"`{name}`" for name in named) or "none"
+        if len(self._named) != 1:
+            found = " and ".join(f"`{name}`" for name in self._named) or "none"
             raise ValueError(f"choose one method of {', '.join(f'`{name}`' for name in METHODS)}, not {found}")
         return self
 
     @property
+    def _named(self) -> list[str]:
+        return [name for name in METHODS if getattr(self, name) is not None]
+
+    @property
     def method(self) -> Method:
-        return next(method for method in (self.dpo, self.ipo, self.kto, self.orpo) if method is not None)
+        method: Method = getattr(self, self._named[0])
+        return method
 
 
 def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
@@ -66,7 +70,6 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     count = check_preferences(parts, config.max_seq_length, pairs=not by_thumbs)
     if by_thumbs and config.sharding == "full":
         raise UsageError("`kto` needs the whole model on every worker", hint="remove `sharding` from the stage")
-    name = next(name for name in METHODS if getattr(config, name) is not None)
     tune(
         config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
         start=start,
@@ -74,7 +77,7 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
         model=model,
         stop_ids=stop_ids,
         num_rows=count,
-        objective={"name": name, **config.method.model_dump(mode="json")},
+        objective={"name": config._named[0], **config.method.model_dump(mode="json")},
         make_objective=partial(_objective, config.method, parts, context.seed),
         rates=RATES,
         draft=draft,
