@@ -117,11 +117,14 @@ def test_settings_in_parts_of_recipes_exist(guide: Path) -> None:
 
 @pytest.mark.parametrize("guide", ALL, ids=lambda path: path.name)
 def test_recipes_in_guides_are_valid(guide: Path, tmp_path: Path) -> None:
+    """Leaves out the recipes that a guide runs with a changed package (`python -m bessemer`)."""
+    text = guide.read_text(encoding="utf-8")
     for block in blocks(guide):
         if title := block.option("title"):
             write(block, tmp_path / title)
     for recipe in tmp_path.glob("*.yaml"):
-        if "\nstages:" in recipe.read_text(encoding="utf-8"):
+        changed = f"python -m bessemer run {recipe.name}" in text
+        if "\nstages:" in recipe.read_text(encoding="utf-8") and not changed:
             load_recipe(recipe, [])
 
 
