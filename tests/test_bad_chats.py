@@ -67,7 +67,7 @@ FILES: dict[str, str | bytes] = {
         ]
     ),
     "same.jsonl": lines([{"prompt": "Hi?", "chosen": "Same.", "rejected": "Same."}] * 3),
-    "thumbs.jsonl": lines([chat | {"label": True} for chat in CHATS]),
+    "kto.jsonl": lines([chat | {"label": True} for chat in CHATS]),
     "rewards.py": "def polite(completions, **columns):\n    raise RuntimeError('rude')\n",
     "broken.py": "def polite(:\n",
 }
@@ -177,7 +177,7 @@ def test_the_plan_finds_what_is_wrong_before_anything_runs(home: Home, name: str
 
 
 STARTED: dict[str, tuple[list[str], int, str, str]] = {
-    "align": (["preferences.paths=[thumbs.jsonl]"], 2, "12 of 12 preferences have one answer", "`align` with `kto`"),
+    "align": (["preferences.paths=[kto.jsonl]"], 2, "12 of 12 preferences have one answer", "`align` with `kto`"),
     "reinforce": (["reinforce.grpo={max_completion_length: 60}"], 2, "an answer up to 60", "at most"),
 }
 

@@ -130,7 +130,7 @@ def trl_divergences() -> Any:
     return SimpleNamespace(ALPHA_DIVERGENCE=SimpleNamespace(value=1), JS_DIVERGENCE=SimpleNamespace(value=2))
 
 
-def thumbs() -> None:
+def kto() -> None:
     for offset in (3.0, -3.0):  # policies on both sides of the reference: KTO's KL is positive, then clipped at 0
         inputs = {"policy": leaf(normal(5, scale=4, offset=-15)), "reference": normal(5, scale=4, offset=-15)}
         desirable = torch.tensor([True, False, False, True, False])
@@ -298,7 +298,7 @@ def main() -> None:
     old = Path(sys.argv[1]) / "trl"
     pairs()
     smoothed(old)
-    thumbs()
+    kto()
     reward_model()
     groups()
     proximal(old)

@@ -48,7 +48,7 @@ def logprob(model: Transformer, prompt: Tensor, answer: Tensor) -> float:
 
 
 @pytest.fixture
-def thumbs(monkeypatch: pytest.MonkeyPatch) -> KtoObjective:
+def kto(monkeypatch: pytest.MonkeyPatch) -> KtoObjective:
     """An objective whose reference is `model_of(1)` and whose model has the weights of `model_of(2)`."""
 
     def read(parts: list[Path], split: str) -> PreferenceTrees:
@@ -57,38 +57,38 @@ def thumbs(monkeypatch: pytest.MonkeyPatch) -> KtoObjective:
             [f"item {n}" for n in numbers], [tree(n) for n in numbers], np.array([n % 2 == 0 for n in numbers])
         )
 
-    monkeypatch.setattr(preference_objectives, "read_thumbs", read)
+    monkeypatch.setattr(preference_objectives, "read_labelled_answers", read)
     model = model_of(1)
     made = KtoObjective([], Kto(), model, ALONE, seed=3)
     model.load_state_dict(model_of(2).state_dict())
     return made
 
 
-def test_each_prompt_gets_the_answer_to_another(thumbs: KtoObjective) -> None:
+def test_each_prompt_gets_the_answer_to_another(kto: KtoObjective) -> None:
     answers = {tuple(tree(n).answers[0].tolist()): n for n in range(COUNT)}
-    given = [answers[tuple(crossed.answers[0].tolist())] for crossed in thumbs._crossed]
-    assert all((crossed.prompt == tree(n).prompt).all() for n, crossed in enumerate(thumbs._crossed))
+    given = [answers[tuple(crossed.answers[0].tolist())] for crossed in kto._crossed]
+    assert all((crossed.prompt == tree(n).prompt).all() for n, crossed in enumerate(kto._crossed))
     assert all(number != own for own, number in enumerate(given))
     assert sorted(given) == list(range(COUNT))
 
 
-def test_the_distance_is_the_mean_over_crossed_answers(thumbs: KtoObjective) -> None:
+def test_the_distance_is_the_mean_over_crossed_answers(kto: KtoObjective) -> None:
     """The mean is over the rows of the batch and is clipped at 0."""
     numbers = [[0, 1], [2, 3], [4, 5], [0, 3, 5]]
     distances = []
     for chosen in numbers:
-        trees = [thumbs._crossed[n] for n in chosen]
+        trees = [kto._crossed[n] for n in chosen]
         pairs = [(torch.from_numpy(one.prompt), torch.from_numpy(one.answers[0])) for one in trees]
         expected = np.mean([logprob(model_of(2), *pair) - logprob(model_of(1), *pair) for pair in pairs])
-        batch = thumbs.batch(1, Rows(np.zeros(len(chosen), int), np.array(chosen)))
+        batch = kto.batch(1, Rows(np.zeros(len(chosen), int), np.array(chosen)))
         assert batch["kl"].tolist() == pytest.approx([max(0.0, expected)] * len(batch["tokens"]), abs=1e-4)
         distances.append(expected)
     assert max(distances) > 0.1, "a distance of 0 would not show which answers it uses"
 
 
-def test_the_distance_is_part_of_the_loss(thumbs: KtoObjective) -> None:
-    batch = thumbs.batch(1, Rows(np.zeros(3, int), np.array([0, 1, 2])))
-    near, far = (thumbs.loss(thumbs._model, dict(batch) | {"kl": torch.full((3,), kl)}) for kl in (0.0, 2.0))
+def test_the_distance_is_part_of_the_loss(kto: KtoObjective) -> None:
+    batch = kto.batch(1, Rows(np.zeros(3, int), np.array([0, 1, 2])))
+    near, far = (kto.loss(kto._model, dict(batch) | {"kl": torch.full((3,), kl)}) for kl in (0.0, 2.0))
     assert near.sum != far.sum
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bessemer.align import preference_losses
 from bessemer.align.preference_losses import AnswerPairs
-from bessemer.align.preference_trees import PreferenceTrees, in_rows, logprobs_of, read_pairs, read_thumbs
+from bessemer.align.preference_trees import PreferenceTrees, in_rows, logprobs_of, read_labelled_answers, read_pairs
 from bessemer.align.prompt_trees import PromptTree, answer_lengths, answer_logprobs, lay_out
 from bessemer.align.settings import Kto, Method, PairMethod
 from bessemer.train.objectives.base import Batch, Loss, Measures, Stateless, generator_of
@@ -100,7 +100,7 @@ class KtoObjective(OverPreferences):
     measure_names = ("loss", "rewards_chosen", "rewards_rejected")
 
     def __init__(self, parts: Sequence[Path], method: Kto, model: nn.Module, workers: Workers, *, seed: int) -> None:
-        super().__init__(*(read_thumbs(parts, split) for split in SPLITS))
+        super().__init__(*(read_labelled_answers(parts, split) for split in SPLITS))
         self.method, self._model, self._workers = method, model, workers
         self._crossed = _crossed(self._items.trees, seed)
         self._reference = [logprobs_of(model, items.trees, workers)[:, 0] for items in (self._items, self._held_out)]

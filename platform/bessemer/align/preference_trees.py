@@ -39,7 +39,7 @@ def read_pairs(parts: Sequence[Path], split: str) -> PreferenceTrees:
     return PreferenceTrees([names[n] for n in whole], [PromptTree(prompts[n], (chosen[n], rejected[n])) for n in whole])
 
 
-def read_thumbs(parts: Sequence[Path], split: str) -> PreferenceTrees:
+def read_labelled_answers(parts: Sequence[Path], split: str) -> PreferenceTrees:
     """Reads each answer as a separate item. A chosen answer has the label true, a rejected answer false."""
     found = read_split(parts, PREFERENCES, split, ["id", "prompt_ids", "chosen_ids", "rejected_ids"])
     names, trees, labels = [], [], []

@@ -66,12 +66,12 @@ def run(config: Config, inputs: Inputs, draft: Draft, context: Context) -> None:
     start, tokenizer, preferences = inputs["model"], inputs["tokenizer"], inputs["preferences"]
     model, stop_ids = check_start(config, start, tokenizer, preferences)
     parts = preferences.parts()
-    by_thumbs = config.kto is not None
-    count = check_preferences(parts, config.max_seq_length, pairs=not by_thumbs)
-    if by_thumbs and config.sharding == "full":
+    from_labels = config.kto is not None
+    count = check_preferences(parts, config.max_seq_length, pairs=not from_labels)
+    if from_labels and config.sharding == "full":
         raise UsageError("`kto` needs the whole model on every worker", hint="remove `sharding` from the stage")
     tune(
-        config.model_copy(update={"sharding": "none"}) if by_thumbs else config,
+        config.model_copy(update={"sharding": "none"}) if from_labels else config,
         start=start,
         tokenizer=tokenizer,
         model=model,
@@ -102,7 +102,7 @@ def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from bessemer.align.preference_trees import read_pairs, read_thumbs
+    from bessemer.align.preference_trees import read_labelled_answers, read_pairs
     from bessemer.artifacts.documents import read_parquet
     from bessemer.tokens.row_tables import PREFERENCES
 
@@ -122,7 +122,7 @@ def check_preferences(parts: Sequence[Path], max_seq_length: int, *, pairs: bool
             f"{single} of {len(table)} preferences have one answer, and this method needs two",
             hint="use `align` with `kto`, or provide pairs of answers",
         )
-    count = len((read_pairs if pairs else read_thumbs)(parts, "tune"))
+    count = len((read_pairs if pairs else read_labelled_answers)(parts, "tune"))
     if not count:
         raise NothingLeft(
             "the split `tune` of the preferences has no rows", hint="give `validation` and `test` smaller shares"
