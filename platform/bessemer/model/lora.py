@@ -1,7 +1,6 @@
 """Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): for each chosen matrix W, only a change B A is trained.
 
     add_adapters(model, LoraSettings(r=16), seed=0)      freezes the model, gives it adapters
-    with without_adapters(model): ...                    the base model
     merge_adapters(model)                                W + (lora_alpha / r) B A in place of W
     write_adapters(model, settings, folder)              a folder that `peft` loads
 
@@ -13,7 +12,6 @@ one matrix at a time, as in full fine-tuning. LoRA saves the memory of that grad
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -44,21 +42,6 @@ def add_adapters(model: Transformer, settings: LoraSettings, *, seed: int) -> No
                     adapter = Adapter(rows, weight.shape[1], settings.r, settings.lora_alpha / settings.r)
                     adapter.initialise(generator_for(seed, f"layers.{number}.{name}"))
                     block.adapters[name] = adapter.to(weight.device)
-
-
-@contextmanager
-def without_adapters(model: Transformer) -> Iterator[None]:
-    """A context in which the model ignores its adapters and computes the base model."""
-    _switch(model, False)
-    try:
-        yield
-    finally:
-        _switch(model, True)
-
-
-def _switch(model: Transformer, on: bool) -> None:
-    for block in model.blocks():
-        block.adapted = on
 
 
 @torch.no_grad()

@@ -240,8 +240,6 @@ class Block(nn.Module):
         self.down = nn.Parameter(torch.empty(c.hidden_size, c.intermediate_size))
         self.adapters = nn.ModuleDict()
         """Low-rank adapters by the name of their projection; see `model.lora`."""
-        self.adapted = True
-        """Whether the adapters are active."""
 
     def rows(self, matrix: str) -> tuple[int, ...]:
         """The output rows of each map fused in a matrix, in the order of `FUSED`."""
@@ -252,10 +250,10 @@ class Block(nn.Module):
         }.get(matrix, (c.hidden_size,))
 
     def matrix(self, name: str) -> Tensor:
-        """The matrix called `name`, including the changes of its active adapters."""
+        """The matrix called `name`, including the changes of its adapters."""
         weight: Tensor = getattr(self, name)
         parts = FUSED[name]
-        if not self.adapted or not any(part in self.adapters for part in parts):
+        if not any(part in self.adapters for part in parts):
             return weight
         pieces = torch.split(weight, list(self.rows(name)))
         changed = [
@@ -331,14 +329,14 @@ class Adapter(nn.Module):
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
-SHAPES, MODES, SIGHTS = 6, 4, 4
+SHAPES, MODES, SIGHTS = 6, 3, 4
 MOST_GRAPHS = SHAPES * MODES * SIGHTS
 """Maximum number of graphs per compiled block. Beyond this limit, passes of a new kind run slowly, without a graph.
 
 - 6 shapes: the first shape, a variable number of rows, a variable length; and each again with a single row, because
   torch specialises sizes of 1.
-- 4 modes: with gradients, including or excluding the gradient of the input (with adapters, the embedding is frozen);
-  and without gradients, with or without adapters.
+- 3 modes: with gradients, including or excluding the gradient of the input (with adapters, the embedding is frozen);
+  and without gradients.
 - 4 kinds of attention: causal, bidirectional, one mask for all rows, and one mask per row.
 
 Torch's default limit of 8 covers only two shapes, with and without a window, in two modes."""
