@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bessemer import storage
+from bessemer.errors import RayDied
+from bessemer.runner import runs
+from bessemer.runner.cluster import Cluster
+from bessemer.runner.display import make_display
 from bessemer.runner.plan import load_recipe
-from bessemer.runner.sweep import SweepResult, TrialResult, best_assignments
+from bessemer.runner.sweep import SweepResult, TrialResult, best_assignments, run_sweep
+from bessemer.runner.sweep_plan import SweepPlan
 
 
 def result(mode: str, *trials: TrialResult) -> SweepResult:
@@ -58,3 +64,27 @@ def test_the_command_of_the_best_trial_makes_it_again(tmp_path: Path, monkeypatc
     again = load_recipe(tmp_path / "recipe.yaml", assignments)
     assert again.stage("ingest").config.paths == [str(tmp_path / "documents")]
     assert (again.stage("dedup").config.threshold, again.settings.seed) == (0.7463335123456789, 3)
+
+
+def test_the_death_of_ray_is_the_error_of_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's compiled code raises SystemError if a signal handler raises inside it."""
+
+    def ray_dies(planned: SweepPlan, sweep_run: runs.Run, cluster: Cluster, say: object) -> SweepResult:
+        try:
+            cluster.on_death(RayDied("Ray's GCS died", hint="look at its log"))
+            time.sleep(60)
+        except RayDied as error:
+            raise SystemError("CoreWorker.wait returned a result with an exception set") from error
+        raise AssertionError("the sweep was not interrupted")
+
+    monkeypatch.setattr("bessemer.runner.sweep._tune", ray_dies)
+    (tmp_path / "a.txt").write_text("Here is a document.")
+    (tmp_path / "recipe.yaml").write_text(
+        f"name: toy\nnum_workers: 0\nstorage_path: {tmp_path / 'runs'}\nstages:\n"
+        "  ingest: {paths: [a.txt], split: {validation: 0}}\n  dedup:\n"
+        "sweep: {metric: data/documents_out, param_space: {dedup.threshold: {grid: [0.7, 0.8]}}}\n"
+    )
+    loaded = load_recipe(tmp_path / "recipe.yaml", [])
+    with pytest.raises(RayDied, match="Ray's GCS died"):
+        run_sweep(loaded, make_display, lambda text: None, command="bessemer sweep recipe.yaml")
+    assert runs.find(tmp_path / "runs", None).error() == "Ray's GCS died"

@@ -11,11 +11,14 @@ swallow the exception of a second Ctrl-C.
 until Ray is stopped, and the system processes also end if the driver is killed. Workers end after the raylet.
 
 **Deaths.** If the GCS or the raylet dies, Ray waits up to a minute and then ends the driver without a Python exception.
-Here a thread checks every quarter of a second and interrupts the run, so the run can record its error.
+Here a thread checks every quarter of a second and interrupts the run, so the run can record its error. The raylet's
+agents report its death to the GCS (Ray 2.60, `process_watcher.py`). Without a GCS they would live for another minute,
+so they are killed too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,6 +26,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
+
+import psutil
 
 from bessemer.errors import ClusterUnreachable, RayDied, Stopped
 
@@ -40,6 +45,8 @@ class LocalRay:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._variables = _loopback_variables()
+        self._agents: list[psutil.Process] = []
+        """The processes that the raylet started before `ray.init` returned."""
         self._replaced: dict[str, str | None] = {}
 
     def start(self) -> None:
@@ -63,6 +70,7 @@ class LocalRay:
         if error := ready.exception():
             self._restore_variables()
             raise _start_error(error) from error
+        self._agents = _children_of_raylet()
         threading.Thread(target=self._watch, daemon=True, name="ray-watch").start()
 
     def death(self) -> RayDied | None:
@@ -88,6 +96,9 @@ class LocalRay:
         self._stopping.set()
         if self.death() and worker._global_node:
             worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+            for agent in self._agents:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    agent.kill()
         else:
             ray.shutdown()
         self._stopped.set()  # last, because the kernel then kills the raylet, for which Ray would end this process
@@ -119,6 +130,16 @@ class LocalRay:
             if error := self.death():
                 self._on_death(error)
                 return
+
+
+def _children_of_raylet() -> list[psutil.Process]:
+    from ray._private import worker
+
+    found: list[psutil.Process] = []
+    for raylet in worker._global_node.all_processes.get("raylet", []):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += psutil.Process(raylet.process.pid).children()
+    return found
 
 
 def _start_error(error: BaseException) -> BaseException:

@@ -28,7 +28,7 @@ from bessemer.recipe import overrides
 from bessemer.recipe.recipe import LoadedRecipe
 from bessemer.runner import runs, stopping
 from bessemer.runner.cluster import Cluster
-from bessemer.runner.display import Display
+from bessemer.runner.display import Display, native_errors_to
 from bessemer.runner.locations import storage_root
 from bessemer.runner.plan import RunPlan, change_recipe
 from bessemer.runner.run import run_recipe
@@ -100,6 +100,7 @@ def run_sweep(
     with (
         lease.hold(sweep_run.folder, sweep_run.name, waiting=lambda owner: None),
         stopping.graceful(sweep_run.stop_file, GRACE_SECONDS) as asked,
+        native_errors_to(sweep_run.log_file(runs.RAY_LOG)),
         Mirror(sweep_run.folder, recipe.settings.tracking, say, {"bessemer.sweep_metric": planned.settings.metric})
         as mirror,
     ):  # fmt: skip
@@ -116,10 +117,13 @@ def run_sweep(
                     hint=f"see why: `{sweep_run.folder / 'trials'}` holds the events and logs of each trial",
                 )
         except BaseException as error:  # recorded, and raised again
+            shown = asked.error or error  # Ray's compiled code wraps the error that interrupts it
             if sweep_run.status() != "stopped":
-                stopped = isinstance(error, Stopped | KeyboardInterrupt)
-                message = error.message if isinstance(error, BessemerError) else str(error) or type(error).__name__
+                stopped = isinstance(shown, Stopped | KeyboardInterrupt)
+                message = shown.message if isinstance(shown, BessemerError) else str(shown) or type(shown).__name__
                 sweep_run.record("run_stopped" if stopped else "run_failed", error=message)
+            if shown is not error:
+                raise shown from error
             raise
         finally:
             cluster.stop()
