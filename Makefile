@@ -44,7 +44,7 @@ format: $(READY)  ## format the code
 docs: $(READY)  ## write docs/reference from the code
 	$(BIN)/python docs/make_reference.py
 
-drill: $(READY)  ## start a cluster, and kill things for some minutes: nothing is lost
+drill: $(READY)  ## kill, suspend and damage runs for about an hour: nothing is lost
 	$(BIN)/python -m pytest -m drill --timeout 3600
 
 SECONDS ?= 300
