@@ -35,6 +35,7 @@ from bessemer.runner.run import run_recipe
 from bessemer.runner.runs import Run
 from bessemer.runner.source_code import git_state
 from bessemer.runner.sweep_plan import SweepPlan, plan_sweep
+from bessemer.stages.engine.training_workers import in_thread
 from bessemer.tracking.mirror import Mirror
 
 GRACE_SECONDS = 60.0
@@ -217,7 +218,7 @@ def _tune(planned: SweepPlan, sweep_run: Run, cluster: Cluster, say: Callable[[s
             callbacks=[progress],
         ),
     )
-    results = tuner.fit()
+    results = in_thread(tuner.fit, lambda: None)  # its calls of a dead GCS would block the main thread for a minute
     return _collect(planned, sweep_run, results, progress.configs)
 
 
