@@ -80,7 +80,7 @@ def bomb(size: int) -> bytes:
 
 
 def attacks() -> dict[str, Answer | str]:
-    """The hostile answers, each on a host of its own, so that the slow ones wait at the same time."""
+    """The hostile answers on separate hosts, so that the slow ones wait at the same time."""
     deep, wide = "<div>" * 200_000, "".join(f"a{n}=1 " for n in range(60_000))
     entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
     laughs = f'<?xml version="1.0"?><!DOCTYPE urlset [<!ENTITY a0 "ha">{entities}]><urlset><url><loc>&a11;</loc></url>'
