@@ -21,6 +21,11 @@ settings.load_profile("shared")
 REPOSITORY = Path(__file__).parents[1]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Names long bytes by their argument: compressed ones contain the time, and processes must collect equal names."""
+    return argname if isinstance(val, bytes) and len(val) > 8 else None
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
