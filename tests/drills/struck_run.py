@@ -65,9 +65,10 @@ class Runner:
         found = next(runs.all_runs(self.root), None)
         return {name: stage["event"] for name, stage in found.stages().items()} if found else {}
 
-    def has_checkpoint(self, kind: str) -> bool:
-        """Whether a stage of this kind has written a checkpoint."""
-        return any(self.root.glob(f"artifacts/{kind}/*/checkpoints/step-*/manifest.json"))
+    def newest_step(self, kind: str) -> int:
+        """The step of the newest checkpoint of the stages of this kind; 0 without a checkpoint."""
+        found = self.root.glob(f"artifacts/{kind}/*/checkpoints/step-*/manifest.json")
+        return max((int(path.parent.name.removeprefix("step-")) for path in found), default=0)
 
     def models(self, kind: str) -> dict[str, str]:
         """The digests of the finished models of this kind, by fingerprint."""
@@ -154,15 +155,16 @@ def wait_until_gone(runner: Runner) -> float:
 
 
 def kill_at_checkpoint(runner: Runner, process: subprocess.Popen[bytes], kind: str, name: str) -> tuple[int, str]:
-    """Kills a system process of Ray, or the `driver`, as soon as a stage of this kind has a checkpoint.
+    """Kills a system process of Ray, or the `driver`, as soon as a stage of this kind has a newer checkpoint.
 
     Returns (exit code, a sentence with the times). Fails if processes of the run live longer than `GONE_SECONDS`.
     """
+    before, made = runner.newest_step(kind), runner.models(kind)
     wait_for(lambda: bool(runner.named_by_program("raylet")), process, runner)
     victims = [psutil.Process(process.pid)] if name == "driver" else runner.named_by_program(name)
     assert victims
-    wait_for(lambda: runner.has_checkpoint(kind), process, runner)
-    assert not runner.models(kind), "the training ended before the kill"
+    wait_for(lambda: runner.newest_step(kind) > before, process, runner)
+    assert runner.models(kind) == made, "the training ended before the kill"
     began = time.monotonic()
     for victim in victims:
         victim.kill()
@@ -170,7 +172,8 @@ def kill_at_checkpoint(runner: Runner, process: subprocess.Popen[bytes], kind: s
     ended = time.monotonic() - began
     gone = wait_until_gone(runner)
     check_gone(gone)
-    return code, f"{name} during {kind}: exit code {code} after {ended:.1f} s, all gone {gone:.1f} s later"
+    step = runner.newest_step(kind)
+    return code, f"{name} at step {step} of {kind}: exit code {code} after {ended:.1f} s, all gone {gone:.1f} s later"
 
 
 def check_gone(seconds: float) -> None:
