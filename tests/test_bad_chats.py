@@ -148,7 +148,7 @@ PLANNED: dict[str, tuple[str, int, str, str]] = {
         "reinforce.rewards=[{kind: function, file: broken.py, name: polite}]", 1, "line 1 is not Python", "`file`",
     ),
     "no reward": ("reinforce.rewards=[]", 2, "the stage has no reward for answers", "set `rewards`"),
-    "a weight of nothing": ("reinforce.reward_model_weight=2", 2, "names no reward model", "let `from` name"),
+    "a weight of nothing": ("reinforce.reward_model_weight=2", 2, "names no reward model", "add a stage `reward`"),
     "no such dataset": (TASK % "generation, dataset: x.jsonl", 1, "x.jsonl` does not exist", "fix `dataset`"),
     "a dataset without a column": (
         TASK % "minimal_pairs, dataset: chats.jsonl", 1, "`chats.jsonl` line 1: no column `sentence_good`", "fix",

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bessemer.clean.c4 import C4
+from bessemer.clean.function import CustomRule
 from bessemer.clean.language import Language
 from bessemer.clean.normalise import Normalise
 from bessemer.clean.presets import FINEWEB, PRESETS
@@ -110,6 +111,6 @@ def test_every_limit_bounds_a_signal() -> None:
     """`whatif` relies on it: `min_x` and `max_x` are the limits of the signal `x`."""
     exempt = {"max_blank_lines", "max_word_length", "min_words_per_line", "min", "max"}
     for rule in RULES.values():
-        if rule.__name__ != "Function":
+        if rule is not CustomRule:
             limits = {name[4:] for name in rule.model_fields if name[:4] in ("min_", "max_") and name not in exempt}
             assert limits <= set(rule().apply(Texts([])).signals)

@@ -67,7 +67,9 @@ def test_a_conversation_on_a_terminal(model: Path) -> None:
     chat.type("/reset\n")
     chat.until("has forgotten the conversation")
     chat.until("> ")
-    chat.type("half a line\x03")
+    chat.type("half a line")
+    chat.until("half a line")  # the line is being edited, so Ctrl-C does not arrive before the editor waits for keys
+    chat.type("\x03")
     chat.until("> ")
     chat.type("/help\n")
     chat.until("/exit or Ctrl-D ends it")

@@ -268,9 +268,9 @@ def test_every_attack_is_refused_without_namespaces(target: Target, tmp_path: Pa
         ["namespaces"],
         f"""
 import json, pathlib
-from bessemer.sandbox.run import Limits, Program, run_all
+from bessemer.sandbox.run import ProgramLimits, Program, run_all
 texts = json.loads(pathlib.Path({str(programs)!r}).read_text())
-found = run_all([Program(text) for text in texts], Limits(cpu_seconds=5, wall_seconds=60))
+found = run_all([Program(text) for text in texts], ProgramLimits(cpu_seconds=5, wall_seconds=60))
 print(json.dumps([(one.status, one.detail, one.stdout) for one in found]))
 """,
     )
@@ -367,8 +367,8 @@ def test_a_program_ends_with_its_caller(lost: list[str], tmp_path: Path) -> None
     text = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(900)"
     code = f"""
 import os, signal, threading, time
-from bessemer.sandbox.run import Limits, Program, run
-threading.Thread(target=run, args=(Program({text!r}), Limits(wall_seconds=900))).start()
+from bessemer.sandbox.run import ProgramLimits, Program, run
+threading.Thread(target=run, args=(Program({text!r}), ProgramLimits(wall_seconds=900))).start()
 time.sleep(3)
 import psutil
 print([child.pid for child in psutil.Process().children(recursive=True)], flush=True)

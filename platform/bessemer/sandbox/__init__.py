@@ -1,8 +1,8 @@
 """Runs untrusted Python programs, such as programs that a model wrote.
 
-    from bessemer.sandbox.run import Limits, Program, run, run_all
+    from bessemer.sandbox.run import ProgramLimits, Program, run, run_all
 
-    run(Program("assert 1 + 1 == 3"))        Outcome(status="error", detail="AssertionError (line 1)", ...)
+    run(Program("assert 1 + 1 == 3"))        ProgramOutcome(status="error", detail="AssertionError (line 1)", ...)
 
 A program gets the standard library, a process with threads, an empty folder and nothing else. On every system it has no
 environment variables and no site packages. Its time, memory, file size and open files are limited, and its process is
