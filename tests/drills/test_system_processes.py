@@ -210,5 +210,5 @@ def test_signals_while_ray_starts_end_in_one_error(struck: Any, signals: list[si
     assert code == 130, run.said()
     check_gone(gone)
     assert run.said().count("error: ") == 1
-    assert "Traceback" not in run.said()
+    assert "Traceback" not in run.said(), run.said()
     assert run.status() == "stopped"

@@ -19,6 +19,7 @@ so they are killed too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -66,6 +67,7 @@ class LocalRay:
                 wait([ready], timeout=0.1)
         except Stopped as stopped:
             stopped.abrupt = True  # the thread is still inside Ray
+            _kill_started_processes()
             raise
         if error := ready.exception():
             self._restore_variables()
@@ -140,6 +142,18 @@ def _children_of_raylet() -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             found += psutil.Process(raylet.process.pid).children()
     return found
+
+
+def _kill_started_processes() -> None:
+    """Kills the child processes of an unfinished start, and their children. The dashboard's agent would wait 10 s.
+
+    The thread inside Ray then fails; its message about that stays off the terminal.
+    """
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.CRITICAL + 1)
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _start_error(error: BaseException) -> BaseException:
