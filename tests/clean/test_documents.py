@@ -13,12 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.clean.clean_corpus import make_documents
+from tests.support.documents import documents
 
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.artifacts.ledger import Counts
 from bessemer.clean.documents import clean_documents, signal_names
 from bessemer.clean.settings import CleanSettings
-from bessemer.fingerprint import content_hash, origin_id
+from bessemer.fingerprint import content_hash
 
 EVERYTHING = CleanSettings.model_validate(
     {
@@ -37,22 +38,6 @@ PIECE = st.one_of(
     st.text(max_size=20), st.sampled_from([*make_documents(60), "a@b.example ", "415-555-2671", "[12]", "\n"])
 )
 TEXT = st.lists(PIECE, max_size=4).map("".join)
-
-
-def documents(texts: list[str]) -> pa.Table:
-    rows = [
-        {
-            "id": origin_id("test", str(number)),
-            "text": text,
-            "content_hash": content_hash(text),
-            "url": f"file:{number}",
-            "source": "test",
-            "split": "train",
-            "metadata": "{}",
-        }
-        for number, text in enumerate(texts)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 @pytest.fixture(scope="module")

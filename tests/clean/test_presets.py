@@ -10,33 +10,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.support.documents import documents
 
 from bessemer.artifacts.documents import SCHEMA
 from bessemer.clean.documents import clean_documents
 from bessemer.clean.pii import Pii
 from bessemer.clean.presets import PRESETS, Preset
 from bessemer.clean.settings import CleanSettings
-from bessemer.fingerprint import canonical, content_hash, origin_id
+from bessemer.fingerprint import canonical
 
 PROSE = "The people of the town have come to the river, and they talk about the water that is high. "
 TABLE = "| 17.2 | 18.4 | -0.5 | + | 99 % |\n" * 40
 MENU = "Home\nNews\nShop\nLogin\nCart\nHelp\nFAQ\nJobs\n" * 12
-
-
-def documents(texts: Sequence[str]) -> pa.Table:
-    rows = [
-        {
-            "id": origin_id("test", str(number)),
-            "text": text,
-            "content_hash": content_hash(text),
-            "url": f"file:{number}",
-            "source": "test",
-            "split": "train",
-            "metadata": "{}",
-        }
-        for number, text in enumerate(texts)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def kept(texts: Sequence[str], preset: Preset, languages: Sequence[str] = ("en",)) -> float:

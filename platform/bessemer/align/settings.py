@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from bessemer.train.objectives.base import Loss
 
 
-class PairMethod(Settings):
+class PairMethod(Settings, ABC):
     """The settings of a loss over pairs of answers, and the loss. A new loss is a subclass, and a field of `align`."""
 
     uses_reference: ClassVar[bool] = True
     """Whether `pairs.reference` is needed: log-probabilities under the model before training."""
 
+    @abstractmethod
     def loss(self, pairs: AnswerPairs) -> Loss:
         """The loss, summed over pairs. Imports torch itself, because a plan reads the settings."""
-        raise NotImplementedError
 
 
 class Dpo(PairMethod):

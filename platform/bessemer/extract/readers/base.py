@@ -1,4 +1,4 @@
-"""What the readers share: the piece of a file, the interface of a reader, and records of rows."""
+"""The parts that all readers share: the piece of a file, the interface of a reader, and records of rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the stages share: work units, training workers, rollouts and checks."""
+"""The machinery that several stages share: work units, training workers, rollouts and checks."""
